@@ -1,0 +1,234 @@
+"""Sessions for ASGI applications: Starlette, FastAPI, Litestar, Quart and plain ones.
+
+::
+
+    app = SessionMiddleware(app, secret=os.environ["SESSION_SECRET"], store="redis://localhost")
+
+The session is ``scope["session"]``, so Starlette's ``request.session`` works as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final, TypeAlias, Unpack
+from urllib.parse import quote
+
+from .bridge import AsyncBridge, runs_trio
+from .engine import ABANDON_SECONDS, Engine, Exchange
+from .errors import SessionUnavailable
+from .events import logger
+from .middleware import changed_headers, choose_store
+from .operations import Steps
+from .options import OptionFields, Request, SessionOptions, make_options
+from .registry import Registry
+from .runners import AsyncRunner
+from .session import AsyncSession
+from .store import AsyncStore
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+
+#: Where the session stands in the scope, for frameworks and for :func:`session_of`.
+SCOPE_KEY: Final = "session"
+_OWN_KEY: Final = "coatcheck.session"
+
+_HEADER_POINTS: Final = frozenset(
+    {"http.response.start", "websocket.accept", "websocket.http.response.start"}
+)
+_BODIES: Final = frozenset({"http.response.body", "websocket.http.response.body"})
+_WHOLE_BODIES: Final = frozenset({"http.response.pathsend", "websocket.close"})
+
+
+class SessionMiddleware:
+    """Gives each request of an ASGI application its session.
+
+    :param app: the application.
+    :param options: the options; keyword arguments of the same names win over them.
+    :raises ConfigurationError: an option that cannot work.
+    :raises PluginError: ``store`` is a URL that no installed store opens.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        options: SessionOptions | None = None,
+        **kwargs: Unpack[OptionFields],
+    ) -> None:
+        self.app = app
+        self.options = make_options(options, kwargs)
+        self.store, self._owns_store = choose_store(self.options, Registry().open_async)
+        self._engine = Engine(self.options, _ASGIDialect(), eager=True)
+        self._runner = AsyncRunner(self.store)
+        self._warned = False
+        self._trio_runner: AsyncRunner | None = None
+        self._trio_store: AsyncStore | None = None
+        self._asyncio_only = isinstance(self.options.store, str) and not isinstance(
+            self.store, AsyncBridge
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if kind == "http" or kind == "websocket":
+            if SCOPE_KEY in scope:
+                self._warn_of_other_session()
+                await self.app(scope, receive, send)
+            else:
+                await self._serve(scope, receive, send)
+        elif kind == "lifespan" and self._owns_store:
+            await self.app(scope, receive, self._closing(send))
+        else:
+            await self.app(scope, receive, send)
+
+    async def close(self) -> None:
+        """Close the store, if the middleware opened it. Lifespan shutdown does it, too."""
+        if self._owns_store:
+            closed = self.store.close()
+            if closed is not None:
+                await closed
+            if self._trio_store is not None:
+                await self._trio_store.close()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        run = (self._runner_for_trio() if self._asyncio_only and runs_trio() else self._runner).run
+        exchange, session = self._engine.begin(scope, AsyncSession, run)
+        scope[SCOPE_KEY] = scope[_OWN_KEY] = session
+        if exchange.loads_now:
+            await run(exchange.load())
+
+        async def send_with_session(message: Message) -> None:
+            kind = message["type"]
+            if kind in _HEADER_POINTS:
+                current = scope.get(SCOPE_KEY)
+                if exchange.untouched(current):
+                    exchange.seal()
+                else:
+                    message = await respond(message, current)
+            elif kind in _WHOLE_BODIES or (
+                kind in _BODIES and not message.get("more_body", False)
+            ):
+                await finish()
+            await send(message)
+
+        async def respond(message: Message, current: object) -> Message:
+            changes = await session._exclusively(lambda: exchange.respond(current))
+            if changes.set_cookie is None and not changes.vary:
+                return message
+            headers = changed_headers(message.get("headers") or (), changes, str.encode)
+            return {**message, "headers": headers}
+
+        async def finish() -> None:
+            exchange.seal()
+            if exchange.has_late_changes():
+                await session._exclusively(exchange.finish)
+
+        async def receive_with_session() -> Message:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                await finish()
+            return message
+
+        is_socket = scope["type"] == "websocket"
+        try:
+            await self.app(scope, receive_with_session if is_socket else receive, send_with_session)
+            if exchange.answered:
+                await finish()
+        except BaseException:
+            if exchange.must_abandon():
+                await _to_the_end(run, exchange.abandon())
+            raise
+        finally:
+            exchange.close()
+        if exchange.must_abandon():
+            await _to_the_end(run, exchange.abandon())
+
+    def _warn_of_other_session(self) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                'scope["session"] was there already: another session middleware serves this '
+                "application, and this one does nothing"
+            )
+
+    def _runner_for_trio(self) -> AsyncRunner:
+        if self._trio_runner is None:
+            assert isinstance(self.options.store, str)
+            self._trio_store = Registry().open_async(self.options.store, clock=self.options.clock)
+            self._trio_runner = AsyncRunner(self._trio_store)
+        return self._trio_runner
+
+    def _closing(self, send: Send) -> Send:
+        async def send_and_close(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                await self.close()
+            await send(message)
+
+        return send_and_close
+
+
+def session_of(request: Any) -> AsyncSession:
+    """Return the session of a scope, or of a request object that has a ``scope``.
+
+    :raises SessionUnavailable: no session middleware of coatcheck's serves this request.
+    """
+    scope = request if isinstance(request, MutableMapping) else getattr(request, "scope", {})
+    session = scope.get(_OWN_KEY)
+    if not isinstance(session, AsyncSession):
+        raise SessionUnavailable("no coatcheck.asgi.SessionMiddleware serves this request")
+    return session
+
+
+class _ASGIDialect:
+    """ASGI's words for what the engine asks."""
+
+    def cookie_headers(self, request: Request) -> Iterable[str]:
+        for name, value in request["headers"]:
+            if name == b"cookie":
+                yield value.decode("latin-1")
+
+    def path(self, request: Request) -> str:
+        raw = request.get("raw_path")
+        path = quote(request["path"]) if raw is None else raw.decode("latin-1")
+        root = quote(request.get("root_path", ""))
+        # Servers differ in whether the path includes the root path.
+        return path if path.startswith(root) else root + path
+
+    def is_https(self, request: Request, trust_proxy: bool) -> bool:
+        if trust_proxy:
+            for name, value in request["headers"]:
+                if name == b"x-forwarded-proto":
+                    return value.split(b",")[0].strip().lower() in (b"https", b"wss")
+        return request.get("scheme") in ("https", "wss")
+
+
+async def _to_the_end(run: Callable[[Steps[None]], Awaitable[None]], steps: Steps[None]) -> None:
+    """Run steps even though the request was cancelled, for a limited time."""
+    import anyio
+
+    async def bounded() -> None:
+        with anyio.move_on_after(ABANDON_SECONDS) as scope:
+            await run(steps)
+        if scope.cancelled_caught:
+            logger.error("a session could not be ended within %s s", ABANDON_SECONDS)
+
+    with anyio.CancelScope(shield=True):
+        if runs_trio():
+            await bounded()
+        else:
+            await _survive_cancellation(bounded)
+
+
+async def _survive_cancellation(function: Callable[[], Any]) -> None:
+    """Await under asyncio, whose ``Task.cancel`` no cancel scope keeps off."""
+    import asyncio
+
+    task = asyncio.ensure_future(function())
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            continue
+

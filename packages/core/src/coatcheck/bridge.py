@@ -1,0 +1,224 @@
+"""Give a store the face that it lacks.
+
+:class:`AsyncBridge` runs a synchronous store in worker threads, :class:`SyncBridge` an
+asynchronous store on one event loop of this process, in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from .store import ALWAYS, AsyncStore, Condition, Record, Store
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+    from anyio.from_thread import BlockingPortal
+    from anyio.lowlevel import RunVar
+
+T = TypeVar("T")
+
+#: Worker threads that one bridged store may use at once on one event loop.
+_THREADS: Final = 40
+
+_END: Final = object()
+
+
+def runs_trio() -> bool:
+    """Tell whether the calling code runs on trio's event loop."""
+    if "trio" not in sys.modules:
+        return False
+    import trio
+
+    return trio.lowlevel.in_trio_run()
+
+
+class AsyncBridge(AsyncStore):
+    """The asynchronous face of a synchronous store.
+
+    Non-blocking stores are called on the event loop; others in worker threads, of which this
+    bridge has its own, so that a slow store does not starve the application's.
+
+    :param store: the store to call. Closing the bridge closes it.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.capabilities = store.capabilities
+        self._limiters: RunVar[CapacityLimiter] | None = None
+
+    async def get(self, key: str) -> Record | None:
+        return await self._call(self.store.get, key)
+
+    async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        return await self._call(self.store.set, key, record, only_if)
+
+    async def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        return await self._call(self.store.destroy, key, only_if)
+
+    async def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        return await self._call(self.store.touch, key, expires_at, owner)
+
+    def all(self) -> AsyncIterator[tuple[str, Record]]:
+        return self._iterate(self.store.all())
+
+    async def length(self) -> int:
+        return await self._call(self.store.length)
+
+    async def clear(self) -> None:
+        return await self._call(self.store.clear)
+
+    def owned_by(self, owner: str) -> AsyncIterator[tuple[str, Record]]:
+        return self._iterate(self.store.owned_by(owner))
+
+    async def prune(self, limit: int | None = None) -> int:
+        return await self._call(self.store.prune, limit)
+
+    async def ping(self) -> None:
+        return await self._call(self.store.ping)
+
+    async def close(self) -> None:
+        return await self._call(self.store.close)
+
+    async def _call(self, function: Callable[..., T], *args: Any) -> T:
+        if not self.capabilities.blocking:
+            return function(*args)
+        from anyio import to_thread
+
+        return await to_thread.run_sync(function, *args, limiter=self._limiter())
+
+    async def _iterate(
+        self, records: Iterator[tuple[str, Record]]
+    ) -> AsyncIterator[tuple[str, Record]]:
+        while (item := await self._call(next, records, _END)) is not _END:
+            yield item
+
+    def _limiter(self) -> CapacityLimiter:
+        from anyio import CapacityLimiter
+        from anyio.lowlevel import RunVar
+
+        if self._limiters is None:
+            self._limiters = RunVar("coatcheck-bridge")
+        try:
+            return self._limiters.get()
+        except LookupError:
+            limiter = CapacityLimiter(_THREADS)
+            self._limiters.set(limiter)
+            return limiter
+
+
+class SyncBridge(Store):
+    """The synchronous face of an asynchronous store.
+
+    All bridges of a process share one event loop, started on first use and again after a fork.
+
+    :param store: the store to call. Closing the bridge closes it.
+    """
+
+    def __init__(self, store: AsyncStore) -> None:
+        self.store = store
+        self.capabilities = store.capabilities
+
+    def get(self, key: str) -> Record | None:
+        return _await(self.store.get, key)
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        return _await(self.store.set, key, record, only_if)
+
+    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        return _await(self.store.destroy, key, only_if)
+
+    def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        return _await(self.store.touch, key, expires_at, owner)
+
+    def all(self) -> Iterator[tuple[str, Record]]:
+        return _drain(self.store.all())
+
+    def length(self) -> int:
+        return _await(self.store.length)
+
+    def clear(self) -> None:
+        return _await(self.store.clear)
+
+    def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        return _drain(self.store.owned_by(owner))
+
+    def prune(self, limit: int | None = None) -> int:
+        return _await(self.store.prune, limit)
+
+    def ping(self) -> None:
+        return _await(self.store.ping)
+
+    def close(self) -> None:
+        return _await(self.store.close)
+
+
+def as_async(store: Store | AsyncStore) -> AsyncStore:
+    """Return the asynchronous face of any store."""
+    if isinstance(store, Store):
+        return store.store if isinstance(store, SyncBridge) else AsyncBridge(store)
+    return store
+
+
+def as_sync(store: Store | AsyncStore) -> Store:
+    """Return the synchronous face of any store."""
+    if isinstance(store, AsyncStore):
+        return store.store if isinstance(store, AsyncBridge) else SyncBridge(store)
+    return store
+
+
+class _Portal:
+    """The event loop of this process on which bridged asynchronous stores run."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._portal: BlockingPortal | None = None
+
+    def forget(self) -> None:
+        """In a forked child: the thread of the parent's loop does not exist here."""
+        self._lock = threading.Lock()
+        self._portal = None
+
+    def get(self) -> BlockingPortal:
+        with self._lock:
+            if self._portal is None:
+                self._portal = self._start()
+            return self._portal
+
+    def _start(self) -> BlockingPortal:
+        import anyio
+        from anyio.from_thread import BlockingPortal
+
+        started = threading.Event()
+        portals: list[BlockingPortal] = []
+
+        async def serve() -> None:
+            async with BlockingPortal() as portal:
+                portals.append(portal)
+                started.set()
+                await portal.sleep_until_stopped()
+
+        # A daemon: the loop has nothing of its own to lose when the interpreter ends.
+        threading.Thread(target=anyio.run, args=(serve,), name="coatcheck", daemon=True).start()
+        started.wait()
+        return portals[0]
+
+
+_portal: Final = _Portal()
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_portal.forget)
+
+
+def _await(function: Callable[..., Awaitable[T]], *args: Any) -> T:
+    return _portal.get().call(function, *args)
+
+
+def _drain(records: AsyncIterator[tuple[str, Record]]) -> Iterator[tuple[str, Record]]:
+    async def following() -> Any:
+        return await anext(records, _END)
+
+    while (item := _await(following)) is not _END:
+        yield item

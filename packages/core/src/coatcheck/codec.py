@@ -1,0 +1,299 @@
+"""From session to bytes and back: a seam, with JSON as the native codec.
+
+The native record is one JSON object, the *envelope*::
+
+    {"v":1,"t":1795456528.25,"c":{"max_age":2592000},"o":"42","d":{"user_id":42}}
+
+``v`` is the format's version, ``t`` the creation time, ``c`` the session's own cookie settings,
+``o`` its owner and ``d`` its data; ``c`` and ``o`` are left out when empty. Unknown members are
+kept, so that an older release does not strip what a newer one added.
+
+What JSON does not have travels as ``{"$":type,"=":value}``; a dictionary of the user's with a
+key ``"$"`` is itself wrapped that way, so nothing is mistaken for a tag.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from .errors import CorruptRecord, SerializationError
+
+
+@dataclass(slots=True)
+class SessionState:
+    """A session as the codec sees it.
+
+    :ivar data: the application's data.
+    :ivar created_at: POSIX seconds.
+    :ivar cookie: the session's own cookie settings, those that differ from the configured ones.
+    :ivar owner: whose session it is.
+    :ivar extra: envelope members that this release does not know.
+    """
+
+    data: dict[str, Any] = field(repr=False)
+    created_at: float
+    cookie: dict[str, Any] = field(default_factory=dict)
+    owner: str | None = field(default=None, repr=False)
+    extra: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+class Codec(Protocol):
+    """Turns a session into bytes and back.
+
+    :ivar canonical: whatever :meth:`dumps` wrote is what :meth:`pack` stores, and decodes and
+        encodes to itself. Then the loaded bytes show whether a session was modified; otherwise
+        the engine decodes and encodes them once more to find out.
+    """
+
+    canonical: bool
+
+    def dumps(self, state: SessionState) -> bytes:
+        """Encode without volatile parts: equal sessions give equal bytes, in every process.
+
+        :raises SerializationError: a value cannot be stored; names its key path.
+        """
+
+    def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
+        """Return what is stored.
+
+        :param content: what :meth:`dumps` returned for ``state``.
+        :param expires_at: POSIX seconds at which the record will expire.
+        :param key: the store's key, for codecs that bind a record to it.
+        """
+
+    def loads(self, data: bytes, key: str) -> SessionState:
+        """Decode stored bytes.
+
+        :raises CorruptRecord: they are not of this codec's making; nothing else is raised.
+        """
+
+
+_TAG: Final = "$"
+_VALUE: Final = "="
+_TAG_BYTES: Final = b'"$"'
+
+#: Types whose values cannot change and which JSON has.
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+
+#: Types whose values cannot change: handing one out cannot lead to a modification.
+IMMUTABLE: Final = _SCALARS | {bytes, datetime, date, Decimal, UUID}
+
+_encode: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+).encode
+
+
+_LIFETIME_TYPES: Final = frozenset({int, float, type(None)})
+
+#: What Python's decoders raise for bytes that are not of our making.
+_DECODING_ERRORS: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+
+
+class JSONCodec:
+    """JSON with tags for datetime, date, UUID, Decimal, bytes, set and tuple.
+
+    Subclasses of str, int, float, list and dict are stored as the plain type. Everything else, a
+    dictionary key that is not a string, NaN and infinities are a
+    :class:`~coatcheck.errors.SerializationError`.
+    """
+
+    canonical: bool = True
+
+    def dumps(self, state: SessionState) -> bytes:
+        """See :meth:`Codec.dumps`."""
+        envelope: dict[str, Any] = {"v": 1, "t": state.created_at}
+        if state.cookie:
+            envelope["c"] = state.cookie
+        if state.owner is not None:
+            envelope["o"] = state.owner
+        try:
+            envelope["d"] = {key: _plain(value) for key, value in state.data.items()}
+            if state.extra:
+                envelope.update(state.extra)
+            return _encode(envelope).encode("utf-8", "surrogatepass")
+        except RecursionError:
+            raise SerializationError(
+                "the session is nested too deeply, or contains itself"
+            ) from None
+        except (_Unstorable, ValueError, TypeError):
+            raise _blame(state.data) from None
+
+    def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
+        """See :meth:`Codec.pack`."""
+        return content
+
+    def loads(self, data: bytes, key: str) -> SessionState:
+        """See :meth:`Codec.loads`."""
+        try:
+            # bytes would cost a guess at the encoding
+            text = data.decode("utf-8", "surrogatepass")
+            envelope = (_decode_tagged if _TAG_BYTES in data else _decode)(text)
+        except _DECODING_ERRORS as error:
+            raise CorruptRecord(
+                f"the record is not coatcheck's JSON: {type(error).__name__}"
+            ) from None
+        return _open_envelope(envelope)
+
+
+def _open_envelope(envelope: Any) -> SessionState:
+    try:
+        version = envelope.pop("v")
+        created_at = envelope.pop("t")
+        data = envelope.pop("d")
+        cookie = envelope.pop("c", None) or {}
+        owner = envelope.pop("o", None)
+    except (AttributeError, KeyError, TypeError):
+        raise CorruptRecord("the record has no envelope of coatcheck's") from None
+    if version != 1 or version is True:
+        raise CorruptRecord("the record's envelope has another version")
+    if (
+        type(data) is not dict
+        or type(created_at) not in (float, int)
+        or type(cookie) is not dict
+        or not all(type(cookie.get(name)) in _LIFETIME_TYPES for name in ("max_age", "expires"))
+        or not (owner is None or type(owner) is str)
+    ):
+        raise CorruptRecord("a member of the record's envelope has the wrong type")
+    return SessionState(data, created_at, cookie, owner, envelope)
+
+
+class _Unstorable(Exception):
+    """A value without a stored form; the message says why."""
+
+
+def _plain(value: Any) -> Any:
+    """Return the value with a tag wherever JSON lacks the type, itself where there is none."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is list:
+        for item in value:
+            if type(item) not in _SCALARS:
+                return [_plain(item) for item in value]
+        return value
+    if kind is dict:
+        return _plain_dict(value)
+    tag = _TAGS.get(kind)
+    if tag is not None:
+        name, encode = tag
+        return {_TAG: name, _VALUE: encode(value)}
+    for base in _BASES:
+        if isinstance(value, base):
+            return _plain(_BASES[base](value))
+    raise _Unstorable(
+        f"it is of type {kind.__name__}; a session keeps None, bool, int, float, str, bytes, "
+        "list, tuple, dict, set, datetime, date, Decimal and UUID"
+    )
+
+
+def _plain_dict(value: dict[Any, Any]) -> dict[str, Any]:
+    plain = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise _Unstorable(
+                f"it has a key of type {type(key).__name__}; keys must be strings"
+            )
+        plain[key] = item if type(item) in _SCALARS else _plain(item)
+    if _TAG in plain:
+        return {_TAG: "dict", _VALUE: list(map(list, plain.items()))}
+    return plain
+
+
+def _encode_sequence(value: Any) -> list[Any]:
+    return [_plain(item) for item in value]
+
+
+def _encode_set(value: set[Any]) -> list[Any]:
+    # Sorted by what is written: the order of a set of strings differs between processes.
+    return sorted(map(_plain, value), key=_encode)
+
+
+_TAGS: Final[dict[type, tuple[str, Callable[[Any], Any]]]] = {
+    tuple: ("tuple", _encode_sequence),
+    set: ("set", _encode_set),
+    datetime: ("datetime", lambda value: value.isoformat()),
+    date: ("date", lambda value: value.isoformat()),
+    UUID: ("uuid", lambda value: str(value)),
+    Decimal: ("decimal", lambda value: str(value)),
+    bytes: ("bytes", lambda value: base64.b64encode(value).decode("ascii")),
+}
+
+#: Subclasses are stored as the plain type.
+_BASES: Final[dict[type, Callable[[Any], Any]]] = {
+    str: str.__str__,
+    int: int.__int__,
+    float: float.__float__,
+    dict: dict,
+    list: list,
+    tuple: tuple,
+}
+
+_UNTAG: Final[dict[str, Callable[[Any], Any]]] = {
+    "dict": dict,
+    "tuple": tuple,
+    "set": set,
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "uuid": UUID,
+    "decimal": Decimal,
+    "bytes": lambda text: base64.b64decode(text, validate=True),
+}
+
+
+def _untag(pairs: dict[str, Any]) -> Any:
+    if _TAG not in pairs:
+        return pairs
+    return _UNTAG[pairs[_TAG]](pairs[_VALUE])
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decode: Final = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decode_tagged: Final = json.JSONDecoder(
+    parse_constant=_refuse_constant, object_hook=_untag
+).decode
+
+
+def _blame(value: Any, path: str = "session") -> SerializationError:
+    """Name the innermost value that cannot be stored."""
+    for part, item in _items(value):
+        if _failure(item) is not None:
+            return _blame(item, path + part)
+    reason = _failure(value)
+    return SerializationError(f"`{path}` cannot be stored: {reason}", path)
+
+
+def _items(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return ((f"[{key!r}]", item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ((f"[{index}]", item) for index, item in enumerate(value))
+    return (("{...}", item) for item in value) if isinstance(value, set) else iter(())
+
+
+def _failure(value: Any) -> str | None:
+    try:
+        _encode(_plain(value))
+    except _Unstorable as error:
+        return str(error)
+    except RecursionError:
+        return "it is nested too deeply"
+    except (ValueError, TypeError):
+        return "NaN, infinities and integers of more than 4,300 digits have no JSON form"
+    return None

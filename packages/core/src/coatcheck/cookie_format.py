@@ -1,0 +1,93 @@
+"""What stands in the cookie: a seam, so that other programs' cookies can be read and written.
+
+A :class:`CookieFormat` is configuration. Bound to a cookie name and secrets it becomes a
+:class:`CookieWriter`, which the engine uses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Final, NamedTuple, Protocol
+
+from .cookie import MAX_CANDIDATES, CookieAttributes, cookie_values, set_cookie_line
+from .signing import Signer
+
+_ID = re.compile(r"[A-Za-z0-9_-]{16,128}")
+
+
+class Ticket(NamedTuple):
+    """A session id from a cookie whose signature is good.
+
+    :ivar id: the session id.
+    :ivar current: signed the way new cookies are; False asks for a fresh cookie.
+    """
+
+    id: str
+    current: bool
+
+
+class CookieWriter(Protocol):
+    """Reads and writes the session cookies of one name."""
+
+    def candidates(self, headers: Iterable[str]) -> Iterable[str]:
+        """Return the values of our cookies in the Cookie header lines, those to be tried."""
+
+    def unsign(self, value: str) -> Ticket | None:
+        """Return the id in a cookie value, or None where the signature is bad."""
+
+    def sign(self, session_id: str) -> str:
+        """Return the cookie value for an id."""
+
+    def valid_id(self, session_id: str) -> bool:
+        """Tell whether an id has the syntax of ours. Others never reach the store."""
+
+    def set_cookie(self, value: str, attributes: CookieAttributes) -> str:
+        """Return the value of the Set-Cookie header."""
+
+
+class CookieFormat(Protocol):
+    """How ids travel in cookies.
+
+    :ivar minimum_secret_bytes: the fewest bytes that a secret may have.
+    """
+
+    minimum_secret_bytes: int
+
+    def bind(self, name: str, secrets: Sequence[bytes]) -> CookieWriter:
+        """Return the writer for a cookie name and checked secrets, the signing one first."""
+
+
+class NativeCookieFormat:
+    """``id.signature``, both URL-safe; the signature is bound to the cookie's name."""
+
+    minimum_secret_bytes: int = 16
+
+    def bind(self, name: str, secrets: Sequence[bytes]) -> CookieWriter:
+        """See :meth:`CookieFormat.bind`."""
+        return _NativeCookieWriter(name, secrets)
+
+
+class _NativeCookieWriter:
+    __slots__ = ("_name", "_signer")
+
+    def __init__(self, name: str, secrets: Sequence[bytes]) -> None:
+        self._name: Final = name
+        self._signer: Final = Signer(secrets, name)
+
+    def candidates(self, headers: Iterable[str]) -> Iterable[str]:
+        return islice(cookie_values(headers, self._name), MAX_CANDIDATES)
+
+    def unsign(self, value: str) -> Ticket | None:
+        unsigned = self._signer.unsign(value)
+        return None if unsigned is None else Ticket(*unsigned)
+
+    def sign(self, session_id: str) -> str:
+        return self._signer.sign(session_id)
+
+    def valid_id(self, session_id: str) -> bool:
+        return _ID.fullmatch(session_id) is not None
+
+    def set_cookie(self, value: str, attributes: CookieAttributes) -> str:
+        return set_cookie_line(self._name, value, attributes)

@@ -1,0 +1,98 @@
+"""What happens to sessions, for observers and for the debug log."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+#: The logger of this package. Decisions are logged at DEBUG.
+logger: Final = logging.getLogger("coatcheck")
+
+EventKind: TypeAlias = Literal[
+    "created",  # a new session was stored
+    "loaded",  # a live record was found
+    "updated",  # a changed session was stored
+    "merged",  # ... together with changes of parallel requests
+    "touched",  # the expiry was moved
+    "regenerated",  # the session got a new id, and the old one is dead
+    "destroyed",  # the session was ended by this request
+    "revoked",  # the session was ended from outside a request
+    "gone",  # it was ended by another request; this one's changes were dropped
+    "unknown",  # a well signed id without a live record
+    "expired",  # a record past its time, which the store still had
+    "bad_cookie",  # a cookie of our name with a bad signature or id
+    "corrupt",  # a record that the codec cannot read
+    "conflict",  # another request wrote first
+    "late",  # changes after the headers that could not be saved
+    "insecure",  # the Secure cookie cannot be sent over http
+    "degraded",  # the store failed and the request goes on without a session
+    "store_error",  # the store failed
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """Something that happened to a session.
+
+    :ivar kind: what happened.
+    :ivar ref: a short hash that tells sessions apart in a log, and opens nothing; None where no
+        session is involved.
+    :ivar at: POSIX seconds by the middleware's clock.
+    :ivar error: the exception behind it, if there is one.
+    """
+
+    kind: EventKind
+    ref: str | None
+    at: float
+    error: BaseException | None = None
+
+
+Observer: TypeAlias = Callable[[SessionEvent], object]
+
+
+class Announcer:
+    """Hands events to the observers and to the log.
+
+    :param observers: called in order; what they raise is logged and goes no further.
+    :param clock: returns POSIX seconds.
+    """
+
+    def __init__(self, observers: Iterable[Observer], clock: Callable[[], float]) -> None:
+        self._observers = tuple(observers)
+        self._clock = clock
+        self._to_stderr = os.environ.get("COATCHECK_DEBUG", "0") not in ("", "0")
+
+    def __call__(
+        self, kind: EventKind, key: str | None = None, error: BaseException | None = None
+    ) -> None:
+        """Announce an event about the session with a store key."""
+        debug = logger.isEnabledFor(logging.DEBUG)
+        if not (self._observers or debug or self._to_stderr):
+            return
+        event = SessionEvent(kind, None if key is None else short_ref(key), self._clock(), error)
+        if debug:
+            logger.debug("%s", _describe(event))
+        if self._to_stderr:
+            print("coatcheck:", _describe(event), file=sys.stderr, flush=True)
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception as failure:
+                # Only the type: the observer's message may quote whatever it was given.
+                logger.error("an observer failed with %s", type(failure).__name__)
+
+
+def short_ref(key: str) -> str:
+    """Return a short name for a store key that does not reveal it."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _describe(event: SessionEvent) -> str:
+    session = "" if event.ref is None else f" session={event.ref}"
+    error = "" if event.error is None else f" error={type(event.error).__name__}"
+    return f"{event.kind}{session}{error}"

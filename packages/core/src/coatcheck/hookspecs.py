@@ -1,0 +1,97 @@
+"""How a package offers stores: one declarative hook.
+
+A store package has one entry point for each URL scheme in the group ``coatcheck.stores``, all of
+them leading to the same light module, which imports nothing but this package::
+
+    # coatcheck_sqlite/plugin.py
+    from coatcheck import StoreSpec, hookimpl
+
+    @hookimpl
+    def coatcheck_stores():
+        yield StoreSpec(name="sqlite", schemes=("sqlite",), contract="1.0",
+                        summary="one SQLite file", open="coatcheck_sqlite:SQLiteStore.from_url")
+
+    # pyproject.toml
+    [project.entry-points."coatcheck.stores"]
+    sqlite = "coatcheck_sqlite.plugin"
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import pluggy
+
+from .errors import PluginError
+
+PROJECT: Final = "coatcheck"
+
+#: Marks the function ``coatcheck_stores`` of a plugin module.
+hookimpl: Final = pluggy.HookimplMarker(PROJECT)
+hookspec: Final = pluggy.HookspecMarker(PROJECT)
+
+#: ``"package.module:Class.method"``, or the callable itself. It is called as
+#: ``opener(url, clock=clock)`` and returns a store, without doing any I/O.
+Opener: TypeAlias = str | Callable[..., Any]
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+_CONTRACT = re.compile(r"(\d+)\.(\d+)")
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSpec:
+    """One kind of store: which URLs open it, and how.
+
+    :ivar name: the short name, for listings.
+    :ivar schemes: URL schemes, lower case. Each needs an entry point of the same name.
+    :ivar contract: the ``CONTRACT_VERSION`` that the store was written for, as ``"1.0"``.
+    :ivar summary: one line for listings.
+    :ivar open: opens the synchronous face, or None if there is none.
+    :ivar open_async: opens the asynchronous face, or None if there is none.
+    :raises PluginError: a field is not of this form.
+    """
+
+    name: str
+    schemes: tuple[str, ...]
+    contract: str
+    summary: str = ""
+    open: Opener | None = None
+    open_async: Opener | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise PluginError(f"StoreSpec: `name` must be a non-empty string, not {self.name!r}")
+        if not isinstance(self.schemes, tuple) or not self.schemes:
+            raise self._wrong("schemes", self.schemes, "a non-empty tuple of URL schemes")
+        for scheme in self.schemes:
+            if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
+                raise self._wrong("schemes", scheme, "lower-case URL schemes (RFC 3986, 3.1)")
+        if not isinstance(self.contract, str) or not _CONTRACT.fullmatch(self.contract):
+            raise self._wrong("contract", self.contract, 'MAJOR.MINOR, for example "1.0"')
+        if self.open is None and self.open_async is None:
+            raise self._wrong("open", None, "given, or `open_async`, or both")
+        for field, opener in (("open", self.open), ("open_async", self.open_async)):
+            if isinstance(opener, str) and not _REFERENCE.fullmatch(opener):
+                raise self._wrong(field, opener, '"package.module:Class.method" or a callable')
+            if not (opener is None or isinstance(opener, str) or callable(opener)):
+                raise self._wrong(field, opener, '"package.module:Class.method" or a callable')
+
+    def _wrong(self, field: str, value: object, allowed: str) -> PluginError:
+        return PluginError(f"StoreSpec {self.name!r}: `{field}` must be {allowed}, not {value!r}")
+
+
+class StoreHooks:
+    """The hooks that a plugin module can implement."""
+
+    @hookspec
+    def coatcheck_stores(self) -> Iterable[StoreSpec]:
+        """Return or yield the :class:`StoreSpec` of each store in this package.
+
+        The function runs whenever stores are listed or opened, so it must import no client
+        library: name the openers as strings.
+        """
+        raise AssertionError("a specification is not called")

@@ -1,0 +1,296 @@
+"""The life of a session in a store: keys and states, no HTTP, no I/O.
+
+Each method is a generator of :mod:`operations <coatcheck.operations>`, which a runner of
+:mod:`coatcheck.runners` executes. Together they keep two promises: a session that was ended
+stays ended, because nothing but :meth:`Lifecycle.create` ever creates a record; and of parallel
+changes none is lost, because each write names the bytes that it replaces.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeAlias
+
+from .codec import Codec, SessionState
+from .errors import ConflictError, CorruptRecord, StoreError
+from .events import Announcer
+from .merging import merge
+from .operations import Destroy, Get, Lock, Set, Sleep, Steps, Touch
+from .store import ABSENT, ALWAYS, PRESENT, Condition, Record, Unchanged
+
+Concurrency: TypeAlias = Literal["merge", "error", "last-write-wins"]
+
+#: Seconds of conflicts after which a write is given up.
+CONFLICT_SECONDS: Final = 5.0
+_BACKOFF_BASE: Final = 0.004
+_BACKOFF_CAP: Final = 0.1
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What the store holds of a session, as last read or written.
+
+    :ivar key: the store's key.
+    :ivar record: the stored record.
+    :ivar content: ``codec.dumps`` of the stored state; None until it is needed.
+    """
+
+    key: str
+    record: Record
+    content: bytes | None = None
+
+
+@dataclass(slots=True)
+class Attempts:
+    """Stored forms whose fate is unknown, because the store failed while writing them."""
+
+    unknown: list[bytes] = field(default_factory=list)
+
+
+class KeyTaken(Exception):
+    """Another session has the key. Only a poor id generator makes this happen."""
+
+
+class Lifecycle:
+    """Load, create, update, touch, end and rotate sessions.
+
+    :param codec: turns states into bytes.
+    :param expiry: returns the POSIX time at which a state expires if it is extended now.
+    :param clock: returns POSIX seconds.
+    :param absolute_timeout: seconds from creation after which a session is over, or None.
+    :param concurrency: what to do when somebody else wrote first.
+    :param announce: told of each event.
+    :param monotonic: measures how long conflicts last, in seconds.
+    :param jitter: returns a number from 0 to 1, to spread retries.
+    """
+
+    def __init__(
+        self,
+        *,
+        codec: Codec,
+        expiry: Callable[[SessionState], float],
+        clock: Callable[[], float],
+        absolute_timeout: float | None,
+        concurrency: Concurrency,
+        announce: Announcer,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.codec = codec
+        self.expiry = expiry
+        self._clock = clock
+        self._absolute_timeout = absolute_timeout
+        self._concurrency = concurrency
+        self._announce = announce
+        self._monotonic = monotonic
+        self._jitter = jitter
+
+    def load(self, key: str) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """Return what is stored under a key, or None if there is no live, readable record."""
+        record: Record | None = yield Get(key)
+        if record is None:
+            self._announce("unknown", key)
+            return None
+        found = self._open(key, record)
+        if found is not None:
+            self._announce("loaded", key)
+        return found
+
+    def create(
+        self, key: str, state: SessionState, attempts: Attempts
+    ) -> Steps[tuple[Snapshot, SessionState]]:
+        """Store a new session.
+
+        :param attempts: what earlier calls may have stored under this key.
+        :raises KeyTaken: another session has the key.
+        """
+        snapshot = self._encode(key, state, self.expiry(state))
+        while not (yield from self._set(snapshot, ABSENT, attempts)):
+            found: Record | None = yield Get(key)
+            if found is None:
+                continue
+            if found.data == snapshot.record.data:
+                # A client library lost the reply, repeated the command, and met its own record.
+                break
+            if found.data in attempts.unknown:
+                mine = Snapshot(key, found, None)
+                updated = yield from self.update(mine, state, True, attempts)
+                if updated is not None:
+                    return updated
+            raise KeyTaken
+        self._announce("created", key)
+        return snapshot, state
+
+    def update(
+        self, snapshot: Snapshot, state: SessionState, extend: bool, attempts: Attempts
+    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """Store a changed session over what was loaded, merging with what others wrote.
+
+        :param snapshot: what was loaded.
+        :param extend: whether the write moves the expiry.
+        :param attempts: what earlier calls may have stored already.
+        :returns: what is stored now; None if the session is gone, and nothing was written.
+        :raises ConflictError: others wrote first, and may not or could not be merged with.
+        """
+        mine = self._encode(snapshot.key, state, self._expires_at(snapshot, state, extend))
+        if (yield from self._set(mine, self._condition(snapshot), attempts)):
+            self._announce("updated", snapshot.key)
+            return mine, state
+        return (yield from self._resolve(snapshot, mine, state, extend, attempts))
+
+    def touch(self, snapshot: Snapshot, expires_at: float) -> Steps[Snapshot | None]:
+        """Move the expiry. Returns None if the session is gone."""
+        touched = yield Touch(snapshot.key, expires_at, snapshot.record.owner)
+        if not touched:
+            self._announce("gone", snapshot.key)
+            return None
+        self._announce("touched", snapshot.key)
+        record = replace(snapshot.record, expires_at=expires_at)
+        return replace(snapshot, record=record)
+
+    def end(self, key: str) -> Steps[None]:
+        """Remove a session for good."""
+        yield Destroy(key, ALWAYS)
+        self._announce("destroyed", key)
+
+    def rotate(
+        self, old: Snapshot, new_key: str, state: SessionState, keep: bool, attempts: Attempts
+    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """Move a session to a new key: the new record first, then the old one's end.
+
+        :param keep: the new session continues the old one, so what others wrote to the old one
+            is merged, and if it was ended the new one ends too.
+        :returns: what is stored now; None if the session is gone.
+        :raises KeyTaken: another session has the new key.
+        :raises ConflictError: as :meth:`update`; the old session stays as it was.
+        """
+        stored = yield from self.create(new_key, state, attempts)
+        deadline = self._monotonic() + CONFLICT_SECONDS
+        attempt = 0
+        while not (yield Destroy(old.key, self._condition(old) if keep else ALWAYS)) and keep:
+            current = yield from self._reload(old.key)
+            refused = self._concurrency == "error" or self._monotonic() > deadline
+            if current is None or refused:
+                yield Destroy(new_key)
+                if current is not None:
+                    raise _conflict()
+                self._announce("gone", old.key)
+                return None
+            merged = self._merge(old, stored[1], current[1])
+            updated = yield from self.update(stored[0], merged, True, attempts)
+            if updated is None:
+                return None
+            stored, old = updated, current[0]
+            yield from self._back_off(attempt)
+            attempt += 1
+        self._announce("regenerated", old.key)
+        return stored
+
+    def content(self, snapshot: Snapshot) -> bytes:
+        """Return ``codec.dumps`` of what is stored."""
+        if self.codec.canonical:
+            return snapshot.record.data
+        if snapshot.content is None:
+            state = self.codec.loads(snapshot.record.data, snapshot.key)
+            snapshot.content = self.codec.dumps(state)
+        return snapshot.content
+
+    def _open(self, key: str, record: Record) -> tuple[Snapshot, SessionState] | None:
+        if record.expires_at <= self._clock():
+            self._announce("expired", key)
+            return None
+        try:
+            state = self.codec.loads(record.data, key)
+        except CorruptRecord as error:
+            self._announce("corrupt", key, error)
+            return None
+        limit = self._absolute_timeout
+        if limit is not None and state.created_at + limit <= self._clock():
+            self._announce("expired", key)
+            return None
+        return Snapshot(key, record), state
+
+    def _reload(self, key: str) -> Steps[tuple[Snapshot, SessionState] | None]:
+        record: Record | None = yield Get(key)
+        return None if record is None else self._open(key, record)
+
+    def _encode(
+        self, key: str, state: SessionState, expires_at: float
+    ) -> Snapshot:
+        content = self.codec.dumps(state)
+        data = self.codec.pack(content, state, expires_at, key)
+        return Snapshot(key, Record(data, expires_at, state.owner), content)
+
+    def _expires_at(self, snapshot: Snapshot, state: SessionState, extend: bool) -> float:
+        return self.expiry(state) if extend else snapshot.record.expires_at
+
+    def _condition(self, snapshot: Snapshot) -> Condition:
+        if self._concurrency == "last-write-wins":
+            return PRESENT
+        return Unchanged(snapshot.record.data)
+
+    def _set(self, snapshot: Snapshot, only_if: Condition, attempts: Attempts) -> Steps[bool]:
+        try:
+            written: bool = yield Set(snapshot.key, snapshot.record, only_if)
+        except StoreError:
+            # It may have been applied all the same: a later attempt must know its own writing.
+            attempts.unknown.append(snapshot.record.data)
+            raise
+        return written
+
+    def _resolve(
+        self,
+        base: Snapshot,
+        mine: Snapshot,
+        state: SessionState,
+        extend: bool,
+        attempts: Attempts,
+    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """Find out why a conditional write did not happen, and settle it."""
+        deadline = self._monotonic() + CONFLICT_SECONDS
+        if self._concurrency == "merge":
+            # In one process writers take turns from here on, instead of colliding again.
+            yield Lock(base.key, CONFLICT_SECONDS)
+        attempt = 0
+        while True:
+            current = yield from self._reload(base.key)
+            if current is None or self._concurrency == "last-write-wins":
+                self._announce("gone", base.key)
+                return None
+            stored, theirs = current
+            if stored.record.data == mine.record.data:
+                # A client library lost the reply, repeated the command, and met its own record.
+                self._announce("updated", base.key)
+                return mine, state
+            self._announce("conflict", base.key)
+            if self._concurrency == "error" or self._monotonic() > deadline:
+                raise _conflict()
+            if stored.record.data not in attempts.unknown:
+                state = self._merge(base, state, theirs)
+            mine = self._encode(base.key, state, self._expires_at(stored, state, extend))
+            unchanged = mine.content == self.content(stored)
+            if unchanged or (yield from self._set(mine, self._condition(stored), attempts)):
+                self._announce("merged", base.key)
+                return (stored if unchanged else mine), state
+            base = stored
+            yield from self._back_off(attempt)
+            attempt += 1
+
+    def _back_off(self, attempt: int) -> Steps[None]:
+        longest = min(_BACKOFF_CAP, _BACKOFF_BASE * 2 ** min(attempt, 8))
+        yield Sleep(longest * self._jitter())
+
+    def _merge(self, base: Snapshot, mine: SessionState, theirs: SessionState) -> SessionState:
+        return merge(self.codec.loads(base.record.data, base.key), mine, theirs, self._encode_value)
+
+    def _encode_value(self, value: Any) -> bytes:
+        return self.codec.dumps(SessionState({"value": value}, created_at=0))
+
+
+def _conflict() -> ConflictError:
+    return ConflictError(
+        "the session was changed by other requests at the same time, and this change was not saved"
+    )

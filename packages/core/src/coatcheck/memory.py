@@ -1,0 +1,273 @@
+"""A store in the memory of this process: for tests, demos and single-process deployments."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from .errors import ConfigurationError, StoreClosed
+from .store import ALWAYS, PRESENT, Capabilities, Condition, Record, Store, Unchanged
+
+_log = logging.getLogger("coatcheck")
+
+#: How many expired records one ``set`` removes at most.
+_PRUNED_PER_SET: Final = 4
+
+
+class _Slot:
+    """A record and the instant for which the expiry heap has an entry of it."""
+
+    __slots__ = ("record", "scheduled")
+
+    def __init__(self, record: Record, scheduled: float) -> None:
+        self.record = record
+        self.scheduled = scheduled
+
+
+class MemoryStore(Store):
+    """Sessions in a bounded dictionary, safe for threads, never blocking.
+
+    It serves synchronous and asynchronous applications alike, because its verbs may be called on
+    an event loop. When it is full, expired records go first, then the least recently used.
+
+    :param max_sessions: how many records it holds at most.
+    :param clock: returns POSIX seconds.
+    :raises ConfigurationError: ``max_sessions`` is not a positive integer.
+    """
+
+    capabilities = Capabilities(blocking=False, enumerable=True, clearable=True, owners=True)
+
+    def __init__(
+        self, *, max_sessions: int = 100_000, clock: Callable[[], float] = time.time
+    ) -> None:
+        if type(max_sessions) is not int or max_sessions < 1:
+            raise ConfigurationError(
+                f"`max_sessions` must be a positive integer, not {max_sessions!r}"
+            )
+        self._max_sessions = max_sessions
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._slots: OrderedDict[str, _Slot] = OrderedDict()
+        self._expiries: list[tuple[float, str]] = []
+        self._owned: dict[str, str | set[str]] = {}
+        self._closed = False
+        self._warned = False
+
+    @classmethod
+    def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> MemoryStore:
+        """Open ``memory:`` or ``memory:?max_sessions=1000``. Each call makes a new store.
+
+        :raises ConfigurationError: the URL has a part that a memory store does not know.
+        """
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        limit = query.pop("max_sessions", None)
+        if parts.netloc or parts.path or parts.fragment or query:
+            raise ConfigurationError(
+                "a memory store's URL is `memory:` or `memory:?max_sessions=N`, with nothing else"
+            )
+        if limit is None:
+            return cls(clock=clock)
+        if not (limit.isascii() and limit.isdigit()):
+            raise ConfigurationError(
+                f"`max_sessions` in the URL must be a positive integer, not {limit!r}"
+            )
+        return cls(max_sessions=int(limit), clock=clock)
+
+    def get(self, key: str) -> Record | None:
+        with self._lock:
+            slot = self._live(key)
+            if slot is None:
+                return None
+            self._slots.move_to_end(key)
+            return slot.record
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        with self._lock:
+            slot = self._live(key)
+            if not _holds(only_if, slot):
+                return False
+            if slot is None:
+                self._add(key, record)
+            else:
+                self._replace(key, slot, record)
+            self._remove_expired(_PRUNED_PER_SET)
+            return True
+
+    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        with self._lock:
+            slot = self._live(key)
+            if slot is None or not _holds(only_if, slot):
+                return False
+            self._discard(key)
+            return True
+
+    def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        with self._lock:
+            slot = self._live(key)
+            if slot is None:
+                return False
+            self._slots.move_to_end(key)
+            self._schedule(key, slot, expires_at)
+            slot.record = replace(slot.record, expires_at=expires_at)
+            return True
+
+    def all(self) -> Iterator[tuple[str, Record]]:
+        with self._lock:
+            self._check_open()
+            keys = list(self._slots)
+        return self._records(keys)
+
+    def length(self) -> int:
+        with self._lock:
+            self._check_open()
+            now = self._clock()
+            return sum(slot.record.expires_at > now for slot in self._slots.values())
+
+    def clear(self) -> None:
+        with self._lock:
+            self._check_open()
+            self._forget_all()
+
+    def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        with self._lock:
+            self._check_open()
+            owned = self._owned.get(owner, ())
+            keys = [owned] if isinstance(owned, str) else list(owned)
+        return self._records(keys)
+
+    def prune(self, limit: int | None = None) -> int:
+        with self._lock:
+            self._check_open()
+            return self._remove_expired(len(self._expiries) if limit is None else limit)
+
+    def ping(self) -> None:
+        self._check_open()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._forget_all()
+
+    # Everything below expects the lock to be held, `_records` excepted.
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed("this memory store is closed")
+
+    def _live(self, key: str) -> _Slot | None:
+        self._check_open()
+        slot = self._slots.get(key)
+        if slot is not None and slot.record.expires_at <= self._clock():
+            self._discard(key)
+            return None
+        return slot
+
+    def _records(self, keys: list[str]) -> Iterator[tuple[str, Record]]:
+        for key in keys:
+            with self._lock:
+                slot = self._live(key)
+            if slot is not None:
+                yield key, slot.record
+
+    def _add(self, key: str, record: Record) -> None:
+        if len(self._slots) >= self._max_sessions:
+            self._make_room()
+        self._slots[key] = _Slot(record, record.expires_at)
+        heapq.heappush(self._expiries, (record.expires_at, key))
+        self._index(key, record.owner)
+
+    def _replace(self, key: str, slot: _Slot, record: Record) -> None:
+        if slot.record.owner != record.owner:
+            self._unindex(key, slot.record.owner)
+            self._index(key, record.owner)
+        self._schedule(key, slot, record.expires_at)
+        slot.record = record
+        self._slots.move_to_end(key)
+
+    def _discard(self, key: str) -> None:
+        slot = self._slots.pop(key)
+        self._unindex(key, slot.record.owner)
+        self._bound_heap()
+
+    def _forget_all(self) -> None:
+        self._slots.clear()
+        self._expiries.clear()
+        self._owned.clear()
+
+    def _make_room(self) -> None:
+        if self._remove_expired(len(self._expiries)):
+            return
+        if not self._warned:
+            self._warned = True
+            _log.warning(
+                "the memory store is full with %d sessions: the least recently used are dropped",
+                self._max_sessions,
+            )
+        self._discard(next(iter(self._slots)))
+
+    def _schedule(self, key: str, slot: _Slot, expires_at: float) -> None:
+        # A later expiry needs no entry: the earlier one is moved on when its time comes.
+        if expires_at < slot.scheduled:
+            slot.scheduled = expires_at
+            heapq.heappush(self._expiries, (expires_at, key))
+            self._bound_heap()
+
+    def _remove_expired(self, limit: int) -> int:
+        now, removed = self._clock(), 0
+        for _ in range(limit):
+            if not self._expiries or self._expiries[0][0] > now:
+                break
+            scheduled, key = heapq.heappop(self._expiries)
+            slot = self._slots.get(key)
+            if slot is None or slot.scheduled != scheduled:
+                continue
+            if slot.record.expires_at <= now:
+                self._discard(key)
+                removed += 1
+            else:
+                slot.scheduled = slot.record.expires_at
+                heapq.heappush(self._expiries, (slot.scheduled, key))
+        return removed
+
+    def _bound_heap(self) -> None:
+        if len(self._expiries) > 2 * len(self._slots) + 64:
+            self._expiries = [(slot.scheduled, key) for key, slot in self._slots.items()]
+            heapq.heapify(self._expiries)
+
+    def _index(self, key: str, owner: str | None) -> None:
+        if owner is None:
+            return
+        owned = self._owned.get(owner)
+        if owned is None:
+            self._owned[owner] = key
+        elif isinstance(owned, str):
+            # Most owners have one session, and a set of one costs 200 bytes.
+            self._owned[owner] = {owned, key}
+        else:
+            owned.add(key)
+
+    def _unindex(self, key: str, owner: str | None) -> None:
+        if owner is None:
+            return
+        owned = self._owned.get(owner)
+        if isinstance(owned, set):
+            owned.discard(key)
+            if owned:
+                return
+        self._owned.pop(owner, None)
+
+
+def _holds(only_if: Condition, slot: _Slot | None) -> bool:
+    if only_if is ALWAYS:
+        return True
+    if isinstance(only_if, Unchanged):
+        return slot is not None and slot.record.data == only_if.data
+    return (slot is not None) == (only_if is PRESENT)

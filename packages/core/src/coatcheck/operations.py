@@ -1,0 +1,122 @@
+"""What the generators of the lifecycle and the http engine yield.
+
+A generator says ``record = yield Get(key)`` and a runner does it, on a synchronous or an
+asynchronous store. Rules are written once, and without I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeAlias, TypeVar
+
+from .store import ALWAYS, Condition, Record
+
+T = TypeVar("T")
+
+
+class StoreCall:
+    """Call a verb of the store; the result is the verb's."""
+
+    __slots__ = ("args", "verb")
+
+    verb: str
+    args: tuple[Any, ...]
+
+
+class Get(StoreCall):
+    """``store.get``."""
+
+    __slots__ = ()
+
+    def __init__(self, key: str) -> None:
+        self.verb = "get"
+        self.args = (key,)
+
+
+class Set(StoreCall):
+    """``store.set``."""
+
+    __slots__ = ()
+
+    def __init__(self, key: str, record: Record, only_if: Condition) -> None:
+        self.verb = "set"
+        self.args = (key, record, only_if)
+
+
+class Destroy(StoreCall):
+    """``store.destroy``."""
+
+    __slots__ = ()
+
+    def __init__(self, key: str, only_if: Condition = ALWAYS) -> None:
+        self.verb = "destroy"
+        self.args = (key, only_if)
+
+
+class Touch(StoreCall):
+    """``store.touch``."""
+
+    __slots__ = ()
+
+    def __init__(self, key: str, expires_at: float, owner: str | None) -> None:
+        self.verb = "touch"
+        self.args = (key, expires_at, owner)
+
+
+class Select:
+    """Iterate with ``store.all`` or ``store.owned_by``; the result is the list of what was kept.
+
+    :ivar keep: tells whether an item belongs into the result.
+    :ivar first: stop at the first one.
+    """
+
+    __slots__ = ("args", "first", "keep", "verb")
+
+    def __init__(
+        self,
+        verb: str,
+        *args: str,
+        keep: Callable[[tuple[str, Record]], bool] = lambda item: True,
+        first: bool = False,
+    ) -> None:
+        self.verb = verb
+        self.args = args
+        self.keep = keep
+        self.first = first
+
+
+class Lock:
+    """Wait for the middleware's own lock of a key, held until the generator ends.
+
+    The result is False if it was not to be had within ``seconds``.
+    """
+
+    __slots__ = ("key", "seconds")
+
+    def __init__(self, key: str, seconds: float) -> None:
+        self.key = key
+        self.seconds = seconds
+
+
+class Sleep:
+    """Wait for a number of seconds."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+class Await:
+    """Await what a callable of the application returned; the result is its result."""
+
+    __slots__ = ("awaitable",)
+
+    def __init__(self, awaitable: Awaitable[Any]) -> None:
+        self.awaitable = awaitable
+
+
+Operation: TypeAlias = StoreCall | Select | Lock | Sleep | Await
+
+#: A generator of operations that returns a ``T``.
+Steps: TypeAlias = Generator[Operation, Any, T]

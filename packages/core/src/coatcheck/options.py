@@ -1,0 +1,226 @@
+"""The options of a session middleware, checked when they are made."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
+from typing import Any, Final, Literal, TypeAlias, TypedDict
+
+from .codec import Codec, JSONCodec
+from .cookie import CookieOptions, seconds
+from .cookie_format import CookieFormat, NativeCookieFormat
+from .errors import ConfigurationError
+from .events import Observer
+from .lifecycle import Concurrency
+from .signing import check_secrets
+from .store import AsyncStore, Store
+
+#: What a driver hands to callables: the ASGI scope or the WSGI environ.
+Request: TypeAlias = Mapping[str, Any]
+
+Secret: TypeAlias = str | bytes | Sequence[str | bytes]
+Duration: TypeAlias = float | timedelta
+Load: TypeAlias = Literal["auto", "eager", "lazy"]
+
+DEFAULT_LIFETIME: Final = 86400.0
+
+
+def random_id(request: Request) -> str:
+    """Return 192 random bits in 32 characters."""
+    return secrets.token_urlsafe(24)
+
+
+class OptionFields(TypedDict, total=False):
+    """The keyword arguments of the middlewares: the fields of :class:`SessionOptions`."""
+
+    secret: Secret
+    store: Store | AsyncStore | str | None
+    name: str
+    cookie: CookieOptions | Callable[[Request], CookieOptions]
+    generate_id: Callable[[Request], str | Awaitable[str]]
+    trust_proxy: bool | None
+    resave: bool
+    rolling: bool
+    save_uninitialized: bool
+    unset: Literal["keep", "destroy"]
+    idle_timeout: Duration | None
+    absolute_timeout: Duration | None
+    touch_interval: Duration | None
+    extends: Callable[[Request], bool] | None
+    concurrency: Concurrency
+    hash_ids: bool
+    codec: Codec
+    cookie_format: CookieFormat
+    owner: str | Callable[[Mapping[str, Any]], str | None] | None
+    load: Load
+    on_store_error: Literal["raise", "anonymous"]
+    clock: Callable[[], float]
+    observers: Iterable[Observer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """How sessions behave. Durations are seconds or timedeltas.
+
+    :ivar secret: signs the cookie. Of several the first signs and all verify; a cookie that
+        verified with a later one is re-signed with the first.
+    :ivar store: a store, a URL, or None for a memory store of this middleware's own.
+    :ivar name: the cookie's name.
+    :ivar cookie: the cookie's attributes, or a callable of the request that returns them.
+    :ivar generate_id: makes an id for a request: 16 to 128 of ``A-Za-z0-9_-``. May be
+        asynchronous under ASGI; then an unsaved session has no ``id`` yet.
+    :ivar trust_proxy: the first X-Forwarded-Proto tells whether the connection is secure;
+        otherwise the server's own scheme does.
+    :ivar resave: store a session at each request, modified or not.
+    :ivar rolling: send the cookie with each response.
+    :ivar save_uninitialized: store new sessions that nothing was put into.
+    :ivar unset: what it means to replace the session by None: ``"keep"`` or ``"destroy"`` it.
+    :ivar idle_timeout: a session without requests for that long is over, by the server's clock.
+        Default: the cookie's ``max_age``, or a day.
+    :ivar absolute_timeout: a session of that age is over, whatever it does.
+    :ivar touch_interval: an unmodified session's expiry is moved at most this often; 0 moves it
+        with each request. Default: a minute, or a tenth of the lifetime if that is less.
+    :ivar extends: tells for a request whether it keeps the session alive; polling may not.
+    :ivar concurrency: ``"merge"`` parallel changes key by key, raise an ``"error"``, or
+        ``"last-write-wins"``.
+    :ivar hash_ids: the store sees SHA-256 of the id, so a stolen database opens no session.
+    :ivar codec: turns sessions into bytes.
+    :ivar cookie_format: how the id travels in the cookie.
+    :ivar owner: whose session it is: a key of the data, or a callable of the data; None where
+        ``session.owner`` is set by hand.
+    :ivar load: ``"eager"`` reads the store before the application runs, ``"lazy"`` at the first
+        use, and a session nobody uses costs nothing; ``"auto"`` is eager under ASGI and lazy
+        under WSGI.
+    :ivar on_store_error: a failed load raises at the first use, or goes on ``"anonymous"`` with
+        an empty session that is never saved.
+    :ivar clock: returns POSIX seconds.
+    :ivar observers: called with each :class:`~coatcheck.events.SessionEvent`.
+    :raises ConfigurationError: an option has a value that cannot work; the message names option,
+        value and what is allowed, but never a secret or a URL.
+    """
+
+    secret: Secret = field(repr=False)
+    store: Store | AsyncStore | str | None = field(default=None, repr=False)
+    name: str = "sid"
+    cookie: CookieOptions | Callable[[Request], CookieOptions] = CookieOptions()
+    generate_id: Callable[[Request], str | Awaitable[str]] = random_id
+    trust_proxy: bool | None = False
+    resave: bool = False
+    rolling: bool = False
+    save_uninitialized: bool = False
+    unset: Literal["keep", "destroy"] = "keep"
+    idle_timeout: Duration | None = None
+    absolute_timeout: Duration | None = None
+    touch_interval: Duration | None = None
+    extends: Callable[[Request], bool] | None = None
+    concurrency: Concurrency = "merge"
+    hash_ids: bool = True
+    codec: Codec = JSONCodec()
+    cookie_format: CookieFormat = NativeCookieFormat()
+    owner: str | Callable[[Mapping[str, Any]], str | None] | None = None
+    load: Load = "auto"
+    on_store_error: Literal["raise", "anonymous"] = "raise"
+    clock: Callable[[], float] = time.time
+    observers: Iterable[Observer] = ()
+    #: The secrets as bytes, the signing one first.
+    secrets: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("resave", "rolling", "save_uninitialized", "hash_ids"):
+            self._check(name, isinstance(getattr(self, name), bool), "True or False")
+        self._check("trust_proxy", self.trust_proxy in (True, False, None), "True or False")
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            choices = " or ".join(f'"{choice}"' for choice in allowed)
+            self._check(name, isinstance(value, str) and value in allowed, choices)
+        self._check_seams()
+        for name in ("idle_timeout", "absolute_timeout", "touch_interval"):
+            zero = name == "touch_interval"
+            object.__setattr__(self, name, seconds(f"`{name}`", getattr(self, name), zero=zero))
+        checked = check_secrets(self.secret, self.cookie_format.minimum_secret_bytes)
+        object.__setattr__(self, "secrets", checked)
+
+    def _check_seams(self) -> None:
+        if not (self.store is None or isinstance(self.store, Store | AsyncStore | str)):
+            raise ConfigurationError(
+                "`store` must be a coatcheck.Store, a coatcheck.AsyncStore, a URL or None, "
+                f"not {type(self.store).__name__}"
+            )
+        if isinstance(self.cookie, CookieOptions):
+            self.cookie.check_name(self.name)
+        else:
+            self._check("cookie", callable(self.cookie), "CookieOptions or a callable")
+            CookieOptions().check_name(self.name)
+        for name in ("generate_id", "clock"):
+            self._check(name, callable(getattr(self, name)), "a callable")
+        self._check("extends", self.extends is None or callable(self.extends), "a callable or None")
+        self._check(
+            "owner",
+            self.owner is None or callable(self.owner) or bool(isinstance(self.owner, str) and self.owner),
+            "a key of the data, a callable or None",
+        )
+        codec_verbs = ("dumps", "pack", "loads")
+        self._check("codec", _has(self.codec, codec_verbs, "canonical"), "a Codec")
+        self._check(
+            "cookie_format",
+            _has(self.cookie_format, ("bind",), "minimum_secret_bytes"),
+            "a CookieFormat",
+        )
+        try:
+            object.__setattr__(self, "observers", tuple(self.observers))
+        except TypeError:
+            self._check("observers", False, "callables of a SessionEvent")
+        self._check("observers", all(map(callable, self.observers)), "callables of a SessionEvent")
+
+    def _check(self, name: str, right: bool, allowed: str) -> None:
+        if not right:
+            raise ConfigurationError(f"`{name}` must be {allowed}, not {getattr(self, name)!r}")
+
+    @property
+    def generates_asynchronously(self) -> bool:
+        """Whether ``generate_id`` is a coroutine function."""
+        call = getattr(self.generate_id, "__call__", None)
+        return inspect.iscoroutinefunction(self.generate_id) or inspect.iscoroutinefunction(call)
+
+
+def make_options(options: SessionOptions | None, fields_given: OptionFields) -> SessionOptions:
+    """Return the options with the keyword arguments of a middleware laid over them.
+
+    :raises ConfigurationError: an unknown option, an impossible one, or no secret.
+    """
+    if not (options is None or isinstance(options, SessionOptions)):
+        raise ConfigurationError(
+            f"`options` must be SessionOptions or None, not {type(options).__name__}"
+        )
+    for name in fields_given:
+        if name not in _NAMES:
+            near = difflib.get_close_matches(name, _NAMES, n=1)
+            hint = f"; did you mean `{near[0]}`?" if near else f"; there are {', '.join(_NAMES)}"
+            raise ConfigurationError(f"there is no option `{name}`{hint}")
+    if options is not None:
+        return replace(options, **fields_given)
+    if "secret" not in fields_given:
+        raise ConfigurationError(
+            "`secret` is required; `python -m coatcheck secret` prints a good one"
+        )
+    return SessionOptions(**fields_given)
+
+
+def _has(value: object, methods: tuple[str, ...], attribute: str) -> bool:
+    return hasattr(value, attribute) and all(
+        callable(getattr(value, method, None)) for method in methods
+    )
+
+
+_CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "unset": ("keep", "destroy"),
+    "concurrency": ("merge", "error", "last-write-wins"),
+    "load": ("auto", "eager", "lazy"),
+    "on_store_error": ("raise", "anonymous"),
+}
+_NAMES: Final = tuple(option.name for option in fields(SessionOptions) if option.init)

@@ -1,0 +1,283 @@
+"""Which stores exist, and how a URL becomes one.
+
+Entry points are read when a URL is opened or the stores are listed, never at import. A URL loads
+exactly the plugin of its scheme: a broken plugin that nobody asked for hurts nobody.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pluggy
+
+from . import bridge
+from .errors import PluginError
+from .hookspecs import PROJECT, Opener, StoreHooks, StoreSpec
+from .store import CONTRACT_VERSION, AsyncStore, Store
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
+
+#: The entry-point group. One entry point a scheme; its name is the scheme.
+ENTRY_POINT_GROUP: Final = "coatcheck.stores"
+
+_BUILT_IN: Final = (
+    StoreSpec(
+        name="memory",
+        schemes=("memory",),
+        contract=CONTRACT_VERSION,
+        summary="one process, nothing survives it",
+        open="coatcheck.memory:MemoryStore.from_url",
+    ),
+)
+
+#: Which extra of this package brings which scheme.
+_EXTRAS: Final = {
+    "file": "file",
+    "redis": "redis",
+    "rediss": "redis",
+    "redis+cluster": "redis",
+    "rediss+cluster": "redis",
+    "mongodb": "mongo",
+    "mongodb+srv": "mongo",
+    "dynamodb": "dynamodb",
+}
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledStore:
+    """One row of a listing.
+
+    :ivar scheme: the URL scheme, which is the entry point's name.
+    :ivar name: the store's short name; the scheme where the plugin is broken.
+    :ivar distribution: the distribution that provides it.
+    :ivar version: that distribution's version.
+    :ivar contract: the contract version that it declares; empty where it is broken.
+    :ivar summary: the store's own line about itself.
+    :ivar status: ``"ok"`` or ``"broken"``.
+    :ivar reason: why it is broken; empty otherwise.
+    """
+
+    scheme: str
+    name: str
+    distribution: str
+    version: str
+    contract: str
+    summary: str
+    status: str
+    reason: str
+
+
+class Registry:
+    """The built-in stores and those of installed plugins."""
+
+    def find(self, scheme: str) -> StoreSpec:
+        """Return the spec for a URL scheme.
+
+        :raises PluginError: no store has it, two distributions claim it, or its plugin is broken.
+        """
+        for spec in _BUILT_IN:
+            if scheme in spec.schemes:
+                return spec
+        entry_points = _distinct(_entry_points(name=scheme))
+        if not entry_points:
+            raise PluginError(_unknown(scheme))
+        if len(entry_points) > 1:
+            owners = " and ".join(sorted(map(_origin, entry_points)))
+            raise PluginError(
+                f"two distributions provide the store scheme {scheme!r}: {owners}; uninstall one"
+            )
+        return _load(entry_points[0])
+
+    def installed(self) -> list[InstalledStore]:
+        """List each scheme, those of broken plugins with the reason. No client is imported."""
+        rows = [
+            _row(scheme, spec, PROJECT, _own_version())
+            for spec in _BUILT_IN
+            for scheme in spec.schemes
+        ]
+        entry_points = _distinct(_entry_points())
+        for entry_point in sorted(entry_points, key=lambda point: (point.name, _origin(point))):
+            rows.append(self._describe(entry_point))
+        return rows
+
+    def _describe(self, entry_point: EntryPoint) -> InstalledStore:
+        name, version = _name_and_version(entry_point)
+        try:
+            if any(entry_point.name in spec.schemes for spec in _BUILT_IN):
+                raise PluginError(f"the scheme {entry_point.name!r} is built in")
+            self.find(entry_point.name)
+            return _row(entry_point.name, _load(entry_point), name, version)
+        except PluginError as error:
+            return InstalledStore(
+                entry_point.name, entry_point.name, name, version, "", "", "broken", str(error)
+            )
+
+    def open(self, url: str, *, clock: Callable[[], float] = time.time) -> Store:
+        """Open the synchronous face of the store behind a URL, bridged if it has none.
+
+        :param url: ``scheme:...``; the scheme chooses the plugin.
+        :param clock: returns POSIX seconds.
+        :raises PluginError: the scheme is unknown, ambiguous or its plugin is broken.
+        :raises ConfigurationError: the store does not accept the URL.
+        """
+        spec = self.find(_scheme(url))
+        if spec.open is None:
+            return bridge.SyncBridge(_face(spec, spec.open_async, AsyncStore, url, clock))
+        return _face(spec, spec.open, Store, url, clock)
+
+    def open_async(self, url: str, *, clock: Callable[[], float] = time.time) -> AsyncStore:
+        """Open the asynchronous face of the store behind a URL, bridged if it has none.
+
+        Under trio this is the synchronous face in worker threads, because asynchronous client
+        libraries are asyncio's.
+
+        :param url: ``scheme:...``; the scheme chooses the plugin.
+        :param clock: returns POSIX seconds.
+        :raises PluginError: the scheme is unknown, ambiguous or its plugin is broken.
+        :raises ConfigurationError: the store does not accept the URL.
+        """
+        spec = self.find(_scheme(url))
+        if spec.open_async is None or (spec.open is not None and bridge.runs_trio()):
+            return bridge.AsyncBridge(_face(spec, spec.open, Store, url, clock))
+        return _face(spec, spec.open_async, AsyncStore, url, clock)
+
+
+def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Store:
+    """Open the synchronous face of the store behind a URL; see :meth:`Registry.open`."""
+    return Registry().open(url, clock=clock)
+
+
+def open_async_store(url: str, *, clock: Callable[[], float] = time.time) -> AsyncStore:
+    """Open the asynchronous face of the store behind a URL; see :meth:`Registry.open_async`."""
+    return Registry().open_async(url, clock=clock)
+
+
+def _scheme(url: str) -> str:
+    match = _SCHEME.match(url)
+    if match is None:
+        # The URL itself stays out of the message: it may hold a password.
+        raise PluginError("a store URL starts with a scheme, for example `redis://localhost:6379/0`")
+    return match[1].lower()
+
+
+def _face(
+    spec: StoreSpec,
+    opener: Opener | None,
+    kind: type[Any],
+    url: str,
+    clock: Callable[[], float],
+) -> Any:
+    function = _resolve(spec, opener) if isinstance(opener, str) else opener
+    assert function is not None
+    store = function(url, clock=clock)
+    if not isinstance(store, kind):
+        raise PluginError(
+            f"the opener of store {spec.name!r} returned {type(store).__name__}, "
+            f"not a subclass of coatcheck.{kind.__name__}"
+        )
+    return store
+
+
+def _resolve(spec: StoreSpec, reference: str) -> Callable[..., Any]:
+    module_name, _, path = reference.partition(":")
+    try:
+        target: Any = importlib.import_module(module_name)
+        for name in path.split("."):
+            target = getattr(target, name)
+    except Exception as error:
+        raise PluginError(
+            f"store {spec.name!r} cannot be opened: {reference} failed with {error!r}"
+        ) from error
+    return target  # type: ignore[no-any-return]  # whatever the plugin names
+
+
+def _load(entry_point: EntryPoint) -> StoreSpec:
+    origin = _origin(entry_point)
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(StoreHooks)
+    try:
+        manager.register(entry_point.load(), name=origin)
+        manager.check_pending()
+        specs = [spec for specs in manager.hook.coatcheck_stores() for spec in specs]
+    except Exception as error:
+        raise PluginError(f"the store plugin of {origin} is broken: {error!r}") from error
+    for spec in specs:
+        if not isinstance(spec, StoreSpec):
+            raise PluginError(
+                f"the store plugin of {origin} yielded {type(spec).__name__}, not StoreSpec"
+            )
+    for spec in specs:
+        if entry_point.name in spec.schemes:
+            _check_contract(spec, origin)
+            return spec
+    raise PluginError(
+        f"the store plugin of {origin} has no StoreSpec with the scheme {entry_point.name!r}"
+    )
+
+
+def _check_contract(spec: StoreSpec, origin: str) -> None:
+    major, minor = map(int, CONTRACT_VERSION.split("."))
+    their_major, their_minor = map(int, spec.contract.split("."))
+    if their_major != major or their_minor > minor:
+        raise PluginError(
+            f"store {spec.name!r} of {origin} speaks contract {spec.contract}; "
+            f"this coatcheck speaks {CONTRACT_VERSION}"
+        )
+
+
+def _entry_points(**select: str) -> Iterable[EntryPoint]:
+    # importlib.metadata costs 30 ms, and most processes open one URL or none.
+    from importlib.metadata import entry_points
+
+    return entry_points(group=ENTRY_POINT_GROUP, **select)
+
+
+def _distinct(entry_points: Iterable[EntryPoint]) -> list[EntryPoint]:
+    """Drop what one distribution shows twice (Fedora's lib and lib64 are one folder)."""
+    seen: dict[tuple[str, str, str], EntryPoint] = {}
+    for point in entry_points:
+        seen.setdefault((point.name, point.value, _name_and_version(point)[0].lower()), point)
+    return list(seen.values())
+
+
+def _name_and_version(entry_point: EntryPoint) -> tuple[str, str]:
+    distribution: Distribution | None = entry_point.dist
+    if distribution is None:
+        return "unknown distribution", ""
+    return distribution.name, distribution.version
+
+
+def _origin(entry_point: EntryPoint) -> str:
+    return " ".join(filter(None, _name_and_version(entry_point)))
+
+
+def _row(scheme: str, spec: StoreSpec, distribution: str, version: str) -> InstalledStore:
+    return InstalledStore(
+        scheme, spec.name, distribution, version, spec.contract, spec.summary, "ok", ""
+    )
+
+
+def _own_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(PROJECT)
+    except PackageNotFoundError:
+        return ""
+
+
+def _unknown(scheme: str) -> str:
+    built_in = {scheme for spec in _BUILT_IN for scheme in spec.schemes}
+    known = sorted(built_in | {point.name for point in _entry_points()})
+    text = f"no installed store has the scheme {scheme!r}; installed: {', '.join(known)}"
+    if scheme in _EXTRAS:
+        text += f"; try `pip install coatcheck[{_EXTRAS[scheme]}]`"
+    return text

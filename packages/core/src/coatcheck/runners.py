@@ -1,0 +1,206 @@
+"""Execute the operations that generators yield, on one face or the other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .bridge import AsyncBridge, SyncBridge
+from .errors import CoatcheckError, ConfigurationError, StoreError
+from .operations import Lock, Operation, Select, Sleep, Steps, StoreCall
+from .store import AsyncStore, Record, Store
+
+if TYPE_CHECKING:
+    import anyio
+
+T = TypeVar("T")
+
+
+class SyncRunner:
+    """Runs steps on the synchronous face of a store.
+
+    :param store: any store; an asynchronous one is bridged.
+    """
+
+    def __init__(self, store: Store | AsyncStore) -> None:
+        self._store = SyncBridge(store) if isinstance(store, AsyncStore) else store
+        self._locks = _ThreadLocks()
+
+    def run(self, steps: Steps[T]) -> T:
+        """Execute the steps and return their result."""
+        with ExitStack() as held:
+            outcome: Any = None
+            resume: Any = steps.send
+            while True:
+                try:
+                    operation = resume(outcome)
+                except StopIteration as stop:
+                    return stop.value  # type: ignore[no-any-return]  # a generator's T
+                try:
+                    outcome, resume = self._perform(operation, held), steps.send
+                except BaseException as error:
+                    outcome, resume = error, steps.throw
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+    def _perform(self, operation: Operation, held: ExitStack) -> Any:
+        if isinstance(operation, StoreCall):
+            try:
+                return getattr(self._store, operation.verb)(*operation.args)
+            except CoatcheckError:
+                raise
+            except Exception as error:
+                raise foreign(operation.verb, error) from error
+        if isinstance(operation, Lock):
+            return self._locks.acquire(operation, held)
+        if isinstance(operation, Sleep):
+            return time.sleep(operation.seconds)
+        if isinstance(operation, Select):
+            return self._select(operation)
+        raise ConfigurationError("an asynchronous callable needs the ASGI middleware")
+
+    def _select(self, operation: Select) -> list[tuple[str, Record]]:
+        found = []
+        for item in getattr(self._store, operation.verb)(*operation.args):
+            if operation.keep(item):
+                found.append(item)
+                if operation.first:
+                    break
+        return found
+
+
+class AsyncRunner:
+    """Runs steps on the asynchronous face of a store.
+
+    :param store: any store. A synchronous one that never blocks is called on the event loop,
+        another one in worker threads.
+    """
+
+    def __init__(self, store: Store | AsyncStore) -> None:
+        self._direct = isinstance(store, Store) and not store.capabilities.blocking
+        self._store: Any = store
+        if isinstance(store, Store) and not self._direct:
+            self._store = AsyncBridge(store)
+        self._locks = _LoopLocks()
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Execute the steps and return their result."""
+        held: ExitStack | None = None
+        store, direct = self._store, self._direct
+        outcome: Any = None
+        resume: Any = steps.send
+        try:
+            while True:
+                try:
+                    operation = resume(outcome)
+                except StopIteration as stop:
+                    return stop.value  # type: ignore[no-any-return]  # a generator's T
+                try:
+                    if isinstance(operation, StoreCall):
+                        outcome = getattr(store, operation.verb)(*operation.args)
+                        if not direct:
+                            outcome = await outcome
+                    else:
+                        held = held or ExitStack()
+                        outcome = await self._perform(operation, held)
+                    resume = steps.send
+                except CoatcheckError as error:
+                    outcome, resume = error, steps.throw
+                except Exception as error:
+                    if isinstance(operation, StoreCall):
+                        outcome = foreign(operation.verb, error)
+                        outcome.__cause__ = error
+                    else:
+                        outcome = error
+                    resume = steps.throw
+                except BaseException as error:
+                    outcome, resume = error, steps.throw
+        finally:
+            if held is not None:
+                held.close()
+
+    async def _perform(self, operation: Operation, held: ExitStack) -> Any:
+        if isinstance(operation, Lock):
+            return await self._locks.acquire(operation, held)
+        if isinstance(operation, Select):
+            return await self._select(operation)
+        if isinstance(operation, Sleep):
+            import anyio
+
+            return await anyio.sleep(operation.seconds)
+        assert not isinstance(operation, StoreCall)
+        return await operation.awaitable
+
+    async def _select(self, operation: Select) -> list[tuple[str, Record]]:
+        store = AsyncBridge(self._store) if self._direct else self._store
+        found = []
+        async for item in getattr(store, operation.verb)(*operation.args):
+            if operation.keep(item):
+                found.append(item)
+                if operation.first:
+                    break
+        return found
+
+
+def foreign(verb: str, error: Exception) -> StoreError:
+    """Wrap what a store raised against the contract. Its text may hold anything: left out."""
+    return StoreError(f"`{verb}` of the store failed with {type(error).__name__}")
+
+
+class _ThreadLocks:
+    """One lock a key, for as long as somebody holds or awaits it."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._locks: dict[str, tuple[threading.Lock, int]] = {}
+
+    def acquire(self, operation: Lock, held: ExitStack) -> bool:
+        key = operation.key
+        with self._guard:
+            lock, users = self._locks.get(key) or (threading.Lock(), 0)
+            self._locks[key] = (lock, users + 1)
+        held.callback(self._leave, key)
+        acquired = lock.acquire(timeout=max(operation.seconds, 0))
+        if acquired:
+            held.callback(lock.release)
+        return acquired
+
+    def _leave(self, key: str) -> None:
+        with self._guard:
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = (lock, users - 1)
+
+
+class _LoopLocks:
+    """One lock a key and event loop, for as long as somebody holds or awaits it."""
+
+    def __init__(self) -> None:
+        self._locks: dict[tuple[object, str], tuple[anyio.Lock, int]] = {}
+
+    async def acquire(self, operation: Lock, held: ExitStack) -> bool:
+        import anyio
+        from anyio.lowlevel import current_token
+
+        key = (current_token(), operation.key)
+        lock, users = self._locks.get(key) or (anyio.Lock(), 0)
+        self._locks[key] = (lock, users + 1)
+        held.callback(self._leave, key)
+        with anyio.move_on_after(max(operation.seconds, 0)):
+            await lock.acquire()
+            held.callback(lock.release)
+            return True
+        return False
+
+    def _leave(self, key: tuple[object, str]) -> None:
+        lock, users = self._locks[key]
+        if users == 1:
+            del self._locks[key]
+        else:
+            self._locks[key] = (lock, users - 1)

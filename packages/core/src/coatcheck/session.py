@@ -1,0 +1,555 @@
+"""The session as the application sees it: a dictionary, and what needs no I/O."""
+
+from __future__ import annotations
+
+import marshal
+import threading
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from .codec import IMMUTABLE, SessionState
+from .cookie import CookieOptions, SessionCookie
+from .errors import (
+    ConfigurationError,
+    LateWriteError,
+    SessionGone,
+    SessionUnavailable,
+)
+from .lifecycle import Attempts, Snapshot
+from .operations import Steps
+
+if TYPE_CHECKING:
+    import anyio
+
+T = TypeVar("T")
+
+
+class Backend(Protocol):
+    """What a session needs from the request that it belongs to."""
+
+    def load(self) -> Steps[None]: ...
+    def save(self) -> Steps[None]: ...
+    def reload(self) -> Steps[None]: ...
+    def now(self) -> float: ...
+    def new_id(self) -> str: ...
+    def expiry(self, state: SessionState) -> float: ...
+    def content(self, snapshot: Snapshot) -> bytes: ...
+    def encode(self, state: SessionState) -> bytes: ...
+    def derive_owner(self, data: Mapping[str, Any]) -> str | None: ...
+    def check_cookie(self, options: CookieOptions) -> None: ...
+    @property
+    def derives_owner(self) -> bool: ...
+    @property
+    def cookie_options(self) -> CookieOptions: ...
+
+
+class Session(MutableMapping[str, Any]):
+    """The data of one visitor, kept on the server.
+
+    Keys are strings. Values are what the codec stores; with the native one that is JSON's types
+    and bytes, tuple, set, datetime, date, Decimal and UUID. Nested changes are noticed:
+    ``session["cart"].append(item)`` is saved.
+
+    Reading and writing raise :class:`~coatcheck.errors.SessionUnavailable` where there is no
+    session (outside the cookie's path, or before a lazy one was loaded) and
+    :class:`~coatcheck.errors.StoreError` where it could not be loaded. Writing raises
+    :class:`~coatcheck.errors.LateWriteError` once it is too late to save.
+    """
+
+    # Class attributes are the state of a session of which nothing is known yet: most requests
+    # end in that state, and pay for nothing else.
+    _ready = False
+    _blank = False
+    _failure: Exception | None = None
+    _accessed = False
+    _loaded = False
+    _written = False
+    _exposed = False
+    _print: bytes | None = None
+    _snapshot: Snapshot | None = None
+    _old: Snapshot | None = None
+    _keeps_old = False
+    _ended = False
+    _wanted = False
+    _extend: bool | None = None
+    _gone = False
+    _degraded = False
+    _announced = False
+    _sealed = False
+    _closed = False
+    _cookie_changed = False
+    _id: str | None = None
+    _created_at: float | None = None
+    _owner: str | None = None
+    _cookie: SessionCookie | None = None
+    _data: dict[str, Any]
+    _own_cookie: dict[str, Any]
+    _extra: dict[str, Any]
+    _attempts: Attempts
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    # The mapping
+
+    def __getitem__(self, key: str) -> Any:
+        if not self._ready:
+            self._prepare()
+        self._accessed = True
+        value = self._data[key]
+        if not (self._exposed or type(value) in IMMUTABLE):
+            self._expose()
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise TypeError(f"session keys must be strings, not {type(key).__name__}")
+        self._before_write()
+        if not (self._exposed or type(value) in IMMUTABLE):
+            self._expose()
+        self._data[key] = value
+        self._written = True
+
+    def __delitem__(self, key: str) -> None:
+        self._before_write()
+        del self._data[key]
+        self._written = True
+
+    def __iter__(self) -> Iterator[str]:
+        self._use()
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        self._use()
+        return len(self._data)
+
+    def __contains__(self, key: object) -> bool:
+        self._use()
+        return key in self._data
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        self._use()
+        return self._data == (other._data_for_equality() if isinstance(other, Session) else other)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable, as every mapping
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def clear(self) -> None:
+        """Remove all data. The session itself goes on; :meth:`destroy` ends it."""
+        self._before_write()
+        self._data.clear()
+        self._written = True
+
+    # What it is
+
+    @property
+    def id(self) -> str:
+        """The secret that the cookie carries. Do not log it.
+
+        :raises SessionUnavailable: an asynchronous ``generate_id`` has not made it yet.
+        """
+        self._use()
+        if self._id is None:
+            self._id = self._backend.new_id()
+        return self._id
+
+    @property
+    def cookie(self) -> SessionCookie:
+        """The cookie settings of this session; assign to change them for it alone."""
+        self._use()
+        if self._cookie is None:
+            self._cookie = SessionCookie(self, self._backend.cookie_options, self._own_cookie)
+        return self._cookie
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the session began with this request and is not stored yet."""
+        self._use()
+        return self._snapshot is None and not self._continues
+
+    @property
+    def is_modified(self) -> bool:
+        """Whether there is something to save. Equal values that were assigned do not count."""
+        self._use()
+        if self._snapshot is None:
+            return self._wanted or bool(self._data) or self._owner is not None
+        return self._differs()
+
+    @property
+    def created_at(self) -> float:
+        """When the session began, in POSIX seconds."""
+        self._use()
+        return self._born()
+
+    @property
+    def expires_at(self) -> float:
+        """When the session ends unless it is used again, in POSIX seconds."""
+        self._use()
+        if self._snapshot is not None and not self._cookie_changed:
+            return self._snapshot.record.expires_at
+        return self._backend.expiry(self._state())
+
+    @property
+    def expires_in(self) -> float:
+        """The seconds until :attr:`expires_at`."""
+        return self.expires_at - self._backend.now()
+
+    @property
+    def owner(self) -> str | None:
+        """Whose session it is, for listing and revoking; derived where the option says how.
+
+        Assigning raises :class:`~coatcheck.errors.ConfigurationError` where it is derived, and
+        TypeError for anything but a non-empty string or None.
+        """
+        self._use()
+        return self._current_owner()
+
+    @owner.setter
+    def owner(self, owner: str | None) -> None:
+        if self._backend.derives_owner:
+            raise ConfigurationError("`session.owner` follows from the option `owner` here")
+        if not (owner is None or (isinstance(owner, str) and owner)):
+            raise TypeError("`session.owner` must be a non-empty string or None")
+        self._before_write()
+        self._owner = owner
+        self._written = True
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the session is an empty stand-in that is never saved."""
+        return self._degraded
+
+    @property
+    def stored_key(self) -> str | None:
+        """The store's key of the record behind the session, or None while there is none."""
+        self._use()
+        stored = self._snapshot or self._old
+        return None if stored is None else stored.key
+
+    # What can be done with it
+
+    def regenerate(self, *, keep_data: bool = False) -> None:
+        """Give the session a new id; the old one is dead when the response goes out.
+
+        Do it whenever privileges change, at login above all.
+
+        :param keep_data: go on with data, owner and creation time instead of starting anew.
+        :raises LateWriteError: the headers are out, and cannot carry the new cookie.
+        :raises SessionGone: ``keep_data``, but the session was ended elsewhere.
+        """
+        self._use()
+        if self._sealed:
+            raise LateWriteError("`regenerate()` needs the response headers, which are sent")
+        if self._gone and keep_data:
+            raise _gone()
+        if self._snapshot is not None:
+            self._old, self._keeps_old = self._snapshot, keep_data
+        self._keeps_old = self._keeps_old and keep_data
+        self._forget_identity()
+        if not keep_data:
+            self._forget_data()
+        self._ended = False
+        self._wanted = True
+
+    def destroy(self) -> None:
+        """End the session: its data now, its record and cookie with the response.
+
+        What is written afterwards starts a new session with a new id.
+        """
+        self._use()
+        if self._snapshot is not None:
+            self._old = self._snapshot
+        self._keeps_old = False
+        self._forget_identity()
+        self._forget_data()
+        self._ended = True
+        self._wanted = False
+
+    def touch(self, extend: bool = True) -> None:
+        """Move the expiry with this response, however recently it was moved; or not at all.
+
+        :param extend: False: this request does not keep the session alive.
+        """
+        self._use()
+        self._extend = extend
+
+    # For the engine
+
+    def _prepare(self) -> None:
+        """Make the data available, or say why they are not."""
+        self._accessed = True
+        if not (self._loaded or self._blank or self._failure):
+            self._load_at_first_use()
+        if self._blank:
+            self._start()
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+        self._ready = True
+
+    def _load_at_first_use(self) -> None:
+        raise NotImplementedError
+
+    def _use(self) -> None:
+        if not self._ready:
+            self._prepare()
+        self._accessed = True
+
+    def _before_write(self) -> None:
+        if not self._ready:
+            self._prepare()
+        self._accessed = True
+        if self._sealed and not self._announced:
+            raise LateWriteError(
+                "the response headers are sent, and they announced no session: it cannot be saved; "
+                "write to the session before the response starts"
+            )
+        if self._closed:
+            raise LateWriteError("the request is over: this change cannot be saved")
+
+    def _before_cookie_change(self, options: CookieOptions) -> None:
+        self._before_write()
+        if self._sealed:
+            raise LateWriteError("cookie settings need the response headers, which are sent")
+        self._backend.check_cookie(options)
+        self._cookie_changed = True
+
+    def _data_for_equality(self) -> dict[str, Any]:
+        self._use()
+        return self._data
+
+    def _expose(self) -> None:
+        """Remember what nested values look like before the application can change them."""
+        self._exposed = True
+        if not self._written:
+            self._print = _fingerprint(self._data)
+
+    def _start(self) -> None:
+        """Begin as a new, empty session."""
+        self._blank = False
+        self._loaded = True
+        self._forget_data()
+        self._attempts = Attempts()
+
+    def _fill(self, session_id: str, snapshot: Snapshot, state: SessionState) -> None:
+        """Continue a stored session."""
+        self._loaded = self._ready = self._announced = True
+        self._id = session_id
+        self._snapshot = snapshot
+        self._attempts = Attempts()
+        self._take(state)
+
+    def _refill(self, snapshot: Snapshot, state: SessionState) -> None:
+        """Show what was read again, without changes."""
+        self._snapshot = snapshot
+        self._take(state)
+        self._written = self._exposed = self._cookie_changed = False
+
+    def _take(self, state: SessionState) -> None:
+        self._data = state.data
+        self._created_at = state.created_at
+        self._own_cookie = state.cookie
+        self._owner = state.owner
+        self._extra = state.extra
+        self._cookie = None
+
+    def _replace_data(self, contents: Mapping[str, Any]) -> None:
+        """Take over what the application put in the session's place."""
+        if contents is not self._data:
+            data = dict(contents)
+            self._before_write()
+            self._data = data
+            self._written = self._exposed = True
+
+    def _forget_data(self) -> None:
+        self._data = {}
+        self._own_cookie = {}
+        self._extra = {}
+        self._cookie = None
+        self._owner = None
+        self._created_at = None
+        self._written = self._exposed = self._cookie_changed = False
+        self._print = None
+
+    def _forget_identity(self) -> None:
+        self._id = None
+        self._snapshot = None
+        self._announced = False
+        self._gone = False
+        self._attempts = Attempts()
+
+    def _state(self) -> SessionState:
+        owner = self._current_owner()
+        return SessionState(self._data, self._born(), self._own_cookie, owner, self._extra)
+
+    def _born(self) -> float:
+        if self._created_at is None:
+            self._created_at = self._backend.now()
+        return self._created_at
+
+    def _current_owner(self) -> str | None:
+        if self._backend.derives_owner:
+            return self._backend.derive_owner(self._data)
+        return self._owner
+
+    @property
+    def _continues(self) -> bool:
+        return self._old is not None and self._keeps_old
+
+    def _differs(self) -> bool:
+        """Whether the state differs from what is stored, encoding it only if it can."""
+        assert self._snapshot is not None
+        if not (self._written or self._cookie_changed):
+            if not self._exposed:
+                return False
+            if self._print is not None and self._print == _fingerprint(self._data):
+                return False
+        return self._backend.encode(self._state()) != self._backend.content(self._snapshot)
+
+    def _settle(self, snapshot: Snapshot, state: SessionState) -> None:
+        """Note what is stored now, and show it."""
+        self._snapshot = snapshot
+        if state.data is not self._data:
+            self._take(state)
+        self._old = None
+        self._attempts = Attempts()
+        self._written = self._wanted = self._ended = self._cookie_changed = False
+        self._print = _fingerprint(self._data) if self._exposed else None
+
+    def _vanish(self) -> None:
+        """Note that the session was ended elsewhere; changes are dropped."""
+        self._gone = True
+        self._snapshot = self._old = None
+        self._written = self._wanted = self._cookie_changed = False
+
+
+class SyncSession(Session):
+    """A session of the WSGI middleware. It loads itself at the first use."""
+
+    def __init__(self, backend: Backend, run: Callable[[Steps[Any]], Any]) -> None:
+        super().__init__(backend)
+        self._run = run
+        self._lock = threading.Lock()
+
+    def load(self) -> None:
+        """Read the session now instead of at the first use.
+
+        :raises StoreError: the store failed.
+        :raises SessionUnavailable: there is no session at this path.
+        """
+        self._use()
+
+    def save(self) -> None:
+        """Do now what the end of the request would do: store, regenerate, destroy.
+
+        :raises SessionGone: the session was ended elsewhere.
+        :raises LateWriteError: a new session, and the headers are out.
+        :raises SerializationError: a value cannot be stored.
+        :raises ConflictError: parallel changes that could not be merged.
+        :raises StoreError: the store failed.
+        """
+        self._use()
+        self._exclusively(self._backend.save)
+
+    def reload(self) -> None:
+        """Drop unsaved changes and read the session again.
+
+        :raises SessionGone: it is not stored, or not any more.
+        :raises StoreError: the store failed.
+        """
+        self._use()
+        self._exclusively(self._backend.reload)
+
+    def _load_at_first_use(self) -> None:
+        with self._lock:
+            if not self._loaded:
+                self._run(self._backend.load())
+
+    def _exclusively(self, steps: Callable[[], Steps[T]]) -> T:
+        with self._lock:
+            return self._run(steps())  # type: ignore[no-any-return]  # any runner
+
+
+class AsyncSession(Session):
+    """A session of the ASGI middleware."""
+
+    _busy = False
+    _idle: anyio.Event | None = None
+
+    def __init__(self, backend: Backend, run: Callable[[Steps[Any]], Any]) -> None:
+        self._backend = backend
+        self._run = run
+
+    async def load(self) -> None:
+        """Read the session, where ``load="lazy"``; otherwise it is there already.
+
+        :raises StoreError: the store failed.
+        :raises SessionUnavailable: there is no session at this path.
+        """
+        if not self._loaded:
+            await self._exclusively(self._backend.load)
+        self._use()
+
+    async def save(self) -> None:
+        """Do now what the end of the request would do: store, regenerate, destroy.
+
+        :raises SessionGone: the session was ended elsewhere.
+        :raises LateWriteError: a new session, and the headers are out.
+        :raises SerializationError: a value cannot be stored.
+        :raises ConflictError: parallel changes that could not be merged.
+        :raises StoreError: the store failed.
+        """
+        self._use()
+        await self._exclusively(self._backend.save)
+
+    async def reload(self) -> None:
+        """Drop unsaved changes and read the session again.
+
+        :raises SessionGone: it is not stored, or not any more.
+        :raises StoreError: the store failed.
+        """
+        self._use()
+        await self._exclusively(self._backend.reload)
+
+    def _load_at_first_use(self) -> None:
+        raise SessionUnavailable('with `load="lazy"`, `await session.load()` comes first')
+
+    async def _exclusively(self, steps: Callable[[], Steps[T]]) -> T:
+        # An anyio.Lock would yield to the event loop each time; nearly always nobody waits.
+        while self._busy:
+            import anyio
+
+            self._idle = self._idle or anyio.Event()
+            await self._idle.wait()
+        self._busy = True
+        try:
+            return await self._run(steps())  # type: ignore[no-any-return]  # any runner
+        finally:
+            self._busy = False
+            if self._idle is not None:
+                self._idle.set()
+                self._idle = None
+
+
+_MARSHAL_VERSION: Final = 2  # without references, whose counts differ from call to call
+
+
+def _fingerprint(data: dict[str, Any]) -> bytes | None:
+    """Return bytes that differ whenever the data do, or None for types that marshal lacks.
+
+    It is four times faster than encoding the data, and like it tells 1, 1.0 and True apart. The
+    bytes stay in this process.
+    """
+    try:
+        return marshal.dumps(data, _MARSHAL_VERSION)
+    except ValueError:
+        return None
+
+
+def _gone() -> SessionGone:
+    return SessionGone("the session was ended by another request, or has expired")
+
+

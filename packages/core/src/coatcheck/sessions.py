@@ -1,0 +1,196 @@
+"""Sessions outside a request: list, look up and revoke them.
+
+Each verb exists twice: plain for synchronous code, and with the prefix ``a`` to be awaited. Both
+work on any store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from .codec import SessionState
+from .errors import CorruptRecord
+from .events import Announcer
+from .operations import Destroy, Get, Select, Sleep, Steps
+from .options import SessionOptions
+from .runners import AsyncRunner, SyncRunner
+from .session import Session
+from .store import AsyncStore, Record, Store
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEntry:
+    """A stored session, as seen from outside a request.
+
+    :ivar ref: names the session, and opens nothing.
+    :ivar created_at: POSIX seconds.
+    :ivar expires_at: POSIX seconds.
+    :ivar owner: whose session it is.
+    :ivar data: a copy of its data.
+    """
+
+    ref: str
+    created_at: float
+    expires_at: float
+    owner: str | None = field(default=None, repr=False)
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+class Sessions:
+    """The sessions in a store.
+
+    :param store: the store that the middleware uses.
+    :param options: the middleware's options; codec, ``hash_ids`` and clock matter here.
+    """
+
+    def __init__(self, store: Store | AsyncStore, options: SessionOptions) -> None:
+        self._options = options
+        self._sync = SyncRunner(store)
+        self._async = AsyncRunner(store)
+        self._owner_lag = store.capabilities.owner_lag
+        self._announce = Announcer(options.observers, options.clock)
+
+    def list(self, owner: str) -> list[SessionEntry]:
+        """Return the live sessions of an owner, the oldest first.
+
+        :raises UnsupportedOperation: the store does not declare ``owners``.
+        :raises StoreError: the store failed.
+        """
+        return self._sync.run(self._list(owner))
+
+    async def alist(self, owner: str) -> list[SessionEntry]:
+        """See :meth:`list`."""
+        return await self._async.run(self._list(owner))
+
+    def get(self, ref: str) -> SessionEntry | None:
+        """Return a live session, or None.
+
+        With raw ids (``hash_ids=False``) the sessions are enumerated to find it.
+
+        :raises UnsupportedOperation: raw ids, and the store does not declare ``enumerable``.
+        :raises StoreError: the store failed.
+        """
+        return self._sync.run(self._get(ref))
+
+    async def aget(self, ref: str) -> SessionEntry | None:
+        """See :meth:`get`."""
+        return await self._async.run(self._get(ref))
+
+    def revoke(self, ref: str) -> bool:
+        """End a session. Returns False if there is none.
+
+        :raises UnsupportedOperation: raw ids, and the store does not declare ``enumerable``.
+        :raises StoreError: the store failed.
+        """
+        return self._sync.run(self._revoke(ref))
+
+    async def arevoke(self, ref: str) -> bool:
+        """See :meth:`revoke`."""
+        return await self._async.run(self._revoke(ref))
+
+    def revoke_all(self, owner: str, *, keep: Session | None = None) -> int:
+        """End all sessions of an owner, and return how many there were.
+
+        It looks again until it finds none, so sessions that were being rotated are found, too.
+
+        :param keep: a session to spare, for "log out everywhere else".
+        :raises UnsupportedOperation: the store does not declare ``owners``.
+        :raises StoreError: the store failed; what was ended stays ended.
+        """
+        return self._sync.run(self._revoke_all(owner, keep))
+
+    async def arevoke_all(self, owner: str, *, keep: Session | None = None) -> int:
+        """See :meth:`revoke_all`."""
+        return await self._async.run(self._revoke_all(owner, keep))
+
+    def ref_of(self, session: Session) -> str | None:
+        """Return the ref of a request's session, or None while it is not stored."""
+        stored = session.stored_key
+        return None if stored is None else self._ref(stored)
+
+    def _ref(self, key: str) -> str:
+        if self._options.hash_ids:
+            return key
+        return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def _list(self, owner: str) -> Steps[list[SessionEntry]]:
+        found = yield from self._live(owner)
+        entries = [entry for key, record in found if (entry := self._entry(key, record))]
+        return sorted(entries, key=lambda entry: entry.created_at)
+
+    def _live(self, owner: str) -> Steps[list[tuple[str, Record]]]:
+        """Return what the owner index finds, each hit verified: the index is but a hint."""
+        now = self._options.clock()
+        found: list[tuple[str, Record]] = yield Select(
+            "owned_by",
+            owner,
+            keep=lambda item: item[1].owner == owner and item[1].expires_at > now,
+        )
+        return found
+
+    def _find(self, ref: str) -> Steps[tuple[str, Record] | None]:
+        now = self._options.clock()
+        if self._options.hash_ids:
+            record: Record | None = yield Get(ref)
+            live = record is not None and record.expires_at > now
+            return (ref, record) if live and record is not None else None
+        found = yield Select(
+            "all",
+            keep=lambda item: self._ref(item[0]) == ref and item[1].expires_at > now,
+            first=True,
+        )
+        return found[0] if found else None
+
+    def _get(self, ref: str) -> Steps[SessionEntry | None]:
+        found = yield from self._find(ref)
+        return None if found is None else self._entry(*found)
+
+    def _revoke(self, ref: str) -> Steps[bool]:
+        key: str | None = ref
+        if not self._options.hash_ids:
+            found = yield from self._find(ref)
+            key = found[0] if found else None
+        return key is not None and (yield from self._end(key))
+
+    def _revoke_all(self, owner: str, keep: Session | None) -> Steps[int]:
+        spared = None if keep is None else keep.stored_key
+        revoked = 0
+        settled = self._owner_lag == 0
+        while True:
+            found = yield from self._live(owner)
+            ended = 0
+            for key, _ in found:
+                if key != spared:
+                    ended += yield from self._end(key)
+            revoked += ended
+            if ended:
+                continue
+            if settled:
+                return revoked
+            # The index may lag behind: look once more when it has caught up.
+            settled = True
+            yield Sleep(self._owner_lag)
+
+    def _end(self, key: str) -> Steps[bool]:
+        ended: bool = yield Destroy(key)
+        if ended:
+            self._announce("revoked", key)
+        return ended
+
+    def _entry(self, key: str, record: Record) -> SessionEntry | None:
+        try:
+            state: SessionState = self._options.codec.loads(record.data, key)
+        except CorruptRecord as error:
+            self._announce("corrupt", key, error)
+            return None
+        return SessionEntry(
+            self._ref(key),
+            state.created_at,
+            record.expires_at,
+            record.owner,
+            MappingProxyType(state.data),
+        )

@@ -1,0 +1,106 @@
+"""Sign session ids for the cookie, and verify them: HMAC-SHA256 by itsdangerous.
+
+The key is derived once for each secret and cookie name, so a value signed for one cookie is
+worth nothing in another. Signatures are compared as text, because base64 has several spellings
+of the same bytes and only one of them is ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from itsdangerous import Signer as ItsdangerousSigner
+from itsdangerous.signer import SigningAlgorithm
+
+from .errors import ConfigurationError
+
+_log = logging.getLogger("coatcheck")
+
+_ADVISED_BYTES: Final = 32
+
+
+class _KeyedHMAC(SigningAlgorithm):
+    """HMAC-SHA256 whose key is set up once instead of for each signature."""
+
+    def __init__(self, key: bytes) -> None:
+        self._keyed = hmac.new(key, digestmod=hashlib.sha256)
+
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        mac = self._keyed.copy()
+        mac.update(value)
+        return mac.digest()
+
+
+class Signer:
+    """Signs values with the first secret and verifies with each.
+
+    :param secrets: checked secrets, see :func:`check_secrets`.
+    :param name: the cookie's name, which the keys are bound to.
+    """
+
+    def __init__(self, secrets: Sequence[bytes], name: str) -> None:
+        self._signers = [_signer(secret, name) for secret in secrets]
+
+    def sign(self, value: str) -> str:
+        """Return ``value.signature``."""
+        return self._signers[0].sign(value).decode("ascii")
+
+    def unsign(self, signed: str) -> tuple[str, bool] | None:
+        """Return the value and whether the first secret signed it; None for a bad signature."""
+        value, separator, signature = signed.rpartition(".")
+        if not separator or not signed.isascii():
+            return None
+        for index, signer in enumerate(self._signers):
+            expected = signer.get_signature(value).decode("ascii")
+            if hmac.compare_digest(expected, signature):
+                return value, index == 0
+        return None
+
+
+def check_secrets(secret: object, minimum: int) -> tuple[bytes, ...]:
+    """Return the secrets as bytes, the signing one first. A secret is never part of a message.
+
+    :param minimum: the fewest bytes that a secret may have.
+    :raises ConfigurationError: none, an empty one, one that is too short, or another type.
+    """
+    given = (secret,) if isinstance(secret, str | bytes) else secret
+    if given is None or not isinstance(given, Sequence) or not given:
+        raise ConfigurationError(
+            "`secret` must be a string, bytes or a non-empty sequence of them; "
+            "`python -m coatcheck secret` prints a good one"
+        )
+    return tuple(_check_secret(each, minimum) for each in given)
+
+
+def _check_secret(secret: object, minimum: int) -> bytes:
+    if not isinstance(secret, str | bytes):
+        raise ConfigurationError(
+            f"`secret` must hold strings or bytes, not {type(secret).__name__}"
+        )
+    raw = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
+    if not raw:
+        raise ConfigurationError("`secret` must not be empty; is its environment variable set?")
+    if len(raw) < minimum:
+        raise ConfigurationError(
+            f"`secret` must have at least {minimum} bytes, this one has {len(raw)}; "
+            "`python -m coatcheck secret` prints a good one"
+        )
+    if minimum <= len(raw) < _ADVISED_BYTES and minimum > 1:
+        _log.warning(
+            "`secret` has %d bytes; %d random bytes or more are advised", len(raw), _ADVISED_BYTES
+        )
+    return raw
+
+
+def _signer(secret: bytes, name: str) -> ItsdangerousSigner:
+    derived = ItsdangerousSigner(
+        secret,
+        salt=b"coatcheck.cookie." + name.encode("ascii"),
+        key_derivation="hmac",
+        digest_method=hashlib.sha256,
+    ).derive_key()
+    return ItsdangerousSigner(derived, key_derivation="none", algorithm=_KeyedHMAC(derived))

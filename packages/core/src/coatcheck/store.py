@@ -1,0 +1,318 @@
+'''The Store contract: what a place that keeps sessions must do.
+
+A store maps keys to :class:`Record` objects. It never sees a cookie, an HTTP request or a
+decoded session. The obligations are numbered in ``docs/contract.md``; the conformance kit checks
+each of them. This is a complete store, in a table of SQLite::
+
+    import sqlite3
+    import time
+
+    from coatcheck import ABSENT, ALWAYS, Capabilities, Record, Store, Unchanged
+    from coatcheck.errors import StoreClosed, StoreUnavailable
+
+    class SQLiteStore(Store):
+        capabilities = Capabilities(durable=True, multi_process=True)
+
+        def __init__(self, path, *, clock=time.time):
+            self._path, self._clock, self._closed = path, clock, False
+
+        @classmethod
+        def from_url(cls, url, *, clock=time.time):
+            return cls(url.removeprefix("sqlite:"), clock=clock)
+
+        def _run(self, sql, *parameters):
+            if self._closed:
+                raise StoreClosed("this store is closed")
+            try:
+                db = sqlite3.connect(self._path, timeout=5, isolation_level="IMMEDIATE")
+                try:
+                    with db:
+                        db.execute(
+                            "CREATE TABLE IF NOT EXISTS sessions"
+                            " (key TEXT PRIMARY KEY, data BLOB, expires_at REAL, owner TEXT)"
+                        )
+                        cursor = db.execute(sql, parameters)
+                        return cursor.fetchone() if cursor.description else cursor.rowcount
+                finally:
+                    db.close()
+            except sqlite3.Error as error:
+                raise StoreUnavailable("SQLite failed") from error
+
+        def get(self, key):
+            row = self._run(
+                "SELECT data, expires_at, owner FROM sessions WHERE key = ? AND expires_at > ?",
+                key, self._clock(),
+            )
+            return Record(*row) if row else None
+
+        def set(self, key, record, only_if=ALWAYS):
+            row = (record.data, record.expires_at, record.owner, key)
+            if only_if is ALWAYS or only_if is ABSENT:
+                expired = "" if only_if is ALWAYS else f" WHERE expires_at <= {self._clock()!r}"
+                return self._run(
+                    "INSERT INTO sessions (data, expires_at, owner, key) VALUES (?, ?, ?, ?)"
+                    " ON CONFLICT (key) DO UPDATE SET data = excluded.data,"
+                    f" expires_at = excluded.expires_at, owner = excluded.owner{expired}",
+                    *row,
+                ) > 0
+            where, extra = self._live(only_if)
+            return self._run(
+                f"UPDATE sessions SET data = ?, expires_at = ?, owner = ? WHERE key = ?{where}",
+                *row, *extra,
+            ) > 0
+
+        def destroy(self, key, only_if=ALWAYS):
+            if only_if is ABSENT:
+                return False
+            where, extra = self._live(only_if)
+            return self._run(f"DELETE FROM sessions WHERE key = ?{where}", key, *extra) > 0
+
+        def touch(self, key, expires_at, owner=None):
+            return self._run(
+                "UPDATE sessions SET expires_at = ? WHERE key = ? AND expires_at > ?",
+                expires_at, key, self._clock(),
+            ) > 0
+
+        def prune(self, limit=None):
+            return self._run(
+                "DELETE FROM sessions WHERE key IN"
+                " (SELECT key FROM sessions ORDER BY expires_at LIMIT ?) AND expires_at <= ?",
+                -1 if limit is None else limit, self._clock(),
+            )
+
+        def _live(self, only_if):
+            if isinstance(only_if, Unchanged):
+                return " AND expires_at > ? AND data = ?", (self._clock(), only_if.data)
+            return " AND expires_at > ?", (self._clock(),)
+
+        def ping(self):
+            self._run("SELECT 1")
+
+        def close(self):
+            self._closed = True
+
+A plugin module of six lines makes ``store="sqlite:sessions.db"`` work: see
+:mod:`coatcheck.hookspecs`.
+'''
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+from .errors import UnsupportedOperation
+
+#: The version of ``docs/contract.md`` that this package speaks: MAJOR.MINOR.
+CONTRACT_VERSION: Final = "1.0"
+
+#: The longest key, in characters.
+MAX_KEY_LENGTH: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a store keeps under a key.
+
+    :ivar data: opaque bytes, at least one. A store whose layout holds text keeps data that is
+        UTF-8 as text, and other data as binary.
+    :ivar expires_at: POSIX seconds, UTC. From that instant on the record is absent.
+    :ivar owner: whose session it is, for stores that declare ``owners``.
+    """
+
+    data: bytes = field(repr=False)
+    expires_at: float
+    owner: str | None = field(default=None, repr=False)
+
+
+class Presence(enum.Enum):
+    """Conditions that look at nothing but whether a live record exists."""
+
+    ALWAYS = "always"
+    ABSENT = "absent"
+    PRESENT = "present"
+
+
+#: No condition.
+ALWAYS: Final[Literal[Presence.ALWAYS]] = Presence.ALWAYS
+#: Only if there is no live record. An expired record counts as absent.
+ABSENT: Final[Literal[Presence.ABSENT]] = Presence.ABSENT
+#: Only if there is a live record.
+PRESENT: Final[Literal[Presence.PRESENT]] = Presence.PRESENT
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Only if there is a live record with exactly these bytes."""
+
+    data: bytes = field(repr=False)
+
+
+Condition: TypeAlias = Presence | Unchanged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a store can do. The core acts on it, and the conformance kit tests it.
+
+    A verb whose capability is not declared raises :class:`~coatcheck.errors.UnsupportedOperation`.
+
+    :ivar blocking: a call may wait for a disk or a network; False allows calls on an event loop.
+    :ivar native_expiry: the backend removes expired records by itself; False offers ``prune``.
+    :ivar enumerable: ``all`` and ``length`` work.
+    :ivar clearable: ``clear`` works.
+    :ivar owners: ``owned_by`` works.
+    :ivar owner_lag: seconds after which ``owned_by`` shows a write at the latest.
+    :ivar max_data_bytes: the largest ``Record.data``, or None where there is no limit.
+    :ivar multi_process: several processes can use the same data at once.
+    :ivar durable: an acknowledged write survives a crash of the process.
+    :ivar expiry_granularity: seconds to which the backend rounds ``expires_at``; 0 keeps it.
+    """
+
+    blocking: bool = True
+    native_expiry: bool = False
+    enumerable: bool = False
+    clearable: bool = False
+    owners: bool = False
+    owner_lag: float = 0.0
+    max_data_bytes: int | None = None
+    multi_process: bool = False
+    durable: bool = False
+    expiry_granularity: float = 0.0
+
+
+class Store(ABC):
+    """A store with a synchronous face. See the clauses in ``docs/contract.md``.
+
+    Every verb may raise a subclass of :class:`~coatcheck.errors.StoreError`, and nothing else.
+    """
+
+    #: What this store can do.
+    capabilities: Capabilities
+
+    @abstractmethod
+    def get(self, key: str) -> Record | None:
+        """Return the live record, or None where it is missing, expired or malformed.
+
+        :raises StoreError: the system failed. A failed read is never None.
+        """
+
+    @abstractmethod
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        """Write the whole record if the condition holds, in one atomic step.
+
+        An ``expires_at`` in the past is no error: the condition is evaluated, and the key is
+        absent afterwards.
+
+        :returns: False if the condition did not hold; nothing was changed.
+        :raises RecordTooLarge: the data exceed ``max_data_bytes``.
+        :raises StoreError: the write failed, or its outcome is unknown.
+        """
+
+    @abstractmethod
+    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        """Remove the record if the condition holds, in one atomic step.
+
+        :returns: True if a live record was removed.
+        :raises StoreError: the removal failed, or its outcome is unknown.
+        """
+
+    @abstractmethod
+    def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        """Move the expiry of a live record, to later or earlier, without touching its data.
+
+        :param expires_at: POSIX seconds.
+        :param owner: the record's owner as it was read, so that an index can keep pace.
+        :returns: False if there is no live record; nothing is ever created.
+        :raises StoreError: the system failed.
+        """
+
+    def all(self) -> Iterator[tuple[str, Record]]:
+        """Iterate over the live records of this store's namespace. Capability ``enumerable``."""
+        raise UnsupportedOperation("all", "enumerable")
+
+    def length(self) -> int:
+        """Count the live records, without reading data. Capability ``enumerable``."""
+        raise UnsupportedOperation("length", "enumerable")
+
+    def clear(self) -> None:
+        """Remove each record of this store's namespace. Capability ``clearable``."""
+        raise UnsupportedOperation("clear", "clearable")
+
+    def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        """Iterate over the live records of an owner. Capability ``owners``."""
+        raise UnsupportedOperation("owned_by", "owners")
+
+    def prune(self, limit: int | None = None) -> int:
+        """Remove expired records and return how many. Without ``native_expiry``.
+
+        :param limit: the number of records to *examine* at most.
+        """
+        raise UnsupportedOperation("prune", "prune (native_expiry=False)")
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Return if the backend answers.
+
+        :raises StoreError: it does not.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the store holds; a second call does nothing.
+
+        Every verb raises :class:`~coatcheck.errors.StoreClosed` afterwards.
+        """
+
+
+class AsyncStore(ABC):
+    """A store with an asynchronous face: the verbs of :class:`Store`, awaitable."""
+
+    #: What this store can do.
+    capabilities: Capabilities
+
+    @abstractmethod
+    async def get(self, key: str) -> Record | None:
+        """See :meth:`Store.get`."""
+
+    @abstractmethod
+    async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        """See :meth:`Store.set`."""
+
+    @abstractmethod
+    async def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        """See :meth:`Store.destroy`."""
+
+    @abstractmethod
+    async def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        """See :meth:`Store.touch`."""
+
+    def all(self) -> AsyncIterator[tuple[str, Record]]:
+        """See :meth:`Store.all`."""
+        raise UnsupportedOperation("all", "enumerable")
+
+    async def length(self) -> int:
+        """See :meth:`Store.length`."""
+        raise UnsupportedOperation("length", "enumerable")
+
+    async def clear(self) -> None:
+        """See :meth:`Store.clear`."""
+        raise UnsupportedOperation("clear", "clearable")
+
+    def owned_by(self, owner: str) -> AsyncIterator[tuple[str, Record]]:
+        """See :meth:`Store.owned_by`."""
+        raise UnsupportedOperation("owned_by", "owners")
+
+    async def prune(self, limit: int | None = None) -> int:
+        """See :meth:`Store.prune`."""
+        raise UnsupportedOperation("prune", "prune (native_expiry=False)")
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """See :meth:`Store.ping`."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """See :meth:`Store.close`."""

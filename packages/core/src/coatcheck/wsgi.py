@@ -1,0 +1,229 @@
+"""Sessions for WSGI applications: Flask, Django, Falcon, Bottle and plain ones.
+
+::
+
+    app.wsgi_app = SessionMiddleware(app.wsgi_app, secret=os.environ["SESSION_SECRET"],
+                                     store="redis://localhost")
+
+The session is ``environ["coatcheck.session"]``; :func:`session_of` finds it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Unpack
+from urllib.parse import quote
+
+from .engine import Engine, Exchange
+from .errors import SessionUnavailable, ConfigurationError
+from .events import logger
+from .middleware import changed_headers, choose_store
+from .options import OptionFields, Request, SessionOptions, make_options
+from .registry import Registry
+from .runners import SyncRunner
+from .session import SyncSession
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+#: Where the session stands in the environ.
+ENVIRON_KEY: Final = "coatcheck.session"
+
+
+class SessionMiddleware:
+    """Gives each request of a WSGI application its session.
+
+    :param app: the application.
+    :param options: the options; keyword arguments of the same names win over them.
+    :raises ConfigurationError: an option that cannot work.
+    :raises PluginError: ``store`` is a URL that no installed store opens.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        options: SessionOptions | None = None,
+        **kwargs: Unpack[OptionFields],
+    ) -> None:
+        self.app = app
+        self.options = make_options(options, kwargs)
+        if self.options.generates_asynchronously:
+            raise ConfigurationError("an asynchronous `generate_id` needs the ASGI middleware")
+        self.store, self._owns_store = choose_store(self.options, Registry().open)
+        self._engine = Engine(self.options, _WSGIDialect(), eager=False)
+        self._runner = SyncRunner(self.store)
+        self._warned = False
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        if ENVIRON_KEY in environ:
+            self._warn_of_other_session()
+            return self.app(environ, start_response)
+        run = self._runner.run
+        exchange, session = self._engine.begin(environ, SyncSession, run)
+        environ[ENVIRON_KEY] = session
+        if exchange.loads_now:
+            run(exchange.load())
+        response = _Response(exchange, session, environ, start_response, run)
+        return response.of(self.app)
+
+    def close(self) -> None:
+        """Close the store, if the middleware opened it."""
+        if self._owns_store:
+            self._runner.close()
+
+    def _warn_of_other_session(self) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                'environ["coatcheck.session"] was there already: another session middleware '
+                "serves this application, and this one does nothing"
+            )
+
+
+def session_of(request: Any) -> SyncSession:
+    """Return the session of an environ, or of a request object that has an ``environ``.
+
+    :raises SessionUnavailable: no session middleware of coatcheck's serves this request.
+    """
+    environ = request if isinstance(request, Mapping) else getattr(request, "environ", {})
+    session = environ.get(ENVIRON_KEY)
+    if not isinstance(session, SyncSession):
+        raise SessionUnavailable("no coatcheck.wsgi.SessionMiddleware serves this request")
+    return session
+
+
+class _Response:
+    """The application's response, with the session decided before its first byte."""
+
+    __slots__ = (
+        "_environ", "_exchange", "_iterable", "_iterator", "_run", "_session", "_start_response",
+        "_started", "_write",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        session: SyncSession,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        run: Callable[..., Any],
+    ) -> None:
+        self._exchange = exchange
+        self._session = session
+        self._environ = environ
+        self._start_response = start_response
+        self._run = run
+        self._started: tuple[Any, ...] | None = None
+        self._write: Callable[[bytes], object] | None = None
+
+    def of(self, app: WSGIApplication) -> Iterable[bytes]:
+        try:
+            self._iterable = app(self._environ, self._take_start)
+            if not self._is_complete():
+                self._iterator = iter(self._iterable)
+                return self
+            self._respond()
+            self._finish()
+        except BaseException:
+            self._abandon()
+            raise
+        self._end()
+        return self._iterable
+
+    def _is_complete(self) -> bool:
+        """Tell whether the body exists already, so that no application code runs for it.
+
+        Then the server gets the very object, and with it len() for a Content-Length, and sendfile.
+        """
+        if type(self._iterable) in (list, tuple):
+            return True
+        wrapper = self._environ.get("wsgi.file_wrapper")
+        return isinstance(wrapper, type) and isinstance(self._iterable, wrapper)
+
+    def _take_start(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+    ) -> Callable[[bytes], object]:
+        if self._write is not None:
+            # The headers are decided: the server re-raises exc_info, or takes the new ones.
+            return self._start_response(status, headers, exc_info)
+        if self._started is not None and exc_info is None:
+            raise AssertionError("start_response() was called a second time without exc_info")
+        self._started = (status, headers) if exc_info is None else (status, headers, exc_info)
+        return self._early_write
+
+    def _early_write(self, data: bytes) -> object:
+        self._respond()
+        assert self._write is not None
+        return self._write(data)
+
+    def _respond(self) -> None:
+        """Decide about the session and pass the headers on, once."""
+        if self._write is not None or self._started is None:
+            return
+        status, headers, *exc_info = self._started
+        exchange, current = self._exchange, self._environ.get(ENVIRON_KEY)
+        if exchange.untouched(current):
+            exchange.seal()
+        else:
+            changes = self._session._exclusively(lambda: exchange.respond(current))
+            headers = changed_headers(headers, changes, str)
+        self._write = self._start_response(status, headers, *exc_info)
+
+    def _finish(self) -> None:
+        if self._exchange.answered and self._exchange.has_late_changes():
+            self._session._exclusively(self._exchange.finish)
+
+    def _abandon(self) -> None:
+        if self._exchange.must_abandon():
+            self._run(self._exchange.abandon())
+        self._end()
+
+    def _end(self) -> None:
+        self._exchange.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            item = next(self._iterator)
+        except StopIteration:
+            self._respond()
+            self._finish()
+            raise
+        except BaseException:
+            self._abandon()
+            raise
+        self._respond()
+        return item
+
+    def close(self) -> None:
+        try:
+            close = getattr(self._iterable, "close", None)
+            if close is not None:
+                close()
+            self._finish()
+        finally:
+            if not self._exchange.answered:
+                self._abandon()
+            self._end()
+
+
+class _WSGIDialect:
+    """WSGI's words for what the engine asks."""
+
+    def cookie_headers(self, request: Request) -> Iterable[str]:
+        header = request.get("HTTP_COOKIE")
+        return (header,) if header else ()
+
+    def path(self, request: Request) -> str:
+        path = request.get("SCRIPT_NAME", "") + request.get("PATH_INFO", "")
+        return quote(path.encode("latin-1")) or "/"
+
+    def is_https(self, request: Request, trust_proxy: bool) -> bool:
+        if trust_proxy:
+            forwarded = request.get("HTTP_X_FORWARDED_PROTO")
+            if forwarded is not None:
+                return bool(forwarded.split(",")[0].strip().lower() == "https")
+        return bool(request.get("wsgi.url_scheme") == "https")
