@@ -14,9 +14,10 @@ from typing import Any, Final, TypeAlias, Unpack
 from urllib.parse import quote
 
 from .bridge import AsyncBridge, runs_trio
-from .engine import ABANDON_SECONDS, Engine, Exchange
+from .engine import ABANDON_SECONDS, Engine
 from .errors import SessionUnavailable
 from .events import logger
+from .exchange import Exchange
 from .middleware import changed_headers, choose_store
 from .operations import Steps
 from .options import OptionFields, Request, SessionOptions, make_options
@@ -29,6 +30,7 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Run: TypeAlias = Callable[[Steps[Any]], Awaitable[Any]]
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 #: Where the session stands in the scope, for frameworks and for :func:`session_of`.
@@ -39,7 +41,7 @@ _HEADER_POINTS: Final = frozenset(
     {"http.response.start", "websocket.accept", "websocket.http.response.start"}
 )
 _BODIES: Final = frozenset({"http.response.body", "websocket.http.response.body"})
-_WHOLE_BODIES: Final = frozenset({"http.response.pathsend", "websocket.close"})
+_ENDS: Final = frozenset({"http.response.pathsend", "websocket.close"})
 
 
 class SessionMiddleware:
@@ -93,49 +95,18 @@ class SessionMiddleware:
                 await self._trio_store.close()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        run = (self._runner_for_trio() if self._asyncio_only and runs_trio() else self._runner).run
+        run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._runner.run
         exchange, session = self._engine.begin(scope, AsyncSession, run)
         scope[SCOPE_KEY] = scope[_OWN_KEY] = session
         if exchange.loads_now:
             await run(exchange.load())
-
-        async def send_with_session(message: Message) -> None:
-            kind = message["type"]
-            if kind in _HEADER_POINTS:
-                current = scope.get(SCOPE_KEY)
-                if exchange.untouched(current):
-                    exchange.seal()
-                else:
-                    message = await respond(message, current)
-            elif kind in _WHOLE_BODIES or (
-                kind in _BODIES and not message.get("more_body", False)
-            ):
-                await finish()
-            await send(message)
-
-        async def respond(message: Message, current: object) -> Message:
-            changes = await session._exclusively(lambda: exchange.respond(current))
-            if changes.set_cookie is None and not changes.vary:
-                return message
-            headers = changed_headers(message.get("headers") or (), changes, str.encode)
-            return {**message, "headers": headers}
-
-        async def finish() -> None:
-            exchange.seal()
-            if exchange.has_late_changes():
-                await session._exclusively(exchange.finish)
-
-        async def receive_with_session() -> Message:
-            message = await receive()
-            if message["type"] == "websocket.disconnect":
-                await finish()
-            return message
-
-        is_socket = scope["type"] == "websocket"
+        connection = _Connection(exchange, session, scope, receive, send)
+        if scope["type"] == "websocket":
+            receive = connection.receive
         try:
-            await self.app(scope, receive_with_session if is_socket else receive, send_with_session)
+            await self.app(scope, receive, connection.send)
             if exchange.answered:
-                await finish()
+                await connection.finish()
         except BaseException:
             if exchange.must_abandon():
                 await _to_the_end(run, exchange.abandon())
@@ -153,12 +124,12 @@ class SessionMiddleware:
                 "application, and this one does nothing"
             )
 
-    def _runner_for_trio(self) -> AsyncRunner:
+    def _run_on_trio(self) -> Run:
         if self._trio_runner is None:
             assert isinstance(self.options.store, str)
             self._trio_store = Registry().open_async(self.options.store, clock=self.options.clock)
             self._trio_runner = AsyncRunner(self._trio_store)
-        return self._trio_runner
+        return self._trio_runner.run
 
     def _closing(self, send: Send) -> Send:
         async def send_and_close(message: Message) -> None:
@@ -179,6 +150,58 @@ def session_of(request: Any) -> AsyncSession:
     if not isinstance(session, AsyncSession):
         raise SessionUnavailable("no coatcheck.asgi.SessionMiddleware serves this request")
     return session
+
+
+class _Connection:
+    """Stands between the application and the server of one connection."""
+
+    __slots__ = ("_exchange", "_receive", "_scope", "_send", "_session")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        session: AsyncSession,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        self._exchange = exchange
+        self._session = session
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind in _HEADER_POINTS:
+            message = await self._respond(message)
+        elif kind in _ENDS or (kind in _BODIES and not message.get("more_body", False)):
+            self._exchange.seal()
+            await self.finish()
+        await self._send(message)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self._exchange.seal()
+            await self.finish()
+        return message
+
+    async def finish(self) -> None:
+        """Save what changed since the headers went out."""
+        if self._exchange.has_late_changes():
+            await self._session._exclusively(self._exchange.finish)
+
+    async def _respond(self, message: Message) -> Message:
+        exchange, current = self._exchange, self._scope.get(SCOPE_KEY)
+        if exchange.untouched(current):
+            exchange.seal()
+            return message
+        changes = await self._session._exclusively(lambda: exchange.respond(current))
+        if changes.set_cookie is None and not changes.vary:
+            return message
+        headers = changed_headers(message.get("headers") or (), changes, str.encode)
+        return {**message, "headers": headers}
 
 
 class _ASGIDialect:
@@ -204,7 +227,7 @@ class _ASGIDialect:
         return request.get("scheme") in ("https", "wss")
 
 
-async def _to_the_end(run: Callable[[Steps[None]], Awaitable[None]], steps: Steps[None]) -> None:
+async def _to_the_end(run: Run, steps: Steps[None]) -> None:
     """Run steps even though the request was cancelled, for a limited time."""
     import anyio
 
@@ -231,4 +254,3 @@ async def _survive_cancellation(function: Callable[[], Any]) -> None:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             continue
-

@@ -204,9 +204,7 @@ def _plain_dict(value: dict[Any, Any]) -> dict[str, Any]:
     plain = {}
     for key, item in value.items():
         if not isinstance(key, str):
-            raise _Unstorable(
-                f"it has a key of type {type(key).__name__}; keys must be strings"
-            )
+            raise _Unstorable(f"it has a key of type {type(key).__name__}; keys must be strings")
         plain[key] = item if type(item) in _SCALARS else _plain(item)
     if _TAG in plain:
         return {_TAG: "dict", _VALUE: list(map(list, plain.items()))}
@@ -265,9 +263,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 _decode: Final = json.JSONDecoder(parse_constant=_refuse_constant).decode
-_decode_tagged: Final = json.JSONDecoder(
-    parse_constant=_refuse_constant, object_hook=_untag
-).decode
+_decode_tagged: Final = json.JSONDecoder(parse_constant=_refuse_constant, object_hook=_untag).decode
 
 
 def _blame(value: Any, path: str = "session") -> SerializationError:

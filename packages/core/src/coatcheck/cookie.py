@@ -27,7 +27,9 @@ _MAX_AGE_LIMIT: Final = 400 * 86400
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ATTRIBUTE_VALUE = re.compile(r"[\x20-\x3a\x3c-\x7e]+")
-_DOMAIN = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
+_DOMAIN = re.compile(
+    r"\.?[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class CookieOptions:
             )
 
     def _check_lifetime(self) -> None:
-        object.__setattr__(self, "max_age", seconds("cookie `max_age`", self.max_age))
+        object.__setattr__(self, "max_age", checked_seconds("cookie `max_age`", self.max_age))
         if self.max_age is not None and self.expires is not None:
             raise ConfigurationError("cookie `max_age` and `expires` exclude each other")
         if isinstance(self.max_age, float | int) and self.max_age > _MAX_AGE_LIMIT:
@@ -179,7 +181,7 @@ class SessionCookie:
     def __init__(self, session: Any, options: CookieOptions, own: dict[str, Any]) -> None:
         object.__setattr__(self, "_session", session)
         object.__setattr__(self, "_own", own)
-        object.__setattr__(self, "_options", _with_own(options, own))
+        object.__setattr__(self, "_options", with_own(options, own))
 
     def __getattr__(self, name: str) -> Any:
         if name not in _FIELDS:
@@ -212,7 +214,7 @@ _FIELDS: Final = tuple(field.name for field in fields(CookieOptions))
 _EXCLUSIVE: Final = {"max_age": "expires", "expires": "max_age"}
 
 
-def _with_own(options: CookieOptions, own: Mapping[str, Any]) -> CookieOptions:
+def with_own(options: CookieOptions, own: Mapping[str, Any]) -> CookieOptions:
     """Lay a session's stored settings over the configured ones."""
     if not own:
         return options
@@ -231,7 +233,12 @@ def _with_own(options: CookieOptions, own: Mapping[str, Any]) -> CookieOptions:
     return options
 
 
-def seconds(option: str, value: object, *, zero: bool = False) -> float | None:
+def in_seconds(value: float | timedelta | None) -> float | None:
+    """Return a checked duration in seconds."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def checked_seconds(option: str, value: object, *, zero: bool = False) -> float | None:
     """Return a duration in seconds.
 
     :raises ConfigurationError: not a positive finite number or timedelta; names the option.
@@ -239,7 +246,12 @@ def seconds(option: str, value: object, *, zero: bool = False) -> float | None:
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if number is None:
         return None
-    if not _is_number(number) or not (0 <= number < 1e12) or (number == 0 and not zero):
+    if (
+        not isinstance(number, int | float)
+        or isinstance(number, bool)
+        or not (0 <= number < 1e12)
+        or (number == 0 and not zero)
+    ):
         limit = "zero or more" if zero else "more than zero"
         raise ConfigurationError(f"{option} must be seconds or a timedelta, {limit}, not {value!r}")
     return number
@@ -277,26 +289,24 @@ def set_cookie_line(name: str, value: str, attributes: CookieAttributes) -> str:
     """
     if len(name) + len(value) > _MAX_COOKIE_BYTES:
         raise ConfigurationError("the session cookie's name and value exceed 4096 bytes")
-    parts = [f"{name}={value}"]
-    if attributes.domain is not None:
-        parts.append(f"Domain={attributes.domain}")
-    if attributes.path is not None:
-        parts.append(f"Path={attributes.path}")
-    if attributes.expires is not None:
-        parts.append(f"Expires={http_date(attributes.expires)}")
-    if attributes.max_age is not None:
-        parts.append(f"Max-Age={attributes.max_age}")
-    if attributes.http_only:
-        parts.append("HttpOnly")
-    if attributes.secure:
-        parts.append("Secure")
-    if attributes.partitioned:
-        parts.append("Partitioned")
-    if attributes.priority is not None:
-        parts.append(f"Priority={attributes.priority.capitalize()}")
-    if attributes.same_site is not None:
-        parts.append(f"SameSite={attributes.same_site.capitalize()}")
-    return "; ".join(parts)
+    expires = None if attributes.expires is None else http_date(attributes.expires)
+    parts = (
+        f"{name}={value}",
+        _attribute("Domain", attributes.domain),
+        _attribute("Path", attributes.path),
+        _attribute("Expires", expires),
+        _attribute("Max-Age", attributes.max_age),
+        "HttpOnly" if attributes.http_only else "",
+        "Secure" if attributes.secure else "",
+        "Partitioned" if attributes.partitioned else "",
+        _attribute("Priority", attributes.priority and attributes.priority.capitalize()),
+        _attribute("SameSite", attributes.same_site and attributes.same_site.capitalize()),
+    )
+    return "; ".join(filter(None, parts))
+
+
+def _attribute(name: str, value: object) -> str:
+    return "" if value is None else f"{name}={value}"
 
 
 def http_date(timestamp: float) -> str:

@@ -28,7 +28,6 @@ EventKind: TypeAlias = Literal[
     "bad_cookie",  # a cookie of our name with a bad signature or id
     "corrupt",  # a record that the codec cannot read
     "conflict",  # another request wrote first
-    "late",  # changes after the headers that could not be saved
     "insecure",  # the Secure cookie cannot be sent over http
     "degraded",  # the store failed and the request goes on without a session
     "store_error",  # the store failed
@@ -78,7 +77,7 @@ class Announcer:
         if debug:
             logger.debug("%s", _describe(event))
         if self._to_stderr:
-            print("coatcheck:", _describe(event), file=sys.stderr, flush=True)
+            sys.stderr.write(f"coatcheck: {_describe(event)}\n")
         for observer in self._observers:
             try:
                 observer(event)

@@ -217,9 +217,7 @@ class Lifecycle:
         record: Record | None = yield Get(key)
         return None if record is None else self._open(key, record)
 
-    def _encode(
-        self, key: str, state: SessionState, expires_at: float
-    ) -> Snapshot:
+    def _encode(self, key: str, state: SessionState, expires_at: float) -> Snapshot:
         content = self.codec.dumps(state)
         data = self.codec.pack(content, state, expires_at, key)
         return Snapshot(key, Record(data, expires_at, state.owner), content)

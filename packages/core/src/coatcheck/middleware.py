@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import AnyStr
 
-from .engine import HeaderChanges
 from .events import logger
+from .exchange import HeaderChanges
 from .memory import MemoryStore
 from .options import SessionOptions
 from .store import AsyncStore, Store

@@ -76,7 +76,7 @@ class Select:
         self,
         verb: str,
         *args: str,
-        keep: Callable[[tuple[str, Record]], bool] = lambda item: True,
+        keep: Callable[[tuple[str, Record]], bool] = lambda _: True,
         first: bool = False,
     ) -> None:
         self.verb = verb

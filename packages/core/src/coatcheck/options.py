@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from .codec import Codec, JSONCodec
-from .cookie import CookieOptions, seconds
+from .cookie import CookieOptions, checked_seconds
 from .cookie_format import CookieFormat, NativeCookieFormat
 from .errors import ConfigurationError
 from .events import Observer
@@ -30,7 +30,7 @@ Load: TypeAlias = Literal["auto", "eager", "lazy"]
 DEFAULT_LIFETIME: Final = 86400.0
 
 
-def random_id(request: Request) -> str:
+def random_id(_request: Request) -> str:
     """Return 192 random bits in 32 characters."""
     return secrets.token_urlsafe(24)
 
@@ -141,7 +141,9 @@ class SessionOptions:
         self._check_seams()
         for name in ("idle_timeout", "absolute_timeout", "touch_interval"):
             zero = name == "touch_interval"
-            object.__setattr__(self, name, seconds(f"`{name}`", getattr(self, name), zero=zero))
+            object.__setattr__(
+                self, name, checked_seconds(f"`{name}`", getattr(self, name), zero=zero)
+            )
         checked = check_secrets(self.secret, self.cookie_format.minimum_secret_bytes)
         object.__setattr__(self, "secrets", checked)
 
@@ -161,7 +163,9 @@ class SessionOptions:
         self._check("extends", self.extends is None or callable(self.extends), "a callable or None")
         self._check(
             "owner",
-            self.owner is None or callable(self.owner) or bool(isinstance(self.owner, str) and self.owner),
+            self.owner is None
+            or callable(self.owner)
+            or bool(isinstance(self.owner, str) and self.owner),
             "a key of the data, a callable or None",
         )
         codec_verbs = ("dumps", "pack", "loads")
@@ -184,8 +188,9 @@ class SessionOptions:
     @property
     def generates_asynchronously(self) -> bool:
         """Whether ``generate_id`` is a coroutine function."""
-        call = getattr(self.generate_id, "__call__", None)
-        return inspect.iscoroutinefunction(self.generate_id) or inspect.iscoroutinefunction(call)
+        make = self.generate_id
+        # An instance's method of that name is what a call runs.
+        return any(map(inspect.iscoroutinefunction, (make, getattr(make, "__call__", make))))  # noqa: B004
 
 
 def make_options(options: SessionOptions | None, fields_given: OptionFields) -> SessionOptions:

@@ -86,7 +86,7 @@ class Registry:
         for spec in _BUILT_IN:
             if scheme in spec.schemes:
                 return spec
-        entry_points = _distinct(_entry_points(name=scheme))
+        entry_points = _distinct(_entry_points(scheme))
         if not entry_points:
             raise PluginError(_unknown(scheme))
         if len(entry_points) > 1:
@@ -104,9 +104,8 @@ class Registry:
             for scheme in spec.schemes
         ]
         entry_points = _distinct(_entry_points())
-        for entry_point in sorted(entry_points, key=lambda point: (point.name, _origin(point))):
-            rows.append(self._describe(entry_point))
-        return rows
+        entry_points.sort(key=lambda point: (point.name, _origin(point)))
+        return rows + [self._describe(entry_point) for entry_point in entry_points]
 
     def _describe(self, entry_point: EntryPoint) -> InstalledStore:
         name, version = _name_and_version(entry_point)
@@ -130,8 +129,8 @@ class Registry:
         """
         spec = self.find(_scheme(url))
         if spec.open is None:
-            return bridge.SyncBridge(_face(spec, spec.open_async, AsyncStore, url, clock))
-        return _face(spec, spec.open, Store, url, clock)
+            return bridge.SyncBridge(_open_async(spec, url, clock))
+        return _open_sync(spec, url, clock)
 
     def open_async(self, url: str, *, clock: Callable[[], float] = time.time) -> AsyncStore:
         """Open the asynchronous face of the store behind a URL, bridged if it has none.
@@ -146,8 +145,8 @@ class Registry:
         """
         spec = self.find(_scheme(url))
         if spec.open_async is None or (spec.open is not None and bridge.runs_trio()):
-            return bridge.AsyncBridge(_face(spec, spec.open, Store, url, clock))
-        return _face(spec, spec.open_async, AsyncStore, url, clock)
+            return bridge.AsyncBridge(_open_sync(spec, url, clock))
+        return _open_async(spec, url, clock)
 
 
 def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Store:
@@ -164,26 +163,36 @@ def _scheme(url: str) -> str:
     match = _SCHEME.match(url)
     if match is None:
         # The URL itself stays out of the message: it may hold a password.
-        raise PluginError("a store URL starts with a scheme, for example `redis://localhost:6379/0`")
+        raise PluginError(
+            "a store URL starts with a scheme, for example `redis://localhost:6379/0`"
+        )
     return match[1].lower()
 
 
-def _face(
-    spec: StoreSpec,
-    opener: Opener | None,
-    kind: type[Any],
-    url: str,
-    clock: Callable[[], float],
-) -> Any:
-    function = _resolve(spec, opener) if isinstance(opener, str) else opener
-    assert function is not None
-    store = function(url, clock=clock)
-    if not isinstance(store, kind):
-        raise PluginError(
-            f"the opener of store {spec.name!r} returned {type(store).__name__}, "
-            f"not a subclass of coatcheck.{kind.__name__}"
-        )
+def _open_sync(spec: StoreSpec, url: str, clock: Callable[[], float]) -> Store:
+    store = _call(spec, spec.open, url, clock)
+    if not isinstance(store, Store):
+        raise _not_a_store(spec, store, "Store")
     return store
+
+
+def _open_async(spec: StoreSpec, url: str, clock: Callable[[], float]) -> AsyncStore:
+    store = _call(spec, spec.open_async, url, clock)
+    if not isinstance(store, AsyncStore):
+        raise _not_a_store(spec, store, "AsyncStore")
+    return store
+
+
+def _call(spec: StoreSpec, opener: Opener | None, url: str, clock: Callable[[], float]) -> object:
+    function = _resolve(spec, opener) if isinstance(opener, str) else opener
+    assert function is not None, "a StoreSpec has one of its openers"
+    return function(url, clock=clock)
+
+
+def _not_a_store(spec: StoreSpec, store: object, kind: str) -> PluginError:
+    return PluginError(
+        f"the opener of store {spec.name!r} returned {type(store).__name__}, not a coatcheck.{kind}"
+    )
 
 
 def _resolve(spec: StoreSpec, reference: str) -> Callable[..., Any]:
@@ -206,14 +215,16 @@ def _load(entry_point: EntryPoint) -> StoreSpec:
     try:
         manager.register(entry_point.load(), name=origin)
         manager.check_pending()
-        specs = [spec for specs in manager.hook.coatcheck_stores() for spec in specs]
+        yielded = [spec for specs in manager.hook.coatcheck_stores() for spec in specs]
     except Exception as error:
         raise PluginError(f"the store plugin of {origin} is broken: {error!r}") from error
-    for spec in specs:
+    specs: list[StoreSpec] = []
+    for spec in yielded:
         if not isinstance(spec, StoreSpec):
             raise PluginError(
                 f"the store plugin of {origin} yielded {type(spec).__name__}, not StoreSpec"
             )
+        specs.append(spec)
     for spec in specs:
         if entry_point.name in spec.schemes:
             _check_contract(spec, origin)
@@ -233,11 +244,12 @@ def _check_contract(spec: StoreSpec, origin: str) -> None:
         )
 
 
-def _entry_points(**select: str) -> Iterable[EntryPoint]:
+def _entry_points(scheme: str | None = None) -> Iterable[EntryPoint]:
     # importlib.metadata costs 30 ms, and most processes open one URL or none.
     from importlib.metadata import entry_points
 
-    return entry_points(group=ENTRY_POINT_GROUP, **select)
+    found = entry_points(group=ENTRY_POINT_GROUP)
+    return found if scheme is None else found.select(name=scheme)
 
 
 def _distinct(entry_points: Iterable[EntryPoint]) -> list[EntryPoint]:

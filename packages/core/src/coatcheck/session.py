@@ -78,6 +78,7 @@ class Session(MutableMapping[str, Any]):
     _sealed = False
     _closed = False
     _cookie_changed = False
+    _ended_cookie: dict[str, Any] = {}  # noqa: RUF012  # never changed in place
     _id: str | None = None
     _created_at: float | None = None
     _owner: str | None = None
@@ -245,7 +246,7 @@ class Session(MutableMapping[str, Any]):
         if self._sealed:
             raise LateWriteError("`regenerate()` needs the response headers, which are sent")
         if self._gone and keep_data:
-            raise _gone()
+            raise gone()
         if self._snapshot is not None:
             self._old, self._keeps_old = self._snapshot, keep_data
         self._keeps_old = self._keeps_old and keep_data
@@ -263,6 +264,7 @@ class Session(MutableMapping[str, Any]):
         self._use()
         if self._snapshot is not None:
             self._old = self._snapshot
+        self._ended_cookie = self._own_cookie or self._ended_cookie
         self._keeps_old = False
         self._forget_identity()
         self._forget_data()
@@ -549,7 +551,5 @@ def _fingerprint(data: dict[str, Any]) -> bytes | None:
         return None
 
 
-def _gone() -> SessionGone:
+def gone() -> SessionGone:
     return SessionGone("the session was ended by another request, or has expired")
-
-

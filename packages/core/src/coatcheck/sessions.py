@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from .codec import SessionState
 from .errors import CorruptRecord
@@ -40,6 +40,11 @@ class SessionEntry:
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
+# `list` is a verb of the class below, which hides the type inside it.
+Entries: TypeAlias = list[SessionEntry]
+Records: TypeAlias = list[tuple[str, Record]]
+
+
 class Sessions:
     """The sessions in a store.
 
@@ -54,7 +59,7 @@ class Sessions:
         self._owner_lag = store.capabilities.owner_lag
         self._announce = Announcer(options.observers, options.clock)
 
-    def list(self, owner: str) -> list[SessionEntry]:
+    def list(self, owner: str) -> Entries:
         """Return the live sessions of an owner, the oldest first.
 
         :raises UnsupportedOperation: the store does not declare ``owners``.
@@ -62,7 +67,7 @@ class Sessions:
         """
         return self._sync.run(self._list(owner))
 
-    async def alist(self, owner: str) -> list[SessionEntry]:
+    async def alist(self, owner: str) -> Entries:
         """See :meth:`list`."""
         return await self._async.run(self._list(owner))
 
@@ -117,15 +122,15 @@ class Sessions:
             return key
         return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
-    def _list(self, owner: str) -> Steps[list[SessionEntry]]:
+    def _list(self, owner: str) -> Steps[Entries]:
         found = yield from self._live(owner)
         entries = [entry for key, record in found if (entry := self._entry(key, record))]
         return sorted(entries, key=lambda entry: entry.created_at)
 
-    def _live(self, owner: str) -> Steps[list[tuple[str, Record]]]:
+    def _live(self, owner: str) -> Steps[Records]:
         """Return what the owner index finds, each hit verified: the index is but a hint."""
         now = self._options.clock()
-        found: list[tuple[str, Record]] = yield Select(
+        found: Records = yield Select(
             "owned_by",
             owner,
             keep=lambda item: item[1].owner == owner and item[1].expires_at > now,

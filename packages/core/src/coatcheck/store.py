@@ -1,4 +1,4 @@
-'''The Store contract: what a place that keeps sessions must do.
+"""The Store contract: what a place that keeps sessions must do.
 
 A store maps keys to :class:`Record` objects. It never sees a cookie, an HTTP request or a
 decoded session. The obligations are numbered in ``docs/contract.md``; the conformance kit checks
@@ -93,7 +93,7 @@ each of them. This is a complete store, in a table of SQLite::
 
 A plugin module of six lines makes ``store="sqlite:sessions.db"`` work: see
 :mod:`coatcheck.hookspecs`.
-'''
+"""
 
 from __future__ import annotations
 

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Unpack
 from urllib.parse import quote
 
-from .engine import Engine, Exchange
-from .errors import SessionUnavailable, ConfigurationError
+from .engine import Engine
+from .errors import ConfigurationError, SessionUnavailable
 from .events import logger
+from .exchange import Exchange
 from .middleware import changed_headers, choose_store
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
@@ -114,6 +115,7 @@ class _Response:
         self._environ = environ
         self._start_response = start_response
         self._run = run
+        self._iterable: Iterable[bytes] = ()
         self._started: tuple[Any, ...] | None = None
         self._write: Callable[[bytes], object] | None = None
 
@@ -126,10 +128,18 @@ class _Response:
             self._respond()
             self._finish()
         except BaseException:
-            self._abandon()
+            try:
+                self._close_inner()
+            finally:
+                self._abandon()
             raise
         self._end()
         return self._iterable
+
+    def _close_inner(self) -> None:
+        close = getattr(self._iterable, "close", None)
+        if close is not None:
+            close()
 
     def _is_complete(self) -> bool:
         """Tell whether the body exists already, so that no application code runs for it.
@@ -200,9 +210,7 @@ class _Response:
 
     def close(self) -> None:
         try:
-            close = getattr(self._iterable, "close", None)
-            if close is not None:
-                close()
+            self._close_inner()
             self._finish()
         finally:
             if not self._exchange.answered:

@@ -1,0 +1,440 @@
+"""One request's session, from the cookie that came to the cookie that goes.
+
+The decisions of a request stand here, in the order in which a request meets them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .codec import SessionState
+from .cookie import CookieOptions
+from .errors import (
+    ConfigurationError,
+    LateWriteError,
+    SessionGone,
+    SessionUnavailable,
+    StoreError,
+)
+from .events import logger
+from .lifecycle import KeyTaken, Snapshot
+from .operations import Await, Steps
+from .request_cookie import RequestCookie
+from .session import Session, gone
+
+_ID_ATTEMPTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderChanges:
+    """What the session adds to the response headers.
+
+    :ivar set_cookie: the value of a Set-Cookie header, or None.
+    :ivar vary: whether the response depends on the cookie.
+    """
+
+    set_cookie: str | None
+    vary: bool
+
+
+NOTHING: Final = HeaderChanges(None, False)
+
+
+class Exchange(RequestCookie):
+    """One request and its session."""
+
+    session: Session
+    #: Whether :meth:`load` is to be run before the application.
+    loads_now = False
+    _responded = False
+    _inert = False
+    _wrote = False
+    _renew = False
+    _resign = False
+
+    # What the session asks for
+
+    def now(self) -> float:
+        """POSIX seconds."""
+        return self._engine.options.clock()
+
+    def new_id(self) -> str:
+        """Make an id, unless that takes awaiting."""
+        options = self._engine.options
+        if options.generates_asynchronously:
+            raise SessionUnavailable(
+                "the id is made when the session is saved, because `generate_id` is asynchronous"
+            )
+        made = options.generate_id(self._request)
+        if inspect.isawaitable(made):
+            if inspect.iscoroutine(made):
+                made.close()
+            raise SessionUnavailable(
+                "the id is made when the session is saved, because `generate_id` is asynchronous"
+            )
+        return self._checked_id(made)
+
+    @property
+    def cookie_options(self) -> CookieOptions:
+        """The cookie settings for this request, before those of the session."""
+        return self.policy.cookie
+
+    def check_cookie(self, options: CookieOptions) -> None:
+        """Check settings that the application gave to this session."""
+        options.check_name(self._engine.options.name)
+
+    @property
+    def derives_owner(self) -> bool:
+        """Whether the owner follows from the data."""
+        return self._engine.options.owner is not None
+
+    def derive_owner(self, data: Mapping[str, Any]) -> str | None:
+        """Return the owner that follows from the data."""
+        rule = self._engine.options.owner
+        owner = data.get(rule) if isinstance(rule, str) else rule(data)  # type: ignore[misc]
+        if owner is None or owner == "":
+            return None
+        if isinstance(owner, str):
+            return owner
+        if isinstance(owner, int) and not isinstance(owner, bool):
+            return str(owner)
+        raise ConfigurationError(
+            f"`owner` must give a string, an integer or None, not {type(owner).__name__}"
+        )
+
+    def expiry(self, state: SessionState) -> float:
+        """Return when a session expires that is used now, in POSIX seconds."""
+        return self.policy.expiry(state)
+
+    def content(self, snapshot: Snapshot) -> bytes:
+        """Return the encoded state of what is stored."""
+        return self.policy.lifecycle.content(snapshot)
+
+    def encode(self, state: SessionState) -> bytes:
+        """Return the encoded state."""
+        return self._engine.options.codec.dumps(state)
+
+    def load(self) -> Steps[None]:
+        """Look up the presented ids until one is known; otherwise begin a new session."""
+        session = self.session
+        for session_id, current in self.tickets():
+            try:
+                found = yield from self.policy.lifecycle.load(self._engine.key_of(session_id))
+            except StoreError as error:
+                self._load_failed(error)
+                return
+            if found is not None:
+                session._fill(session_id, *found)
+                self._resign = not current
+                return
+        session._start()
+
+    def save(self) -> Steps[None]:
+        """Do what the application asked for now."""
+        session = self.session
+        if session._degraded and not session._ended:
+            raise SessionUnavailable("a degraded session is never saved")
+        if session._gone:
+            raise gone()
+        if session._sealed and not session._announced and not session._ended:
+            raise LateWriteError("the response headers are sent: a new session cannot be saved")
+        if session._closed:
+            raise LateWriteError("the request is over: the session cannot be saved")
+        if not session._ended:
+            session._wanted = session._wanted or session._snapshot is None
+        yield from self._commit()
+        if session._gone:
+            raise gone()
+
+    def reload(self) -> Steps[None]:
+        """Show what is stored."""
+        session = self.session
+        if session._snapshot is None:
+            raise gone() if session._gone else SessionGone("the session is not stored")
+        key = session._snapshot.key
+        found = yield from self.policy.lifecycle.load(key)
+        if found is None:
+            session._vanish()
+            raise gone()
+        session._refill(*found)
+
+    # What the driver asks for
+
+    def prepare(self, eager: bool) -> None:
+        """Find out whether there is a session here, and whether it is to be loaded now."""
+        if not (self._engine.everywhere or self.in_path()):
+            self.session._failure = SessionUnavailable(
+                "the request's path is outside the session cookie's path "
+                f"({self.policy.cookie.path}): there is no session here"
+            )
+        elif eager:
+            self.loads_now = bool(self.tickets())
+            self.session._blank = not self.loads_now
+
+    def untouched(self, current: object) -> bool:
+        """Tell whether there is nothing to decide: no session was loaded, used or replaced.
+
+        :param current: what stands in the session's place now.
+        """
+        session = self.session
+        return (
+            current is session
+            and not session._accessed
+            and session._snapshot is None
+            and (session._failure is not None or not self._engine.options.save_uninitialized)
+        )
+
+    def respond(self, current: object) -> Steps[HeaderChanges]:
+        """Decide and do what the session needs before the first byte.
+
+        :param current: what stands in the session's place now.
+        """
+        session = self.session
+        if self._inert:
+            return NOTHING
+        self._responded = True
+        try:
+            if (yield from self._notice_replacement(current)):
+                yield from self._commit(final=True)
+                yield from self._touch()
+                set_cookie = self._cookie_line()
+            else:
+                yield from self._end_pending()
+                set_cookie = self._removal()
+        except BaseException:
+            self._inert = True
+            raise
+        finally:
+            session._sealed = True
+        return HeaderChanges(set_cookie, session._accessed or set_cookie is not None)
+
+    def seal(self) -> None:
+        """Note that the headers went out without a decision being needed."""
+        self._responded = True
+        self.session._sealed = True
+
+    def has_late_changes(self) -> bool:
+        """Tell whether :meth:`finish` has anything to do."""
+        session = self.session
+        if self._inert:
+            return False
+        return session._ended or (session._snapshot is not None and session._differs())
+
+    def finish(self) -> Steps[None]:
+        """Save what changed since the headers went out."""
+        if self.session._ended:
+            yield from self._end_pending()
+        elif self.session._snapshot is not None:
+            yield from self._update()
+
+    def close(self) -> None:
+        """Note that the request is over."""
+        self.session._closed = True
+
+    def must_abandon(self) -> bool:
+        """Tell whether the session still has a record that was to be ended."""
+        return bool(self._pending_keys())
+
+    @property
+    def answered(self) -> bool:
+        """Whether the response headers were decided on, without failing."""
+        return self._responded and not self._inert
+
+    def abandon(self) -> Steps[None]:
+        """Drop the changes, but carry out a requested end of the session."""
+        self._inert = True
+        try:
+            yield from self._end_pending()
+        except StoreError as error:
+            self._engine.announce("store_error", None, error)
+            logger.error(
+                "a session could not be ended after its request failed: %s", type(error).__name__
+            )
+
+    def _load_failed(self, error: StoreError) -> None:
+        session = self.session
+        self._engine.announce("store_error", None, error)
+        if self._engine.options.on_store_error == "raise":
+            session._loaded = True
+            session._failure = error
+            return
+        self._engine.announce("degraded", None, error)
+        session._start()
+        session._degraded = True
+
+    def _notice_replacement(self, current: object) -> Steps[bool]:
+        """Act on what the application put in the session's place. False: leave it alone."""
+        session = self.session
+        options = self._engine.options
+        if current is session:
+            if options.save_uninitialized and session._failure is None:
+                session._use()
+            return session._loaded and session._failure is None
+        if current is None and options.unset == "keep":
+            # Neither saved nor touched, whatever it holds.
+            self._inert = True
+            return False
+        if not (session._loaded or session._blank or session._failure):
+            yield from self.load()
+        session._use()
+        if isinstance(current, Mapping):
+            session._replace_data(current)
+        else:
+            session.destroy()
+        return True
+
+    def _commit(self, final: bool = False) -> Steps[None]:
+        """Bring the store in line with the session.
+
+        :param final: at the end of the request, where nothing is stored without need.
+        """
+        session, options = self.session, self._engine.options
+        if session._gone:
+            return
+        if session._snapshot is not None:
+            if session._differs() or (final and options.resave):
+                yield from self._update()
+            return
+        wanted = final and options.save_uninitialized and not session._ended
+        if not session._degraded and (session.is_modified or wanted):
+            yield from self._store_new()
+        else:
+            yield from self._end_pending()
+
+    def _store_new(self) -> Steps[None]:
+        """Store a new or regenerated session, announcing it with the response's cookie."""
+        session = self.session
+        if not self.can_be_sent(self._session_cookie):
+            self._engine.announce("insecure")
+            logger.warning(
+                "the session is not stored: its cookie is Secure and the request came over http; "
+                "behind a proxy that ends TLS, set `trust_proxy=True`"
+            )
+            yield from self._end_pending()
+            session._degraded = True
+            return
+        old, keep = session._old, session._keeps_old
+        for _ in range(_ID_ATTEMPTS):
+            if session._id is None:
+                session._id = yield from self._make_id()
+            key = self._engine.key_of(session._id)
+            state = session._state()
+            stored: tuple[Snapshot, SessionState] | None
+            try:
+                if old is None:
+                    stored = yield from self.policy.lifecycle.create(key, state, session._attempts)
+                else:
+                    stored = yield from self.policy.lifecycle.rotate(
+                        old, key, state, keep, session._attempts
+                    )
+            except KeyTaken:
+                session._id = None
+                continue
+            if stored is None:
+                session._vanish()
+            else:
+                session._settle(*stored)
+                self._wrote = True
+            return
+        raise ConfigurationError(
+            f"`generate_id` returned ids of other sessions {_ID_ATTEMPTS} times in a row"
+        )
+
+    def _update(self) -> Steps[None]:
+        session = self.session
+        assert session._snapshot is not None
+        changed_cookie = session._cookie_changed
+        cookie = self._session_cookie
+        stored = yield from self.policy.lifecycle.update(
+            session._snapshot, session._state(), self._extends(), session._attempts
+        )
+        if stored is None:
+            session._vanish()
+            return
+        session._settle(*stored)
+        self._wrote = True
+        self._renew = self._renew or changed_cookie or bool(cookie.max_age or cookie.expires)
+
+    def _pending_keys(self) -> list[str]:
+        """Return the keys of records that the application asked to end."""
+        session = self.session
+        if session._old is not None:
+            return [session._old.key]
+        if session._degraded and session._ended and self._tickets:
+            # The load failed, so nobody knows which of them is alive: a logout is never skipped.
+            return [self._engine.key_of(ticket.id) for ticket in self._tickets]
+        return []
+
+    def _end_pending(self) -> Steps[None]:
+        for key in self._pending_keys():
+            yield from self.policy.lifecycle.end(key)
+        self.session._old = None
+        self._tickets = []
+
+    def _touch(self) -> Steps[None]:
+        """Move the expiry of a session that was not written, where that is due."""
+        session = self.session
+        snapshot = session._snapshot
+        if snapshot is None or self._wrote or not self._extends():
+            return
+        expires_at = self.expiry(session._state())
+        if not self.policy.touch_is_due(expires_at, snapshot.record.expires_at, session._extend):
+            return
+        try:
+            touched = yield from self.policy.lifecycle.touch(snapshot, expires_at)
+        except StoreError as error:
+            self._engine.announce("store_error", snapshot.key, error)
+            logger.warning("a session's expiry could not be moved: %s", type(error).__name__)
+            return
+        if touched is None:
+            session._vanish()
+        else:
+            session._snapshot = touched
+
+    def _extends(self) -> bool:
+        if self.session._extend is not None:
+            return self.session._extend
+        rule = self._engine.options.extends
+        return rule is None or bool(rule(self._request))
+
+    # The cookie
+
+    @property
+    def _session_cookie(self) -> CookieOptions:
+        """The cookie settings of this request's session."""
+        session = self.session
+        return session.cookie.options if session._own_cookie else self.policy.cookie
+
+    def _cookie_line(self) -> str | None:
+        """Return the one Set-Cookie of this response, if it needs one."""
+        session = self.session
+        if session._gone:
+            return None
+        if session._snapshot is None:
+            return self._removal()
+        due = not session._announced or self._resign or self._renew or self._engine.options.rolling
+        if not due or not self.can_be_sent(self._session_cookie):
+            return None
+        session._announced = True
+        return self.line(session.id, self._session_cookie, session.created_at)
+
+    def _removal(self) -> str | None:
+        return self.removal_line(self.session._ended_cookie) if self.session._ended else None
+
+    # Ids
+
+    def _make_id(self) -> Steps[str]:
+        made: str | Awaitable[str] = self._engine.options.generate_id(self._request)
+        if inspect.isawaitable(made):
+            made = yield Await(made)
+        return self._checked_id(made)
+
+    def _checked_id(self, made: object) -> str:
+        if not isinstance(made, str) or not self._engine.writer.valid_id(made):
+            raise ConfigurationError(
+                "`generate_id` must return 16 to 128 characters of A-Z, a-z, 0-9, `-` and `_`"
+            )
+        return made

@@ -1,0 +1,90 @@
+"""Which settings apply to a request's session: its cookie's, and how long it lives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .codec import SessionState
+from .cookie import CookieAttributes, CookieOptions, in_seconds, posix
+from .events import Announcer
+from .lifecycle import Lifecycle
+from .options import DEFAULT_LIFETIME, SessionOptions
+
+#: Unless configured, an expiry is moved at most this often, in seconds ...
+_TOUCH_INTERVAL = 60.0
+#: ... or after this part of the lifetime, if that is sooner.
+_TOUCH_PART = 0.1
+
+
+class Policy:
+    """The middleware's options together with one set of cookie settings.
+
+    :param cookie: the settings before those of the session.
+    """
+
+    def __init__(self, options: SessionOptions, cookie: CookieOptions, announce: Announcer) -> None:
+        self.cookie = cookie
+        self._clock = options.clock
+        self._idle = in_seconds(options.idle_timeout)
+        self._absolute = in_seconds(options.absolute_timeout)
+        self._touch_interval = in_seconds(options.touch_interval)
+        self._max_age = in_seconds(cookie.max_age)
+        self._expires = None if cookie.expires is None else posix(cookie.expires)
+        self.lifecycle = Lifecycle(
+            codec=options.codec,
+            expiry=self.expiry,
+            clock=options.clock,
+            absolute_timeout=self._absolute,
+            concurrency=options.concurrency,
+            announce=announce,
+        )
+
+    def expiry(self, state: SessionState) -> float:
+        """Return when a session expires that is used now, in POSIX seconds."""
+        own = state.cookie
+        if own.get("max_age") is not None:
+            end = self._clock() + float(own["max_age"])
+        elif own.get("expires") is not None:
+            end = float(own["expires"])
+        elif self._idle is not None:
+            end = self._clock() + self._idle
+        elif self._max_age is not None and "max_age" not in own:
+            end = self._clock() + self._max_age
+        elif self._expires is not None and "expires" not in own:
+            end = self._expires
+        else:
+            end = self._clock() + DEFAULT_LIFETIME
+        return self._capped(end, state.created_at)
+
+    def touch_is_due(self, expires_at: float, stored: float, forced: bool | None) -> bool:
+        """Tell whether a stored expiry is to be moved.
+
+        :param forced: whether the application asked for it.
+        """
+        moved = abs(expires_at - stored)
+        if moved == 0 or forced:
+            return moved != 0
+        if self._touch_interval is not None:
+            return moved >= self._touch_interval
+        return moved >= min(_TOUCH_INTERVAL, (expires_at - self._clock()) * _TOUCH_PART)
+
+    def with_lifetime(
+        self, attributes: CookieAttributes, options: CookieOptions, created_at: float
+    ) -> CookieAttributes:
+        """Add Max-Age and Expires, where the cookie is to outlive the browser.
+
+        :param options: the settings of the session.
+        """
+        max_age = in_seconds(options.max_age)
+        if max_age is not None:
+            end = self._clock() + max_age
+        elif options.expires is not None:
+            end = posix(options.expires)
+        else:
+            return attributes
+        end = self._capped(end, created_at)
+        left = max(0, round(end - self._clock()))
+        return replace(attributes, max_age=left, expires=end)
+
+    def _capped(self, end: float, created_at: float) -> float:
+        return end if self._absolute is None else min(end, created_at + self._absolute)

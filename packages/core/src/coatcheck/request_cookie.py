@@ -1,0 +1,107 @@
+"""What one request says about the session cookie, and what its response may say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .cookie import CookieAttributes, CookieOptions, path_matches, with_own
+from .errors import ConfigurationError
+from .policy import Policy
+
+if TYPE_CHECKING:
+    from .cookie_format import Ticket
+    from .engine import Engine
+    from .options import Request
+
+
+class RequestCookie:
+    """The cookie of our name in one request."""
+
+    #: Whether the request presented a cookie of our name, good or bad.
+    presented = False
+    _tickets: list[Ticket] | None = None
+    _policy: Policy | None = None
+    _https: bool | None = None
+
+    def __init__(self, engine: Engine, request: Request) -> None:
+        self._engine = engine
+        self._request = request
+
+    @property
+    def policy(self) -> Policy:
+        """The settings that apply to this request."""
+        if self._policy is None:
+            self._policy = self._engine.fixed_policy or self._policy_of_request()
+        return self._policy
+
+    def in_path(self) -> bool:
+        """Tell whether the request is inside the cookie's path (RFC 6265, 5.1.4)."""
+        cookie_path = self.policy.cookie.path
+        if cookie_path == "/":
+            return True
+        return path_matches(self._engine.dialect.path(self._request), cookie_path)
+
+    def tickets(self) -> list[Ticket]:
+        """Return the ids to try, those with a good signature and syntax."""
+        if self._tickets is None:
+            self._tickets = self._read()
+        return self._tickets
+
+    def can_be_sent(self, options: CookieOptions) -> bool:
+        """Tell whether a browser would accept the cookie on this connection."""
+        return self._is_https() or not self._attributes(options).secure
+
+    def line(self, session_id: str, options: CookieOptions, created_at: float) -> str:
+        """Return the Set-Cookie line that announces a session.
+
+        :param options: the settings of the session.
+        """
+        writer = self._engine.writer
+        attributes = self._attributes(options)
+        attributes = self.policy.with_lifetime(attributes, options, created_at)
+        return writer.set_cookie(writer.sign(session_id), attributes)
+
+    def removal_line(self, own: dict[str, object]) -> str | None:
+        """Return the line that expires the browser's cookie, or None if it showed none.
+
+        :param own: the settings of the ended session, because the removal repeats them.
+        """
+        self.tickets()
+        if not self.presented:
+            return None
+        attributes = self._attributes(with_own(self.policy.cookie, own))
+        expired = replace(attributes, max_age=0, expires=0.0)
+        return self._engine.writer.set_cookie("", expired)
+
+    def _read(self) -> list[Ticket]:
+        engine, tickets = self._engine, []
+        for value in engine.writer.candidates(engine.dialect.cookie_headers(self._request)):
+            self.presented = True
+            ticket = engine.writer.unsign(value)
+            if ticket is not None and engine.writer.valid_id(ticket.id):
+                tickets.append(ticket)
+            else:
+                engine.announce("bad_cookie")
+        return tickets
+
+    def _policy_of_request(self) -> Policy:
+        options = self._engine.options
+        cookie = options.cookie
+        if not isinstance(cookie, CookieOptions):
+            cookie = cookie(self._request)
+        if not isinstance(cookie, CookieOptions):
+            raise ConfigurationError(
+                f"`cookie` must return CookieOptions, not {type(cookie).__name__}"
+            )
+        cookie.check_name(options.name)
+        return Policy(options, cookie, self._engine.announce)
+
+    def _is_https(self) -> bool:
+        if self._https is None:
+            trust = bool(self._engine.options.trust_proxy)
+            self._https = self._engine.dialect.is_https(self._request, trust)
+        return self._https
+
+    def _attributes(self, options: CookieOptions) -> CookieAttributes:
+        return options.resolve(self._engine.options.name, self._is_https())
