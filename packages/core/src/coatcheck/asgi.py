@@ -9,7 +9,7 @@ The session is ``scope["session"]``, so Starlette's ``request.session`` works as
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, TypeAlias, Unpack
 from urllib.parse import quote
 
@@ -17,7 +17,7 @@ from .bridge import AsyncBridge, runs_trio
 from .engine import ABANDON_SECONDS, Engine
 from .errors import SessionUnavailable
 from .events import logger
-from .exchange import Exchange
+from .exchange import NOTHING, Exchange
 from .middleware import changed_headers, choose_store
 from .operations import Steps
 from .options import OptionFields, Request, SessionOptions, make_options
@@ -63,7 +63,7 @@ class SessionMiddleware:
         self.options = make_options(options, kwargs)
         self.store, self._owns_store = choose_store(self.options, Registry().open_async)
         self._engine = Engine(self.options, _ASGIDialect(), eager=True)
-        self._runner = AsyncRunner(self.store)
+        self._run: Run = AsyncRunner(self.store).run
         self._warned = False
         self._trio_runner: AsyncRunner | None = None
         self._trio_store: AsyncStore | None = None
@@ -74,16 +74,34 @@ class SessionMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         kind = scope["type"]
-        if kind == "http" or kind == "websocket":
-            if SCOPE_KEY in scope:
-                self._warn_of_other_session()
-                await self.app(scope, receive, send)
-            else:
-                await self._serve(scope, receive, send)
-        elif kind == "lifespan" and self._owns_store:
-            await self.app(scope, receive, self._closing(send))
-        else:
+        if kind not in ("http", "websocket"):
+            closes = kind == "lifespan" and self._owns_store
+            await self.app(scope, receive, self._closing(send) if closes else send)
+            return
+        if SCOPE_KEY in scope:
+            self._warn_of_other_session()
             await self.app(scope, receive, send)
+            return
+        run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._run
+        connection = _Connection(self._engine, scope, receive, send)
+        session = AsyncSession(connection, run)
+        scope[SCOPE_KEY] = scope[_OWN_KEY] = session
+        if connection.begin(session):
+            await run(connection.load())
+        try:
+            await self.app(
+                scope, receive if kind == "http" else connection.receive, connection.send
+            )
+            if connection.has_late_changes():
+                await connection.finish_late()
+        except BaseException:
+            if connection.must_abandon():
+                await _to_the_end(run, connection.abandon())
+            raise
+        finally:
+            session._closed = True
+        if connection.must_abandon():
+            await _to_the_end(run, connection.abandon())
 
     async def close(self) -> None:
         """Close the store, if the middleware opened it. Lifespan shutdown does it, too."""
@@ -93,28 +111,6 @@ class SessionMiddleware:
                 await closed
             if self._trio_store is not None:
                 await self._trio_store.close()
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._runner.run
-        exchange, session = self._engine.begin(scope, AsyncSession, run)
-        scope[SCOPE_KEY] = scope[_OWN_KEY] = session
-        if exchange.loads_now:
-            await run(exchange.load())
-        connection = _Connection(exchange, session, scope, receive, send)
-        if scope["type"] == "websocket":
-            receive = connection.receive
-        try:
-            await self.app(scope, receive, connection.send)
-            if exchange.answered:
-                await connection.finish()
-        except BaseException:
-            if exchange.must_abandon():
-                await _to_the_end(run, exchange.abandon())
-            raise
-        finally:
-            exchange.close()
-        if exchange.must_abandon():
-            await _to_the_end(run, exchange.abandon())
 
     def _warn_of_other_session(self) -> None:
         if not self._warned:
@@ -152,53 +148,45 @@ def session_of(request: Any) -> AsyncSession:
     return session
 
 
-class _Connection:
+class _Connection(Exchange):
     """Stands between the application and the server of one connection."""
 
-    __slots__ = ("_exchange", "_receive", "_scope", "_send", "_session")
+    session: AsyncSession
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        session: AsyncSession,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        self._exchange = exchange
-        self._session = session
-        self._scope = scope
+    def __init__(self, engine: Engine, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(engine, scope)
         self._receive = receive
         self._send = send
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind in _HEADER_POINTS:
-            message = await self._respond(message)
+            message = await self._with_session(message)
         elif kind in _ENDS or (kind in _BODIES and not message.get("more_body", False)):
-            self._exchange.seal()
-            await self.finish()
+            await self._end()
         await self._send(message)
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "websocket.disconnect":
-            self._exchange.seal()
-            await self.finish()
+            await self._end()
         return message
 
-    async def finish(self) -> None:
+    async def finish_late(self) -> None:
         """Save what changed since the headers went out."""
-        if self._exchange.has_late_changes():
-            await self._session._exclusively(self._exchange.finish)
+        await self.session._exclusively(self.finish)
 
-    async def _respond(self, message: Message) -> Message:
-        exchange, current = self._exchange, self._scope.get(SCOPE_KEY)
-        if exchange.untouched(current):
-            exchange.seal()
-            return message
-        changes = await self._session._exclusively(lambda: exchange.respond(current))
-        if changes.set_cookie is None and not changes.vary:
+    async def _end(self) -> None:
+        self.seal()
+        if self.has_late_changes():
+            await self.finish_late()
+
+    async def _with_session(self, message: Message) -> Message:
+        current = self._request.get(SCOPE_KEY)
+        changes = self.answer(current)
+        if changes is None:
+            changes = await self.session._exclusively(lambda: self.respond(current))
+        if changes is NOTHING:
             return message
         headers = changed_headers(message.get("headers") or (), changes, str.encode)
         return {**message, "headers": headers}
@@ -207,10 +195,8 @@ class _Connection:
 class _ASGIDialect:
     """ASGI's words for what the engine asks."""
 
-    def cookie_headers(self, request: Request) -> Iterable[str]:
-        for name, value in request["headers"]:
-            if name == b"cookie":
-                yield value.decode("latin-1")
+    def cookie_headers(self, request: Request) -> Sequence[str]:
+        return [value.decode("latin-1") for name, value in request["headers"] if name == b"cookie"]
 
     def path(self, request: Request) -> str:
         raw = request.get("raw_path")

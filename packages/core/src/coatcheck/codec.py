@@ -79,6 +79,8 @@ _TAG: Final = "$"
 _VALUE: Final = "="
 _TAG_BYTES: Final = b'"$"'
 
+_STRINGS: Final = frozenset({str})
+
 #: Types whose values cannot change and which JSON has.
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
@@ -90,7 +92,8 @@ _encode: Final = json.JSONEncoder(
 ).encode
 
 
-_LIFETIME_TYPES: Final = frozenset({int, float, type(None)})
+#: POSIX seconds beyond which a record is nonsense, and arithmetic would overflow.
+_END_OF_TIME: Final = 1e12
 
 #: What Python's decoders raise for bytes that are not of our making.
 _DECODING_ERRORS: Final = (
@@ -121,15 +124,11 @@ class JSONCodec:
         if state.owner is not None:
             envelope["o"] = state.owner
         try:
-            envelope["d"] = {key: _plain(value) for key, value in state.data.items()}
-            if state.extra:
-                envelope.update(state.extra)
+            envelope["d"] = _plain(state.data)
+            for name, value in state.extra.items():
+                envelope[name] = _plain(value)
             return _encode(envelope).encode("utf-8", "surrogatepass")
-        except RecursionError:
-            raise SerializationError(
-                "the session is nested too deeply, or contains itself"
-            ) from None
-        except (_Unstorable, ValueError, TypeError):
+        except (_Unstorable, RecursionError, ValueError, TypeError):
             raise _blame(state.data) from None
 
     def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
@@ -141,7 +140,9 @@ class JSONCodec:
         try:
             # bytes would cost a guess at the encoding
             text = data.decode("utf-8", "surrogatepass")
-            envelope = (_decode_tagged if _TAG_BYTES in data else _decode)(text)
+            envelope, end = (_decode_tagged if _TAG_BYTES in data else _decode)(text)
+            if end != len(text):
+                raise ValueError("more than one value")
         except _DECODING_ERRORS as error:
             raise CorruptRecord(
                 f"the record is not coatcheck's JSON: {type(error).__name__}"
@@ -162,13 +163,25 @@ def _open_envelope(envelope: Any) -> SessionState:
         raise CorruptRecord("the record's envelope has another version")
     if (
         type(data) is not dict
-        or type(created_at) not in (float, int)
+        or not _is_time(created_at)
         or type(cookie) is not dict
-        or not all(type(cookie.get(name)) in _LIFETIME_TYPES for name in ("max_age", "expires"))
+        or (cookie and not _has_lifetimes(cookie))
         or not (owner is None or type(owner) is str)
     ):
         raise CorruptRecord("a member of the record's envelope has the wrong type")
     return SessionState(data, created_at, cookie, owner, envelope)
+
+
+def _has_lifetimes(cookie: dict[str, Any]) -> bool:
+    lifetimes = (cookie.get("max_age"), cookie.get("expires"))
+    return all(value is None or _is_time(value) for value in lifetimes)
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) in (float, int) and abs(value) < _END_OF_TIME
+
+
+_TOO_DEEP: Final = "it is nested too deeply, or contains itself"
 
 
 class _Unstorable(Exception):
@@ -177,16 +190,32 @@ class _Unstorable(Exception):
 
 def _plain(value: Any) -> Any:
     """Return the value with a tag wherever JSON lacks the type, itself where there is none."""
+    return value if _is_plain(value) else _tagged(value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether JSON has all of it, looking at types by the container: most sessions do."""
     kind = type(value)
-    if kind in _SCALARS:
-        return value
-    if kind is list:
-        for item in value:
-            if type(item) not in _SCALARS:
-                return [_plain(item) for item in value]
-        return value
     if kind is dict:
-        return _plain_dict(value)
+        if _TAG in value or not _STRINGS.issuperset(map(type, value)):
+            return False
+        value = value.values()
+    elif kind is not list:
+        return kind in _SCALARS
+    if _SCALARS.issuperset(map(type, value)):
+        return True
+    for item in value:
+        if type(item) not in _SCALARS and not _is_plain(item):
+            return False
+    return True
+
+
+def _tagged(value: Any) -> Any:
+    kind = type(value)
+    if kind is list:
+        return [_plain(item) for item in value]
+    if kind is dict:
+        return _tagged_dict(value)
     tag = _TAGS.get(kind)
     if tag is not None:
         name, encode = tag
@@ -200,12 +229,11 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _plain_dict(value: dict[Any, Any]) -> dict[str, Any]:
-    plain = {}
-    for key, item in value.items():
+def _tagged_dict(value: dict[Any, Any]) -> dict[str, Any]:
+    for key in value:
         if not isinstance(key, str):
             raise _Unstorable(f"it has a key of type {type(key).__name__}; keys must be strings")
-        plain[key] = item if type(item) in _SCALARS else _plain(item)
+    plain = {str.__str__(key): _plain(item) for key, item in value.items()}
     if _TAG in plain:
         return {_TAG: "dict", _VALUE: list(map(list, plain.items()))}
     return plain
@@ -262,16 +290,19 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_decode: Final = json.JSONDecoder(parse_constant=_refuse_constant).decode
-_decode_tagged: Final = json.JSONDecoder(parse_constant=_refuse_constant, object_hook=_untag).decode
+_decode: Final = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+
+_decode_tagged: Final = json.JSONDecoder(
+    parse_constant=_refuse_constant, object_hook=_untag
+).raw_decode
 
 
 def _blame(value: Any, path: str = "session") -> SerializationError:
     """Name the innermost value that cannot be stored."""
-    for part, item in _items(value):
+    reason = _failure(value)
+    for part, item in () if reason == _TOO_DEEP and path != "session" else _items(value):
         if _failure(item) is not None:
             return _blame(item, path + part)
-    reason = _failure(value)
     return SerializationError(f"`{path}` cannot be stored: {reason}", path)
 
 
@@ -289,7 +320,7 @@ def _failure(value: Any) -> str | None:
     except _Unstorable as error:
         return str(error)
     except RecursionError:
-        return "it is nested too deeply"
+        return _TOO_DEEP
     except (ValueError, TypeError):
         return "NaN, infinities and integers of more than 4,300 digits have no JSON form"
     return None

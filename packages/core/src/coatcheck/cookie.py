@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from email.utils import formatdate
-from typing import Any, Final, Literal, TypeAlias
+from functools import lru_cache
+from typing import Any, Final, Literal, TypeAlias, TypeGuard
 
 from .errors import ConfigurationError
 
@@ -96,7 +97,7 @@ class CookieOptions:
             if self.expires.tzinfo is None:
                 raise _wrong("expires", self.expires, "an aware datetime or POSIX seconds")
             object.__setattr__(self, "expires", self.expires.timestamp())
-        elif self.expires is not None and not _is_number(self.expires):
+        elif self.expires is not None and not _is_number(self.expires, 1e12):
             raise _wrong("expires", self.expires, "an aware datetime, POSIX seconds or None")
         if self.expires is not None and posix(self.expires) - time.time() > _MAX_AGE_LIMIT:
             raise _wrong("expires", self.expires, "at most 400 days from now")
@@ -246,12 +247,7 @@ def checked_seconds(option: str, value: object, *, zero: bool = False) -> float 
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if number is None:
         return None
-    if (
-        not isinstance(number, int | float)
-        or isinstance(number, bool)
-        or not (0 <= number < 1e12)
-        or (number == 0 and not zero)
-    ):
+    if not _is_number(number, 1e12) or (number == 0 and not zero):
         limit = "zero or more" if zero else "more than zero"
         raise ConfigurationError(f"{option} must be seconds or a timedelta, {limit}, not {value!r}")
     return number
@@ -289,24 +285,33 @@ def set_cookie_line(name: str, value: str, attributes: CookieAttributes) -> str:
     """
     if len(name) + len(value) > _MAX_COOKIE_BYTES:
         raise ConfigurationError("the session cookie's name and value exceed 4096 bytes")
+    # Most lines differ in nothing but the value; those with a date differ each second.
+    tail = _cached_tail(attributes) if attributes.expires is None else _tail(attributes)
+    return f"{name}={value}{tail}"
+
+
+def _tail(attributes: CookieAttributes) -> str:
     expires = None if attributes.expires is None else http_date(attributes.expires)
     parts = (
-        f"{name}={value}",
+        "",
         _attribute("Domain", attributes.domain),
         _attribute("Path", attributes.path),
         _attribute("Expires", expires),
         _attribute("Max-Age", attributes.max_age),
-        "HttpOnly" if attributes.http_only else "",
-        "Secure" if attributes.secure else "",
-        "Partitioned" if attributes.partitioned else "",
+        "HttpOnly" if attributes.http_only else None,
+        "Secure" if attributes.secure else None,
+        "Partitioned" if attributes.partitioned else None,
         _attribute("Priority", attributes.priority and attributes.priority.capitalize()),
         _attribute("SameSite", attributes.same_site and attributes.same_site.capitalize()),
     )
-    return "; ".join(filter(None, parts))
+    return "; ".join(part for part in parts if part is not None)
 
 
-def _attribute(name: str, value: object) -> str:
-    return "" if value is None else f"{name}={value}"
+_cached_tail = lru_cache(maxsize=64)(_tail)
+
+
+def _attribute(name: str, value: object) -> str | None:
+    return None if value is None else f"{name}={value}"
 
 
 def http_date(timestamp: float) -> str:
@@ -336,8 +341,8 @@ def _check_attribute(option: str, value: object) -> None:
         raise ConfigurationError(f"cookie `{option}` must have at most 1024 bytes")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+def _is_number(value: object, limit: float) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < limit
 
 
 def _wrong(option: str, value: object, allowed: str) -> ConfigurationError:

@@ -27,6 +27,9 @@ class Ticket(NamedTuple):
     id: str
     current: bool
 
+    def __repr__(self) -> str:
+        return f"<Ticket current={self.current}>"
+
 
 class CookieWriter(Protocol):
     """Reads and writes the session cookies of one name."""

@@ -3,9 +3,9 @@
 An :class:`Engine` belongs to a middleware, an :class:`~coatcheck.exchange.Exchange` to a request.
 A driver
 
-1. calls :meth:`Engine.begin` and runs ``exchange.load()`` where ``exchange.loads_now``;
-2. when the response headers are at hand, runs ``exchange.respond()`` unless the session is
-   ``untouched``, and adds to the headers what it returns;
+1. makes an Exchange and runs ``exchange.load()`` where ``exchange.begin(session)`` says so;
+2. when the response headers are at hand, asks ``exchange.answer()``, runs ``exchange.respond()``
+   where that is None, and adds to the headers what it got;
 3. runs ``exchange.finish()`` before the last piece of the body and again at the end, where
    ``exchange.has_late_changes()``;
 4. runs ``exchange.abandon()`` instead where the application failed or was cancelled, and
@@ -15,17 +15,13 @@ A driver
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 from .cookie import CookieOptions
 from .events import Announcer
-from .exchange import Exchange
 from .options import Request, SessionOptions
 from .policy import Policy
-from .session import Session
-
-S = TypeVar("S", bound=Session)
 
 #: Seconds that removing a session may take after the application failed or was cancelled.
 ABANDON_SECONDS: Final = 5.0
@@ -34,7 +30,7 @@ ABANDON_SECONDS: Final = 5.0
 class Dialect(Protocol):
     """How a driver's protocol says what the engine needs to know of a request."""
 
-    def cookie_headers(self, request: Request) -> Iterable[str]:
+    def cookie_headers(self, request: Request) -> Sequence[str]:
         """Return each Cookie header line."""
 
     def path(self, request: Request) -> str:
@@ -63,18 +59,7 @@ class Engine:
         self.everywhere = self.fixed_policy is not None and self.fixed_policy.cookie.path == "/"
         # These three need to know of each request whether it has a session.
         every_request = options.rolling or options.resave or options.save_uninitialized
-        self._eager = every_request or options.load == "eager" or (options.load == "auto" and eager)
-
-    def begin(self, request: Request, session_type: type[S], run: Any) -> tuple[Exchange, S]:
-        """Start the exchange of a request.
-
-        :param run: runs steps, in the way of the session type.
-        """
-        exchange = Exchange(self, request)
-        session = session_type(exchange, run)  # type: ignore[call-arg]  # both subclasses take it
-        exchange.session = session
-        exchange.prepare(self._eager)
-        return exchange, session
+        self.eager = every_request or options.load == "eager" or (options.load == "auto" and eager)
 
     def key_of(self, session_id: str) -> str:
         """Return the store's key for a session id."""

@@ -47,8 +47,6 @@ class Exchange(RequestCookie):
     """One request and its session."""
 
     session: Session
-    #: Whether :meth:`load` is to be run before the application.
-    loads_now = False
     _responded = False
     _inert = False
     _wrote = False
@@ -163,29 +161,43 @@ class Exchange(RequestCookie):
 
     # What the driver asks for
 
-    def prepare(self, eager: bool) -> None:
-        """Find out whether there is a session here, and whether it is to be loaded now."""
-        if not (self._engine.everywhere or self.in_path()):
-            self.session._failure = SessionUnavailable(
+    def begin(self, session: Session) -> bool:
+        """Give the request its session. Returns whether :meth:`load` is to be run at once."""
+        self.session = session
+        engine = self._engine
+        if not (engine.everywhere or self.in_path()):
+            session._failure = SessionUnavailable(
                 "the request's path is outside the session cookie's path "
                 f"({self.policy.cookie.path}): there is no session here"
             )
-        elif eager:
-            self.loads_now = bool(self.tickets())
-            self.session._blank = not self.loads_now
+            return False
+        if not engine.eager:
+            return False
+        if self.tickets():
+            return True
+        session._blank = True
+        return False
 
-    def untouched(self, current: object) -> bool:
-        """Tell whether there is nothing to decide: no session was loaded, used or replaced.
+    def answer(self, current: object) -> HeaderChanges | None:
+        """Return what to add to the response headers, where that takes no store; or None.
 
         :param current: what stands in the session's place now.
         """
-        session = self.session
-        return (
-            current is session
-            and not session._accessed
-            and session._snapshot is None
-            and (session._failure is not None or not self._engine.options.save_uninitialized)
-        )
+        session, options = self.session, self._engine.options
+        if current is not session or session._busy or self._inert:
+            return None
+        snapshot = session._snapshot
+        if snapshot is None:
+            # Nobody used it, and there is nothing that would have to be moved or stored.
+            if session._accessed or (options.save_uninitialized and session._failure is None):
+                return None
+            self.seal()
+            return NOTHING
+        if options.resave or session._differs() or self._touch_expiry(snapshot) is not None:
+            return None
+        self._responded = session._sealed = True
+        set_cookie = self._cookie_line()
+        return HeaderChanges(set_cookie, session._accessed or set_cookie is not None)
 
     def respond(self, current: object) -> Steps[HeaderChanges]:
         """Decide and do what the session needs before the first byte.
@@ -236,7 +248,8 @@ class Exchange(RequestCookie):
 
     def must_abandon(self) -> bool:
         """Tell whether the session still has a record that was to be ended."""
-        return bool(self._pending_keys())
+        session = self.session
+        return session._old is not None or (session._degraded and bool(self._pending_keys()))
 
     @property
     def answered(self) -> bool:
@@ -325,10 +338,12 @@ class Exchange(RequestCookie):
             stored: tuple[Snapshot, SessionState] | None
             try:
                 if old is None:
-                    stored = yield from self.policy.lifecycle.create(key, state, session._attempts)
+                    stored = yield from self.policy.lifecycle.create(
+                        key, state, session._unconfirmed()
+                    )
                 else:
                     stored = yield from self.policy.lifecycle.rotate(
-                        old, key, state, keep, session._attempts
+                        old, key, state, keep, session._unconfirmed()
                     )
             except KeyTaken:
                 session._id = None
@@ -349,7 +364,11 @@ class Exchange(RequestCookie):
         changed_cookie = session._cookie_changed
         cookie = self._session_cookie
         stored = yield from self.policy.lifecycle.update(
-            session._snapshot, session._state(), self._extends(), session._attempts
+            session._snapshot,
+            session._state(),
+            self._extends(),
+            session._unconfirmed(),
+            session._content,
         )
         if stored is None:
             session._vanish()
@@ -378,10 +397,10 @@ class Exchange(RequestCookie):
         """Move the expiry of a session that was not written, where that is due."""
         session = self.session
         snapshot = session._snapshot
-        if snapshot is None or self._wrote or not self._extends():
+        if snapshot is None:
             return
-        expires_at = self.expiry(session._state())
-        if not self.policy.touch_is_due(expires_at, snapshot.record.expires_at, session._extend):
+        expires_at = self._touch_expiry(snapshot)
+        if expires_at is None:
             return
         try:
             touched = yield from self.policy.lifecycle.touch(snapshot, expires_at)
@@ -393,6 +412,17 @@ class Exchange(RequestCookie):
             session._vanish()
         else:
             session._snapshot = touched
+
+    def _touch_expiry(self, snapshot: Snapshot) -> float | None:
+        """Return the expiry to move the record to, or None where that is not due."""
+        session = self.session
+        if self._wrote or not self._extends():
+            return None
+        expires_at = self.policy.expires_at(session._own_cookie, session._born())
+        stored = snapshot.record.expires_at
+        if self.policy.touch_is_due(expires_at, stored, session._extend):
+            return expires_at
+        return None
 
     def _extends(self) -> bool:
         if self.session._extend is not None:

@@ -38,16 +38,16 @@ class Snapshot:
     :ivar content: ``codec.dumps`` of the stored state; None until it is needed.
     """
 
-    key: str
+    key: str = field(repr=False)
     record: Record
-    content: bytes | None = None
+    content: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
 class Attempts:
     """Stored forms whose fate is unknown, because the store failed while writing them."""
 
-    unknown: list[bytes] = field(default_factory=list)
+    unknown: list[bytes] = field(default_factory=list, repr=False)
 
 
 class KeyTaken(Exception):
@@ -125,17 +125,24 @@ class Lifecycle:
         return snapshot, state
 
     def update(
-        self, snapshot: Snapshot, state: SessionState, extend: bool, attempts: Attempts
+        self,
+        snapshot: Snapshot,
+        state: SessionState,
+        extend: bool,
+        attempts: Attempts,
+        content: bytes | None = None,
     ) -> Steps[tuple[Snapshot, SessionState] | None]:
         """Store a changed session over what was loaded, merging with what others wrote.
 
         :param snapshot: what was loaded.
+        :param content: ``codec.dumps(state)``, where the caller has it.
         :param extend: whether the write moves the expiry.
         :param attempts: what earlier calls may have stored already.
         :returns: what is stored now; None if the session is gone, and nothing was written.
         :raises ConflictError: others wrote first, and may not or could not be merged with.
         """
-        mine = self._encode(snapshot.key, state, self._expires_at(snapshot, state, extend))
+        expires_at = self._expires_at(snapshot, state, extend)
+        mine = self._encode(snapshot.key, state, expires_at, content)
         if (yield from self._set(mine, self._condition(snapshot), attempts)):
             self._announce("updated", snapshot.key)
             return mine, state
@@ -217,8 +224,11 @@ class Lifecycle:
         record: Record | None = yield Get(key)
         return None if record is None else self._open(key, record)
 
-    def _encode(self, key: str, state: SessionState, expires_at: float) -> Snapshot:
-        content = self.codec.dumps(state)
+    def _encode(
+        self, key: str, state: SessionState, expires_at: float, content: bytes | None = None
+    ) -> Snapshot:
+        if content is None:
+            content = self.codec.dumps(state)
         data = self.codec.pack(content, state, expires_at, key)
         return Snapshot(key, Record(data, expires_at, state.owner), content)
 

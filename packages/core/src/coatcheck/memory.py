@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import heapq
 import logging
+import re
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
 
 from .errors import ConfigurationError, StoreClosed
 from .store import ALWAYS, PRESENT, Capabilities, Condition, Record, Store, Unchanged
 
 _log = logging.getLogger("coatcheck")
+
+_URL = re.compile(r"memory:(//)?(\?max_sessions=(?P<limit>[0-9]{1,18}))?", re.IGNORECASE | re.ASCII)
 
 #: How many expired records one ``set`` removes at most.
 _PRUNED_PER_SET: Final = 4
@@ -66,20 +68,14 @@ class MemoryStore(Store):
 
         :raises ConfigurationError: the URL has a part that a memory store does not know.
         """
-        parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        limit = query.pop("max_sessions", None)
-        if parts.netloc or parts.path or parts.fragment or query:
+        match = _URL.fullmatch(url)
+        if match is None:
             raise ConfigurationError(
                 "a memory store's URL is `memory:` or `memory:?max_sessions=N`, with nothing else"
             )
-        if limit is None:
+        if match["limit"] is None:
             return cls(clock=clock)
-        if not (limit.isascii() and limit.isdigit()):
-            raise ConfigurationError(
-                f"`max_sessions` in the URL must be a positive integer, not {limit!r}"
-            )
-        return cls(max_sessions=int(limit), clock=clock)
+        return cls(max_sessions=int(match["limit"]), clock=clock)
 
     def get(self, key: str) -> Record | None:
         with self._lock:

@@ -133,7 +133,8 @@ class SessionOptions:
     def __post_init__(self) -> None:
         for name in ("resave", "rolling", "save_uninitialized", "hash_ids"):
             self._check(name, isinstance(getattr(self, name), bool), "True or False")
-        self._check("trust_proxy", self.trust_proxy in (True, False, None), "True or False")
+        trusts = self.trust_proxy is None or isinstance(self.trust_proxy, bool)
+        self._check("trust_proxy", trusts, "True or False")
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)
             choices = " or ".join(f'"{choice}"' for choice in allowed)

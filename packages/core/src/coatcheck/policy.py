@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from .codec import SessionState
 from .cookie import CookieAttributes, CookieOptions, in_seconds, posix
@@ -30,6 +32,7 @@ class Policy:
         self._touch_interval = in_seconds(options.touch_interval)
         self._max_age = in_seconds(cookie.max_age)
         self._expires = None if cookie.expires is None else posix(cookie.expires)
+        self._attributes: dict[bool, CookieAttributes] = {}
         self.lifecycle = Lifecycle(
             codec=options.codec,
             expiry=self.expiry,
@@ -41,7 +44,13 @@ class Policy:
 
     def expiry(self, state: SessionState) -> float:
         """Return when a session expires that is used now, in POSIX seconds."""
-        own = state.cookie
+        return self.expires_at(state.cookie, state.created_at)
+
+    def expires_at(self, own: Mapping[str, Any], created_at: float) -> float:
+        """Return when a session expires that is used now, in POSIX seconds.
+
+        :param own: the session's own cookie settings.
+        """
         if own.get("max_age") is not None:
             end = self._clock() + float(own["max_age"])
         elif own.get("expires") is not None:
@@ -54,7 +63,13 @@ class Policy:
             end = self._expires
         else:
             end = self._clock() + DEFAULT_LIFETIME
-        return self._capped(end, state.created_at)
+        return self._capped(end, created_at)
+
+    def attributes(self, name: str, is_https: bool) -> CookieAttributes:
+        """Return the cookie's attributes, for sessions without settings of their own."""
+        if is_https not in self._attributes:
+            self._attributes[is_https] = self.cookie.resolve(name, is_https)
+        return self._attributes[is_https]
 
     def touch_is_due(self, expires_at: float, stored: float, forced: bool | None) -> bool:
         """Tell whether a stored expiry is to be moved.

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .cookie import CookieAttributes, CookieOptions, path_matches, with_own
+from .cookie_format import Ticket
 from .errors import ConfigurationError
 from .policy import Policy
 
 if TYPE_CHECKING:
-    from .cookie_format import Ticket
     from .engine import Engine
     from .options import Request
 
@@ -75,8 +75,11 @@ class RequestCookie:
         return self._engine.writer.set_cookie("", expired)
 
     def _read(self) -> list[Ticket]:
-        engine, tickets = self._engine, []
-        for value in engine.writer.candidates(engine.dialect.cookie_headers(self._request)):
+        engine, tickets = self._engine, list[Ticket]()
+        headers = engine.dialect.cookie_headers(self._request)
+        if not headers:
+            return tickets
+        for value in engine.writer.candidates(headers):
             self.presented = True
             ticket = engine.writer.unsign(value)
             if ticket is not None and engine.writer.valid_id(ticket.id):
@@ -104,4 +107,7 @@ class RequestCookie:
         return self._https
 
     def _attributes(self, options: CookieOptions) -> CookieAttributes:
-        return options.resolve(self._engine.options.name, self._is_https())
+        name = self._engine.options.name
+        if options is self.policy.cookie:
+            return self.policy.attributes(name, self._is_https())
+        return options.resolve(name, self._is_https())

@@ -66,6 +66,7 @@ class Session(MutableMapping[str, Any]):
     _written = False
     _exposed = False
     _print: bytes | None = None
+    _content: bytes | None = None
     _snapshot: Snapshot | None = None
     _old: Snapshot | None = None
     _keeps_old = False
@@ -75,6 +76,7 @@ class Session(MutableMapping[str, Any]):
     _gone = False
     _degraded = False
     _announced = False
+    _busy = False
     _sealed = False
     _closed = False
     _cookie_changed = False
@@ -86,7 +88,7 @@ class Session(MutableMapping[str, Any]):
     _data: dict[str, Any]
     _own_cookie: dict[str, Any]
     _extra: dict[str, Any]
-    _attempts: Attempts
+    _attempts: Attempts | None = None
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -106,8 +108,8 @@ class Session(MutableMapping[str, Any]):
         if not isinstance(key, str):
             raise TypeError(f"session keys must be strings, not {type(key).__name__}")
         self._before_write()
-        if not (self._exposed or type(value) in IMMUTABLE):
-            self._expose()
+        if type(value) not in IMMUTABLE:
+            self._exposed = True
         self._data[key] = value
         self._written = True
 
@@ -138,6 +140,18 @@ class Session(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        """Set several keys: all of them, or none if one is not a string."""
+        added = dict(other, **more)
+        for key in added:
+            if not isinstance(key, str):
+                raise TypeError(f"session keys must be strings, not {type(key).__name__}")
+        self._before_write()
+        if not IMMUTABLE.issuperset(map(type, added.values())):
+            self._exposed = True
+        self._data.update(added)
+        self._written = True
 
     def clear(self) -> None:
         """Remove all data. The session itself goes on; :meth:`destroy` ends it."""
@@ -334,14 +348,12 @@ class Session(MutableMapping[str, Any]):
         self._blank = False
         self._loaded = True
         self._forget_data()
-        self._attempts = Attempts()
 
     def _fill(self, session_id: str, snapshot: Snapshot, state: SessionState) -> None:
         """Continue a stored session."""
         self._loaded = self._ready = self._announced = True
         self._id = session_id
         self._snapshot = snapshot
-        self._attempts = Attempts()
         self._take(state)
 
     def _refill(self, snapshot: Snapshot, state: SessionState) -> None:
@@ -381,7 +393,7 @@ class Session(MutableMapping[str, Any]):
         self._snapshot = None
         self._announced = False
         self._gone = False
-        self._attempts = Attempts()
+        self._attempts = None
 
     def _state(self) -> SessionState:
         owner = self._current_owner()
@@ -409,7 +421,8 @@ class Session(MutableMapping[str, Any]):
                 return False
             if self._print is not None and self._print == _fingerprint(self._data):
                 return False
-        return self._backend.encode(self._state()) != self._backend.content(self._snapshot)
+        self._content = self._backend.encode(self._state())
+        return self._content != self._backend.content(self._snapshot)
 
     def _settle(self, snapshot: Snapshot, state: SessionState) -> None:
         """Note what is stored now, and show it."""
@@ -417,9 +430,16 @@ class Session(MutableMapping[str, Any]):
         if state.data is not self._data:
             self._take(state)
         self._old = None
-        self._attempts = Attempts()
+        self._content = None
+        self._attempts = None
         self._written = self._wanted = self._ended = self._cookie_changed = False
         self._print = _fingerprint(self._data) if self._exposed else None
+
+    def _unconfirmed(self) -> Attempts:
+        """Return what was written without an answer, to be recognised later."""
+        if self._attempts is None:
+            self._attempts = Attempts()
+        return self._attempts
 
     def _vanish(self) -> None:
         """Note that the session was ended elsewhere; changes are dropped."""
@@ -472,13 +492,16 @@ class SyncSession(Session):
 
     def _exclusively(self, steps: Callable[[], Steps[T]]) -> T:
         with self._lock:
-            return self._run(steps())  # type: ignore[no-any-return]  # any runner
+            self._busy = True
+            try:
+                return self._run(steps())  # type: ignore[no-any-return]  # any runner
+            finally:
+                self._busy = False
 
 
 class AsyncSession(Session):
     """A session of the ASGI middleware."""
 
-    _busy = False
     _idle: anyio.Event | None = None
 
     def __init__(self, backend: Backend, run: Callable[[Steps[Any]], Any]) -> None:

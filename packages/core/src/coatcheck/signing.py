@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from itsdangerous import Signer as ItsdangerousSigner
+from itsdangerous.encoding import base64_encode
 from itsdangerous.signer import SigningAlgorithm
 
 from .errors import ConfigurationError
@@ -43,20 +44,19 @@ class Signer:
     """
 
     def __init__(self, secrets: Sequence[bytes], name: str) -> None:
-        self._signers = [_signer(secret, name) for secret in secrets]
+        self._keys = [_KeyedHMAC(_derive_key(secret, name)) for secret in secrets]
 
     def sign(self, value: str) -> str:
         """Return ``value.signature``."""
-        return self._signers[0].sign(value).decode("ascii")
+        return f"{value}.{_signature(self._keys[0], value)}"
 
     def unsign(self, signed: str) -> tuple[str, bool] | None:
         """Return the value and whether the first secret signed it; None for a bad signature."""
         value, separator, signature = signed.rpartition(".")
         if not separator or not signed.isascii():
             return None
-        for index, signer in enumerate(self._signers):
-            expected = signer.get_signature(value).decode("ascii")
-            if hmac.compare_digest(expected, signature):
+        for index, key in enumerate(self._keys):
+            if hmac.compare_digest(_signature(key, value), signature):
                 return value, index == 0
         return None
 
@@ -96,11 +96,16 @@ def _check_secret(secret: object, minimum: int) -> bytes:
     return raw
 
 
-def _signer(secret: bytes, name: str) -> ItsdangerousSigner:
-    derived = ItsdangerousSigner(
+def _derive_key(secret: bytes, name: str) -> bytes:
+    signer = ItsdangerousSigner(
         secret,
         salt=b"coatcheck.cookie." + name.encode("ascii"),
         key_derivation="hmac",
         digest_method=hashlib.sha256,
-    ).derive_key()
-    return ItsdangerousSigner(derived, key_derivation="none", algorithm=_KeyedHMAC(derived))
+    )
+    return signer.derive_key()
+
+
+def _signature(key: _KeyedHMAC, value: str) -> str:
+    """Return what itsdangerous' Signer with this key would put behind the dot."""
+    return base64_encode(key.get_signature(b"", value.encode("ascii"))).decode("ascii")

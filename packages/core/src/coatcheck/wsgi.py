@@ -10,14 +10,14 @@ The session is ``environ["coatcheck.session"]``; :func:`session_of` finds it the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Unpack
 from urllib.parse import quote
 
 from .engine import Engine
 from .errors import ConfigurationError, SessionUnavailable
 from .events import logger
-from .exchange import Exchange
+from .exchange import NOTHING, Exchange
 from .middleware import changed_headers, choose_store
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
@@ -61,11 +61,11 @@ class SessionMiddleware:
             self._warn_of_other_session()
             return self.app(environ, start_response)
         run = self._runner.run
-        exchange, session = self._engine.begin(environ, SyncSession, run)
+        response = _Response(self._engine, environ, start_response, run)
+        session = SyncSession(response, run)
         environ[ENVIRON_KEY] = session
-        if exchange.loads_now:
-            run(exchange.load())
-        response = _Response(exchange, session, environ, start_response, run)
+        if response.begin(session):
+            run(response.load())
         return response.of(self.app)
 
     def close(self) -> None:
@@ -94,30 +94,22 @@ def session_of(request: Any) -> SyncSession:
     return session
 
 
-class _Response:
+class _Response(Exchange):
     """The application's response, with the session decided before its first byte."""
 
-    __slots__ = (
-        "_environ", "_exchange", "_iterable", "_iterator", "_run", "_session", "_start_response",
-        "_started", "_write",
-    )  # fmt: skip
+    session: SyncSession
+    _started: tuple[Any, ...] | None = None
+    _write: Callable[[bytes], object] | None = None
+    _iterable: Iterable[bytes] = ()
+    _iterator: Iterator[bytes]
 
     def __init__(
-        self,
-        exchange: Exchange,
-        session: SyncSession,
-        environ: WSGIEnvironment,
-        start_response: StartResponse,
-        run: Callable[..., Any],
+        self, engine: Engine, environ: WSGIEnvironment, start_response: StartResponse, run: Any
     ) -> None:
-        self._exchange = exchange
-        self._session = session
+        super().__init__(engine, environ)
         self._environ = environ
         self._start_response = start_response
         self._run = run
-        self._iterable: Iterable[bytes] = ()
-        self._started: tuple[Any, ...] | None = None
-        self._write: Callable[[bytes], object] | None = None
 
     def of(self, app: WSGIApplication) -> Iterable[bytes]:
         try:
@@ -125,15 +117,15 @@ class _Response:
             if not self._is_complete():
                 self._iterator = iter(self._iterable)
                 return self
-            self._respond()
-            self._finish()
+            self._send_headers()
+            self._finish_late()
         except BaseException:
             try:
                 self._close_inner()
             finally:
-                self._abandon()
+                self._give_up()
             raise
-        self._end()
+        self.session._closed = True
         return self._iterable
 
     def _close_inner(self) -> None:
@@ -148,7 +140,7 @@ class _Response:
         """
         if type(self._iterable) in (list, tuple):
             return True
-        wrapper = self._environ.get("wsgi.file_wrapper")
+        wrapper = self._request.get("wsgi.file_wrapper")
         return isinstance(wrapper, type) and isinstance(self._iterable, wrapper)
 
     def _take_start(
@@ -163,34 +155,31 @@ class _Response:
         return self._early_write
 
     def _early_write(self, data: bytes) -> object:
-        self._respond()
+        self._send_headers()
         assert self._write is not None
         return self._write(data)
 
-    def _respond(self) -> None:
+    def _send_headers(self) -> None:
         """Decide about the session and pass the headers on, once."""
         if self._write is not None or self._started is None:
             return
         status, headers, *exc_info = self._started
-        exchange, current = self._exchange, self._environ.get(ENVIRON_KEY)
-        if exchange.untouched(current):
-            exchange.seal()
-        else:
-            changes = self._session._exclusively(lambda: exchange.respond(current))
+        current = self._request.get(ENVIRON_KEY)
+        changes = self.answer(current)
+        if changes is None:
+            changes = self.session._exclusively(lambda: self.respond(current))
+        if changes is not NOTHING:
             headers = changed_headers(headers, changes, str)
         self._write = self._start_response(status, headers, *exc_info)
 
-    def _finish(self) -> None:
-        if self._exchange.answered and self._exchange.has_late_changes():
-            self._session._exclusively(self._exchange.finish)
+    def _finish_late(self) -> None:
+        if self.has_late_changes():
+            self.session._exclusively(self.finish)
 
-    def _abandon(self) -> None:
-        if self._exchange.must_abandon():
-            self._run(self._exchange.abandon())
-        self._end()
-
-    def _end(self) -> None:
-        self._exchange.close()
+    def _give_up(self) -> None:
+        if self.must_abandon():
+            self._run(self.abandon())
+        self.session._closed = True
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -199,29 +188,27 @@ class _Response:
         try:
             item = next(self._iterator)
         except StopIteration:
-            self._respond()
-            self._finish()
+            self._send_headers()
+            self._finish_late()
             raise
         except BaseException:
-            self._abandon()
+            self._give_up()
             raise
-        self._respond()
+        self._send_headers()
         return item
 
     def close(self) -> None:
         try:
             self._close_inner()
-            self._finish()
+            self._finish_late()
         finally:
-            if not self._exchange.answered:
-                self._abandon()
-            self._end()
+            self._give_up()
 
 
 class _WSGIDialect:
     """WSGI's words for what the engine asks."""
 
-    def cookie_headers(self, request: Request) -> Iterable[str]:
+    def cookie_headers(self, request: Request) -> Sequence[str]:
         header = request.get("HTTP_COOKIE")
         return (header,) if header else ()
 

@@ -1,0 +1,242 @@
+"""What a session costs: ``python -m benchmarks`` prints the tables of docs/performance.md.
+
+Rounds of the bare application, the floor and coatcheck are interleaved, and medians compared, so
+that a noisy machine disturbs all three alike. The ratio is (coatcheck - bare) / (floor - bare).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import statistics
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.floor import ASGIFloor, WSGIFloor
+from coatcheck import MemoryStore, Record
+from coatcheck.asgi import SessionMiddleware as ASGISessions
+from coatcheck.wsgi import SessionMiddleware as WSGISessions
+
+SECRET = "benchmark secret of 32 bytes or more"
+#: The budgets: µs over bare for "public", ratios to the floor for the others.
+BUDGETS = {"public": 2.5, "read scalar": 1.4, "read nested": 1.4, "write": 2.1, "new": 2.0}
+SCENARIOS = ("public", "idle", "read scalar", "read nested", "write", "new")
+
+
+def session_data() -> dict[str, Any]:
+    """Return a session of about 500 bytes."""
+    return {
+        "user_id": "u-123456",
+        "name": "Ada Lovelace",
+        "cart": [{"sku": f"A-{n}", "quantity": n, "price": 1999 + n} for n in range(4)],
+        "preferences": {"theme": "dark", "language": "en-GB", "zone": "Europe/London"},
+        "csrf": "x" * 43,
+        "seen": [f"product-{n}" for n in range(8)],
+        "visits": 17,
+        "note": "y" * 60,
+    }
+
+
+def act(scenario: str, session: Any) -> None:
+    """Do what the scenario's application does with its session."""
+    if scenario == "read scalar":
+        session["user_id"]
+    elif scenario == "read nested":
+        session["cart"][0]["sku"]
+    elif scenario == "write":
+        session["visits"] += 1
+    elif scenario == "new":
+        session.update(session_data())
+
+
+HEADERS = [(b"content-type", b"text/plain"), (b"content-length", b"2")]
+WSGI_HEADERS = [("Content-Type", "text/plain"), ("Content-Length", "2")]
+
+
+def asgi_application(scenario: str, key: str | None) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if key is not None:
+            act(scenario, scope[key])
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    return app
+
+
+def wsgi_application(scenario: str, key: str | None) -> Any:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        if key is not None:
+            act(scenario, environ[key])
+        start_response("200 OK", list(WSGI_HEADERS))
+        return [b"ok"]
+
+    return app
+
+
+class ASGICalls:
+    """Calls ASGI applications in one event loop."""
+
+    floor, sessions = ASGIFloor, ASGISessions
+    key = "session"
+
+    def application(self, scenario: str, key: str | None) -> Any:
+        return asgi_application(scenario, key)
+
+    def seconds(self, app: Any, cookie: str | None, calls: int) -> float:
+        headers = [(b"host", b"shop.test"), (b"accept", b"*/*"), (b"user-agent", b"bench")]
+        if cookie is not None:
+            headers.append((b"cookie", cookie.encode()))
+
+        async def receive() -> Any:
+            return {"type": "http.request"}
+
+        async def send(message: Any) -> None:
+            pass
+
+        async def run() -> float:
+            start = time.perf_counter()
+            for _ in range(calls):
+                scope = {
+                    "type": "http", "method": "GET", "scheme": "http", "path": "/",
+                    "raw_path": b"/", "query_string": b"", "headers": headers,
+                }  # fmt: skip
+                await app(scope, receive, send)
+            return time.perf_counter() - start
+
+        return asyncio.run(run())
+
+    def new_cookie(self, app: Any) -> str:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "scheme": "http", "path": "/", "headers": []}
+        asyncio.run(app(scope, None, send))
+        cookie = dict(sent[0]["headers"])[b"set-cookie"]
+        return str(cookie.decode().partition(";")[0])
+
+
+class WSGICalls:
+    """Calls WSGI applications."""
+
+    floor, sessions = WSGIFloor, WSGISessions
+    key = "coatcheck.session"
+
+    def application(self, scenario: str, key: str | None) -> Any:
+        return wsgi_application(scenario, key)
+
+    def seconds(self, app: Any, cookie: str | None, calls: int) -> float:
+        def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
+            return None
+
+        start = time.perf_counter()
+        for _ in range(calls):
+            environ = {
+                "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/",
+                "wsgi.url_scheme": "http", "HTTP_HOST": "shop.test", "HTTP_ACCEPT": "*/*",
+            }  # fmt: skip
+            if cookie is not None:
+                environ["HTTP_COOKIE"] = cookie
+            for _ in app(environ, start_response):
+                pass
+        return time.perf_counter() - start
+
+    def new_cookie(self, app: Any) -> str:
+        seen: dict[str, str] = {}
+
+        def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
+            seen.update({name.lower(): value for name, value in headers})
+
+        list(app({"PATH_INFO": "/", "wsgi.url_scheme": "http"}, start_response))
+        return seen["set-cookie"].partition(";")[0]
+
+
+def measure(calls: Any, scenario: str, rounds: int, size: int) -> tuple[float, float, float]:
+    """Return the medians of bare, floor and coatcheck, in µs per request."""
+    cases: list[tuple[Any, str | None]] = [(calls.application(scenario, None), None)]
+    for middleware, options in ((calls.floor, {}), (calls.sessions, {"secret": SECRET})):
+        store = MemoryStore()
+        cookie = None
+        if scenario not in ("public", "new"):
+            writer = middleware(calls.application("new", calls.key), store=store, **options)
+            cookie = calls.new_cookie(writer)
+        key = None if scenario in ("public", "idle") else calls.key
+        cases.append((middleware(calls.application(scenario, key), store=store, **options), cookie))
+    times: list[list[float]] = [[] for _ in cases]
+    for _ in range(rounds):
+        for index, (app, cookie) in enumerate(cases):
+            times[index].append(calls.seconds(app, cookie, size) / size * 1e6)
+    bare, floor, ours = (statistics.median(each) for each in times)
+    return bare, floor, ours
+
+
+def speed(rounds: int, size: int) -> None:
+    print(f"{'':5}{'scenario':13}{'bare':>8}{'floor':>8}{'coatcheck':>11}{'over bare':>11}"
+          f"{'ratio':>7}  budget")  # fmt: skip
+    for name, calls in (("ASGI", ASGICalls()), ("WSGI", WSGICalls())):
+        for scenario in SCENARIOS:
+            bare, floor, ours = measure(calls, scenario, rounds, size)
+            over, ratio = ours - bare, (ours - bare) / (floor - bare)
+            budget = BUDGETS.get(scenario)
+            unit = "µs over bare" if scenario == "public" else "x the floor"
+            met = "" if budget is None else f"<= {budget} {unit}"
+            if budget is not None and (over if scenario == "public" else ratio) > budget:
+                met += "  MISSED"
+            print(f"{name:5}{scenario:13}{bare:8.2f}{floor:8.2f}{ours:11.2f}{over:11.2f}"
+                  f"{ratio:7.2f}  {met}")  # fmt: skip
+
+
+def memory(sessions: int = 100_000) -> None:
+    """Print the memory store's bytes per session beyond the data themselves."""
+    for label, owner in (("", None), (" with an owner each", "user-{}")):
+        gc.collect()
+        tracemalloc.start()
+        store = MemoryStore(max_sessions=sessions)
+        payload = 0
+        for number in range(sessions):
+            data = b"%0500d" % number
+            payload += len(data)
+            own = None if owner is None else owner.format(number)
+            store.set(f"{number:064x}", Record(data, 4e9 + number, own))
+        used = tracemalloc.get_traced_memory()[0] - payload
+        tracemalloc.stop()
+        print(f"memory store{label}: {used / sessions:.0f} bytes of overhead per session")
+
+
+def start_up(rounds: int = 15) -> None:
+    """Print what ``import coatcheck`` adds to the start of the interpreter."""
+    def once(code: str) -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - start
+
+    pairs = [(once("pass"), once("import coatcheck")) for _ in range(rounds)]
+    bare, ours = (statistics.median(each) for each in zip(*pairs, strict=True))
+    print(f"import coatcheck: {(ours - bare) * 1000:.0f} ms over the bare interpreter "
+          f"({bare * 1000:.0f} ms)")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=25, help="interleaved rounds")
+    parser.add_argument("--calls", type=int, default=2000, help="requests a round")
+    parser.add_argument("--only", choices=("speed", "memory", "import"))
+    arguments = parser.parse_args()
+    parts: dict[str, Callable[[], None]] = {
+        "speed": lambda: speed(arguments.rounds, arguments.calls),
+        "memory": memory,
+        "import": start_up,
+    }
+    for name, part in parts.items():
+        if arguments.only in (None, name):
+            part()
+
+
+if __name__ == "__main__":
+    main()

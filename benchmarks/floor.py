@@ -1,0 +1,104 @@
+"""The floor: the least code that keeps a session on the server, as ASGI and WSGI middleware.
+
+It verifies the cookie, reads the record, decodes it, compares, writes. No rotation, no expiry, no
+races, no options, no errors: what remains is what any server-side session has to cost.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from typing import Any
+
+from coatcheck import ABSENT, MemoryStore, Record, Unchanged
+
+_KEY = hashlib.sha256(b"floor").digest()
+_YEAR_2100 = 4_102_444_800.0
+
+
+def _sign(session_id: str) -> str:
+    mac = hmac.new(_KEY, session_id.encode(), hashlib.sha256).digest()
+    return f"{session_id}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+
+
+def _verify(header: str) -> str | None:
+    for pair in header.split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == "sid":
+            session_id = value.rpartition(".")[0]
+            if hmac.compare_digest(_sign(session_id), value):
+                return session_id
+    return None
+
+
+class Floor:
+    """What both middlewares share."""
+
+    def __init__(self, app: Any, store: MemoryStore) -> None:
+        self.app = app
+        self.store = store
+
+    def load(self, header: str | None) -> tuple[str | None, bytes | None, dict[str, Any]]:
+        session_id = None if header is None else _verify(header)
+        if session_id is not None:
+            record = self.store.get(hashlib.sha256(session_id.encode()).hexdigest())
+            if record is not None:
+                return session_id, record.data, json.loads(record.data)
+        return None, None, {}
+
+    def save(self, session_id: str | None, base: bytes | None, data: dict[str, Any]) -> str | None:
+        """Write what changed, and return the cookie of a new session."""
+        if base is None and not data:
+            return None
+        encoded = json.dumps(data, separators=(",", ":")).encode()
+        if encoded == base:
+            return None
+        record = Record(encoded, _YEAR_2100)
+        if base is not None and session_id is not None:
+            key = hashlib.sha256(session_id.encode()).hexdigest()
+            self.store.set(key, record, Unchanged(base))
+            return None
+        session_id = secrets.token_urlsafe(24)
+        self.store.set(hashlib.sha256(session_id.encode()).hexdigest(), record, ABSENT)
+        return f"sid={_sign(session_id)}; Path=/; HttpOnly; SameSite=Lax"
+
+
+class ASGIFloor(Floor):
+    """The floor for ASGI."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        header = None
+        for name, value in scope["headers"]:
+            if name == b"cookie":
+                header = value.decode("latin-1")
+        session_id, base, data = self.load(header)
+        scope["session"] = data
+
+        async def send_with_cookie(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                cookie = self.save(session_id, base, data)
+                if cookie is not None:
+                    headers = [*message["headers"], (b"set-cookie", cookie.encode("latin-1"))]
+                    message = {**message, "headers": headers}
+            await send(message)
+
+        await self.app(scope, receive, send_with_cookie)
+
+
+class WSGIFloor(Floor):
+    """The floor for WSGI."""
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        session_id, base, data = self.load(environ.get("HTTP_COOKIE"))
+        environ["coatcheck.session"] = data
+
+        def start_with_cookie(status: str, headers: Any, exc_info: Any = None) -> Any:
+            cookie = self.save(session_id, base, data)
+            if cookie is not None:
+                headers = [*headers, ("Set-Cookie", cookie)]
+            return start_response(status, headers)
+
+        return self.app(environ, start_with_cookie)
