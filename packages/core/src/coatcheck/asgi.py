@@ -17,7 +17,7 @@ from .bridge import AsyncBridge, runs_trio
 from .engine import ABANDON_SECONDS, Engine
 from .errors import SessionUnavailable
 from .events import logger
-from .exchange import NOTHING, Exchange
+from .exchange import NOTHING, Exchange, HeaderChanges
 from .middleware import changed_headers, choose_store
 from .operations import Steps
 from .options import OptionFields, Request, SessionOptions, make_options
@@ -35,7 +35,6 @@ ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 #: Where the session stands in the scope, for frameworks and for :func:`session_of`.
 SCOPE_KEY: Final = "session"
-_OWN_KEY: Final = "coatcheck.session"
 
 _HEADER_POINTS: Final = frozenset(
     {"http.response.start", "websocket.accept", "websocket.http.response.start"}
@@ -85,15 +84,15 @@ class SessionMiddleware:
         run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._run
         connection = _Connection(self._engine, scope, receive, send)
         session = AsyncSession(connection, run)
-        scope[SCOPE_KEY] = scope[_OWN_KEY] = session
+        scope[SCOPE_KEY] = session
         if connection.begin(session):
             await run(connection.load())
         try:
             await self.app(
                 scope, receive if kind == "http" else connection.receive, connection.send
             )
-            if connection.has_late_changes():
-                await connection.finish_late()
+            if connection.answered and connection.has_late_changes():
+                await session._exclusively(connection.finish)
         except BaseException:
             if connection.must_abandon():
                 await _to_the_end(run, connection.abandon())
@@ -142,7 +141,7 @@ def session_of(request: Any) -> AsyncSession:
     :raises SessionUnavailable: no session middleware of coatcheck's serves this request.
     """
     scope = request if isinstance(request, MutableMapping) else getattr(request, "scope", {})
-    session = scope.get(_OWN_KEY)
+    session = scope.get(SCOPE_KEY)
     if not isinstance(session, AsyncSession):
         raise SessionUnavailable("no coatcheck.asgi.SessionMiddleware serves this request")
     return session
@@ -154,15 +153,22 @@ class _Connection(Exchange):
     session: AsyncSession
 
     def __init__(self, engine: Engine, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(engine, scope)
+        self._engine = engine
+        self._request = scope
         self._receive = receive
         self._send = send
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind in _HEADER_POINTS:
-            message = await self._with_session(message)
-        elif kind in _ENDS or (kind in _BODIES and not message.get("more_body", False)):
+            current = self._request.get(SCOPE_KEY)
+            changes = self.answer(current)
+            if changes is not NOTHING:
+                message = await self._with_session(message, changes, current)
+        elif kind in _BODIES:
+            if not message.get("more_body", False) and self.has_late_changes():
+                await self.session._exclusively(self.finish)
+        elif kind in _ENDS:
             await self._end()
         await self._send(message)
 
@@ -172,18 +178,14 @@ class _Connection(Exchange):
             await self._end()
         return message
 
-    async def finish_late(self) -> None:
-        """Save what changed since the headers went out."""
-        await self.session._exclusively(self.finish)
-
     async def _end(self) -> None:
         self.seal()
         if self.has_late_changes():
-            await self.finish_late()
+            await self.session._exclusively(self.finish)
 
-    async def _with_session(self, message: Message) -> Message:
-        current = self._request.get(SCOPE_KEY)
-        changes = self.answer(current)
+    async def _with_session(
+        self, message: Message, changes: HeaderChanges | None, current: object
+    ) -> Message:
         if changes is None:
             changes = await self.session._exclusively(lambda: self.respond(current))
         if changes is NOTHING:
@@ -196,7 +198,11 @@ class _ASGIDialect:
     """ASGI's words for what the engine asks."""
 
     def cookie_headers(self, request: Request) -> Sequence[str]:
-        return [value.decode("latin-1") for name, value in request["headers"] if name == b"cookie"]
+        found = []
+        for name, value in request["headers"]:
+            if name == b"cookie":
+                found.append(value.decode("latin-1"))  # a comprehension is slower
+        return found
 
     def path(self, request: Request) -> str:
         raw = request.get("raw_path")

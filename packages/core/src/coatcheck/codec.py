@@ -79,8 +79,6 @@ _TAG: Final = "$"
 _VALUE: Final = "="
 _TAG_BYTES: Final = b'"$"'
 
-_STRINGS: Final = frozenset({str})
-
 #: Types whose values cannot change and which JSON has.
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
@@ -194,20 +192,21 @@ def _plain(value: Any) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell whether JSON has all of it, looking at types by the container: most sessions do."""
+    """Tell whether JSON has all of it, as it has of most sessions."""
     kind = type(value)
     if kind is dict:
-        if _TAG in value or not _STRINGS.issuperset(map(type, value)):
-            return False
-        value = value.values()
-    elif kind is not list:
-        return kind in _SCALARS
-    if _SCALARS.issuperset(map(type, value)):
+        for key, item in value.items():
+            if type(key) is not str or key == _TAG:
+                return False
+            if type(item) not in _SCALARS and not _is_plain(item):
+                return False
         return True
-    for item in value:
-        if type(item) not in _SCALARS and not _is_plain(item):
-            return False
-    return True
+    if kind is list:
+        for item in value:
+            if type(item) not in _SCALARS and not _is_plain(item):
+                return False
+        return True
+    return kind in _SCALARS
 
 
 def _tagged(value: Any) -> Any:

@@ -191,9 +191,9 @@ class Exchange(RequestCookie):
             # Nobody used it, and there is nothing that would have to be moved or stored.
             if session._accessed or (options.save_uninitialized and session._failure is None):
                 return None
-            self.seal()
+            self._responded = session._sealed = True
             return NOTHING
-        if options.resave or session._differs() or self._touch_expiry(snapshot) is not None:
+        if options.resave or session._may_differ() or self._touch_expiry(snapshot) is not None:
             return None
         self._responded = session._sealed = True
         set_cookie = self._cookie_line()
@@ -233,13 +233,13 @@ class Exchange(RequestCookie):
         session = self.session
         if self._inert:
             return False
-        return session._ended or (session._snapshot is not None and session._differs())
+        return session._ended or (session._snapshot is not None and session._may_differ())
 
     def finish(self) -> Steps[None]:
         """Save what changed since the headers went out."""
         if self.session._ended:
             yield from self._end_pending()
-        elif self.session._snapshot is not None:
+        elif self.session._snapshot is not None and self.session._differs():
             yield from self._update()
 
     def close(self) -> None:

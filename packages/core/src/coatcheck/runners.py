@@ -30,31 +30,35 @@ class SyncRunner:
 
     def run(self, steps: Steps[T]) -> T:
         """Execute the steps and return their result."""
-        with ExitStack() as held:
-            outcome: Any = None
-            resume: Any = steps.send
+        held: ExitStack | None = None
+        store = self._store
+        outcome: Any = None
+        resume: Any = steps.send
+        try:
             while True:
                 try:
                     operation = resume(outcome)
                 except StopIteration as stop:
                     return stop.value  # type: ignore[no-any-return]  # a generator's T
                 try:
-                    outcome, resume = self._perform(operation, held), steps.send
+                    if isinstance(operation, StoreCall):
+                        outcome = getattr(store, operation.verb)(*operation.args)
+                    else:
+                        held = held or ExitStack()
+                        outcome = self._perform(operation, held)
+                    resume = steps.send
                 except BaseException as error:
-                    outcome, resume = error, steps.throw
+                    # Whatever it is, the steps decide.
+                    outcome, resume = _for_steps(operation, error), steps.throw
+        finally:
+            if held is not None:
+                held.close()
 
     def close(self) -> None:
         """Close the store."""
         self._store.close()
 
     def _perform(self, operation: Operation, held: ExitStack) -> Any:
-        if isinstance(operation, StoreCall):
-            try:
-                return getattr(self._store, operation.verb)(*operation.args)
-            except CoatcheckError:
-                raise
-            except Exception as error:
-                raise foreign(operation.verb, error) from error
         if isinstance(operation, Lock):
             return self._locks.acquire(operation, held)
         if isinstance(operation, Sleep):
@@ -108,17 +112,9 @@ class AsyncRunner:
                         held = held or ExitStack()
                         outcome = await self._perform(operation, held)
                     resume = steps.send
-                except CoatcheckError as error:
-                    outcome, resume = error, steps.throw
-                except Exception as error:
-                    if isinstance(operation, StoreCall):
-                        outcome = foreign(operation.verb, error)
-                        outcome.__cause__ = error
-                    else:
-                        outcome = error
-                    resume = steps.throw
                 except BaseException as error:
-                    outcome, resume = error, steps.throw
+                    # Whatever it is, a cancellation too, the steps decide.
+                    outcome, resume = _for_steps(operation, error), steps.throw
         finally:
             if held is not None:
                 held.close()
@@ -146,9 +142,15 @@ class AsyncRunner:
         return found
 
 
-def foreign(verb: str, error: Exception) -> StoreError:
+def _for_steps(operation: Operation, error: BaseException) -> BaseException:
     """Wrap what a store raised against the contract. Its text may hold anything: left out."""
-    return StoreError(f"`{verb}` of the store failed with {type(error).__name__}")
+    if isinstance(error, CoatcheckError) or not isinstance(error, Exception):
+        return error
+    if not isinstance(operation, StoreCall | Select):
+        return error
+    wrapped = StoreError(f"`{operation.verb}` of the store failed with {type(error).__name__}")
+    wrapped.__cause__ = error
+    return wrapped
 
 
 class _ThreadLocks:

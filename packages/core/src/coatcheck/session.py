@@ -413,14 +413,17 @@ class Session(MutableMapping[str, Any]):
     def _continues(self) -> bool:
         return self._old is not None and self._keeps_old
 
+    def _may_differ(self) -> bool:
+        """Whether the state can differ from what is stored; cheaper than finding out."""
+        if self._written or self._cookie_changed:
+            return True
+        return self._exposed and (self._print is None or self._print != _fingerprint(self._data))
+
     def _differs(self) -> bool:
-        """Whether the state differs from what is stored, encoding it only if it can."""
+        """Whether the state differs from what is stored."""
         assert self._snapshot is not None
-        if not (self._written or self._cookie_changed):
-            if not self._exposed:
-                return False
-            if self._print is not None and self._print == _fingerprint(self._data):
-                return False
+        if not self._may_differ():
+            return False
         self._content = self._backend.encode(self._state())
         return self._content != self._backend.content(self._snapshot)
 
@@ -452,7 +455,7 @@ class SyncSession(Session):
     """A session of the WSGI middleware. It loads itself at the first use."""
 
     def __init__(self, backend: Backend, run: Callable[[Steps[Any]], Any]) -> None:
-        super().__init__(backend)
+        self._backend = backend
         self._run = run
         self._lock = threading.Lock()
 

@@ -106,8 +106,8 @@ class _Response(Exchange):
     def __init__(
         self, engine: Engine, environ: WSGIEnvironment, start_response: StartResponse, run: Any
     ) -> None:
-        super().__init__(engine, environ)
-        self._environ = environ
+        self._engine = engine
+        self._request = self._environ = environ
         self._start_response = start_response
         self._run = run
 
