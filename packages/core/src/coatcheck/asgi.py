@@ -97,10 +97,11 @@ class SessionMiddleware:
             if connection.must_abandon():
                 await _to_the_end(run, connection.abandon())
             raise
+        else:
+            if connection.must_abandon():
+                await _to_the_end(run, connection.abandon())
         finally:
-            session._closed = True
-        if connection.must_abandon():
-            await _to_the_end(run, connection.abandon())
+            connection.end()
 
     async def close(self) -> None:
         """Close the store, if the middleware opened it. Lifespan shutdown does it, too."""

@@ -47,6 +47,8 @@ class Exchange(RequestCookie):
     """One request and its session."""
 
     session: Session
+    #: False once the request is over.
+    is_open = True
     _responded = False
     _inert = False
     _wrote = False
@@ -139,8 +141,6 @@ class Exchange(RequestCookie):
             raise gone()
         if session._sealed and not session._announced and not session._ended:
             raise LateWriteError("the response headers are sent: a new session cannot be saved")
-        if session._closed:
-            raise LateWriteError("the request is over: the session cannot be saved")
         if not session._ended:
             session._wanted = session._wanted or session._snapshot is None
         yield from self._commit()
@@ -245,6 +245,15 @@ class Exchange(RequestCookie):
     def close(self) -> None:
         """Note that the request is over."""
         self.session._closed = True
+
+    def end(self) -> None:
+        """Note that the request is over, and let go of the session.
+
+        The session refers to the exchange: a circle would leave both to the garbage collector.
+        """
+        self.is_open = False
+        self.session._closed = True
+        del self.session
 
     def must_abandon(self) -> bool:
         """Tell whether the session still has a record that was to be ended."""

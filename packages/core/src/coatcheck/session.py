@@ -256,7 +256,7 @@ class Session(MutableMapping[str, Any]):
         :raises LateWriteError: the headers are out, and cannot carry the new cookie.
         :raises SessionGone: ``keep_data``, but the session was ended elsewhere.
         """
-        self._use()
+        self._check_open()
         if self._sealed:
             raise LateWriteError("`regenerate()` needs the response headers, which are sent")
         if self._gone and keep_data:
@@ -275,7 +275,7 @@ class Session(MutableMapping[str, Any]):
 
         What is written afterwards starts a new session with a new id.
         """
-        self._use()
+        self._check_open()
         if self._snapshot is not None:
             self._old = self._snapshot
         self._ended_cookie = self._own_cookie or self._ended_cookie
@@ -299,6 +299,7 @@ class Session(MutableMapping[str, Any]):
         """Make the data available, or say why they are not."""
         self._accessed = True
         if not (self._loaded or self._blank or self._failure):
+            self._check_not_closed()
             self._load_at_first_use()
         if self._blank:
             self._start()
@@ -323,8 +324,15 @@ class Session(MutableMapping[str, Any]):
                 "the response headers are sent, and they announced no session: it cannot be saved; "
                 "write to the session before the response starts"
             )
+        self._check_not_closed()
+
+    def _check_not_closed(self) -> None:
         if self._closed:
-            raise LateWriteError("the request is over: this change cannot be saved")
+            raise LateWriteError("the request is over: its session can only be read")
+
+    def _check_open(self) -> None:
+        self._use()
+        self._check_not_closed()
 
     def _before_cookie_change(self, options: CookieOptions) -> None:
         self._before_write()
@@ -476,7 +484,7 @@ class SyncSession(Session):
         :raises ConflictError: parallel changes that could not be merged.
         :raises StoreError: the store failed.
         """
-        self._use()
+        self._check_open()
         self._exclusively(self._backend.save)
 
     def reload(self) -> None:
@@ -485,7 +493,7 @@ class SyncSession(Session):
         :raises SessionGone: it is not stored, or not any more.
         :raises StoreError: the store failed.
         """
-        self._use()
+        self._check_open()
         self._exclusively(self._backend.reload)
 
     def _load_at_first_use(self) -> None:
@@ -517,7 +525,8 @@ class AsyncSession(Session):
         :raises StoreError: the store failed.
         :raises SessionUnavailable: there is no session at this path.
         """
-        if not self._loaded:
+        if not (self._loaded or self._blank or self._failure):
+            self._check_not_closed()
             await self._exclusively(self._backend.load)
         self._use()
 
@@ -530,7 +539,7 @@ class AsyncSession(Session):
         :raises ConflictError: parallel changes that could not be merged.
         :raises StoreError: the store failed.
         """
-        self._use()
+        self._check_open()
         await self._exclusively(self._backend.save)
 
     async def reload(self) -> None:
@@ -539,7 +548,7 @@ class AsyncSession(Session):
         :raises SessionGone: it is not stored, or not any more.
         :raises StoreError: the store failed.
         """
-        self._use()
+        self._check_open()
         await self._exclusively(self._backend.reload)
 
     def _load_at_first_use(self) -> None:

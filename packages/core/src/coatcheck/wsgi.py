@@ -125,7 +125,7 @@ class _Response(Exchange):
             finally:
                 self._give_up()
             raise
-        self.session._closed = True
+        self.end()
         return self._iterable
 
     def _close_inner(self) -> None:
@@ -179,7 +179,7 @@ class _Response(Exchange):
     def _give_up(self) -> None:
         if self.must_abandon():
             self._run(self.abandon())
-        self.session._closed = True
+        self.end()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -200,9 +200,11 @@ class _Response(Exchange):
     def close(self) -> None:
         try:
             self._close_inner()
-            self._finish_late()
+            if self.is_open and self.answered:
+                self._finish_late()
         finally:
-            self._give_up()
+            if self.is_open:
+                self._give_up()
 
 
 class _WSGIDialect:
