@@ -258,7 +258,9 @@ class Exchange(RequestCookie):
     def must_abandon(self) -> bool:
         """Tell whether the session still has a record that was to be ended."""
         session = self.session
-        return session._old is not None or (session._degraded and bool(self._pending_keys()))
+        if session._old is None and not (session._degraded or session._orphans):
+            return False
+        return bool(self._pending_keys())
 
     @property
     def answered(self) -> bool:
@@ -389,17 +391,19 @@ class Exchange(RequestCookie):
     def _pending_keys(self) -> list[str]:
         """Return the keys of records that the application asked to end."""
         session = self.session
+        keys = [self._engine.key_of(session_id) for session_id in session._orphans]
         if session._old is not None:
-            return [session._old.key]
-        if session._degraded and session._ended and self._tickets:
+            keys.append(session._old.key)
+        elif session._degraded and session._ended:
             # The load failed, so nobody knows which of them is alive: a logout is never skipped.
-            return [self._engine.key_of(ticket.id) for ticket in self._tickets]
-        return []
+            keys.extend(self._engine.key_of(ticket.id) for ticket in self._tickets or ())
+        return keys
 
     def _end_pending(self) -> Steps[None]:
         for key in self._pending_keys():
             yield from self.policy.lifecycle.end(key)
         self.session._old = None
+        self.session._orphans = ()
         self._tickets = []
 
     def _touch(self) -> Steps[None]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from .codec import Codec, SessionState
-from .errors import ConflictError, CorruptRecord, StoreError
+from .errors import ConflictError, CorruptRecord
 from .events import Announcer
 from .merging import merge
 from .operations import Destroy, Get, Lock, Set, Sleep, Steps, Touch
@@ -45,9 +45,13 @@ class Snapshot:
 
 @dataclass(slots=True)
 class Attempts:
-    """Stored forms whose fate is unknown, because the store failed while writing them."""
+    """Writes of one session whose fate is unknown: the store failed, or the call was cancelled.
 
-    unknown: list[bytes] = field(default_factory=list, repr=False)
+    :ivar unknown: what may be stored by now, and for each the stored form of what the session
+        showed at that time, which differs where the write was a merge.
+    """
+
+    unknown: dict[bytes, bytes] = field(default_factory=dict, repr=False)
 
 
 class KeyTaken(Exception):
@@ -115,12 +119,16 @@ class Lifecycle:
             if found.data == snapshot.record.data:
                 # A client library lost the reply, repeated the command, and met its own record.
                 break
-            if found.data in attempts.unknown:
-                mine = Snapshot(key, found, None)
-                updated = yield from self.update(mine, state, True, attempts)
-                if updated is not None:
-                    return updated
-            raise KeyTaken
+            shown = attempts.unknown.get(found.data)
+            if shown is None:
+                raise KeyTaken
+            earlier = Snapshot(key, replace(found, data=shown))
+            if shown == found.data:
+                settled = yield from self.update(earlier, state, True, attempts)
+            else:
+                settled = yield from self._resolve(earlier, snapshot, state, True, attempts)
+            if settled is not None:
+                return settled
         self._announce("created", key)
         return snapshot, state
 
@@ -131,11 +139,13 @@ class Lifecycle:
         extend: bool,
         attempts: Attempts,
         content: bytes | None = None,
+        shown: bytes | None = None,
     ) -> Steps[tuple[Snapshot, SessionState] | None]:
         """Store a changed session over what was loaded, merging with what others wrote.
 
         :param snapshot: what was loaded.
         :param content: ``codec.dumps(state)``, where the caller has it.
+        :param shown: the stored form of what the session shows, where the state has been merged.
         :param extend: whether the write moves the expiry.
         :param attempts: what earlier calls may have stored already.
         :returns: what is stored now; None if the session is gone, and nothing was written.
@@ -143,7 +153,7 @@ class Lifecycle:
         """
         expires_at = self._expires_at(snapshot, state, extend)
         mine = self._encode(snapshot.key, state, expires_at, content)
-        if (yield from self._set(mine, self._condition(snapshot), attempts)):
+        if (yield from self._set(mine, self._condition(snapshot), attempts, shown)):
             self._announce("updated", snapshot.key)
             return mine, state
         return (yield from self._resolve(snapshot, mine, state, extend, attempts))
@@ -174,7 +184,11 @@ class Lifecycle:
         :raises KeyTaken: another session has the new key.
         :raises ConflictError: as :meth:`update`; the old session stays as it was.
         """
+        if new_key == old.key:
+            raise KeyTaken
         stored = yield from self.create(new_key, state, attempts)
+        shown = stored[0].record.data
+        attempts.unknown[shown] = shown
         deadline = self._monotonic() + CONFLICT_SECONDS
         attempt = 0
         while not (yield Destroy(old.key, self._condition(old) if keep else ALWAYS)) and keep:
@@ -187,10 +201,11 @@ class Lifecycle:
                 self._announce("gone", old.key)
                 return None
             merged = self._merge(old, stored[1], current[1])
-            updated = yield from self.update(stored[0], merged, True, attempts)
+            updated = yield from self.update(stored[0], merged, True, attempts, shown=shown)
             if updated is None:
                 return None
             stored, old = updated, current[0]
+            attempts.unknown[stored[0].record.data] = shown
             yield from self._back_off(attempt)
             attempt += 1
         self._announce("regenerated", old.key)
@@ -240,12 +255,20 @@ class Lifecycle:
             return PRESENT
         return Unchanged(snapshot.record.data)
 
-    def _set(self, snapshot: Snapshot, only_if: Condition, attempts: Attempts) -> Steps[bool]:
+    def _set(
+        self,
+        snapshot: Snapshot,
+        only_if: Condition,
+        attempts: Attempts,
+        shown: bytes | None = None,
+    ) -> Steps[bool]:
         try:
             written: bool = yield Set(snapshot.key, snapshot.record, only_if)
-        except StoreError:
-            # It may have been applied all the same: a later attempt must know its own writing.
-            attempts.unknown.append(snapshot.record.data)
+        except BaseException:
+            # Failed or cancelled, it may have been applied all the same: a later attempt must
+            # know its own writing.
+            data = snapshot.record.data
+            attempts.unknown[data] = data if shown is None else shown
             raise
         return written
 
@@ -259,13 +282,14 @@ class Lifecycle:
     ) -> Steps[tuple[Snapshot, SessionState] | None]:
         """Find out why a conditional write did not happen, and settle it."""
         deadline = self._monotonic() + CONFLICT_SECONDS
+        shown = mine.record.data
         if self._concurrency == "merge":
             # In one process writers take turns from here on, instead of colliding again.
             yield Lock(base.key, CONFLICT_SECONDS)
         attempt = 0
         while True:
             current = yield from self._reload(base.key)
-            if current is None or self._concurrency == "last-write-wins":
+            if current is None:
                 self._announce("gone", base.key)
                 return None
             stored, theirs = current
@@ -273,14 +297,19 @@ class Lifecycle:
                 # A client library lost the reply, repeated the command, and met its own record.
                 self._announce("updated", base.key)
                 return mine, state
-            self._announce("conflict", base.key)
-            if self._concurrency == "error" or self._monotonic() > deadline:
+            earlier = attempts.unknown.get(stored.record.data)
+            if earlier is not None:
+                base = Snapshot(base.key, replace(stored.record, data=earlier))
+            else:
+                self._announce("conflict", base.key)
+            refused = self._concurrency == "error" and earlier is None
+            if refused or self._monotonic() > deadline:
                 raise _conflict()
-            if stored.record.data not in attempts.unknown:
-                state = self._merge(base, state, theirs)
+            state = self._merge(base, state, theirs)
             mine = self._encode(base.key, state, self._expires_at(stored, state, extend))
             unchanged = mine.content == self.content(stored)
-            if unchanged or (yield from self._set(mine, self._condition(stored), attempts)):
+            condition = self._condition(stored)
+            if unchanged or (yield from self._set(mine, condition, attempts, shown)):
                 self._announce("merged", base.key)
                 return (stored if unchanged else mine), state
             base = stored

@@ -90,7 +90,11 @@ class MemoryStore(Store):
             slot = self._live(key)
             if not _holds(only_if, slot):
                 return False
-            if slot is None:
+            if record.expires_at <= self._clock():
+                # Over already: it takes nobody's place.
+                if slot is not None:
+                    self._discard(key)
+            elif slot is None:
                 self._add(key, record)
             else:
                 self._replace(key, slot, record)

@@ -69,6 +69,7 @@ class Session(MutableMapping[str, Any]):
     _content: bytes | None = None
     _snapshot: Snapshot | None = None
     _old: Snapshot | None = None
+    _orphans: tuple[str, ...] = ()
     _keeps_old = False
     _ended = False
     _wanted = False
@@ -368,6 +369,7 @@ class Session(MutableMapping[str, Any]):
         """Show what was read again, without changes."""
         self._snapshot = snapshot
         self._take(state)
+        self._attempts = None
         self._written = self._exposed = self._cookie_changed = False
 
     def _take(self, state: SessionState) -> None:
@@ -397,6 +399,9 @@ class Session(MutableMapping[str, Any]):
         self._print = None
 
     def _forget_identity(self) -> None:
+        if self._snapshot is None and self._attempts is not None and self._id is not None:
+            # It may be stored all the same, without anybody having been told.
+            self._orphans = (*self._orphans, self._id)
         self._id = None
         self._snapshot = None
         self._announced = False
@@ -423,7 +428,7 @@ class Session(MutableMapping[str, Any]):
 
     def _may_differ(self) -> bool:
         """Whether the state can differ from what is stored; cheaper than finding out."""
-        if self._written or self._cookie_changed:
+        if self._written or self._cookie_changed or self._attempts is not None:
             return True
         return self._exposed and (self._print is None or self._print != _fingerprint(self._data))
 
@@ -433,6 +438,9 @@ class Session(MutableMapping[str, Any]):
         if not self._may_differ():
             return False
         self._content = self._backend.encode(self._state())
+        if self._attempts is not None and self._attempts.unknown:
+            # What is stored may be an earlier attempt of ours, not what was loaded.
+            return True
         return self._content != self._backend.content(self._snapshot)
 
     def _settle(self, snapshot: Snapshot, state: SessionState) -> None:
