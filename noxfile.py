@@ -1,0 +1,103 @@
+# /// script
+# dependencies = ["nox>=2025.5.1"]
+# ///
+"""Every check there is, one session each. CI runs nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = True
+nox.options.stop_on_first_error = False
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+CORE = nox.project.load_toml(ROOT / "packages/core/pyproject.toml")
+PYTHONS = nox.project.python_versions(CORE)
+OLDEST = PYTHONS[0]
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group of the root pyproject.toml."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The test suite, on each Python."""
+    session.install("-e", "./packages/core[demo]", *group("test"))
+    session.run("pytest", "-n", "2", *session.posargs)
+
+
+@nox.session(python=OLDEST)
+def lint(session: nox.Session) -> None:
+    """Ruff, for errors and for the layout of the code."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(python=OLDEST)
+def typing(session: nox.Session) -> None:
+    """mypy strict, pyright on the public API, and a file of misuse that both must refuse."""
+    session.install("-e", "./packages/core[demo]", *group("typing"))
+    session.run("mypy", "packages/core/src")
+    session.run("mypy", "typing_tests/use.py")
+    session.run("pyright", "typing_tests/use.py")
+    session.run("python", "typing_tests/check_misuse.py")
+
+
+@nox.session(python=OLDEST)
+def minimums(session: nox.Session) -> None:
+    """The test suite on the oldest supported release of each dependency."""
+    oldest = [requirement.replace(">=", "==") for requirement in CORE["project"]["dependencies"]]
+    session.install("-e", "./packages/core[demo]", *group("test"), *oldest)
+    session.run("pytest", "-n", "2", *session.posargs)
+
+
+@nox.session(python=OLDEST)
+def wheel(session: nox.Session) -> None:
+    """Build all packages with hatch, and run the suite on the wheels without the sources."""
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.install("hatch", *group("test"))
+    session.run("hatch", "build", "--all", str(dist.resolve()), silent=True)
+    (built,) = dist.glob("coatcheck-*.whl")
+    session.install(f"{built}[demo]")
+    tests_alone = Path(session.create_tmp()) / "alone"
+    shutil.rmtree(tests_alone, ignore_errors=True)
+    shutil.copytree(ROOT / "packages/core/tests", tests_alone / "tests")
+    shutil.copytree(ROOT / "docs", tests_alone / "docs")
+    session.chdir(tests_alone)
+    session.run("python", "-I", "-c", "import coatcheck; assert 'site-packages' in coatcheck.__file__")
+    session.run(
+        "pytest", "-n", "2", "--import-mode=importlib", "-o", "pythonpath=tests", "tests",
+        "-W", "error",
+    )  # fmt: skip
+
+
+@nox.session(python=OLDEST)
+def imports(session: nox.Session) -> None:
+    """What importing costs, and that it brings nothing that was not asked for."""
+    session.install("./packages/core", "pytest")
+    session.run("pytest", "packages/core/tests/test_import.py", "-p", "no:anyio")
+    session.run("python", "-m", "benchmarks", "--only", "import")
+
+
+@nox.session(python=OLDEST)
+def demo(session: nox.Session) -> None:
+    """The demo, driven over real HTTP."""
+    session.install("./packages/core[demo]")
+    session.run("python", "-m", "coatcheck", "demo", "--check")
+
+
+@nox.session(python=OLDEST, default=False)
+def benchmarks(session: nox.Session) -> None:
+    """The tables of docs/performance.md. Not a test: figures, not verdicts."""
+    session.install("./packages/core")
+    session.run("python", "-m", "benchmarks", *session.posargs)

@@ -1,0 +1,14 @@
+"""Misuse that type checkers must refuse: each marked line is an error."""
+
+from coatcheck import CookieOptions, MemoryStore, Record, SessionOptions
+from coatcheck.asgi import SessionMiddleware, session_of
+
+SessionOptions(secret=42)  # refuse: a number
+SessionOptions(secret="s" * 32, secrte="typo")  # refuse: an unknown option
+SessionOptions(secret="s" * 32, concurrency="sometimes")  # refuse: an unknown choice
+CookieOptions(same_site="lenient")  # refuse: an unknown SameSite
+SessionMiddleware(None, secret="s" * 32, rollign=True)  # refuse: an unknown keyword
+MemoryStore().set("key", "data")  # refuse: no record
+Record("text", 1.0)  # refuse: text for bytes
+session_of({}).save().data  # refuse: a coroutine without await
+MemoryStore().set("key", Record(b"data", 1.0), "absent")  # refuse: a string for a condition

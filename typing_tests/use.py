@@ -1,0 +1,66 @@
+"""Intended use of the public API: both type checkers must accept it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any
+
+from coatcheck import (
+    ABSENT,
+    CookieOptions,
+    MemoryStore,
+    Record,
+    Session,
+    SessionEvent,
+    SessionOptions,
+    Sessions,
+    Store,
+    Unchanged,
+    open_async_store,
+    open_store,
+)
+from coatcheck.asgi import SessionMiddleware as ASGISessions
+from coatcheck.asgi import session_of as asgi_session_of
+from coatcheck.wsgi import SessionMiddleware as WSGISessions
+from coatcheck.wsgi import session_of as wsgi_session_of
+
+
+async def asgi(scope: Any, receive: Any, send: Any) -> None:
+    session = asgi_session_of(scope)
+    session["visits"] = session.get("visits", 0) + 1
+    session.cookie.max_age = 30 * 86400
+    await session.save()
+    session.regenerate(keep_data=True)
+
+
+def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    session = wsgi_session_of(environ)
+    session.owner = "42"
+    session.save()
+    return [b""]
+
+
+def observe(event: SessionEvent) -> None:
+    print(event.kind, event.ref)
+
+
+options = SessionOptions(
+    secret=["new" * 16, b"old" * 16],
+    cookie=CookieOptions(same_site="strict", max_age=dt.timedelta(days=1)),
+    idle_timeout=1800,
+    owner="user_id",
+    observers=[observe],
+)
+over_asgi = ASGISessions(asgi, options, store="memory:")
+over_wsgi = WSGISessions(wsgi, secret="s" * 32, rolling=True, store=MemoryStore())
+store: Store = open_store("memory:")
+written: bool = store.set("key", Record(b"data", 1.0), ABSENT) or store.destroy(
+    "key", Unchanged(b"data")
+)
+sessions = Sessions(open_async_store("memory:"), options)
+revoked: int = sessions.revoke_all("42")
+
+
+def modified(session: Session) -> bool:
+    return session.is_modified and not session.is_new
