@@ -74,7 +74,9 @@ def wheel(session: nox.Session) -> None:
     shutil.copytree(ROOT / "packages/core/tests", tests_alone / "tests")
     shutil.copytree(ROOT / "docs", tests_alone / "docs")
     session.chdir(tests_alone)
-    session.run("python", "-I", "-c", "import coatcheck; assert 'site-packages' in coatcheck.__file__")
+    session.run(
+        "python", "-I", "-c", "import coatcheck; assert 'site-packages' in coatcheck.__file__"
+    )
     session.run(
         "pytest", "-n", "2", "--import-mode=importlib", "-o", "pythonpath=tests", "tests",
         "-W", "error",

@@ -211,6 +211,7 @@ def memory(sessions: int = 100_000) -> None:
 
 def start_up(rounds: int = 15) -> None:
     """Print what ``import coatcheck`` adds to the start of the interpreter."""
+
     def once(code: str) -> float:
         start = time.perf_counter()
         subprocess.run([sys.executable, "-c", code], check=True)

@@ -69,16 +69,16 @@ class StoreSpec:
             raise self._wrong("schemes", self.schemes, "a non-empty tuple of URL schemes")
         for scheme in self.schemes:
             if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
-                raise self._wrong("schemes", scheme, "lower-case URL schemes (RFC 3986, 3.1)")
+                raise self._wrong("schemes", self.schemes, "lower-case URL schemes (RFC 3986, 3.1)")
         if not isinstance(self.contract, str) or not _CONTRACT.fullmatch(self.contract):
             raise self._wrong("contract", self.contract, 'MAJOR.MINOR, for example "1.0"')
         if self.open is None and self.open_async is None:
             raise self._wrong("open", None, "given, or `open_async`, or both")
         for field, opener in (("open", self.open), ("open_async", self.open_async)):
             if isinstance(opener, str) and not _REFERENCE.fullmatch(opener):
-                raise self._wrong(field, opener, '"package.module:Class.method" or a callable')
+                raise self._wrong(field, opener, "package.module:Class.method or a callable")
             if not (opener is None or isinstance(opener, str) or callable(opener)):
-                raise self._wrong(field, opener, '"package.module:Class.method" or a callable')
+                raise self._wrong(field, opener, "package.module:Class.method or a callable")
 
     def _wrong(self, field: str, value: object, allowed: str) -> PluginError:
         return PluginError(f"StoreSpec {self.name!r}: `{field}` must be {allowed}, not {value!r}")

@@ -69,6 +69,8 @@ class MemoryStore(Store):
         :raises ConfigurationError: the URL has a part that a memory store does not know.
         """
         match = _URL.fullmatch(url)
+        if match is None and "max_sessions=" in url:
+            raise ConfigurationError("`max_sessions` in the URL must be a positive integer")
         if match is None:
             raise ConfigurationError(
                 "a memory store's URL is `memory:` or `memory:?max_sessions=N`, with nothing else"

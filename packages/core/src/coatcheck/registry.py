@@ -83,9 +83,13 @@ class Registry:
 
         :raises PluginError: no store has it, two distributions claim it, or its plugin is broken.
         """
+        return self._locate(scheme)[0]
+
+    def _locate(self, scheme: str) -> tuple[StoreSpec, str]:
+        """Return the spec for a URL scheme, and which distribution it is from."""
         for spec in _BUILT_IN:
             if scheme in spec.schemes:
-                return spec
+                return spec, PROJECT
         entry_points = _distinct(_entry_points(scheme))
         if not entry_points:
             raise PluginError(_unknown(scheme))
@@ -94,7 +98,7 @@ class Registry:
             raise PluginError(
                 f"two distributions provide the store scheme {scheme!r}: {owners}; uninstall one"
             )
-        return _load(entry_points[0])
+        return _load(entry_points[0]), _origin(entry_points[0])
 
     def installed(self) -> list[InstalledStore]:
         """List each scheme, those of broken plugins with the reason. No client is imported."""
@@ -127,10 +131,10 @@ class Registry:
         :raises PluginError: the scheme is unknown, ambiguous or its plugin is broken.
         :raises ConfigurationError: the store does not accept the URL.
         """
-        spec = self.find(_scheme(url))
+        spec, origin = self._locate(_scheme(url))
         if spec.open is None:
-            return bridge.SyncBridge(_open_async(spec, url, clock))
-        return _open_sync(spec, url, clock)
+            return bridge.SyncBridge(_open_async(spec, origin, url, clock))
+        return _open_sync(spec, origin, url, clock)
 
     def open_async(self, url: str, *, clock: Callable[[], float] = time.time) -> AsyncStore:
         """Open the asynchronous face of the store behind a URL, bridged if it has none.
@@ -143,10 +147,10 @@ class Registry:
         :raises PluginError: the scheme is unknown, ambiguous or its plugin is broken.
         :raises ConfigurationError: the store does not accept the URL.
         """
-        spec = self.find(_scheme(url))
+        spec, origin = self._locate(_scheme(url))
         if spec.open_async is None or (spec.open is not None and bridge.runs_trio()):
-            return bridge.AsyncBridge(_open_sync(spec, url, clock))
-        return _open_async(spec, url, clock)
+            return bridge.AsyncBridge(_open_sync(spec, origin, url, clock))
+        return _open_async(spec, origin, url, clock)
 
 
 def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Store:
@@ -169,41 +173,39 @@ def _scheme(url: str) -> str:
     return match[1].lower()
 
 
-def _open_sync(spec: StoreSpec, url: str, clock: Callable[[], float]) -> Store:
-    store = _call(spec, spec.open, url, clock)
+def _open_sync(spec: StoreSpec, origin: str, url: str, clock: Callable[[], float]) -> Store:
+    store = _opener(spec, origin, spec.open)(url, clock=clock)
     if not isinstance(store, Store):
-        raise _not_a_store(spec, store, "Store")
+        raise _not_a_store(spec, origin, store, "Store")
     return store
 
 
-def _open_async(spec: StoreSpec, url: str, clock: Callable[[], float]) -> AsyncStore:
-    store = _call(spec, spec.open_async, url, clock)
+def _open_async(spec: StoreSpec, origin: str, url: str, clock: Callable[[], float]) -> AsyncStore:
+    store = _opener(spec, origin, spec.open_async)(url, clock=clock)
     if not isinstance(store, AsyncStore):
-        raise _not_a_store(spec, store, "AsyncStore")
+        raise _not_a_store(spec, origin, store, "AsyncStore")
     return store
 
 
-def _call(spec: StoreSpec, opener: Opener | None, url: str, clock: Callable[[], float]) -> object:
-    function = _resolve(spec, opener) if isinstance(opener, str) else opener
-    assert function is not None, "a StoreSpec has one of its openers"
-    return function(url, clock=clock)
-
-
-def _not_a_store(spec: StoreSpec, store: object, kind: str) -> PluginError:
+def _not_a_store(spec: StoreSpec, origin: str, store: object, kind: str) -> PluginError:
     return PluginError(
-        f"the opener of store {spec.name!r} returned {type(store).__name__}, not a coatcheck.{kind}"
+        f"the opener of store {spec.name!r} of {origin} returned {type(store).__name__}, "
+        f"not a subclass of coatcheck.{kind}"
     )
 
 
-def _resolve(spec: StoreSpec, reference: str) -> Callable[..., Any]:
-    module_name, _, path = reference.partition(":")
+def _opener(spec: StoreSpec, origin: str, opener: Opener | None) -> Callable[..., object]:
+    assert opener is not None, "a StoreSpec has one of its openers"
+    if not isinstance(opener, str):
+        return opener
+    module_name, _, path = opener.partition(":")
     try:
         target: Any = importlib.import_module(module_name)
         for name in path.split("."):
             target = getattr(target, name)
     except Exception as error:
         raise PluginError(
-            f"store {spec.name!r} cannot be opened: {reference} failed with {error!r}"
+            f"store {spec.name!r} of {origin} cannot be opened: {opener} failed with {error!r}"
         ) from error
     return target  # type: ignore[no-any-return]  # whatever the plugin names
 
@@ -264,7 +266,8 @@ def _name_and_version(entry_point: EntryPoint) -> tuple[str, str]:
     distribution: Distribution | None = entry_point.dist
     if distribution is None:
         return "unknown distribution", ""
-    return distribution.name, distribution.version
+    # An interrupted uninstall leaves a distribution without metadata.
+    return distribution.name or "unknown distribution", distribution.version or ""
 
 
 def _origin(entry_point: EntryPoint) -> str:

@@ -168,8 +168,8 @@ class _Response(Exchange):
         changes = self.answer(current)
         if changes is None:
             changes = self.session._exclusively(lambda: self.respond(current))
-        if changes is not NOTHING:
-            headers = changed_headers(headers, changes, str)
+        # Servers add their own to the list they get: it must not be the application's.
+        headers = list(headers) if changes is NOTHING else changed_headers(headers, changes, str)
         self._write = self._start_response(status, headers, *exc_info)
 
     def _finish_late(self) -> None:

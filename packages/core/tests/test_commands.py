@@ -1,0 +1,176 @@
+"""The command line, run as its users run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from coatcheck import CONTRACT_VERSION
+
+
+def run(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m coatcheck``, with what is in ``path`` installed."""
+    environ = {**os.environ, "PYTHONPATH": str(path or "")}
+    command = [sys.executable, "-m", "coatcheck", *arguments]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+
+
+def install(path: Path, name: str, scheme: str, plugin: str) -> None:
+    """Put a distribution with a store plugin in a folder, as pip would."""
+    information = path / f"{name}-1.2.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+    (information / "entry_points.txt").write_text(f"[coatcheck.stores]\n{scheme} = {name}_plugin\n")
+    (path / f"{name}_plugin.py").write_text(plugin)
+
+
+def test_version() -> None:
+    """The version is the distribution's."""
+    result = run("--version")
+    assert (result.returncode, result.stdout) == (0, f"coatcheck {version('coatcheck')}\n")
+
+
+def test_help_names_every_command() -> None:
+    """The help has a line for each command."""
+    result = run("--help")
+    assert result.returncode == 0
+    commands = re.findall(r"^    (\w+) +\S", result.stdout, re.MULTILINE)
+    assert commands == ["demo", "stores", "secret"]
+
+
+@pytest.mark.parametrize("command", ["demo", "stores", "secret"])
+def test_help_of_a_command(command: str) -> None:
+    """Each command explains itself."""
+    result = run(command, "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"usage: python -m coatcheck {command} ")
+
+
+def test_no_command_shows_the_help() -> None:
+    """Without a command there is the help, and the exit status of wrong usage."""
+    result = run()
+    assert result.returncode == 2
+    assert result.stdout == run("--help").stdout
+
+
+def test_unknown_command() -> None:
+    """An unknown command is named, and so are those that exist."""
+    result = run("dmeo")
+    assert result.returncode == 2
+    assert "'dmeo'" in result.stderr
+    assert all(command in result.stderr for command in ("demo", "stores", "secret"))
+
+
+def test_secret_is_long_and_new_each_time() -> None:
+    """A secret is 384 random bits in 64 characters that need no quoting in a shell."""
+    first, second = run("secret").stdout, run("secret").stdout
+    assert re.fullmatch(r"[A-Za-z0-9_-]{64}\n", first)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{64}\n", second)
+    assert first != second
+
+
+def test_stores_lists_the_built_in_store() -> None:
+    """The table has a heading, and a line for the memory store."""
+    result = run("stores")
+    heading, *rows = [line.split() for line in result.stdout.splitlines()]
+    assert result.returncode == 0
+    assert heading == ["scheme", "name", "distribution", "version", "contract", "status", "reason"]
+    expected = ["memory", "memory", "coatcheck", version("coatcheck"), CONTRACT_VERSION, "ok"]
+    assert expected in rows
+
+
+def test_stores_as_json() -> None:
+    """The JSON form is a list of objects with the table's columns as members."""
+    result = run("stores", "--json")
+    assert result.returncode == 0
+    [memory] = [row for row in json.loads(result.stdout) if row["scheme"] == "memory"]
+    assert memory == {
+        "scheme": "memory",
+        "name": "memory",
+        "distribution": "coatcheck",
+        "version": version("coatcheck"),
+        "contract": CONTRACT_VERSION,
+        "summary": "one process, nothing survives it",
+        "status": "ok",
+        "reason": "",
+    }
+
+
+def test_stores_shows_a_working_plugin(tmp_path: Path) -> None:
+    """An installed store is listed with its distribution, and no client library is imported."""
+    install(
+        tmp_path,
+        "acme",
+        "acme",
+        "from coatcheck import StoreSpec, hookimpl\n"
+        "@hookimpl\n"
+        "def coatcheck_stores():\n"
+        "    yield StoreSpec(name='Acme', schemes=('acme',), contract='1.0', open='missing:x')\n",
+    )
+    rows = json.loads(run("stores", "--json", path=tmp_path).stdout)
+    [acme] = [row for row in rows if row["scheme"] == "acme"]
+    assert (acme["name"], acme["distribution"], acme["version"]) == ("Acme", "acme", "1.2")
+    assert (acme["status"], acme["reason"]) == ("ok", "")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "reason"),
+    [
+        ("import no_such_client", "No module named 'no_such_client'"),
+        ("raise RuntimeError('first line\\nsecond line')", "first line"),
+        ("not python", "SyntaxError"),
+        (
+            "from coatcheck import StoreSpec, hookimpl\n"
+            "@hookimpl\n"
+            "def coatcheck_stores():\n"
+            "    yield StoreSpec(name='bad', schemes=('bad',), contract='9.0', open='m:x')\n",
+            "speaks contract 9.0",
+        ),
+    ],
+)
+def test_stores_shows_a_broken_plugin_with_the_reason(
+    tmp_path: Path, plugin: str, reason: str
+) -> None:
+    """A broken plugin takes one line, which says why, and does not disturb the others."""
+    install(tmp_path, "badstore", "bad", plugin)
+    table = run("stores", path=tmp_path)
+    assert (table.returncode, table.stderr) == (0, "")
+    [line] = [line for line in table.stdout.splitlines() if line.startswith("bad ")]
+    assert re.match(r"bad +bad +badstore +1\.2 +broken +\S", line)
+    assert reason in line
+    assert any(line.startswith("memory ") for line in table.stdout.splitlines())
+
+    rows = json.loads(run("stores", "--json", path=tmp_path).stdout)
+    [bad] = [row for row in rows if row["scheme"] == "bad"]
+    assert bad["status"] == "broken"
+    assert reason in bad["reason"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["secret"], ["stores"], ["demo", "--help"]],
+    ids=" ".join,
+)
+def test_what_a_command_does_not_need_is_not_imported(arguments: list[str]) -> None:
+    """Only the demo imports a web framework, a server, a client or an event loop."""
+    command = [sys.executable, "-X", "importtime", "-m", "coatcheck", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert result.returncode == 0
+    assert "coatcheck.commands" in imported
+    assert not imported & {"anyio", "asyncio", "starlette", "uvicorn", "httpx", "coatcheck.demo"}
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http", "", "٣", "8000.0"])
+def test_impossible_port(port: str) -> None:
+    """A port that does not exist is refused before anything starts."""
+    result = run("demo", f"--port={port}")
+    assert result.returncode == 2
+    assert f"must be a number from 0 to 65535, not {port!r}" in result.stderr

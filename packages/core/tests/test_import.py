@@ -1,0 +1,188 @@
+"""What importing the package costs, which way its imports point, and the names it gives."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import coatcheck
+
+SOURCE = Path(coatcheck.__file__).parent
+MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
+
+HEAVY = [
+    "anyio",
+    "importlib.metadata",
+    "redis",
+    "pymongo",
+    "boto3",
+    "botocore",
+    "starlette",
+    "django",
+    "flask",
+    "trio",
+    "asyncio",
+]
+
+PUBLIC = {
+    "coatcheck": (
+        "Session SessionOptions CookieOptions MemoryStore Sessions open_store open_async_store "
+        "Store AsyncStore Record Capabilities ALWAYS ABSENT PRESENT Unchanged hookimpl StoreSpec"
+    ),
+    "coatcheck.asgi": "SessionMiddleware session_of",
+    "coatcheck.wsgi": "SessionMiddleware session_of",
+    "coatcheck.errors": (
+        "CoatcheckError ConfigurationError PluginError SessionError SessionUnavailable "
+        "SessionGone SerializationError CorruptRecord ConflictError LateWriteError StoreError "
+        "StoreUnavailable StoreTimeout StoreClosed RecordTooLarge UnsupportedOperation"
+    ),
+}
+
+
+@functools.cache
+def loaded_by(statement: str) -> set[str]:
+    """Return the modules that a statement loads in a fresh interpreter."""
+    program = (
+        "import sys; before = set(sys.modules)\n"
+        f"{statement}\n"
+        "print(*sorted(set(sys.modules) - before), sep='\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walk what runs when a module is imported: no function bodies, no TYPE_CHECKING blocks."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        yield from runtime_nodes(node)
+
+
+def imported(module: str, nodes: Iterator[ast.AST]) -> set[str]:
+    """Return the modules of this package that the import statements among the nodes name."""
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            if node.level == 1 or node.module == "coatcheck":
+                first = node.module if node.level == 1 else None
+                found |= {first} if first else {alias.name for alias in node.names}
+            elif node.module and node.module.startswith("coatcheck."):
+                found.add(node.module.removeprefix("coatcheck."))
+        elif isinstance(node, ast.Import):
+            names = (alias.name for alias in node.names)
+            found |= {n.removeprefix("coatcheck.") for n in names if n.startswith("coatcheck.")}
+    return {name.partition(".")[0] for name in found} & set(MODULES)
+
+
+def parse(module: str) -> ast.Module:
+    return ast.parse((SOURCE / f"{module}.py").read_text("utf-8"))
+
+
+IMPORTS = {module: imported(module, runtime_nodes(parse(module))) for module in MODULES}
+EVERY_IMPORT = {module: imported(module, ast.walk(parse(module))) for module in MODULES}
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_importing_the_package_loads_nothing_that_a_request_may_never_need(name: str) -> None:
+    """`import coatcheck` loads no event loop, no metadata reader, no framework and no client."""
+    assert name not in loaded_by("import coatcheck")
+
+
+@pytest.mark.parametrize("name", [name for name in HEAVY if name != "asyncio"])
+@pytest.mark.parametrize("driver", ["asgi", "wsgi"])
+def test_importing_a_driver_loads_no_more(driver: str, name: str) -> None:
+    """The middlewares are as light as the package, and bring no framework along."""
+    assert name not in loaded_by(f"import coatcheck.{driver}")
+
+
+def test_the_middleware_is_made_without_reading_metadata() -> None:
+    """A middleware with a store object, or with none, never looks for plugins."""
+    modules = loaded_by(
+        "import coatcheck, coatcheck.wsgi\n"
+        "coatcheck.wsgi.SessionMiddleware(None, secret='s' * 32, store=coatcheck.MemoryStore())\n"
+        "coatcheck.wsgi.SessionMiddleware(None, secret='s' * 32)"
+    )
+    assert not modules & {"importlib.metadata", "anyio"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_form_no_cycle(module: str) -> None:
+    """No module imports itself by way of others when it is loaded."""
+    reached: set[str] = set()
+    waiting = set(IMPORTS[module])
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        waiting |= IMPORTS[name] - reached
+    assert module not in reached
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_imports_a_driver(module: str) -> None:
+    """The ASGI and the WSGI driver stand at the top: no other module loads them."""
+    assert not IMPORTS[module] & {"asgi", "wsgi"}
+
+
+CORE = ["session", "cookie", "signing", "codec"]
+OUTSIDE = {"runners", "bridge", "registry", "memory", "middleware", "asgi", "wsgi", "sessions"}
+
+
+@pytest.mark.parametrize(
+    ("module", "forbidden"),
+    [
+        ("errors", set(MODULES)),
+        ("store", set(MODULES) - {"errors"}),
+        *((module, OUTSIDE | {"engine"}) for module in [*CORE, "lifecycle"]),
+        ("engine", OUTSIDE),
+        ("memory", set(MODULES) - {"errors", "store"}),
+    ],
+)
+def test_imports_point_one_way(module: str, forbidden: set[str]) -> None:
+    """Drivers know the engine, the engine knows sessions and cookies, these the store's terms.
+
+    Imports inside functions count here too.
+    """
+    assert not EVERY_IMPORT[module] & (forbidden - {module})
+
+
+@pytest.mark.parametrize("module", ["engine", "lifecycle", "operations", "merging"])
+def test_the_rules_do_no_io(module: str) -> None:
+    """The rules of a session are generators: no event loop, thread or socket is imported."""
+    names = {
+        (alias.name if isinstance(node, ast.Import) else node.module or "").partition(".")[0]
+        for node in ast.walk(parse(module))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert not names & {"anyio", "asyncio", "trio", "threading", "socket", "http"}
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(module, name) for module, names in PUBLIC.items() for name in names.split()],
+)
+def test_public_names_are_importable(module: str, name: str) -> None:
+    """Each public name is where the documentation says."""
+    assert hasattr(importlib.import_module(module), name)
+
+
+def test_the_package_is_typed() -> None:
+    """Type checkers read the annotations, because the package says that they may."""
+    assert (SOURCE / "py.typed").is_file()
