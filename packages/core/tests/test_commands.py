@@ -125,7 +125,7 @@ def test_stores_shows_a_working_plugin(tmp_path: Path) -> None:
     [
         ("import no_such_client", "No module named 'no_such_client'"),
         ("raise RuntimeError('first line\\nsecond line')", "first line"),
-        ("not python", "SyntaxError"),
+        ("def broken(:", "SyntaxError"),
         (
             "from coatcheck import StoreSpec, hookimpl\n"
             "@hookimpl\n"
