@@ -69,17 +69,17 @@ def wheel(session: nox.Session) -> None:
     session.run("hatch", "build", "--all", str(dist.resolve()), silent=True)
     (built,) = dist.glob("coatcheck-*.whl")
     session.install(f"{built}[demo]")
-    tests_alone = Path(session.create_tmp()) / "alone"
+    tests_alone = Path(session.create_tmp()).resolve() / "alone"
     shutil.rmtree(tests_alone, ignore_errors=True)
-    shutil.copytree(ROOT / "packages/core/tests", tests_alone / "tests")
+    shutil.copytree(ROOT / "packages/core/tests", tests_alone / "packages/core/tests")
     shutil.copytree(ROOT / "docs", tests_alone / "docs")
     session.chdir(tests_alone)
     session.run(
         "python", "-I", "-c", "import coatcheck; assert 'site-packages' in coatcheck.__file__"
     )
     session.run(
-        "pytest", "-n", "2", "--import-mode=importlib", "-o", "pythonpath=tests", "tests",
-        "-W", "error",
+        "pytest", "-n", "2", "-o", f"pythonpath={tests_alone}/packages/core/tests",
+        "packages/core/tests",
     )  # fmt: skip
 
 

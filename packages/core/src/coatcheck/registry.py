@@ -267,7 +267,9 @@ def _name_and_version(entry_point: EntryPoint) -> tuple[str, str]:
     if distribution is None:
         return "unknown distribution", ""
     # An interrupted uninstall leaves a distribution without metadata.
-    return distribution.name or "unknown distribution", distribution.version or ""
+    metadata = distribution.metadata
+    name = metadata["Name"] if "Name" in metadata else "unknown distribution"
+    return name, metadata["Version"] if "Version" in metadata else ""
 
 
 def _origin(entry_point: EntryPoint) -> str:
