@@ -268,8 +268,9 @@ def _name_and_version(entry_point: EntryPoint) -> tuple[str, str]:
         return "unknown distribution", ""
     # An interrupted uninstall leaves a distribution without metadata.
     metadata = distribution.metadata
-    name = metadata["Name"] if "Name" in metadata else "unknown distribution"
-    return name, metadata["Version"] if "Version" in metadata else ""
+    named, versioned = "Name" in metadata, "Version" in metadata
+    name = metadata["Name"] if named else "unknown distribution"
+    return name, metadata["Version"] if versioned else ""
 
 
 def _origin(entry_point: EntryPoint) -> str:
