@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -132,8 +133,7 @@ def load(data: bytes) -> None:
     """Load bytes as a request does, and use what came out of them."""
     try:
         state = codec.loads(data, "key")
-    except CorruptRecord as error:
-        assert str(error).startswith(("the record", "a member of the record"))
+    except CorruptRecord:
         return
     assert type(state.data) is dict
     assert state.owner is None or type(state.owner) is str
@@ -193,8 +193,6 @@ _json = st.recursive(
 @example({"v": 1, "t": 1, "d": {"a": {"$": "decimal", "=": [0, [1], "n"]}}})
 def test_an_envelope_of_anything_is_a_session_or_corrupt(envelope: dict[str, Any]) -> None:
     """An envelope whose members are of any shape is a CorruptRecord and no other error."""
-    import json
-
     load(json.dumps(envelope).encode())
 
 

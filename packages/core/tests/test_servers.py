@@ -1,0 +1,450 @@
+"""The middlewares behind real servers, told with a real client and its cookie jar."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qs
+
+import anyio
+import httpx
+import pytest
+from serving import (
+    gunicorn_server,
+    hypercorn_server,
+    uvicorn_server,
+    waitress_server,
+    wsgiref_server,
+)
+from webclient import SECRET, set_cookies
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from coatcheck import MemoryStore, Session, SessionEvent
+from coatcheck import asgi as coatcheck_asgi
+from coatcheck import wsgi as coatcheck_wsgi
+
+PATIENCE = 10.0
+
+# One status and one header list for all responses: what is appended to them in place would go
+# from one user to the next.
+STATUSES = {200: "200 OK", 204: "204 No Content", 303: "303 See Other", 304: "304 Not Modified"}
+HEADERS = [("Content-Type", "text/plain"), ("ETag", '"1"')]
+RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS]
+TO_ME_HEADERS = [*HEADERS, ("Location", "/me")]
+RAW_TO_ME_HEADERS = [*RAW_HEADERS, (b"location", b"/me")]
+
+
+class Gates:
+    """Events by name: the end of a response waits until another request opens its gate."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._gates: dict[str, threading.Event] = {}
+
+    def __getitem__(self, name: str) -> threading.Event:
+        with self._guard:
+            return self._gates.setdefault(name, threading.Event())
+
+
+GATES = Gates()
+WATCHERS: list[tuple[str, threading.Event]] = []
+
+
+def note(event: SessionEvent) -> None:
+    """Tell those who wait for a session event of this kind."""
+    for kind, happened in tuple(WATCHERS):
+        if kind == event.kind:
+            happened.set()
+
+
+@contextmanager
+def awaiting(kind: str) -> Iterator[None]:
+    """Go on after the block when something of that kind has happened to a session."""
+    watcher = (kind, threading.Event())
+    WATCHERS.append(watcher)
+    try:
+        yield
+        assert watcher[1].wait(PATIENCE), f"no session was {kind}"
+    finally:
+        WATCHERS.remove(watcher)
+
+
+def answer(session: Session, path: str, query: dict[str, str]) -> tuple[int, str]:
+    """Answer the short requests of the stories: visits, login, logout and their like."""
+    if path == "/visits":
+        session["visits"] = session.get("visits", 0) + 1
+        return 200, str(session["visits"])
+    if path == "/login":
+        session.regenerate()
+        session["user"] = query["user"]
+        return 303, ""
+    if path == "/me":
+        return 200, str(session.get("user"))
+    if path == "/late":
+        return 200, str(session.get("late"))
+    if path == "/logout":
+        session.destroy()
+        return 200, "bye"
+    if path in ("/204", "/304"):
+        session["seen"] = path
+        return int(path[1:]), ""
+    if path == "/open":
+        GATES[query["gate"]].set()
+        return 200, "opened"
+    return 200, "nothing"
+
+
+async def asgi_stories(scope: Any, receive: Any, send: Any) -> None:
+    """Tell the stories as an ASGI application."""
+    if scope["type"] == "lifespan":
+        for phase in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{phase}.complete"})
+        return
+    session, path = coatcheck_asgi.session_of(scope), scope["path"]
+    query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode()).items()}
+    if path == "/stream":
+        session["streamed"] = True
+        await send({"type": "http.response.start", "status": 200, "headers": RAW_HEADERS})
+        await send_part(send, b"first\n")
+        await anyio.to_thread.run_sync(GATES[query["gate"]].wait, PATIENCE)
+        late_change(session, query["then"])
+        await send_part(send, b"last\n")
+        await send({"type": "http.response.body", "body": b""})
+        return
+    status, body = answer(session, path, query)
+    headers = RAW_TO_ME_HEADERS if status == 303 else RAW_HEADERS
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body.encode()})
+
+
+async def send_part(send: Any, body: bytes) -> None:
+    """Send a part of a body, as a server-sent event for instance."""
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+def wsgi_stories(environ: Any, start_response: Any) -> Any:
+    """Tell the stories as a WSGI application."""
+    session, path = coatcheck_wsgi.session_of(environ), environ["PATH_INFO"]
+    query = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
+    if path == "/stream":
+        session["streamed"] = True
+        start_response(STATUSES[200], HEADERS)
+        return stream(session, query)
+    status, body = answer(session, path, query)
+    start_response(STATUSES[status], TO_ME_HEADERS if status == 303 else HEADERS)
+    # A WSGI server need not cut the body off for HEAD.
+    return [body.encode()] if body and environ["REQUEST_METHOD"] != "HEAD" else []
+
+
+def stream(session: Session, query: dict[str, str]) -> Iterator[bytes]:
+    """Yield the first part, and the last one when its gate is opened."""
+    yield b"first\n"
+    GATES[query["gate"]].wait(PATIENCE)
+    late_change(session, query["then"])
+    yield b"last\n"
+
+
+def late_change(session: Session, change: str) -> None:
+    """Change the session after the headers are out."""
+    if change == "write":
+        session["late"] = "written"
+    elif change == "logout":
+        session.destroy()
+
+
+class BlockingStore(MemoryStore):
+    """A memory store that is called in worker threads, as one behind a network would be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.capabilities = replace(self.capabilities, blocking=True)
+
+
+def new_asgi_app() -> coatcheck_asgi.SessionMiddleware:
+    """Return the stories behind the ASGI middleware, with a store of their own."""
+    return coatcheck_asgi.SessionMiddleware(
+        asgi_stories, secret=SECRET, store=BlockingStore(), observers=[note]
+    )
+
+
+def new_wsgi_app() -> coatcheck_wsgi.SessionMiddleware:
+    """Return the stories behind the WSGI middleware, with a store of their own."""
+    return coatcheck_wsgi.SessionMiddleware(
+        wsgi_stories, secret=SECRET, store=BlockingStore(), observers=[note]
+    )
+
+
+SERVERS: dict[str, Callable[[], Any]] = {
+    "uvicorn": lambda: uvicorn_server(new_asgi_app()),
+    "hypercorn-trio": lambda: hypercorn_server(new_asgi_app()),
+    "waitress": lambda: waitress_server(new_wsgi_app()),
+    "wsgiref": lambda: wsgiref_server(new_wsgi_app()),
+    "gunicorn": lambda: gunicorn_server("test_servers:new_wsgi_app()"),
+}
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Callable[[str], str]]:
+    """Start each server when the first test needs it, and stop all of them at the end."""
+    urls: dict[str, str] = {}
+    with ExitStack() as stack:
+
+        def url_of(name: str) -> str:
+            if name not in urls:
+                urls[name] = stack.enter_context(SERVERS[name]())
+            return urls[name]
+
+        yield url_of
+
+
+@pytest.fixture(params=SERVERS)
+def url(request: pytest.FixtureRequest, started: Callable[[str], str]) -> str:
+    """The address of each server in turn."""
+    return started(request.param)
+
+
+@pytest.fixture
+def browser(url: str) -> Iterator[httpx.Client]:
+    """A client with an empty cookie jar."""
+    with httpx.Client(base_url=url, timeout=PATIENCE) as client:
+        yield client
+
+
+@pytest.fixture
+def gate(request: pytest.FixtureRequest) -> str:
+    """A name that no other test uses."""
+    return request.node.nodeid
+
+
+def test_visits_are_counted(browser: httpx.Client) -> None:
+    """A visitor's count goes on from request to request, and the cookie is set only once."""
+    responses = [browser.get("/visits") for _ in range(3)]
+    assert [response.text for response in responses] == ["1", "2", "3"]
+    assert [len(set_cookies(response)) for response in responses] == [1, 0, 0]
+
+
+def test_a_page_without_a_session_sets_no_cookie(browser: httpx.Client) -> None:
+    """A page that does not use the session answers as if there were no middleware."""
+    response = browser.get("/nothing")
+    assert set_cookies(response) == []
+    assert "vary" not in response.headers
+
+
+def test_login_rotates_and_logout_ends(browser: httpx.Client) -> None:
+    """Login gives the session a new id, and after logout neither old cookie opens anything."""
+    browser.get("/visits")
+    anonymous = browser.cookies["sid"]
+    browser.get("/login?user=ada")
+    logged_in = browser.cookies["sid"]
+    assert logged_in != anonymous
+    assert browser.get("/me").text == "ada"
+    browser.get("/logout")
+    assert "sid" not in browser.cookies
+    for stolen in (anonymous, logged_in):
+        browser.cookies.clear()
+        assert browser.get("/me", headers={"Cookie": f"sid={stolen}"}).text == "None"
+        assert browser.get("/visits", headers={"Cookie": f"sid={stolen}"}).text == "1"
+
+
+def test_a_redirect_finds_what_was_saved(browser: httpx.Client) -> None:
+    """A client that follows a redirect at once sees the session that the redirect announced."""
+    for user in ("ada", "grace", "mary", "radia"):
+        response = browser.get(f"/login?user={user}", follow_redirects=True)
+        assert [response.history[0].status_code, response.text] == [303, user]
+
+
+def test_head_saves_and_announces(browser: httpx.Client) -> None:
+    """HEAD is served like GET: the session is saved and the cookie set, without a body."""
+    response = browser.head("/visits")
+    assert (response.content, len(set_cookies(response))) == (b"", 1)
+    assert browser.get("/visits").text == "2"
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_response_without_a_body_saves_and_announces(browser: httpx.Client, status: int) -> None:
+    """204 and 304 have no body, but their session is saved and announced."""
+    response = browser.get(f"/{status}")
+    assert (response.status_code, response.content) == (status, b"")
+    assert len(set_cookies(response)) == 1
+    browser.get("/visits")
+    assert browser.get("/visits").text == "2"
+
+
+def test_a_stream_announces_its_session_with_the_first_byte(
+    browser: httpx.Client, gate: str
+) -> None:
+    """The session of a streamed response can be used by others while the stream goes on."""
+    with browser.stream("GET", "/stream", params={"gate": gate, "then": "nothing"}) as response:
+        lines = response.iter_lines()
+        assert next(lines) == "first"
+        assert len(set_cookies(response)) == 1
+        assert browser.get("/visits").text == "1"
+        browser.get("/open", params={"gate": gate})
+        assert list(lines) == ["last"]
+    response = browser.get("/visits")
+    assert (response.text, set_cookies(response)) == ("2", [])
+
+
+def test_a_late_write_is_saved_before_the_stream_ends(browser: httpx.Client, gate: str) -> None:
+    """A write during a stream is saved when it ends, together with what others saved meanwhile."""
+    browser.get("/visits")
+    with browser.stream("GET", "/stream", params={"gate": gate, "then": "write"}) as response:
+        assert set_cookies(response) == []
+        assert browser.get("/visits").text == "2"
+        browser.get("/open", params={"gate": gate})
+        assert response.read() == b"first\nlast\n"
+    assert browser.get("/late").text == "written"
+    assert browser.get("/visits").text == "3"
+
+
+def test_a_client_that_goes_away_harms_nobody(browser: httpx.Client, gate: str) -> None:
+    """When the client leaves in the middle of a stream, its session and the server go on."""
+    browser.get("/visits")
+    with browser.stream("GET", "/stream", params={"gate": gate, "then": "nothing"}) as response:
+        assert next(response.iter_lines()) == "first"
+    browser.get("/open", params={"gate": gate})
+    assert browser.get("/visits").text == "2"
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "hypercorn-trio", "waitress", "wsgiref"])
+def test_a_logout_is_done_though_the_client_left(
+    started: Callable[[str], str], name: str, gate: str
+) -> None:
+    """A logout in a stream ends the session even if nobody reads the rest of the stream."""
+    with httpx.Client(base_url=started(name), timeout=PATIENCE) as browser:
+        browser.get("/login?user=ada")
+        with awaiting("destroyed"):
+            parameters = {"gate": gate, "then": "logout"}
+            with browser.stream("GET", "/stream", params=parameters) as response:
+                assert next(response.iter_lines()) == "first"
+            GATES[gate].set()
+        assert browser.get("/me").text == "None"
+
+
+def test_no_cookie_of_one_user_reaches_another(url: str) -> None:
+    """Many users on a few kept-alive connections get their own cookies and their own data."""
+    limits = httpx.Limits(max_connections=2, max_keepalive_connections=2)
+    with httpx.HTTPTransport(limits=limits) as connections:
+
+        def visit(number: int) -> tuple[set[str], list[str]]:
+            jar, announced, seen = httpx.Cookies(), set(), []
+            user = httpx.Client(base_url=url, transport=connections, cookies=jar, timeout=PATIENCE)
+            for path in (f"/login?user={number}", "/me", "/visits", "/visits", "/me"):
+                response = user.get(path)
+                announced.update(set_cookies(response))
+                seen.append(response.text)
+            return announced, seen
+
+        with ThreadPoolExecutor(8) as threads:
+            results = list(threads.map(visit, range(24)))
+    cookies = [cookie for announced, _ in results for cookie in announced]
+    assert len(cookies) == len(set(cookies)) == 24
+    for number, (_, seen) in enumerate(results):
+        assert seen == ["", str(number), "1", "2", str(number)]
+
+
+# WebSockets
+
+
+async def socket_stories(scope: Any, receive: Any, send: Any) -> None:
+    """Serve sockets and, for the story around them, short requests."""
+    if scope["type"] != "websocket":
+        await asgi_stories(scope, receive, send)
+        return
+    session = coatcheck_asgi.session_of(scope)
+    await receive()
+    if scope["path"] == "/denied":
+        session["denied"] = True
+        start = {"type": "websocket.http.response.start", "status": 403, "headers": []}
+        await send(start)
+        await send({"type": "websocket.http.response.body", "body": b"no"})
+        return
+    if scope["path"] == "/closed":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    session["sockets"] = session.get("sockets", 0) + 1
+    await send({"type": "websocket.accept", "headers": []})
+    await send({"type": "websocket.send", "text": f"{session['sockets']} {session.get('user')}"})
+    while (message := await receive())["type"] == "websocket.receive":
+        session["late"] = message["text"]
+        await send({"type": "websocket.send", "text": "noted"})
+
+
+@pytest.fixture(scope="module")
+def sockets_url() -> Iterator[str]:
+    """The address of a server of sockets."""
+    app = coatcheck_asgi.SessionMiddleware(
+        socket_stories, secret=SECRET, store=BlockingStore(), observers=[note]
+    )
+    with uvicorn_server(app) as url:
+        yield url
+
+
+@pytest.fixture
+def visitor(sockets_url: str) -> Iterator[httpx.Client]:
+    """A client of the server of sockets, with an empty cookie jar."""
+    with httpx.Client(base_url=sockets_url, timeout=PATIENCE) as client:
+        yield client
+
+
+def open_socket(visitor: httpx.Client, path: str = "/socket") -> ClientConnection:
+    """Open a socket with the cookies of a visitor."""
+    sid = visitor.cookies.get("sid")
+    headers = {} if sid is None else {"Cookie": f"sid={sid}"}
+    url = str(visitor.base_url.join(path)).replace("http:", "ws:")
+    return connect(url, additional_headers=headers, open_timeout=PATIENCE)
+
+
+def test_a_socket_sees_the_session_of_its_visitor(visitor: httpx.Client) -> None:
+    """A socket has the session of the cookie in its handshake, and sets no second cookie."""
+    visitor.get("/login?user=ada")
+    with open_socket(visitor) as socket:
+        assert socket.recv(PATIENCE) == "1 ada"
+        assert "set-cookie" not in socket.response.headers
+    with open_socket(visitor) as socket:
+        assert socket.recv(PATIENCE) == "2 ada"
+
+
+def test_a_socket_announces_a_new_session_when_accepted(visitor: httpx.Client) -> None:
+    """The cookie of a session that began with a socket comes with the handshake's response."""
+    with open_socket(visitor) as socket:
+        assert socket.recv(PATIENCE) == "1 None"
+        cookie = socket.response.headers["set-cookie"]
+    visitor.cookies.set("sid", cookie.partition("=")[2].partition(";")[0])
+    with open_socket(visitor) as socket:
+        assert socket.recv(PATIENCE) == "2 None"
+
+
+def test_a_write_in_an_open_socket_is_saved_when_it_closes(visitor: httpx.Client) -> None:
+    """What is written while the socket is open is there for the requests after its end."""
+    visitor.get("/visits")
+    with open_socket(visitor) as socket:
+        socket.recv(PATIENCE)
+        socket.send("hello")
+        assert socket.recv(PATIENCE) == "noted"
+        assert visitor.get("/late").text == "None"
+        with awaiting("updated"):
+            socket.close()
+    assert visitor.get("/late").text == "hello"
+
+
+def test_a_denied_socket_may_announce_its_session(visitor: httpx.Client) -> None:
+    """The HTTP response that denies a socket carries the cookie of a new session."""
+    with pytest.raises(InvalidStatus) as denied, open_socket(visitor, "/denied"):
+        pass
+    assert denied.value.response.status_code == 403
+    assert denied.value.response.headers["set-cookie"].startswith("sid=")
+
+
+def test_a_socket_that_is_closed_before_it_opens_sets_no_cookie(visitor: httpx.Client) -> None:
+    """A close instead of an accept becomes the server's own 403, in which nothing can be set."""
+    with pytest.raises(InvalidStatus) as denied, open_socket(visitor, "/closed"):
+        pass
+    assert denied.value.response.status_code == 403
+    assert "set-cookie" not in denied.value.response.headers
