@@ -237,6 +237,7 @@ class Session(MutableMapping[str, Any]):
     @property
     def degraded(self) -> bool:
         """Whether the session is an empty stand-in that is never saved."""
+        self._use()
         return self._degraded
 
     @property
