@@ -130,13 +130,21 @@ async def test_reading_an_empty_session_is_access_and_stores_nothing(
     assert visitor.store.taken() == []
 
 
-@pytest.mark.parametrize("look", [nothing, repr, str, lambda session: session.degraded, type, id])
+@pytest.mark.parametrize("look", [nothing, repr, str, type, id])
 async def test_what_shows_nothing_of_the_session_is_no_access(driver: str, look: Handler) -> None:
     """A page that does not depend on the session can be cached for all."""
     visitor = await Visitor(driver).returning(a=1)
     response = await visitor.visit(lambda session: bool(look(session)))
     assert "vary" not in response.headers
     assert visitor.store.taken() == (["get"] if driver == "asgi" else [])
+
+
+async def test_asking_whether_it_is_degraded_loads_it_and_is_no_access(driver: str) -> None:
+    """Whether the store works is known once it was asked, and says nothing of the visitor."""
+    visitor = await Visitor(driver).returning(a=1)
+    response = await visitor.visit(lambda session: session.degraded)
+    assert "vary" not in response.headers
+    assert (response.text, visitor.store.taken()) == ("False", ["get"])
 
 
 WRITES: dict[str, Handler] = {

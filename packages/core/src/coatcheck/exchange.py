@@ -23,7 +23,7 @@ from .events import logger
 from .lifecycle import KeyTaken, Snapshot
 from .operations import Await, Steps
 from .request_cookie import RequestCookie
-from .session import Session, gone
+from .session import Departure, Session, gone
 
 _ID_ATTEMPTS: Final = 3
 
@@ -117,6 +117,10 @@ class Exchange(RequestCookie):
         """Return the encoded state."""
         return self._engine.options.codec.dumps(state)
 
+    def rebase(self, sent: Departure, mine: SessionState, stored: Snapshot) -> SessionState:
+        """Return what is stored together with what changed since a write began."""
+        return self.policy.lifecycle.rebase(sent.state, sent.content, mine, stored)
+
     def load(self) -> Steps[None]:
         """Look up the presented ids until one is known; otherwise begin a new session."""
         session = self.session
@@ -150,10 +154,12 @@ class Exchange(RequestCookie):
     def reload(self) -> Steps[None]:
         """Show what is stored."""
         session = self.session
-        if session._snapshot is None:
+        before = session._snapshot
+        if before is None:
             raise gone() if session._gone else SessionGone("the session is not stored")
-        key = session._snapshot.key
-        found = yield from self.policy.lifecycle.load(key)
+        found = yield from self.policy.lifecycle.load(before.key)
+        if session._snapshot is not before:
+            return  # ended meanwhile, or given another id
         if found is None:
             session._vanish()
             raise gone()
@@ -239,8 +245,10 @@ class Exchange(RequestCookie):
         """Save what changed since the headers went out."""
         if self.session._ended:
             yield from self._end_pending()
-        elif self.session._snapshot is not None and self.session._differs():
-            yield from self._update()
+        elif self.session._snapshot is not None:
+            content = self.session._changed_content()
+            if content is not None:
+                yield from self._update(content)
 
     def close(self) -> None:
         """Note that the request is over."""
@@ -315,22 +323,37 @@ class Exchange(RequestCookie):
 
         :param final: at the end of the request, where nothing is stored without need.
         """
+        for _ in range(_ID_ATTEMPTS):
+            try:
+                while not (yield from self._commit_once(final)):
+                    pass
+            except KeyTaken:
+                self.session._id = None
+            else:
+                return
+        raise ConfigurationError(
+            f"`generate_id` returned ids of other sessions {_ID_ATTEMPTS} times in a row"
+        )
+
+    def _commit_once(self, final: bool) -> Steps[bool]:
+        """Take one step towards it. False: the application changed what is to be done."""
         session, options = self.session, self._engine.options
         if session._gone:
-            return
+            return True
         if session._snapshot is not None:
-            if session._differs() or (final and options.resave):
-                yield from self._update()
-            return
+            content = session._changed_content()
+            if content is not None or (final and options.resave):
+                return (yield from self._update(content))
+            return True
         wanted = final and options.save_uninitialized and not session._ended
         if not session._degraded and (session.is_modified or wanted):
-            yield from self._store_new()
-        else:
-            yield from self._end_pending()
+            return (yield from self._store_new())
+        yield from self._end_pending()
+        return True
 
-    def _store_new(self) -> Steps[None]:
+    def _store_new(self) -> Steps[bool]:
         """Store a new or regenerated session, announcing it with the response's cookie."""
-        session = self.session
+        session, lifecycle = self.session, self.policy.lifecycle
         if not self.can_be_sent(self._session_cookie):
             self._engine.announce("insecure")
             logger.warning(
@@ -339,54 +362,61 @@ class Exchange(RequestCookie):
             )
             yield from self._end_pending()
             session._degraded = True
-            return
-        old, keep = session._old, session._keeps_old
-        for _ in range(_ID_ATTEMPTS):
-            if session._id is None:
-                session._id = yield from self._make_id()
-            key = self._engine.key_of(session._id)
-            state = session._state()
-            stored: tuple[Snapshot, SessionState] | None
-            try:
-                if old is None:
-                    stored = yield from self.policy.lifecycle.create(
-                        key, state, session._unconfirmed()
-                    )
-                else:
-                    stored = yield from self.policy.lifecycle.rotate(
-                        old, key, state, keep, session._unconfirmed()
-                    )
-            except KeyTaken:
-                session._id = None
-                continue
-            if stored is None:
-                session._vanish()
+            return True
+        if session._id is None:
+            made, waited = yield from self._make_id()
+            session._id = made
+            if waited:
+                return False
+        key = self._engine.key_of(session._id)
+        attempts, old = session._unconfirmed(), session._old
+        departure = session._depart(None)
+        state, content = departure.state, departure.content
+        stored: tuple[Snapshot, SessionState] | None
+        try:
+            if old is None:
+                stored = yield from lifecycle.create(key, state, attempts, content)
             else:
-                session._settle(*stored)
-                self._wrote = True
-            return
-        raise ConfigurationError(
-            f"`generate_id` returned ids of other sessions {_ID_ATTEMPTS} times in a row"
-        )
+                keep = session._keeps_old
+                stored = yield from lifecycle.rotate(old, key, state, keep, attempts, content)
+        except KeyTaken:
+            departure.id = None  # what is stored there is another session
+            session._turn_back(departure)
+            raise
+        except BaseException:
+            session._turn_back(departure)
+            raise
+        return self._note(departure, stored)
 
-    def _update(self) -> Steps[None]:
+    def _update(self, content: bytes | None) -> Steps[bool]:
+        """Store a changed session over what was loaded.
+
+        :param content: the encoded state, where the caller has it.
+        """
         session = self.session
         assert session._snapshot is not None
-        changed_cookie = session._cookie_changed
-        cookie = self._session_cookie
-        stored = yield from self.policy.lifecycle.update(
-            session._snapshot,
-            session._state(),
-            self._extends(),
-            session._unconfirmed(),
-            session._content,
-        )
+        snapshot, attempts = session._snapshot, session._unconfirmed()
+        changed_cookie, cookie = session._cookie_changed, self._session_cookie
+        departure = session._depart(content)
+        try:
+            stored = yield from self.policy.lifecycle.update(
+                snapshot, departure.state, self._extends(), attempts, departure.content
+            )
+        except BaseException:
+            session._turn_back(departure)
+            raise
+        if stored is not None:
+            self._renew = self._renew or changed_cookie or bool(cookie.max_age or cookie.expires)
+        return self._note(departure, stored)
+
+    def _note(self, departure: Departure, stored: tuple[Snapshot, SessionState] | None) -> bool:
+        """Note what a write came to. False: the session was ended or renamed meanwhile."""
         if stored is None:
-            session._vanish()
-            return
-        session._settle(*stored)
-        self._wrote = True
-        self._renew = self._renew or changed_cookie or bool(cookie.max_age or cookie.expires)
+            self.session._vanish(departure)
+        else:
+            self.session._arrive(departure, *stored)
+            self._wrote = True
+        return not departure.overtaken
 
     def _pending_keys(self) -> list[str]:
         """Return the keys of records that the application asked to end."""
@@ -421,6 +451,8 @@ class Exchange(RequestCookie):
             self._engine.announce("store_error", snapshot.key, error)
             logger.warning("a session's expiry could not be moved: %s", type(error).__name__)
             return
+        if session._snapshot is not snapshot:
+            return  # ended meanwhile, or given another id
         if touched is None:
             session._vanish()
         else:
@@ -469,11 +501,13 @@ class Exchange(RequestCookie):
 
     # Ids
 
-    def _make_id(self) -> Steps[str]:
+    def _make_id(self) -> Steps[tuple[str, bool]]:
+        """Return a new id, and whether that took awaiting."""
         made: str | Awaitable[str] = self._engine.options.generate_id(self._request)
-        if inspect.isawaitable(made):
-            made = yield Await(made)
-        return self._checked_id(made)
+        waits = inspect.isawaitable(made)
+        if waits:
+            made = yield Await(made)  # type: ignore[arg-type]  # the line above knows
+        return self._checked_id(made), waits
 
     def _checked_id(self, made: object) -> str:
         if not isinstance(made, str) or not self._engine.writer.valid_id(made):

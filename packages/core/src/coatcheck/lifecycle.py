@@ -104,14 +104,15 @@ class Lifecycle:
         return found
 
     def create(
-        self, key: str, state: SessionState, attempts: Attempts
+        self, key: str, state: SessionState, attempts: Attempts, content: bytes | None = None
     ) -> Steps[tuple[Snapshot, SessionState]]:
         """Store a new session.
 
         :param attempts: what earlier calls may have stored under this key.
+        :param content: ``codec.dumps(state)``, where the caller has it.
         :raises KeyTaken: another session has the key.
         """
-        snapshot = self._encode(key, state, self.expiry(state))
+        snapshot = self._encode(key, state, self.expiry(state), content)
         while not (yield from self._set(snapshot, ABSENT, attempts)):
             found: Record | None = yield Get(key)
             if found is None:
@@ -174,7 +175,13 @@ class Lifecycle:
         self._announce("destroyed", key)
 
     def rotate(
-        self, old: Snapshot, new_key: str, state: SessionState, keep: bool, attempts: Attempts
+        self,
+        old: Snapshot,
+        new_key: str,
+        state: SessionState,
+        keep: bool,
+        attempts: Attempts,
+        content: bytes | None = None,
     ) -> Steps[tuple[Snapshot, SessionState] | None]:
         """Move a session to a new key: the new record first, then the old one's end.
 
@@ -186,7 +193,7 @@ class Lifecycle:
         """
         if new_key == old.key:
             raise KeyTaken
-        stored = yield from self.create(new_key, state, attempts)
+        stored = yield from self.create(new_key, state, attempts, content)
         shown = stored[0].record.data
         attempts.unknown[shown] = shown
         deadline = self._monotonic() + CONFLICT_SECONDS
@@ -219,6 +226,20 @@ class Lifecycle:
             state = self.codec.loads(snapshot.record.data, snapshot.key)
             snapshot.content = self.codec.dumps(state)
         return snapshot.content
+
+    def rebase(
+        self, sent: SessionState, content: bytes, mine: SessionState, stored: Snapshot
+    ) -> SessionState:
+        """Return what is stored together with what changed since a write began.
+
+        :param sent: what the write began with, its values possibly changed since.
+        :param content: ``codec.dumps(sent)`` at that time.
+        :param mine: the session as it is now.
+        :param stored: what the write stored, merged with the changes of others.
+        """
+        base = self._encode(stored.key, sent, stored.record.expires_at, content)
+        theirs = self.codec.loads(stored.record.data, stored.key)
+        return self._merge(base, mine, theirs)
 
     def _open(self, key: str, record: Record) -> tuple[Snapshot, SessionState] | None:
         if record.expires_at <= self._clock():

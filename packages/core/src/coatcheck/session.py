@@ -41,6 +41,27 @@ class Backend(Protocol):
     def derives_owner(self) -> bool: ...
     @property
     def cookie_options(self) -> CookieOptions: ...
+    def rebase(self, sent: Departure, mine: SessionState, stored: Snapshot) -> SessionState: ...
+
+
+class Departure:
+    """The session as a write that is under way stores it; the application may go on meanwhile.
+
+    :ivar state: what the session showed when the write began. Its values may change.
+    :ivar content: the encoded state. It does not change.
+    :ivar overtaken: whether the session was ended or got another id meanwhile.
+    """
+
+    __slots__ = ("content", "flags", "id", "overtaken", "state")
+
+    def __init__(
+        self, state: SessionState, content: bytes, new_id: str | None, flags: tuple[bool, ...]
+    ) -> None:
+        self.state = state
+        self.content = content
+        self.id = new_id
+        self.flags = flags
+        self.overtaken = False
 
 
 class Session(MutableMapping[str, Any]):
@@ -66,7 +87,6 @@ class Session(MutableMapping[str, Any]):
     _written = False
     _exposed = False
     _print: bytes | None = None
-    _content: bytes | None = None
     _snapshot: Snapshot | None = None
     _old: Snapshot | None = None
     _orphans: tuple[str, ...] = ()
@@ -90,6 +110,7 @@ class Session(MutableMapping[str, Any]):
     _own_cookie: dict[str, Any]
     _extra: dict[str, Any]
     _attempts: Attempts | None = None
+    _departure: Departure | None = None
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -193,7 +214,7 @@ class Session(MutableMapping[str, Any]):
         self._use()
         if self._snapshot is None:
             return self._wanted or bool(self._data) or self._owner is not None
-        return self._differs()
+        return self._changed_content() is not None
 
     @property
     def created_at(self) -> float:
@@ -237,7 +258,7 @@ class Session(MutableMapping[str, Any]):
     @property
     def degraded(self) -> bool:
         """Whether the session is an empty stand-in that is never saved."""
-        self._use()
+        self._ensure_loaded()
         return self._degraded
 
     @property
@@ -265,6 +286,8 @@ class Session(MutableMapping[str, Any]):
             raise gone()
         if self._snapshot is not None:
             self._old, self._keeps_old = self._snapshot, keep_data
+        elif self._departure is not None and not self._departure.overtaken:
+            self._keeps_old = keep_data
         self._keeps_old = self._keeps_old and keep_data
         self._forget_identity()
         if not keep_data:
@@ -300,14 +323,17 @@ class Session(MutableMapping[str, Any]):
     def _prepare(self) -> None:
         """Make the data available, or say why they are not."""
         self._accessed = True
-        if not (self._loaded or self._blank or self._failure):
-            self._check_not_closed()
-            self._load_at_first_use()
+        self._ensure_loaded()
         if self._blank:
             self._start()
         if self._failure is not None:
             raise self._failure.with_traceback(None)
         self._ready = True
+
+    def _ensure_loaded(self) -> None:
+        if not (self._loaded or self._blank or self._failure):
+            self._check_not_closed()
+            self._load_at_first_use()
 
     def _load_at_first_use(self) -> None:
         raise NotImplementedError
@@ -400,7 +426,9 @@ class Session(MutableMapping[str, Any]):
         self._print = None
 
     def _forget_identity(self) -> None:
-        if self._snapshot is None and self._attempts is not None and self._id is not None:
+        if self._departure is not None:
+            self._departure.overtaken = True
+        elif self._snapshot is None and self._attempts is not None and self._id is not None:
             # It may be stored all the same, without anybody having been told.
             self._orphans = (*self._orphans, self._id)
         self._id = None
@@ -433,26 +461,64 @@ class Session(MutableMapping[str, Any]):
             return True
         return self._exposed and (self._print is None or self._print != _fingerprint(self._data))
 
-    def _differs(self) -> bool:
-        """Whether the state differs from what is stored."""
+    def _changed_content(self) -> bytes | None:
+        """Return the encoded state if it differs from what is stored, otherwise None."""
         assert self._snapshot is not None
         if not self._may_differ():
-            return False
-        self._content = self._backend.encode(self._state())
+            return None
+        content = self._backend.encode(self._state())
         if self._attempts is not None and self._attempts.unknown:
             # What is stored may be an earlier attempt of ours, not what was loaded.
-            return True
-        return self._content != self._backend.content(self._snapshot)
+            return content
+        return None if content == self._backend.content(self._snapshot) else content
 
-    def _settle(self, snapshot: Snapshot, state: SessionState) -> None:
-        """Note what is stored now, and show it."""
-        self._snapshot = snapshot
-        if state.data is not self._data:
-            self._take(state)
-        self._old = None
-        self._content = None
-        self._attempts = None
-        self._written = self._wanted = self._ended = self._cookie_changed = False
+    def _depart(self, content: bytes | None) -> Departure:
+        """Begin a write. What the application changes from here on is not part of it.
+
+        :param content: the encoded state, where the caller has it.
+        """
+        state = self._state()
+        departure = self._departure = Departure(
+            state,
+            self._backend.encode(state) if content is None else content,
+            self._id if self._snapshot is None else None,
+            (self._written, self._cookie_changed, self._wanted),
+        )
+        self._written = self._cookie_changed = self._wanted = False
+        if self._exposed:
+            self._print = _fingerprint(self._data)
+        return departure
+
+    def _turn_back(self, departure: Departure) -> None:
+        """Note that a write failed, or that nobody knows what became of it."""
+        self._departure = None
+        if not departure.overtaken:
+            written, cookie_changed, wanted = departure.flags
+            self._written = self._written or written
+            self._cookie_changed = self._cookie_changed or cookie_changed
+            self._wanted = self._wanted or wanted
+        elif departure.id is not None:
+            self._orphans = (*self._orphans, departure.id)
+
+    def _arrive(self, departure: Departure, snapshot: Snapshot, state: SessionState) -> None:
+        """Note what is stored now, and show it together with what was changed meanwhile."""
+        self._departure = None
+        if departure.overtaken:
+            self._old = snapshot
+            if not self._keeps_old:
+                return
+        else:
+            self._snapshot = snapshot
+            self._old = None
+            self._ended = False
+            self._attempts = None
+        if state is departure.state:
+            return
+        changed = self._may_differ()
+        if changed:
+            state = self._backend.rebase(departure, self._state(), snapshot)
+        self._take(state)
+        self._written = changed
         self._print = _fingerprint(self._data) if self._exposed else None
 
     def _unconfirmed(self) -> Attempts:
@@ -461,8 +527,12 @@ class Session(MutableMapping[str, Any]):
             self._attempts = Attempts()
         return self._attempts
 
-    def _vanish(self) -> None:
+    def _vanish(self, departure: Departure | None = None) -> None:
         """Note that the session was ended elsewhere; changes are dropped."""
+        self._departure = None
+        if departure is not None and departure.overtaken and not self._keeps_old:
+            self._old = None
+            return
         self._gone = True
         self._snapshot = self._old = None
         self._written = self._wanted = self._cookie_changed = False

@@ -1,0 +1,865 @@
+"""Requests that meet in one session: nothing is lost, and what was ended stays ended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from webclient import (
+    Browser,
+    Clock,
+    YieldingStore,
+    asgi_app,
+    set_cookies,
+    wsgi_app,
+    wsgi_browser,
+)
+
+from coatcheck import ALWAYS, CookieOptions, MemoryStore, Record
+from coatcheck.codec import JSONCodec
+from coatcheck.errors import ConflictError, SessionGone, StoreTimeout
+from coatcheck.store import Condition
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=[MemoryStore, YieldingStore])
+def store(request: pytest.FixtureRequest) -> MemoryStore | YieldingStore:
+    """A store that answers at once, and one that yields to the event loop around each verb."""
+    made: MemoryStore | YieldingStore = request.param()
+    return made
+
+
+def stored(store: MemoryStore | YieldingStore) -> list[dict[str, Any]]:
+    """Return the data of each session."""
+    memory = store.store if isinstance(store, YieldingStore) else store
+    return [JSONCodec().loads(record.data, key).data for key, record in memory.all()]
+
+
+def act(session: Any, path: str) -> None:
+    """Do to the session what the path says."""
+    verb, _, word = path.strip("/").partition("/")
+    match verb:
+        case "login":
+            session.update(user="ann", cart=0)
+        case "add":
+            session[word] = 1
+        case "cart":
+            session["cart"] = word
+        case "logout":
+            session.destroy()
+        case "clear":
+            session.clear()
+        case "delete":
+            del session["cart"]
+        case "regenerate":
+            session.regenerate()
+            session["user"] = "bob"
+        case "rotate":
+            session.regenerate(keep_data=True)
+        case "read":
+            len(session)
+
+
+def keys(count: int) -> list[str]:
+    return [f"k{number}" for number in range(count)]
+
+
+def all_answered(responses: list[Any]) -> bool:
+    """Tell whether there is no exception among the responses, and no error."""
+    return all(
+        isinstance(response, httpx.Response) and response.status_code == 200
+        for response in responses
+    )
+
+
+class Meeting:
+    """Where requests wait, with the session loaded, until all are there and may go on."""
+
+    def __init__(self, parties: int) -> None:
+        self._missing = parties
+        self.complete = anyio.Event()
+        self.may_go = anyio.Event()
+
+    async def wait(self) -> None:
+        self._missing -= 1
+        if not self._missing:
+            self.complete.set()
+        await self.may_go.wait()
+
+
+class Place:
+    """An application whose requests meet in one session.
+
+    :param processes: how many middlewares take the requests in turn. Each has locks of its own.
+    """
+
+    def __init__(self, store: Any, *, processes: int = 1, **options: Any) -> None:
+        self._apps = [asgi_app(self._act, store=store, **options) for _ in range(processes)]
+        self._turn = 0
+        self._meeting: Meeting | None = None
+        self.browser = Browser(self)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._turn += 1
+        scope["meeting"] = self._meeting
+        await self._apps[self._turn % len(self._apps)](scope, receive, send)
+
+    async def login(self) -> None:
+        await self.browser.get("/login")
+
+    async def meet(self, *paths: str, first: str | None = None) -> list[Any]:
+        """Return the responses, or exceptions, of requests that have all loaded the session.
+
+        :param first: a request that is answered between their loading and their changes; its
+            response comes first.
+        """
+        meeting = self._meeting = Meeting(len(paths))
+        results: list[Any] = [None] * len(paths)
+
+        async def visit(index: int, path: str) -> None:
+            try:
+                results[index] = await self.browser.clone().get(path)
+            except Exception as error:
+                results[index] = error
+
+        async with anyio.create_task_group() as tasks:
+            for index, path in enumerate(paths):
+                tasks.start_soon(visit, index, path)
+            await meeting.complete.wait()
+            self._meeting = None
+            if first is not None:
+                results.insert(0, await self.browser.clone().get(first))
+                offset = results.pop(0)
+            meeting.may_go.set()
+        return results if first is None else [offset, *results]
+
+    async def _act(self, session: Any, scope: dict[str, Any]) -> None:
+        if scope["meeting"] is not None:
+            await scope["meeting"].wait()
+        act(session, scope["path"])
+
+
+# Writers
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("writers", [2, 50, 200])
+async def test_parallel_writers_lose_nothing(store: Any, writers: int, processes: int) -> None:
+    """Requests that each add a key are all answered, and all their keys are there."""
+    place = Place(store, processes=processes)
+    await place.login()
+    responses = await place.meet(*(f"/add/{key}" for key in keys(writers)))
+    assert all_answered(responses)
+    assert stored(store) == [{"user": "ann", "cart": 0} | dict.fromkeys(keys(writers), 1)]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("writers", [50, 200])
+def test_writers_in_threads_lose_nothing(writers: int, processes: int) -> None:
+    """Under WSGI, too, parallel requests are all answered, and all their keys are there."""
+    store = MemoryStore()
+    loaded = threading.Barrier(writers)
+
+    def handle(session: Any, environ: dict[str, Any]) -> None:
+        if environ["PATH_INFO"] != "/login":
+            session.load()
+            loaded.wait()
+        act(session, environ["PATH_INFO"])
+
+    apps = [wsgi_app(handle, store=store) for _ in range(processes)]
+    with wsgi_browser(apps[0]) as browser:
+        browser.get("/login")
+        cookies = browser.cookies
+
+    def write(number: int) -> httpx.Response:
+        transport = httpx.WSGITransport(apps[number % processes])
+        with httpx.Client(
+            transport=transport, base_url="http://shop.test", cookies=cookies
+        ) as client:
+            return client.get(f"/add/k{number}")
+
+    with ThreadPoolExecutor(writers) as threads:
+        responses = list(threads.map(write, range(writers)))
+    assert all_answered(responses)
+    assert stored(store) == [{"user": "ann", "cart": 0} | dict.fromkeys(keys(writers), 1)]
+
+
+async def test_of_two_changes_of_one_key_the_later_is_kept(store: Any) -> None:
+    """Who is saved last wins the key both changed."""
+    place = Place(store)
+    await place.login()
+    assert all_answered(await place.meet("/cart/red", first="/cart/blue"))
+    assert stored(store) == [{"user": "ann", "cart": "red"}]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_with_error_one_of_the_writers_wins(store: Any, processes: int) -> None:
+    """With `concurrency="error"` one of 50 parallel writes is stored and the others raise."""
+    place = Place(store, processes=processes, concurrency="error")
+    await place.login()
+    responses = await place.meet(*(f"/add/{key}" for key in keys(50)))
+    assert sum(isinstance(response, ConflictError) for response in responses) == 49
+    winner = next(key for key, response in zip(keys(50), responses, strict=True)
+                  if isinstance(response, httpx.Response))  # fmt: skip
+    assert stored(store) == [{"user": "ann", "cart": 0, winner: 1}]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_with_last_write_wins_one_whole_session_is_kept(store: Any, processes: int) -> None:
+    """With `concurrency="last-write-wins"` all are answered, and the last write is there."""
+    place = Place(store, processes=processes, concurrency="last-write-wins")
+    await place.login()
+    assert all_answered(await place.meet("/add/late", first="/add/early"))
+    assert stored(store) == [{"user": "ann", "cart": 0, "late": 1}]
+    assert all_answered(await place.meet(*(f"/add/{key}" for key in keys(50))))
+    (data,) = stored(store)
+    assert len(data) == 4
+
+
+# Endings against writers
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("concurrency", ["merge", "last-write-wins", "error"])
+@pytest.mark.parametrize("position", [0, 25, 50])
+async def test_a_logout_is_never_undone(
+    store: Any, concurrency: str, position: int, processes: int
+) -> None:
+    """However many of 50 slow writers are faster than the logout, no session is left."""
+    place = Place(store, processes=processes, concurrency=concurrency)
+    await place.login()
+    writers = [f"/add/{key}" for key in keys(50)]
+    responses = await place.meet(*writers[:position], "/logout", *writers[position:])
+    assert "Max-Age=0" in set_cookies(responses[position])[0]
+    assert stored(store) == []
+
+
+@pytest.mark.parametrize("concurrency", ["merge", "last-write-wins", "error"])
+async def test_who_finds_the_session_gone_gets_no_cookie(store: Any, concurrency: str) -> None:
+    """Writers, readers and rotations behind a logout are answered, without a cookie of ours."""
+    clock = Clock(4_000_000_000)
+    place = Place(
+        store,
+        concurrency=concurrency,
+        clock=clock,
+        cookie=CookieOptions(max_age=3600),
+        rolling=True,
+        touch_interval=1,
+    )
+    await place.login()
+    clock.advance(1)
+    paths = ["/add/x", "/cart/red", "/delete", "/clear", "/rotate", "/read", "/nothing"]
+    logout, *others = await place.meet(*paths, first="/logout")
+    assert "Max-Age=0" in set_cookies(logout)[0]
+    assert all_answered(others)
+    assert [set_cookies(response) for response in others] == [[] for _ in paths]
+    assert stored(store) == []
+
+
+@pytest.mark.parametrize("ending", ["/logout", "/rotate", "/regenerate"])
+@pytest.mark.parametrize("verb", ["save", "reload"])
+async def test_who_asks_is_told_that_the_session_is_gone(
+    store: Any, ending: str, verb: str
+) -> None:
+    """An explicit save() or reload() behind a logout or a rotation raises SessionGone."""
+    raised = []
+
+    async def handle(session: Any, scope: dict[str, Any]) -> None:
+        if scope["path"] != "/ask":
+            act(session, scope["path"])
+            return
+        session["x"] = 1
+        await browser.clone().get(ending)
+        with pytest.raises(SessionGone) as error:
+            await getattr(session, verb)()
+        raised.append(error)
+
+    browser = Browser(asgi_app(handle, store=store))
+    await browser.get("/login")
+    assert set_cookies(await browser.get("/ask")) == []
+    assert len(raised) == 1
+    assert all("x" not in data for data in stored(store))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("position", [0, 25, 50])
+@pytest.mark.parametrize(
+    ("deletion", "left"), [("/delete", {"user": "ann"}), ("/clear", {})], ids=["del", "clear"]
+)
+async def test_a_deletion_is_never_undone(
+    store: Any, deletion: str, left: dict[str, Any], position: int, processes: int
+) -> None:
+    """A key that one request deleted stays deleted though 50 others change it."""
+    place = Place(store, processes=processes)
+    await place.login()
+    writers = [f"/cart/{key}" for key in keys(50)]
+    assert all_answered(await place.meet(*writers[:position], deletion, *writers[position:]))
+    assert stored(store) == [left]
+
+
+async def test_a_clear_keeps_what_others_added(store: Any) -> None:
+    """clear() deletes the keys that it saw, and not those of parallel writers."""
+    place = Place(store)
+    await place.login()
+    adds = [f"/add/{key}" for key in keys(50)]
+    assert all_answered(await place.meet(*adds[:25], "/clear", *adds[25:]))
+    assert stored(store) == [dict.fromkeys(keys(50), 1)]
+
+
+# Rotations
+
+
+@pytest.mark.parametrize("concurrency", ["merge", "last-write-wins", "error"])
+@pytest.mark.parametrize(("path", "left"), [("/rotate", []), ("/regenerate", [{"user": "bob"}])])
+async def test_a_rotation_behind_a_logout_does_not_revive_it(
+    store: Any, concurrency: str, path: str, left: list[dict[str, Any]]
+) -> None:
+    """With its data the session is gone; without them it is a new one, which does no harm."""
+    place = Place(store, concurrency=concurrency)
+    await place.login()
+    _, response = await place.meet(path, first="/logout")
+    assert len(set_cookies(response)) == len(left)
+    assert stored(store) == left
+
+
+@pytest.mark.parametrize(
+    ("path", "left"),
+    [("/rotate", {"user": "ann", "cart": 0, "x": 1}), ("/regenerate", {"user": "bob"})],
+)
+async def test_a_rotation_behind_a_write_takes_it_along(
+    store: Any, path: str, left: dict[str, Any]
+) -> None:
+    """What a parallel request wrote to the old id is in the new session, if data are kept."""
+    place = Place(store)
+    await place.login()
+    responses = await place.meet(path, first="/add/x")
+    assert all_answered(responses)
+    assert [len(set_cookies(response)) for response in responses] == [0, 1]
+    assert stored(store) == [left]
+
+
+@pytest.mark.parametrize("concurrency", ["merge", "last-write-wins", "error"])
+@pytest.mark.parametrize(
+    ("path", "left"), [("/rotate", {"user": "ann", "cart": 0}), ("/regenerate", {"user": "bob"})]
+)
+async def test_a_write_behind_a_rotation_does_not_revive_the_old_id(
+    store: Any, concurrency: str, path: str, left: dict[str, Any]
+) -> None:
+    """The writer is answered without a cookie, and the old id opens nothing."""
+    place = Place(store, concurrency=concurrency)
+    await place.login()
+    rotation, *others = await place.meet("/add/x", "/cart/red", "/delete", first=path)
+    assert len(set_cookies(rotation)) == 1
+    assert all_answered(others)
+    assert [set_cookies(response) for response in others] == [[], [], []]
+    assert stored(store) == [left]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("rotations", [2, 20])
+@pytest.mark.parametrize("concurrency", ["merge", "last-write-wins", "error"])
+async def test_of_parallel_rotations_one_survives(
+    store: Any, concurrency: str, rotations: int, processes: int
+) -> None:
+    """One response carries the new id, the others no cookie, and one session is left."""
+    place = Place(store, processes=processes, concurrency=concurrency)
+    await place.login()
+    responses = await place.meet(*["/rotate"] * rotations)
+    assert all_answered(responses)
+    assert sum(len(set_cookies(response)) for response in responses) == 1
+    assert stored(store) == [{"user": "ann", "cart": 0}]
+
+
+async def test_rotations_among_writers_lose_no_answered_session(store: Any) -> None:
+    """50 writers and 5 rotations at once leave one session, with the data it began with."""
+    place = Place(store)
+    await place.login()
+    writers = [f"/add/{key}" for key in keys(50)]
+    responses = await place.meet(*writers[:25], *["/rotate"] * 5, *writers[25:])
+    assert all_answered(responses)
+    assert sum(len(set_cookies(response)) for response in responses) == 1
+    (data,) = stored(store)
+    assert data.items() >= {"user": "ann", "cart": 0}.items()
+
+
+# One request, several tasks
+
+
+class PausingStore(YieldingStore):
+    """A store whose next set waits, before or after it acts, until the test lets it go on."""
+
+    when: str | None = None
+
+    def pause(self, when: str) -> None:
+        self.when = when
+        self.paused, self.resumed = anyio.Event(), anyio.Event()
+
+    async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        when, self.when = self.when, None
+        if when == "before":
+            await self._pause()
+        result = await super().set(key, record, only_if)
+        if when == "after":
+            await self._pause()
+        return result
+
+    async def _pause(self) -> None:
+        self.paused.set()
+        await self.resumed.wait()
+
+
+def during_a_save(
+    store: PausingStore, when: str, action: Callable[[Any], Awaitable[None]]
+) -> Browser:
+    """Return a browser whose `/save` does something while its save is under way."""
+
+    async def handle(session: Any, scope: dict[str, Any]) -> None:
+        if scope["path"] != "/save":
+            act(session, scope["path"])
+            return
+        session["list"] = [1]
+        store.pause(when)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.save)
+            await store.paused.wait()
+            await action(session)
+            store.resumed.set()
+
+    return Browser(asgi_app(handle, store=store))
+
+
+async def add_a_key(session: Any) -> None:
+    session["x"] = 1
+
+
+async def append(session: Any) -> None:
+    session["list"].append(2)
+
+
+async def delete_the_key(session: Any) -> None:
+    del session["list"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
+@pytest.mark.parametrize(
+    ("action", "change"),
+    [(add_a_key, {"list": [1], "x": 1}), (append, {"list": [1, 2]}), (delete_the_key, {})],
+)
+async def test_a_change_during_a_save_is_saved_at_the_end(
+    when: str, known: bool, action: Any, change: dict[str, Any]
+) -> None:
+    """What a task changes while another one saves the session is not taken for saved."""
+    store = PausingStore()
+    browser = during_a_save(store, when, action)
+    if known:
+        await browser.get("/login")
+    await browser.get("/save")
+    assert stored(store) == [({"user": "ann", "cart": 0} if known else {}) | change]
+
+
+async def test_a_change_during_a_save_survives_a_merge() -> None:
+    """What a task changes while a save meets another request's write is not lost either."""
+    store = PausingStore()
+
+    async def meet_another_request(session: Any) -> None:
+        await browser.clone().get("/add/theirs")
+        session["x"] = 1
+
+    browser = during_a_save(store, "before", meet_another_request)
+    await browser.get("/login")
+    await browser.get("/save")
+    assert stored(store) == [{"user": "ann", "cart": 0, "list": [1], "x": 1, "theirs": 1}]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
+@pytest.mark.parametrize(("ending", "left"), [("/logout", []), ("/regenerate", [{"user": "bob"}])])
+async def test_an_end_during_a_save_is_an_end(
+    when: str, known: bool, ending: str, left: list[dict[str, Any]]
+) -> None:
+    """destroy() and regenerate() while another task saves the session end it all the same."""
+    store = PausingStore()
+
+    async def end(session: Any) -> None:
+        act(session, ending)
+
+    browser = during_a_save(store, when, end)
+    if known:
+        await browser.get("/login")
+    await browser.get("/save")
+    assert stored(store) == left
+
+
+@pytest.mark.parametrize("saves", [2, 10])
+async def test_parallel_saves_of_a_new_session_store_it_once(store: Any, saves: int) -> None:
+    """However many tasks save a new session, it has one record and one cookie."""
+
+    async def handle(session: Any, scope: dict[str, Any]) -> None:
+        async def save(key: str) -> None:
+            session[key] = 1
+            await session.save()
+
+        async with anyio.create_task_group() as tasks:
+            for key in keys(saves):
+                tasks.start_soon(save, key)
+
+    response = await Browser(asgi_app(handle, store=store)).get("/")
+    assert len(set_cookies(response)) == 1
+    assert stored(store) == [dict.fromkeys(keys(saves), 1)]
+
+
+# Between two calls of the store
+
+
+class ScriptedStore(MemoryStore):
+    """A store before or after whose n-th call something else happens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._script: dict[tuple[str, int], Callable[[], object]] = {}
+        self._count = 0
+        self._acting = False
+
+    def script(
+        self,
+        before: dict[int, Callable[[], object]] | None = None,
+        after: dict[int, Callable[[], object]] | None = None,
+    ) -> None:
+        """Count calls from here on, and act before and after those with these numbers."""
+        self._count = 0
+        self._script = {("before", n): action for n, action in (before or {}).items()}
+        self._script |= {("after", n): action for n, action in (after or {}).items()}
+
+    @property
+    def done(self) -> bool:
+        return not self._script
+
+    def get(self, key: str) -> Record | None:
+        return self._call(super().get, key)
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        return self._call(super().set, key, record, only_if)
+
+    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        return self._call(super().destroy, key, only_if)
+
+    def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+        if self._acting:
+            return function(*args)
+        self._count += 1
+        number = self._count
+        self._act("before", number)
+        result = function(*args)
+        self._act("after", number)
+        return result
+
+    def _act(self, when: str, number: int) -> None:
+        action = self._script.pop((when, number), None)
+        if action is None:
+            return
+        self._acting = True
+        try:
+            action()
+        finally:
+            self._acting = False
+
+
+class Stage:
+    """A visitor of one process, and the same visitor in another one that comes in between."""
+
+    def __init__(self, handle: Callable[[Any, str], None] = act, **options: Any) -> None:
+        self.store = ScriptedStore()
+        self._options = options
+        self.browser = wsgi_browser(self._process(handle))
+        self.browser.get("/login")
+        self._other = httpx.Client(
+            transport=httpx.WSGITransport(self._process(act)),
+            base_url="http://shop.test",
+            cookies=self.browser.cookies,
+        )
+
+    def _process(self, handle: Callable[[Any, str], None]) -> Any:
+        return wsgi_app(
+            lambda session, environ: handle(session, environ["PATH_INFO"]),
+            store=self.store,
+            **self._options,
+        )
+
+    def coming_in(self, path: str) -> Callable[[], object]:
+        return lambda: self._other.get(path)
+
+    def left(self) -> list[dict[str, Any]]:
+        assert self.store.done, "not everything that was to come in between came"
+        return stored(self.store)
+
+
+@pytest.mark.parametrize("concurrency", ["merge", "last-write-wins"])
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_logout_at_any_point_of_a_rotation_ends_it(step: int, concurrency: str) -> None:
+    """Before the old record is destroyed a logout leaves neither the old nor the new session."""
+    stage = Stage(concurrency=concurrency)
+    stage.store.script(before={step: stage.coming_in("/logout")})
+    assert set_cookies(stage.browser.get("/rotate")) == []
+    assert stage.left() == []
+
+
+@pytest.mark.parametrize("step", [4, 5, 6])
+def test_a_logout_ends_a_rotation_that_merges(step: int) -> None:
+    """A rotation that takes along another request's change is ended by a logout meanwhile."""
+    stage = Stage()
+    # get, set the new, destroy the old: refused, get the old, set the new, destroy the old
+    stage.store.script(before={3: stage.coming_in("/add/x"), step: stage.coming_in("/logout")})
+    assert set_cookies(stage.browser.get("/rotate")) == []
+    assert stage.left() == []
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_write_at_any_point_of_a_rotation_is_taken_along(step: int) -> None:
+    """Before the old record is destroyed another request's change reaches the new session."""
+    stage = Stage()
+    stage.store.script(before={step: stage.coming_in("/add/x")})
+    assert len(set_cookies(stage.browser.get("/rotate"))) == 1
+    assert stage.left() == [{"user": "ann", "cart": 0, "x": 1}]
+
+
+@pytest.mark.parametrize("step", [4, 5, 6])
+def test_a_second_write_during_a_rotation_is_taken_along(step: int) -> None:
+    """A rotation merges as often as others write."""
+    stage = Stage()
+    stage.store.script(before={3: stage.coming_in("/add/x"), step: stage.coming_in("/add/y")})
+    assert len(set_cookies(stage.browser.get("/rotate"))) == 1
+    assert stage.left() == [{"user": "ann", "cart": 0, "x": 1, "y": 1}]
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_rotation_at_any_point_of_a_rotation_leaves_one(step: int) -> None:
+    """The rotation that is overtaken leaves no session behind."""
+    stage = Stage()
+    stage.store.script(before={step: stage.coming_in("/rotate")})
+    assert set_cookies(stage.browser.get("/rotate")) == []
+    assert stage.left() == [{"user": "ann", "cart": 0}]
+
+
+@pytest.mark.parametrize("ending", ["/logout", "/rotate", "/regenerate"])
+@pytest.mark.parametrize("step", [2, 3, 4])
+def test_an_end_at_any_point_of_a_merge_stays_an_end(step: int, ending: str) -> None:
+    """A write that merges with another one revives nothing."""
+    stage = Stage()
+    # get, set: refused, get, set
+    script = {2: stage.coming_in("/add/x")} if step > 2 else {}
+    stage.store.script(before={**script, step: stage.coming_in(ending)})
+    assert set_cookies(stage.browser.get("/add/mine")) == []
+    assert all("mine" not in data for data in stage.left())
+    assert len(stored(stage.store)) == (ending != "/logout")
+
+
+@pytest.mark.parametrize("deletion", ["/delete", "/clear"])
+@pytest.mark.parametrize("step", [2, 3, 4])
+def test_a_deletion_at_any_point_of_a_merge_is_kept(step: int, deletion: str) -> None:
+    """A key that was deleted in any round of a merge is deleted though the merge changes it."""
+    stage = Stage()
+    script = {2: stage.coming_in("/add/x")} if step > 2 else {}
+    stage.store.script(before={**script, step: stage.coming_in(deletion)})
+    stage.browser.get("/cart/red")
+    (data,) = stage.left()
+    assert "cart" not in data
+
+
+# Replies that are lost
+
+
+def lost() -> None:
+    raise StoreTimeout("no reply")
+
+
+def save_twice(session: Any, path: str) -> None:
+    """Save, forgive a lost reply, do what the path says next, and let the response save that."""
+    for part in path.strip("/").split(","):
+        act(session, part)
+        if part == "save":
+            with pytest.raises(StoreTimeout):
+                session.save()
+
+
+@pytest.mark.parametrize(
+    ("rest", "data"),
+    [
+        ("read", {"user": "ann", "cart": 0, "x": 1}),
+        ("add/y", {"user": "ann", "cart": 0, "x": 1, "y": 1}),
+        ("delete", {"user": "ann", "x": 1}),
+        ("clear", {}),
+    ],
+)
+@pytest.mark.parametrize("applied", [True, False])
+@pytest.mark.parametrize("concurrency", ["merge", "error", "last-write-wins"])
+def test_a_save_without_reply_is_done_again(
+    rest: str, data: dict[str, Any], applied: bool, concurrency: str
+) -> None:
+    """Whether or not it was applied, the next save is no conflict and leaves one session."""
+    stage = Stage(save_twice, concurrency=concurrency)
+    stage.store.script(**{"after" if applied else "before": {2: lost}})
+    assert set_cookies(stage.browser.get(f"/add/x,save,{rest}")) == []
+    assert stage.left() == [data]
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_change_that_is_taken_back_after_a_lost_reply_is_taken_back(applied: bool) -> None:
+    """The store is brought in line even where the session is again what was loaded."""
+    stage = Stage(save_twice)
+    stage.store.script(**{"after" if applied else "before": {2: lost}})
+    stage.browser.get("/cart/red,save,login")
+    assert stage.left() == [{"user": "ann", "cart": 0}]
+
+
+@pytest.mark.parametrize(("rest", "more"), [("read", {}), ("add/y", {"y": 1})])
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_new_session_without_reply_is_stored_once(
+    rest: str, more: dict[str, int], applied: bool
+) -> None:
+    """The second save of a new session recognises what the first one left."""
+    stage = Stage(save_twice)
+    stage.browser.get("/logout")
+    stage.browser.cookies.clear()
+    stage.store.script(**{"after" if applied else "before": {1: lost}})
+    assert len(set_cookies(stage.browser.get(f"/add/x,save,{rest}"))) == 1
+    assert stage.left() == [{"x": 1} | more]
+
+
+@pytest.mark.parametrize("ending", ["/logout", "/rotate"])
+@pytest.mark.parametrize("rest", ["read", "add/y"])
+def test_a_save_without_reply_does_not_revive_a_session(ending: str, rest: str) -> None:
+    """A session that was ended after a save of unknown fate is gone for the next one."""
+    stage = Stage(save_twice)
+
+    def end_and_lose() -> None:
+        stage.coming_in(ending)()
+        lost()
+
+    stage.store.script(after={2: end_and_lose})
+    assert set_cookies(stage.browser.get(f"/add/x,save,{rest}")) == []
+    assert stage.left() == ([] if ending == "/logout" else [{"user": "ann", "cart": 0, "x": 1}])
+
+
+def test_a_merge_without_reply_keeps_both_sides() -> None:
+    """What another request wrote survives a merged save whose reply was lost."""
+    stage = Stage(save_twice)
+    stage.store.script(before={2: stage.coming_in("/add/theirs")}, after={4: lost})
+    stage.browser.get("/add/x,save,add/y")
+    assert stage.left() == [{"user": "ann", "cart": 0, "x": 1, "theirs": 1, "y": 1}]
+
+
+def test_a_write_after_a_lost_reply_is_merged_with() -> None:
+    """A change that another request built upon a save of unknown fate is kept."""
+    stage = Stage(save_twice)
+
+    def write_and_lose() -> None:
+        stage.coming_in("/add/theirs")()
+        lost()
+
+    stage.store.script(after={2: write_and_lose})
+    stage.browser.get("/add/x,save,add/y")
+    assert stage.left() == [{"user": "ann", "cart": 0, "x": 1, "theirs": 1, "y": 1}]
+
+
+@pytest.mark.parametrize("rest", ["read", "add/y"])
+@pytest.mark.parametrize("applied", [True, False])
+@pytest.mark.parametrize("step", [2, 3], ids=["set", "destroy"])
+@pytest.mark.parametrize("path", ["rotate", "regenerate"])
+def test_a_rotation_without_reply_leaves_one_session_at_most(
+    path: str, step: int, applied: bool, rest: str
+) -> None:
+    """The second attempt uses the first one's id. Where the old record's end cannot be told from
+    a parallel logout, the session is gone."""
+    stage = Stage(save_twice)
+    stage.store.script(**{"after" if applied else "before": {step: lost}})
+    response = stage.browser.get(f"/{path},save,{rest}")
+    data: dict[str, Any] = {"user": "bob"} if path == "regenerate" else {"user": "ann", "cart": 0}
+    more = {"y": 1} if rest == "add/y" else {}
+    looks_like_a_logout = path == "rotate" and step == 3 and applied
+    assert stage.left() == ([] if looks_like_a_logout else [data | more])
+    assert len(set_cookies(response)) == len(stage.left())
+
+
+@pytest.mark.parametrize("path", ["logout", "rotate", "regenerate"])
+def test_an_unanswered_end_is_an_end(path: str) -> None:
+    """Where the response fails because the destroy had no reply, the old session is dead."""
+    stage = Stage()
+    step = 2 if path == "logout" else 3
+    stage.store.script(before={step: lost})
+    with pytest.raises(StoreTimeout):
+        stage.browser.get(f"/{path}")
+    assert stage.browser.get("/read").status_code == 200
+    stage.store.script()
+    stage.browser.get("/add/x")
+    assert {"x": 1} in stage.left()
+
+
+class RepeatingStore(MemoryStore):
+    """A store whose client lost the first reply and sent each write again."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        super().set(key, record, only_if)
+        return super().set(key, record, only_if)
+
+
+@pytest.mark.parametrize("concurrency", ["merge", "error", "last-write-wins"])
+def test_a_client_that_repeats_its_writes_does_no_harm(concurrency: str) -> None:
+    """A write that is refused because it was applied already counts as written, once."""
+    store, events = RepeatingStore(), []
+    app = wsgi_app(
+        lambda session, environ: act(session, environ["PATH_INFO"]),
+        store=store,
+        concurrency=concurrency,
+        observers=[lambda event: events.append(event.kind)],
+    )
+    story: list[tuple[str, list[dict[str, Any]]]] = [
+        ("/login", [{"user": "ann", "cart": 0}]),
+        ("/add/x", [{"user": "ann", "cart": 0, "x": 1}]),
+        ("/delete", [{"user": "ann", "x": 1}]),
+        ("/rotate", [{"user": "ann", "x": 1}]),
+        ("/add/y", [{"user": "ann", "x": 1, "y": 1}]),
+        ("/regenerate", [{"user": "bob"}]),
+        ("/logout", []),
+    ]
+    with wsgi_browser(app) as browser:
+        for path, data in story:
+            browser.get(path)
+            assert stored(store) == data
+    assert not {"conflict", "merged", "gone"}.intersection(events)
+
+
+async def test_writers_whose_clients_repeat_their_writes_lose_nothing() -> None:
+    """Writers that meet their own writes and each other's keep both."""
+    store = YieldingStore(RepeatingStore())
+    place = Place(store)
+    await place.login()
+    assert all_answered(await place.meet(*(f"/add/{key}" for key in keys(50))))
+    assert stored(store) == [{"user": "ann", "cart": 0} | dict.fromkeys(keys(50), 1)]
+
+
+class ForgetfulStore(MemoryStore):
+    """A store whose client lost the first reply and sent each removal again."""
+
+    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        super().destroy(key, only_if)
+        return super().destroy(key, only_if)
+
+
+@pytest.mark.parametrize(
+    ("path", "left"), [("/logout", []), ("/rotate", []), ("/regenerate", [{"user": "bob"}])]
+)
+def test_a_removal_that_was_repeated_revives_nothing(path: str, left: list[dict[str, Any]]) -> None:
+    """A rotation cannot tell its own repeated removal from a logout, and keeps to the safe side."""
+    store = ForgetfulStore()
+    app = wsgi_app(lambda session, environ: act(session, environ["PATH_INFO"]), store=store)
+    with wsgi_browser(app) as browser:
+        browser.get("/login")
+        browser.get(path)
+    assert stored(store) == left
