@@ -1,7 +1,8 @@
 """What a session costs: ``python -m benchmarks`` prints the tables of docs/performance.md.
 
-Rounds of the bare application, the floor and coatcheck are interleaved, and medians compared, so
-that a noisy machine disturbs all three alike. The ratio is (coatcheck - bare) / (floor - bare).
+Short rounds of the bare application, the floor and coatcheck take turns, each round gives a ratio,
+(coatcheck - bare) / (floor - bare), and the table shows the medians of all rounds: a machine that
+changes its speed disturbs all three alike.
 """
 
 from __future__ import annotations
@@ -157,8 +158,10 @@ class WSGICalls:
         return seen["set-cookie"].partition(";")[0]
 
 
-def measure(calls: Any, scenario: str, rounds: int, size: int) -> tuple[float, float, float]:
-    """Return the medians of bare, floor and coatcheck, in µs per request."""
+def measure(
+    calls: Any, scenario: str, rounds: int, size: int
+) -> tuple[float, float, float, float, float]:
+    """Return medians: bare, floor and coatcheck in µs per request, µs over bare, the ratio."""
     cases: list[tuple[Any, str | None]] = [(calls.application(scenario, None), None)]
     for middleware, options in ((calls.floor, {}), (calls.sessions, {"secret": SECRET})):
         store = MemoryStore()
@@ -168,12 +171,14 @@ def measure(calls: Any, scenario: str, rounds: int, size: int) -> tuple[float, f
             cookie = calls.new_cookie(writer)
         key = None if scenario in ("public", "idle") else calls.key
         cases.append((middleware(calls.application(scenario, key), store=store, **options), cookie))
-    times: list[list[float]] = [[] for _ in cases]
+    rows = []
     for _ in range(rounds):
-        for index, (app, cookie) in enumerate(cases):
-            times[index].append(calls.seconds(app, cookie, size) / size * 1e6)
-    bare, floor, ours = (statistics.median(each) for each in times)
-    return bare, floor, ours
+        bare, floor, ours = (calls.seconds(*case, size) / size * 1e6 for case in cases)
+        rows.append((bare, floor, ours, ours - bare, (ours - bare) / (floor - bare)))
+    bare, floor, ours, over, ratio = (
+        statistics.median(column) for column in zip(*rows, strict=True)
+    )
+    return bare, floor, ours, over, ratio
 
 
 def speed(rounds: int, size: int) -> None:
@@ -181,8 +186,7 @@ def speed(rounds: int, size: int) -> None:
           f"{'ratio':>7}  budget")  # fmt: skip
     for name, calls in (("ASGI", ASGICalls()), ("WSGI", WSGICalls())):
         for scenario in SCENARIOS:
-            bare, floor, ours = measure(calls, scenario, rounds, size)
-            over, ratio = ours - bare, (ours - bare) / (floor - bare)
+            bare, floor, ours, over, ratio = measure(calls, scenario, rounds, size)
             budget = BUDGETS.get(scenario)
             unit = "µs over bare" if scenario == "public" else "x the floor"
             met = "" if budget is None else f"<= {budget} {unit}"
@@ -225,8 +229,8 @@ def start_up(rounds: int = 15) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=25, help="interleaved rounds")
-    parser.add_argument("--calls", type=int, default=2000, help="requests a round")
+    parser.add_argument("--rounds", type=int, default=101, help="interleaved rounds")
+    parser.add_argument("--calls", type=int, default=200, help="requests a round")
     parser.add_argument("--only", choices=("speed", "memory", "import"))
     arguments = parser.parse_args()
     parts: dict[str, Callable[[], None]] = {

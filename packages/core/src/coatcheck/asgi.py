@@ -188,7 +188,7 @@ class _Connection(Exchange):
         self, message: Message, changes: HeaderChanges | None, current: object
     ) -> Message:
         if changes is None:
-            changes = await self.session._exclusively(lambda: self.respond(current))
+            changes = await self.session._exclusively(self.respond, current)
         if changes is NOTHING:
             return message
         headers = changed_headers(message.get("headers") or (), changes, str.encode)

@@ -171,6 +171,7 @@ class Exchange(RequestCookie):
         """Give the request its session. Returns whether :meth:`load` is to be run at once."""
         self.session = session
         engine = self._engine
+        self.policy = engine.fixed_policy or self._policy_of_request()
         if not (engine.everywhere or self.in_path()):
             session._failure = SessionUnavailable(
                 "the request's path is outside the session cookie's path "
@@ -504,10 +505,9 @@ class Exchange(RequestCookie):
     def _make_id(self) -> Steps[tuple[str, bool]]:
         """Return a new id, and whether that took awaiting."""
         made: str | Awaitable[str] = self._engine.options.generate_id(self._request)
-        waits = inspect.isawaitable(made)
-        if waits:
-            made = yield Await(made)  # type: ignore[arg-type]  # the line above knows
-        return self._checked_id(made), waits
+        if isinstance(made, str) or not inspect.isawaitable(made):
+            return self._checked_id(made), False
+        return self._checked_id((yield Await(made))), True
 
     def _checked_id(self, made: object) -> str:
         if not isinstance(made, str) or not self._engine.writer.valid_id(made):

@@ -223,6 +223,8 @@ class MemoryStore(Store):
             self._bound_heap()
 
     def _remove_expired(self, limit: int) -> int:
+        if not self._expiries:
+            return 0
         now, removed = self._clock(), 0
         for _ in range(limit):
             if not self._expiries or self._expiries[0][0] > now:

@@ -34,25 +34,33 @@ def changed_headers(
     :param to: turns text into the header's type.
     """
     result = [(name, value) for name, value in headers]
+    names = [name.lower() for name, _ in result]
     if changes.vary:
-        _add_vary(result, to)
+        vary = to("vary")
+        if vary in names:
+            _extend_vary(result, names, vary, to)
+        else:
+            result.append((vary, to("Cookie")))
     if changes.set_cookie is not None:
         result.append((to("set-cookie"), to(changes.set_cookie)))
-        if not any(name.lower() == to("cache-control") for name, _ in result):
+        if to("cache-control") not in names:
             result.append((to("cache-control"), to("no-store")))
     return result
 
 
-def _add_vary(headers: list[tuple[AnyStr, AnyStr]], to: Callable[[str], AnyStr]) -> None:
-    vary, last = to("vary"), None
-    for index, (name, value) in enumerate(headers):
-        if name.lower() == vary:
+def _extend_vary(
+    headers: list[tuple[AnyStr, AnyStr]],
+    names: list[AnyStr],
+    vary: AnyStr,
+    to: Callable[[str], AnyStr],
+) -> None:
+    """Add Cookie to the last Vary header, unless one of them has it or is ``*``."""
+    last = 0
+    for index, name in enumerate(names):
+        if name == vary:
             last = index
-            listed = [field.strip().lower() for field in value.split(to(","))]
+            listed = [field.strip().lower() for field in headers[index][1].split(to(","))]
             if to("*") in listed or to("cookie") in listed:
                 return
-    if last is None:
-        headers.append((vary, to("Cookie")))
-    else:
-        name, value = headers[last]
-        headers[last] = (name, value + to(", Cookie") if value.strip() else to("Cookie"))
+    name, value = headers[last]
+    headers[last] = (name, value + to(", Cookie") if value.strip() else to("Cookie"))

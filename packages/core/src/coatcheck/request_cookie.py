@@ -20,20 +20,15 @@ class RequestCookie:
 
     #: Whether the request presented a cookie of our name, good or bad.
     presented = False
+    #: The settings that apply to this request.
+    policy: Policy
     _tickets: list[Ticket] | None = None
-    _policy: Policy | None = None
     _https: bool | None = None
+    _resolved: tuple[CookieOptions, CookieAttributes] | None = None
 
     def __init__(self, engine: Engine, request: Request) -> None:
         self._engine = engine
         self._request = request
-
-    @property
-    def policy(self) -> Policy:
-        """The settings that apply to this request."""
-        if self._policy is None:
-            self._policy = self._engine.fixed_policy or self._policy_of_request()
-        return self._policy
 
     def in_path(self) -> bool:
         """Tell whether the request is inside the cookie's path (RFC 6265, 5.1.4)."""
@@ -50,7 +45,7 @@ class RequestCookie:
 
     def can_be_sent(self, options: CookieOptions) -> bool:
         """Tell whether a browser would accept the cookie on this connection."""
-        return self._is_https() or not self._attributes(options).secure
+        return not self._attributes(options).secure or self._is_https()
 
     def line(self, session_id: str, options: CookieOptions, created_at: float) -> str:
         """Return the Set-Cookie line that announces a session.
@@ -79,10 +74,11 @@ class RequestCookie:
         headers = engine.dialect.cookie_headers(self._request)
         if not headers:
             return tickets
-        for value in engine.writer.candidates(headers):
+        writer = engine.writer
+        for value in writer.candidates(headers):
             self.presented = True
-            ticket = engine.writer.unsign(value)
-            if ticket is not None and engine.writer.valid_id(ticket.id):
+            ticket = writer.unsign(value)
+            if ticket is not None and writer.valid_id(ticket.id):
                 tickets.append(ticket)
             else:
                 engine.announce("bad_cookie")
@@ -107,7 +103,12 @@ class RequestCookie:
         return self._https
 
     def _attributes(self, options: CookieOptions) -> CookieAttributes:
-        name = self._engine.options.name
-        if options is self.policy.cookie:
-            return self.policy.attributes(name, self._is_https())
-        return options.resolve(name, self._is_https())
+        resolved = self._resolved
+        if resolved is None or resolved[0] is not options:
+            name, https = self._engine.options.name, self._is_https()
+            if options is self.policy.cookie:
+                resolved = options, self.policy.attributes(name, https)
+            else:
+                resolved = options, options.resolve(name, https)
+            self._resolved = resolved
+        return resolved[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshal
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from .codec import IMMUTABLE, SessionState
@@ -85,8 +85,6 @@ class Session(MutableMapping[str, Any]):
     _accessed = False
     _loaded = False
     _written = False
-    _exposed = False
-    _print: bytes | None = None
     _snapshot: Snapshot | None = None
     _old: Snapshot | None = None
     _orphans: tuple[str, ...] = ()
@@ -107,6 +105,8 @@ class Session(MutableMapping[str, Any]):
     _owner: str | None = None
     _cookie: SessionCookie | None = None
     _data: dict[str, Any]
+    #: The fingerprints of the mutable values that the application has, as they are stored.
+    _prints: dict[str, bytes | None]
     _own_cookie: dict[str, Any]
     _extra: dict[str, Any]
     _attempts: Attempts | None = None
@@ -122,8 +122,8 @@ class Session(MutableMapping[str, Any]):
             self._prepare()
         self._accessed = True
         value = self._data[key]
-        if not (self._exposed or type(value) in IMMUTABLE):
-            self._expose()
+        if type(value) not in IMMUTABLE and key not in self._prints:
+            self._expose(key, value)
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -131,7 +131,7 @@ class Session(MutableMapping[str, Any]):
             raise TypeError(f"session keys must be strings, not {type(key).__name__}")
         self._before_write()
         if type(value) not in IMMUTABLE:
-            self._exposed = True
+            self._prints[key] = None
         self._data[key] = value
         self._written = True
 
@@ -170,8 +170,9 @@ class Session(MutableMapping[str, Any]):
             if not isinstance(key, str):
                 raise TypeError(f"session keys must be strings, not {type(key).__name__}")
         self._before_write()
-        if not IMMUTABLE.issuperset(map(type, added.values())):
-            self._exposed = True
+        for key, value in added.items():
+            if type(value) not in IMMUTABLE:
+                self._prints[key] = None
         self._data.update(added)
         self._written = True
 
@@ -373,11 +374,9 @@ class Session(MutableMapping[str, Any]):
         self._use()
         return self._data
 
-    def _expose(self) -> None:
-        """Remember what nested values look like before the application can change them."""
-        self._exposed = True
-        if not self._written:
-            self._print = _fingerprint(self._data)
+    def _expose(self, key: str, value: Any) -> None:
+        """Remember what a value looks like before the application can change it."""
+        self._prints[key] = None if self._written else _fingerprint(value)
 
     def _start(self) -> None:
         """Begin as a new, empty session."""
@@ -397,10 +396,11 @@ class Session(MutableMapping[str, Any]):
         self._snapshot = snapshot
         self._take(state)
         self._attempts = None
-        self._written = self._exposed = self._cookie_changed = False
+        self._written = self._cookie_changed = False
 
     def _take(self, state: SessionState) -> None:
         self._data = state.data
+        self._prints = {}
         self._created_at = state.created_at
         self._own_cookie = state.cookie
         self._owner = state.owner
@@ -413,17 +413,18 @@ class Session(MutableMapping[str, Any]):
             data = dict(contents)
             self._before_write()
             self._data = data
-            self._written = self._exposed = True
+            self._prints = dict.fromkeys(data)
+            self._written = True
 
     def _forget_data(self) -> None:
         self._data = {}
+        self._prints = {}
         self._own_cookie = {}
         self._extra = {}
         self._cookie = None
         self._owner = None
         self._created_at = None
-        self._written = self._exposed = self._cookie_changed = False
-        self._print = None
+        self._written = self._cookie_changed = False
 
     def _forget_identity(self) -> None:
         if self._departure is not None:
@@ -459,7 +460,11 @@ class Session(MutableMapping[str, Any]):
         """Whether the state can differ from what is stored; cheaper than finding out."""
         if self._written or self._cookie_changed or self._attempts is not None:
             return True
-        return self._exposed and (self._print is None or self._print != _fingerprint(self._data))
+        data = self._data
+        for key, print in self._prints.items():
+            if print is None or print != _fingerprint(data[key]):
+                return True
+        return False
 
     def _changed_content(self) -> bytes | None:
         """Return the encoded state if it differs from what is stored, otherwise None."""
@@ -485,8 +490,7 @@ class Session(MutableMapping[str, Any]):
             (self._written, self._cookie_changed, self._wanted),
         )
         self._written = self._cookie_changed = self._wanted = False
-        if self._exposed:
-            self._print = _fingerprint(self._data)
+        self._take_prints(self._prints)
         return departure
 
     def _turn_back(self, departure: Departure) -> None:
@@ -517,9 +521,14 @@ class Session(MutableMapping[str, Any]):
         changed = self._may_differ()
         if changed:
             state = self._backend.rebase(departure, self._state(), snapshot)
+        exposed = self._prints
         self._take(state)
         self._written = changed
-        self._print = _fingerprint(self._data) if self._exposed else None
+        self._take_prints(exposed)
+
+    def _take_prints(self, exposed: Iterable[str]) -> None:
+        data = self._data
+        self._prints = {key: _fingerprint(data[key]) for key in exposed if key in data}
 
     def _unconfirmed(self) -> Attempts:
         """Return what was written without an answer, to be recognised later."""
@@ -580,11 +589,11 @@ class SyncSession(Session):
             if not self._loaded:
                 self._run(self._backend.load())
 
-    def _exclusively(self, steps: Callable[[], Steps[T]]) -> T:
+    def _exclusively(self, steps: Callable[..., Steps[T]], *args: object) -> T:
         with self._lock:
             self._busy = True
             try:
-                return self._run(steps())  # type: ignore[no-any-return]  # any runner
+                return self._run(steps(*args))  # type: ignore[no-any-return]  # any runner
             finally:
                 self._busy = False
 
@@ -633,7 +642,7 @@ class AsyncSession(Session):
     def _load_at_first_use(self) -> None:
         raise SessionUnavailable('with `load="lazy"`, `await session.load()` comes first')
 
-    async def _exclusively(self, steps: Callable[[], Steps[T]]) -> T:
+    async def _exclusively(self, steps: Callable[..., Steps[T]], *args: object) -> T:
         # An anyio.Lock would yield to the event loop each time; nearly always nobody waits.
         while self._busy:
             import anyio
@@ -642,7 +651,7 @@ class AsyncSession(Session):
             await self._idle.wait()
         self._busy = True
         try:
-            return await self._run(steps())  # type: ignore[no-any-return]  # any runner
+            return await self._run(steps(*args))  # type: ignore[no-any-return]  # any runner
         finally:
             self._busy = False
             if self._idle is not None:
@@ -653,14 +662,14 @@ class AsyncSession(Session):
 _MARSHAL_VERSION: Final = 2  # without references, whose counts differ from call to call
 
 
-def _fingerprint(data: dict[str, Any]) -> bytes | None:
-    """Return bytes that differ whenever the data do, or None for types that marshal lacks.
+def _fingerprint(value: Any) -> bytes | None:
+    """Return bytes that differ whenever the values do, or None for types that marshal lacks.
 
-    It is four times faster than encoding the data, and like it tells 1, 1.0 and True apart. The
+    It is four times faster than encoding the value, and like it tells 1, 1.0 and True apart. The
     bytes stay in this process.
     """
     try:
-        return marshal.dumps(data, _MARSHAL_VERSION)
+        return marshal.dumps(value, _MARSHAL_VERSION)
     except ValueError:
         return None
 

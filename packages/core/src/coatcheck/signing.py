@@ -10,12 +10,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Final
 
 from itsdangerous import Signer as ItsdangerousSigner
-from itsdangerous.encoding import base64_encode
-from itsdangerous.signer import SigningAlgorithm
 
 from .errors import ConfigurationError
 
@@ -24,16 +23,19 @@ _log = logging.getLogger("coatcheck")
 _ADVISED_BYTES: Final = 32
 
 
-class _KeyedHMAC(SigningAlgorithm):
+class _Key:
     """HMAC-SHA256 whose key is set up once instead of for each signature."""
+
+    __slots__ = ("_keyed",)
 
     def __init__(self, key: bytes) -> None:
         self._keyed = hmac.new(key, digestmod=hashlib.sha256)
 
-    def get_signature(self, key: bytes, value: bytes) -> bytes:
+    def signature(self, value: str) -> str:
+        """Return what itsdangerous' Signer with this key puts behind the dot."""
         mac = self._keyed.copy()
-        mac.update(value)
-        return mac.digest()
+        mac.update(value.encode("ascii"))
+        return urlsafe_b64encode(mac.digest()).rstrip(b"=").decode("ascii")
 
 
 class Signer:
@@ -44,11 +46,11 @@ class Signer:
     """
 
     def __init__(self, secrets: Sequence[bytes], name: str) -> None:
-        self._keys = [_KeyedHMAC(_derive_key(secret, name)) for secret in secrets]
+        self._keys = [_Key(_derive_key(secret, name)) for secret in secrets]
 
     def sign(self, value: str) -> str:
         """Return ``value.signature``."""
-        return f"{value}.{_signature(self._keys[0], value)}"
+        return f"{value}.{self._keys[0].signature(value)}"
 
     def unsign(self, signed: str) -> tuple[str, bool] | None:
         """Return the value and whether the first secret signed it; None for a bad signature."""
@@ -56,7 +58,7 @@ class Signer:
         if not separator or not signed.isascii():
             return None
         for index, key in enumerate(self._keys):
-            if hmac.compare_digest(_signature(key, value), signature):
+            if hmac.compare_digest(key.signature(value), signature):
                 return value, index == 0
         return None
 
@@ -104,8 +106,3 @@ def _derive_key(secret: bytes, name: str) -> bytes:
         digest_method=hashlib.sha256,
     )
     return signer.derive_key()
-
-
-def _signature(key: _KeyedHMAC, value: str) -> str:
-    """Return what itsdangerous' Signer with this key would put behind the dot."""
-    return base64_encode(key.get_signature(b"", value.encode("ascii"))).decode("ascii")

@@ -167,7 +167,7 @@ class _Response(Exchange):
         current = self._request.get(ENVIRON_KEY)
         changes = self.answer(current)
         if changes is None:
-            changes = self.session._exclusively(lambda: self.respond(current))
+            changes = self.session._exclusively(self.respond, current)
         # Servers add their own to the list they get: it must not be the application's.
         headers = list(headers) if changes is NOTHING else changed_headers(headers, changes, str)
         self._write = self._start_response(status, headers, *exc_info)
