@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from webclient import (
+    SECRET,
     Browser,
     Clock,
     CountingStore,
@@ -21,7 +24,8 @@ from webclient import (
 )
 
 from coatcheck import AsyncSession, CookieOptions, Record, Session, SyncSession
-from coatcheck.errors import ConfigurationError, StoreError, StoreUnavailable
+from coatcheck.asgi import SessionMiddleware as ASGISessions
+from coatcheck.errors import ConfigurationError, LateWriteError, StoreError, StoreUnavailable
 
 DAY = 86400.0
 
@@ -921,3 +925,64 @@ async def test_touch_wins_over_extends(driver: str) -> None:
     assert visitor.store.taken() == ["get"]
     await visitor.visit(lambda session: session.touch())
     assert visitor.store.taken() == ["get", "touch"]
+
+
+STEPS = {
+    "untouched": nothing,
+    "read": lambda session: session.get("a"),
+    "written": lambda session: session.update(b=[1]),
+    "cookie": lambda session: session.cookie.max_age,
+    "remembered": lambda session: setattr(session.cookie, "max_age", 600),
+    "regenerated": lambda session: session.regenerate(),
+    "destroyed": lambda session: session.destroy(),
+}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+async def test_a_request_leaves_nothing_to_the_garbage_collector(
+    driver: str, step: Handler
+) -> None:
+    """A session refers to its request and the request to it, but not longer than it lasts."""
+    visitor = await Visitor(driver).returning(a=1)
+    kept = []
+
+    def handle(session: Any) -> None:
+        kept.append(weakref.ref(session))
+        step(session)
+
+    gc.disable()
+    try:
+        await visitor.visit(handle)
+        assert kept[0]() is None
+    finally:
+        gc.enable()
+
+
+async def test_an_id_cannot_be_made_after_the_request(driver: str) -> None:
+    """What asks for the id of a session that was never stored comes too late."""
+    kept = []
+    await Visitor(driver).visit(kept.append)
+    with pytest.raises(LateWriteError, match="the request is over"):
+        kept[0].id  # noqa: B018
+
+
+async def test_messages_after_the_application_returned_pass() -> None:
+    """A task that goes on sending is between the application and its server."""
+    sent, kept = [], []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        kept.append(send)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "scheme": "http", "path": "/", "headers": []}
+    await ASGISessions(app, secret=SECRET)(scope, None, send)
+    messages = [
+        {"type": "http.response.start", "status": 200, "headers": []},
+        {"type": "http.response.body", "body": b""},
+        {"type": "websocket.close"},
+    ]
+    for message in messages:
+        await kept[0](message)
+    assert sent == messages

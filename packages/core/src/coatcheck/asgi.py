@@ -161,7 +161,9 @@ class _Connection(Exchange):
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
-        if kind in _HEADER_POINTS:
+        if not self.is_open:
+            pass  # whatever it is, the session has no part in it
+        elif kind in _HEADER_POINTS:
             current = self._request.get(SCOPE_KEY)
             changes = self.answer(current)
             if changes is not NOTHING:
@@ -175,7 +177,7 @@ class _Connection(Exchange):
 
     async def receive(self) -> Message:
         message = await self._receive()
-        if message["type"] == "websocket.disconnect":
+        if message["type"] == "websocket.disconnect" and self.is_open:
             await self._end()
         return message
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from email.utils import formatdate
-from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias, TypeGuard
 
 from .errors import ConfigurationError
@@ -165,6 +164,15 @@ class CookieAttributes:
     same_site: Literal["lax", "strict", "none"] | None = None
     priority: Priority = None
     partitioned: bool = False
+    _tail: str | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def tail(self) -> str:
+        """What a Set-Cookie line says after the value, each attribute behind a ``; ``."""
+        if self._tail is None:
+            # Most lines differ in nothing but the value.
+            object.__setattr__(self, "_tail", _tail(self))
+        return self._tail or ""
 
 
 class SessionCookie:
@@ -211,7 +219,7 @@ class SessionCookie:
         return self._options  # type: ignore[no-any-return]  # set through object.__setattr__
 
 
-_FIELDS: Final = tuple(field.name for field in fields(CookieOptions))
+_FIELDS: Final = tuple(option.name for option in fields(CookieOptions))
 _EXCLUSIVE: Final = {"max_age": "expires", "expires": "max_age"}
 
 
@@ -285,9 +293,7 @@ def set_cookie_line(name: str, value: str, attributes: CookieAttributes) -> str:
     """
     if len(name) + len(value) > _MAX_COOKIE_BYTES:
         raise ConfigurationError("the session cookie's name and value exceed 4096 bytes")
-    # Most lines differ in nothing but the value; those with a date differ each second.
-    tail = _cached_tail(attributes) if attributes.expires is None else _tail(attributes)
-    return f"{name}={value}{tail}"
+    return f"{name}={value}{attributes.tail}"
 
 
 def _tail(attributes: CookieAttributes) -> str:
@@ -305,9 +311,6 @@ def _tail(attributes: CookieAttributes) -> str:
         _attribute("SameSite", attributes.same_site and attributes.same_site.capitalize()),
     )
     return "; ".join(part for part in parts if part is not None)
-
-
-_cached_tail = lru_cache(maxsize=64)(_tail)
 
 
 def _attribute(name: str, value: object) -> str | None:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .codec import SessionState
 from .cookie import CookieOptions
@@ -23,13 +22,12 @@ from .events import logger
 from .lifecycle import KeyTaken, Snapshot
 from .operations import Await, Steps
 from .request_cookie import RequestCookie
-from .session import Departure, Session, gone
+from .session import Departure, Encoded, Session, gone
 
 _ID_ATTEMPTS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderChanges:
+class HeaderChanges(NamedTuple):
     """What the session adds to the response headers.
 
     :ivar set_cookie: the value of a Set-Cookie header, or None.
@@ -247,21 +245,20 @@ class Exchange(RequestCookie):
         if self.session._ended:
             yield from self._end_pending()
         elif self.session._snapshot is not None:
-            content = self.session._changed_content()
-            if content is not None:
-                yield from self._update(content)
-
-    def close(self) -> None:
-        """Note that the request is over."""
-        self.session._closed = True
+            change = self.session._change()
+            if change is not None:
+                yield from self._update(change)
 
     def end(self) -> None:
-        """Note that the request is over, and let go of the session.
+        """Note that the request is over, and let go of the session and the request.
 
-        The session refers to the exchange: a circle would leave both to the garbage collector.
+        Both lead to the session, and it leads here: such circles would leave every request to
+        the garbage collector.
         """
         self.is_open = False
         self.session._closed = True
+        self.session._cookie = None
+        self._request = {}
         del self.session
 
     def must_abandon(self) -> bool:
@@ -342,10 +339,10 @@ class Exchange(RequestCookie):
         if session._gone:
             return True
         if session._snapshot is not None:
-            content = session._changed_content()
-            if content is not None or (final and options.resave):
-                return (yield from self._update(content))
-            return True
+            change = session._change()
+            if change is None and final and options.resave:
+                change = session._encoded()
+            return change is None or (yield from self._update(change))
         wanted = final and options.save_uninitialized and not session._ended
         if not session._degraded and (session.is_modified or wanted):
             return (yield from self._store_new())
@@ -371,7 +368,7 @@ class Exchange(RequestCookie):
                 return False
         key = self._engine.key_of(session._id)
         attempts, old = session._unconfirmed(), session._old
-        departure = session._depart(None)
+        departure = session._depart(session._encoded())
         state, content = departure.state, departure.content
         stored: tuple[Snapshot, SessionState] | None
         try:
@@ -389,16 +386,13 @@ class Exchange(RequestCookie):
             raise
         return self._note(departure, stored)
 
-    def _update(self, content: bytes | None) -> Steps[bool]:
-        """Store a changed session over what was loaded.
-
-        :param content: the encoded state, where the caller has it.
-        """
+    def _update(self, change: Encoded) -> Steps[bool]:
+        """Store a changed session over what was loaded."""
         session = self.session
         assert session._snapshot is not None
         snapshot, attempts = session._snapshot, session._unconfirmed()
         changed_cookie, cookie = session._cookie_changed, self._session_cookie
-        departure = session._depart(content)
+        departure = session._depart(change)
         try:
             stored = yield from self.policy.lifecycle.update(
                 snapshot, departure.state, self._extends(), attempts, departure.content

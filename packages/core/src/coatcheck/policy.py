@@ -90,13 +90,10 @@ class Policy:
 
         :param options: the settings of the session.
         """
-        max_age = in_seconds(options.max_age)
-        if max_age is not None:
-            end = self._clock() + max_age
-        elif options.expires is not None:
-            end = posix(options.expires)
-        else:
+        if options.max_age is None and options.expires is None:
             return attributes
+        max_age = in_seconds(options.max_age)
+        end = posix(options.expires or 0) if max_age is None else self._clock() + max_age
         end = self._capped(end, created_at)
         left = max(0, round(end - self._clock()))
         return replace(attributes, max_age=left, expires=end)

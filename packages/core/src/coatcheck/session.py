@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from .codec import IMMUTABLE, SessionState
 from .cookie import CookieOptions, SessionCookie
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import anyio
 
 T = TypeVar("T")
+
+#: A state and ``codec.dumps`` of it.
+Encoded: TypeAlias = tuple[SessionState, bytes]
 
 
 class Backend(Protocol):
@@ -189,9 +192,11 @@ class Session(MutableMapping[str, Any]):
         """The secret that the cookie carries. Do not log it.
 
         :raises SessionUnavailable: an asynchronous ``generate_id`` has not made it yet.
+        :raises LateWriteError: the request is over, and the session has none.
         """
         self._use()
         if self._id is None:
+            self._check_not_closed()
             self._id = self._backend.new_id()
         return self._id
 
@@ -215,7 +220,7 @@ class Session(MutableMapping[str, Any]):
         self._use()
         if self._snapshot is None:
             return self._wanted or bool(self._data) or self._owner is not None
-        return self._changed_content() is not None
+        return self._change() is not None
 
     @property
     def created_at(self) -> float:
@@ -466,31 +471,34 @@ class Session(MutableMapping[str, Any]):
                 return True
         return False
 
-    def _changed_content(self) -> bytes | None:
-        """Return the encoded state if it differs from what is stored, otherwise None."""
+    def _change(self) -> Encoded | None:
+        """Return the state and its encoded form if it differs from what is stored."""
         assert self._snapshot is not None
         if not self._may_differ():
             return None
-        content = self._backend.encode(self._state())
+        encoded = self._encoded()
         if self._attempts is not None and self._attempts.unknown:
             # What is stored may be an earlier attempt of ours, not what was loaded.
-            return content
-        return None if content == self._backend.content(self._snapshot) else content
+            return encoded
+        return None if encoded[1] == self._backend.content(self._snapshot) else encoded
 
-    def _depart(self, content: bytes | None) -> Departure:
+    def _encoded(self) -> Encoded:
+        state = self._state()
+        return state, self._backend.encode(state)
+
+    def _depart(self, encoded: Encoded) -> Departure:
         """Begin a write. What the application changes from here on is not part of it.
 
-        :param content: the encoded state, where the caller has it.
+        :param encoded: the session as it is now.
         """
-        state = self._state()
         departure = self._departure = Departure(
-            state,
-            self._backend.encode(state) if content is None else content,
+            *encoded,
             self._id if self._snapshot is None else None,
             (self._written, self._cookie_changed, self._wanted),
         )
         self._written = self._cookie_changed = self._wanted = False
-        self._take_prints(self._prints)
+        if self._prints:
+            self._take_prints(self._prints)
         return departure
 
     def _turn_back(self, departure: Departure) -> None:

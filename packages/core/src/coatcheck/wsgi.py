@@ -66,7 +66,7 @@ class SessionMiddleware:
         environ[ENVIRON_KEY] = session
         if response.begin(session):
             run(response.load())
-        return response.of(self.app)
+        return response.of(self.app, environ)
 
     def close(self) -> None:
         """Close the store, if the middleware opened it."""
@@ -107,13 +107,13 @@ class _Response(Exchange):
         self, engine: Engine, environ: WSGIEnvironment, start_response: StartResponse, run: Any
     ) -> None:
         self._engine = engine
-        self._request = self._environ = environ
+        self._request = environ
         self._start_response = start_response
         self._run = run
 
-    def of(self, app: WSGIApplication) -> Iterable[bytes]:
+    def of(self, app: WSGIApplication, environ: WSGIEnvironment) -> Iterable[bytes]:
         try:
-            self._iterable = app(self._environ, self._take_start)
+            self._iterable = app(environ, self._take_start)
             if not self._is_complete():
                 self._iterator = iter(self._iterable)
                 return self
