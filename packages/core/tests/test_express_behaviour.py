@@ -1299,7 +1299,7 @@ class TestMethods:
 
         assert stack.visitor(handler, store=store).get("/").text == "1"
 
-    @pytest.mark.parametrize("resave", [False])
+    @pytest.mark.parametrize("resave", [False, True])
     @pytest.mark.parametrize("uninitialized", [False, True])
     @pytest.mark.parametrize("reloads", [False, True])
     @pytest.mark.parametrize("stored_before", [False, True])

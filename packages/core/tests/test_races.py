@@ -11,6 +11,7 @@ import anyio
 import httpx
 import pytest
 from webclient import (
+    SECRET,
     Browser,
     Clock,
     YieldingStore,
@@ -260,6 +261,25 @@ async def test_who_finds_the_session_gone_gets_no_cookie(store: Any, concurrency
     assert all_answered(others)
     assert [set_cookies(response) for response in others] == [[] for _ in paths]
     assert stored(store) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"rolling": True}, {"secret": ["a new secret of thirty-two bytes, or more", SECRET]}],
+)
+@pytest.mark.parametrize("ending", ["/logout", "/rotate", "/regenerate"])
+async def test_a_cookie_that_is_due_anyway_is_not_sent_for_a_dead_session(
+    store: Any, options: dict[str, Any], ending: str
+) -> None:
+    """Rolling and signing anew ask whether the session still lives, though no touch is due."""
+    before = Place(store)
+    await before.login()
+    place = Place(store, **options)
+    place.browser.http.cookies = before.browser.http.cookies
+    paths = ["/read", "/nothing"]
+    _, *others = await place.meet(*paths, first=ending)
+    assert all_answered(others)
+    assert [set_cookies(response) for response in others] == [[], []]
 
 
 @pytest.mark.parametrize("ending", ["/logout", "/rotate", "/regenerate"])

@@ -329,23 +329,26 @@ def test_a_logout_is_done_though_the_client_left(
 
 def test_no_cookie_of_one_user_reaches_another(url: str) -> None:
     """Many users on a few kept-alive connections get their own cookies and their own data."""
-    limits = httpx.Limits(max_connections=2, max_keepalive_connections=2)
-    with httpx.HTTPTransport(limits=limits) as connections:
 
-        def visit(number: int) -> tuple[set[str], list[str]]:
-            jar, announced, seen = httpx.Cookies(), set(), []
-            user = httpx.Client(base_url=url, transport=connections, cookies=jar, timeout=PATIENCE)
-            for path in (f"/login?user={number}", "/me", "/visits", "/visits", "/me"):
-                response = user.get(path)
-                announced.update(set_cookies(response))
-                seen.append(response.text)
-            return announced, seen
+    def visit_in_turn(numbers: range) -> list[tuple[int, list[str], list[str]]]:
+        with httpx.HTTPTransport(limits=httpx.Limits(max_connections=1)) as connection:
+            users = [
+                (number, httpx.Client(base_url=url, transport=connection, timeout=PATIENCE), [], [])
+                for number in numbers
+            ]
+            for path in ("/login?user={}", "/me", "/visits", "/visits", "/me"):
+                for number, user, announced, seen in users:
+                    response = user.get(path.format(number))
+                    announced.extend(set_cookies(response))
+                    seen.append(response.text)
+        return [(number, announced, seen) for number, _, announced, seen in users]
 
-        with ThreadPoolExecutor(8) as threads:
-            results = list(threads.map(visit, range(24)))
-    cookies = [cookie for announced, _ in results for cookie in announced]
+    with ThreadPoolExecutor(4) as threads:
+        parts = threads.map(visit_in_turn, [range(first, 24, 4) for first in range(4)])
+        results = [result for part in parts for result in part]
+    cookies = [cookie for _, announced, _ in results for cookie in announced]
     assert len(cookies) == len(set(cookies)) == 24
-    for number, (_, seen) in enumerate(results):
+    for number, _, seen in results:
         assert seen == ["", str(number), "1", "2", str(number)]
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias, Unpack
 from urllib.parse import quote
 
 from .bridge import AsyncBridge, runs_trio
+from .cookie import PATH_SAFE, path_matches
 from .engine import ABANDON_SECONDS, Engine
 from .errors import SessionUnavailable
 from .events import logger
@@ -209,10 +210,10 @@ class _ASGIDialect:
 
     def path(self, request: Request) -> str:
         raw = request.get("raw_path")
-        path = quote(request["path"]) if raw is None else raw.decode("latin-1")
-        root = quote(request.get("root_path", ""))
+        path = quote(request["path"], PATH_SAFE) if raw is None else raw.decode("latin-1")
+        root = quote(request.get("root_path", "").rstrip("/"), PATH_SAFE)
         # Servers differ in whether the path includes the root path.
-        return path if path.startswith(root) else root + path
+        return path if path_matches(path, root or "/") else root + path
 
     def is_https(self, request: Request, trust_proxy: bool) -> bool:
         if trust_proxy:

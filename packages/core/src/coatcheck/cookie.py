@@ -19,6 +19,8 @@ from .errors import ConfigurationError
 SameSite: TypeAlias = Literal["lax", "strict", "none", "auto"] | bool | None
 Priority: TypeAlias = Literal["low", "medium", "high"] | None
 
+#: What a path segment may hold as it is, besides letters and digits (RFC 3986, 3.3).
+PATH_SAFE: Final = "/!$&'()*+,;=:@"
 #: How many cookies of our name one request may present.
 MAX_CANDIDATES: Final = 5
 _MAX_COOKIE_BYTES: Final = 4096
@@ -185,11 +187,10 @@ class SessionCookie:
     :raises ConfigurationError: on assignment, as at construction of :class:`CookieOptions`.
     """
 
-    __slots__ = ("_options", "_own", "_session")
+    __slots__ = ("_options", "_session")
 
-    def __init__(self, session: Any, options: CookieOptions, own: dict[str, Any]) -> None:
+    def __init__(self, session: Any, options: CookieOptions, own: Mapping[str, Any]) -> None:
         object.__setattr__(self, "_session", session)
-        object.__setattr__(self, "_own", own)
         object.__setattr__(self, "_options", with_own(options, own))
 
     def __getattr__(self, name: str) -> Any:
@@ -206,9 +207,9 @@ class SessionCookie:
         if value is not None and name in _EXCLUSIVE:
             changes[_EXCLUSIVE[name]] = None
         options = replace(self._options, **changes)
-        self._session._before_cookie_change(options)
+        changed = {changed: getattr(options, changed) for changed in changes}
+        self._session._change_cookie(options, changed)
         object.__setattr__(self, "_options", options)
-        self._own.update({changed: getattr(options, changed) for changed in changes})
 
     def __repr__(self) -> str:
         return f"<SessionCookie {self._options!r}>"

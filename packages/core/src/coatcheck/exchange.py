@@ -198,7 +198,8 @@ class Exchange(RequestCookie):
                 return None
             self._responded = session._sealed = True
             return NOTHING
-        if options.resave or session._may_differ() or self._touch_expiry(snapshot) is not None:
+        resaves = options.resave and not self._wrote
+        if resaves or session._may_differ() or self._touch_expiry(snapshot) is not None:
             return None
         self._responded = session._sealed = True
         set_cookie = self._cookie_line()
@@ -264,7 +265,7 @@ class Exchange(RequestCookie):
     def must_abandon(self) -> bool:
         """Tell whether the session still has a record that was to be ended."""
         session = self.session
-        if session._old is None and not (session._degraded or session._orphans):
+        if session._old is None and session._announced and not session._orphans:
             return False
         return bool(self._pending_keys())
 
@@ -340,7 +341,7 @@ class Exchange(RequestCookie):
             return True
         if session._snapshot is not None:
             change = session._change()
-            if change is None and final and options.resave:
+            if change is None and final and options.resave and not self._wrote:
                 change = session._encoded()
             return change is None or (yield from self._update(change))
         wanted = final and options.save_uninitialized and not session._ended
@@ -417,12 +418,20 @@ class Exchange(RequestCookie):
         """Return the keys of records that the application asked to end."""
         session = self.session
         keys = [self._engine.key_of(session_id) for session_id in session._orphans]
+        if self._leaves_orphan():
+            assert session._snapshot is not None
+            keys.append(session._snapshot.key)
         if session._old is not None:
             keys.append(session._old.key)
         elif session._degraded and session._ended:
             # The load failed, so nobody knows which of them is alive: a logout is never skipped.
             keys.extend(self._engine.key_of(ticket.id) for ticket in self._tickets or ())
         return keys
+
+    def _leaves_orphan(self) -> bool:
+        """Tell whether a session was stored whose cookie did not, and will not, go out."""
+        session = self.session
+        return session._snapshot is not None and not session._announced
 
     def _end_pending(self) -> Steps[None]:
         for key in self._pending_keys():
@@ -456,11 +465,15 @@ class Exchange(RequestCookie):
     def _touch_expiry(self, snapshot: Snapshot) -> float | None:
         """Return the expiry to move the record to, or None where that is not due."""
         session = self.session
-        if self._wrote or not self._extends():
+        if self._wrote:
             return None
-        expires_at = self.policy.expires_at(session._own_cookie, session._born())
         stored = snapshot.record.expires_at
-        if self.policy.touch_is_due(expires_at, stored, session._extend):
+        # A cookie that is going out needs a session behind it: the touch asks for it.
+        announces = self._resign or self._engine.options.rolling
+        if not self._extends():
+            return stored if announces else None
+        expires_at = self.policy.expires_at(session._own_cookie, session._born())
+        if announces or self.policy.touch_is_due(expires_at, stored, session._extend):
             return expires_at
         return None
 
@@ -489,10 +502,11 @@ class Exchange(RequestCookie):
         if not due or not self.can_be_sent(self._session_cookie):
             return None
         session._announced = True
+        session._sent_cookie = session._own_cookie
         return self.line(session.id, self._session_cookie, session.created_at)
 
     def _removal(self) -> str | None:
-        return self.removal_line(self.session._ended_cookie) if self.session._ended else None
+        return self.removal_line(self.session._sent_cookie) if self.session._ended else None
 
     # Ids
 

@@ -102,7 +102,8 @@ class Session(MutableMapping[str, Any]):
     _sealed = False
     _closed = False
     _cookie_changed = False
-    _ended_cookie: dict[str, Any] = {}  # noqa: RUF012  # never changed in place
+    #: The session's own cookie settings as the browser has them.
+    _sent_cookie: dict[str, Any] = {}  # noqa: RUF012  # never changed in place
     _id: str | None = None
     _created_at: float | None = None
     _owner: str | None = None
@@ -309,7 +310,6 @@ class Session(MutableMapping[str, Any]):
         self._check_open()
         if self._snapshot is not None:
             self._old = self._snapshot
-        self._ended_cookie = self._own_cookie or self._ended_cookie
         self._keeps_old = False
         self._forget_identity()
         self._forget_data()
@@ -368,11 +368,13 @@ class Session(MutableMapping[str, Any]):
         self._use()
         self._check_not_closed()
 
-    def _before_cookie_change(self, options: CookieOptions) -> None:
+    def _change_cookie(self, options: CookieOptions, changed: dict[str, Any]) -> None:
         self._before_write()
         if self._sealed:
             raise LateWriteError("cookie settings need the response headers, which are sent")
         self._backend.check_cookie(options)
+        # A new dictionary: a write that is under way has the old one.
+        self._own_cookie = {**self._own_cookie, **changed}
         self._cookie_changed = True
 
     def _data_for_equality(self) -> dict[str, Any]:
@@ -394,6 +396,7 @@ class Session(MutableMapping[str, Any]):
         self._loaded = self._ready = self._announced = True
         self._id = session_id
         self._snapshot = snapshot
+        self._sent_cookie = state.cookie
         self._take(state)
 
     def _refill(self, snapshot: Snapshot, state: SessionState) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Unpack
 from urllib.parse import quote
 
+from .cookie import PATH_SAFE
 from .engine import Engine
 from .errors import ConfigurationError, SessionUnavailable
 from .events import logger
@@ -216,7 +217,7 @@ class _WSGIDialect:
 
     def path(self, request: Request) -> str:
         path = request.get("SCRIPT_NAME", "") + request.get("PATH_INFO", "")
-        return quote(path.encode("latin-1")) or "/"
+        return quote(path.encode("latin-1"), PATH_SAFE) or "/"
 
     def is_https(self, request: Request, trust_proxy: bool) -> bool:
         if trust_proxy:
