@@ -77,8 +77,10 @@ OBSERVERS = "callables of a SessionEvent"
         ("clock", 5, "a callable"),
         ("owner", "", "a key of the data, a callable or None"),
         ("owner", 5, "a key of the data, a callable or None"),
-        ("cookie", {"path": "/"}, "CookieOptions or a callable"),
-        ("cookie", None, "CookieOptions or a callable"),
+        ("cookie", {"path": "/"}, "CookieOptions(...) or a callable of the request"),
+        ("cookie", None, "CookieOptions(...) or a callable of the request"),
+        ("cookie", CookieOptions, "CookieOptions(...) or a callable of the request"),
+        ("codec", JSONCodec, "a Codec"),
         ("codec", "json", "a Codec"),
         ("codec", None, "a Codec"),
         ("cookie_format", "express", "a CookieFormat"),
@@ -316,7 +318,8 @@ def test_without_a_store_the_log_says_so_once(
     with caplog.at_level(logging.INFO, logger="coatcheck"):
         middleware(application, secret=SECRET)
     assert [record.getMessage() for record in caplog.records] == [
-        "sessions are kept in this process's memory: give a `store` for more than one"
+        "sessions are kept in the memory of this process alone and end with it; give a `store` "
+        "for more than one process (`MemoryStore()` if that is what you want)"
     ]
 
 
@@ -333,3 +336,21 @@ def test_construction_calls_nothing(middleware: Middleware) -> None:
     )
     middleware(application, secret=SECRET, store=store, observers=[trap], **callables)
     assert store.taken() == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("secure", "secure"),
+        ("max_age", "max_age"),
+        ("samesite", "same_site"),
+        ("httponly", "http_only"),
+    ],
+)
+@both
+def test_a_cookie_setting_among_the_options_is_sent_to_its_place(
+    middleware: Middleware, wrong: str, right: str
+) -> None:
+    """Whoever looks for the cookie's settings here is told where they are."""
+    with pytest.raises(ConfigurationError, match=rf"`cookie=CookieOptions\({right}=...\)`"):
+        middleware(application, secret=SECRET, **{wrong: 1})

@@ -40,7 +40,9 @@ SCOPE_KEY: Final = "session"
 _HEADER_POINTS: Final = frozenset(
     {"http.response.start", "websocket.accept", "websocket.http.response.start"}
 )
-_BODIES: Final = frozenset({"http.response.body", "websocket.http.response.body"})
+_BODIES: Final = frozenset(
+    {"http.response.body", "http.response.zerocopysend", "websocket.http.response.body"}
+)
 _ENDS: Final = frozenset({"http.response.pathsend", "websocket.close"})
 
 
@@ -61,10 +63,14 @@ class SessionMiddleware:
     ) -> None:
         self.app = app
         self.options = make_options(options, kwargs)
-        self.store, self._owns_store = choose_store(self.options, Registry().open_async)
         self._engine = Engine(self.options, _ASGIDialect(), eager=True)
-        self._run: Run = AsyncRunner(self.store).run
         self._warned = False
+        self._open()
+
+    def _open(self) -> None:
+        self.store, self._owns_store = choose_store(self.options, Registry().open_async)
+        self._run: Run = AsyncRunner(self.store).run
+        self._closed = False
         self._trio_runner: AsyncRunner | None = None
         self._trio_store: AsyncStore | None = None
         self._asyncio_only = isinstance(self.options.store, str) and not isinstance(
@@ -76,6 +82,8 @@ class SessionMiddleware:
         kind = scope["type"]
         if kind not in ("http", "websocket"):
             closes = kind == "lifespan" and self._owns_store
+            if closes and self._closed:
+                self._open()  # the application starts again, as it does in each test of a suite
             await self.app(scope, receive, self._closing(send) if closes else send)
             return
         if SCOPE_KEY in scope:
@@ -92,8 +100,7 @@ class SessionMiddleware:
             await self.app(
                 scope, receive if kind == "http" else connection.receive, connection.send
             )
-            if connection.answered and connection.has_late_changes():
-                await session._exclusively(connection.finish)
+            await connection.finish_late()
         except BaseException:
             if connection.must_abandon():
                 await _to_the_end(run, connection.abandon())
@@ -105,8 +112,12 @@ class SessionMiddleware:
             connection.end()
 
     async def close(self) -> None:
-        """Close the store, if the middleware opened it. Lifespan shutdown does it, too."""
+        """Close the store, if the middleware opened it. Lifespan shutdown does it, too.
+
+        A later lifespan startup opens it again.
+        """
         if self._owns_store:
+            self._closed = True
             closed = self.store.close()
             if closed is not None:
                 await closed
@@ -170,8 +181,8 @@ class _Connection(Exchange):
             if changes is not NOTHING:
                 message = await self._with_session(message, changes, current)
         elif kind in _BODIES:
-            if not message.get("more_body", False) and self.has_late_changes():
-                await self.session._exclusively(self.finish)
+            if not message.get("more_body", False):
+                await self.finish_late()
         elif kind in _ENDS:
             await self._end()
         await self._send(message)
@@ -184,8 +195,12 @@ class _Connection(Exchange):
 
     async def _end(self) -> None:
         self.seal()
-        if self.has_late_changes():
-            await self.session._exclusively(self.finish)
+        await self.finish_late()
+
+    async def finish_late(self) -> None:
+        current = self._request.get(SCOPE_KEY)
+        if self.has_late_changes(current):
+            await self.session._exclusively(self.finish, current)
 
     async def _with_session(
         self, message: Message, changes: HeaderChanges | None, current: object

@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from .errors import UnsupportedOperation
 from .store import ALWAYS, AsyncStore, Condition, Record, Store
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ class AsyncBridge(AsyncStore):
         return await self._call(self.store.touch, key, expires_at, owner)
 
     def all(self) -> AsyncIterator[tuple[str, Record]]:
-        return self._iterate(self.store.all())
+        if not self.capabilities.enumerable:
+            raise UnsupportedOperation("all", "enumerable")
+        return self._iterate(self.store.all)
 
     async def length(self) -> int:
         return await self._call(self.store.length)
@@ -72,7 +75,9 @@ class AsyncBridge(AsyncStore):
         return await self._call(self.store.clear)
 
     def owned_by(self, owner: str) -> AsyncIterator[tuple[str, Record]]:
-        return self._iterate(self.store.owned_by(owner))
+        if not self.capabilities.owners:
+            raise UnsupportedOperation("owned_by", "owners")
+        return self._iterate(self.store.owned_by, owner)
 
     async def prune(self, limit: int | None = None) -> int:
         return await self._call(self.store.prune, limit)
@@ -91,8 +96,9 @@ class AsyncBridge(AsyncStore):
         return await to_thread.run_sync(function, *args, limiter=self._limiter())
 
     async def _iterate(
-        self, records: Iterator[tuple[str, Record]]
+        self, verb: Callable[..., Iterator[tuple[str, Record]]], *args: str
     ) -> AsyncIterator[tuple[str, Record]]:
+        records = await self._call(verb, *args)
         while (item := await self._call(next, records, _END)) is not _END:
             yield item
 

@@ -187,16 +187,15 @@ class SessionCookie:
     :raises ConfigurationError: on assignment, as at construction of :class:`CookieOptions`.
     """
 
-    __slots__ = ("_options", "_session")
+    __slots__ = ("_session",)
 
-    def __init__(self, session: Any, options: CookieOptions, own: Mapping[str, Any]) -> None:
+    def __init__(self, session: Any) -> None:
         object.__setattr__(self, "_session", session)
-        object.__setattr__(self, "_options", with_own(options, own))
 
     def __getattr__(self, name: str) -> Any:
         if name not in _FIELDS:
             raise AttributeError(f"a session cookie has no setting `{name}`")
-        return getattr(self._options, name)
+        return getattr(self._session._cookie_options(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _FIELDS:
@@ -206,18 +205,12 @@ class SessionCookie:
         changes = {name: value}
         if value is not None and name in _EXCLUSIVE:
             changes[_EXCLUSIVE[name]] = None
-        options = replace(self._options, **changes)
+        options = replace(self._session._cookie_options(), **changes)
         changed = {changed: getattr(options, changed) for changed in changes}
         self._session._change_cookie(options, changed)
-        object.__setattr__(self, "_options", options)
 
     def __repr__(self) -> str:
-        return f"<SessionCookie {self._options!r}>"
-
-    @property
-    def options(self) -> CookieOptions:
-        """All settings that apply to this session."""
-        return self._options  # type: ignore[no-any-return]  # set through object.__setattr__
+        return f"<SessionCookie {self._session._cookie_options()!r}>"
 
 
 _FIELDS: Final = tuple(option.name for option in fields(CookieOptions))

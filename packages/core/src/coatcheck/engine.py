@@ -52,6 +52,7 @@ class Engine:
         self.options = options
         self.dialect = dialect
         self.announce = Announcer(options.observers, options.clock)
+        self.warned_of_http = False
         self.writer = options.cookie_format.bind(options.name, options.secrets)
         self.fixed_policy: Policy | None = None
         if isinstance(options.cookie, CookieOptions):

@@ -70,20 +70,33 @@ class Announcer:
         self, kind: EventKind, key: str | None = None, error: BaseException | None = None
     ) -> None:
         """Announce an event about the session with a store key."""
-        debug = logger.isEnabledFor(logging.DEBUG)
-        if not (self._observers or debug or self._to_stderr):
+        debug = self.is_verbose()
+        if not (self._observers or debug):
             return
         event = SessionEvent(kind, None if key is None else short_ref(key), self._clock(), error)
         if debug:
-            logger.debug("%s", _describe(event))
-        if self._to_stderr:
-            sys.stderr.write(f"coatcheck: {_describe(event)}\n")
+            self._write(_describe(event))
         for observer in self._observers:
             try:
                 observer(event)
             except Exception as failure:
                 # Only the type: the observer's message may quote whatever it was given.
-                logger.error("an observer failed with %s", type(failure).__name__)
+                name = getattr(observer, "__qualname__", type(observer).__qualname__)
+                logger.error("the observer %s failed with %s", name, type(failure).__name__)
+
+    def is_verbose(self) -> bool:
+        """Tell whether anybody reads the debug log."""
+        return self._to_stderr or logger.isEnabledFor(logging.DEBUG)
+
+    def decided(self, what: str, key: str | None) -> None:
+        """Say in the debug log what was decided for a response."""
+        session = "" if key is None else f" session={short_ref(key)}"
+        self._write(f"response{session} {what}")
+
+    def _write(self, line: str) -> None:
+        logger.debug("%s", line)
+        if self._to_stderr:
+            sys.stderr.write(f"coatcheck: {line}\n")
 
 
 def short_ref(key: str) -> str:

@@ -21,10 +21,15 @@ from .errors import (
 from .events import logger
 from .lifecycle import KeyTaken, Snapshot
 from .operations import Await, Steps
+from .policy import Policy
 from .request_cookie import RequestCookie
 from .session import Departure, Encoded, Session, gone
 
 _ID_ATTEMPTS: Final = 3
+_INSECURE: Final = (
+    "the session is not stored: its cookie is Secure and the request came over http; "
+    "behind a proxy that ends TLS, set `trust_proxy=True`"
+)
 
 
 class HeaderChanges(NamedTuple):
@@ -49,6 +54,7 @@ class Exchange(RequestCookie):
     is_open = True
     _responded = False
     _inert = False
+    _replacement: object = NOTHING
     _wrote = False
     _renew = False
     _resign = False
@@ -91,17 +97,7 @@ class Exchange(RequestCookie):
 
     def derive_owner(self, data: Mapping[str, Any]) -> str | None:
         """Return the owner that follows from the data."""
-        rule = self._engine.options.owner
-        owner = data.get(rule) if isinstance(rule, str) else rule(data)  # type: ignore[misc]
-        if owner is None or owner == "":
-            return None
-        if isinstance(owner, str):
-            return owner
-        if isinstance(owner, int) and not isinstance(owner, bool):
-            return str(owner)
-        raise ConfigurationError(
-            f"`owner` must give a string, an integer or None, not {type(owner).__name__}"
-        )
+        return self._engine.options.derived_owner(data)
 
     def expiry(self, state: SessionState) -> float:
         """Return when a session expires that is used now, in POSIX seconds."""
@@ -122,11 +118,16 @@ class Exchange(RequestCookie):
     def load(self) -> Steps[None]:
         """Look up the presented ids until one is known; otherwise begin a new session."""
         session = self.session
+        if session._loaded:
+            return  # by another task, while this one waited
         for session_id, current in self.tickets():
             try:
                 found = yield from self.policy.lifecycle.load(self._engine.key_of(session_id))
             except StoreError as error:
                 self._load_failed(error)
+                return
+            except ConfigurationError as error:
+                session._fail(error)
                 return
             if found is not None:
                 session._fill(session_id, *found)
@@ -169,7 +170,7 @@ class Exchange(RequestCookie):
         """Give the request its session. Returns whether :meth:`load` is to be run at once."""
         self.session = session
         engine = self._engine
-        self.policy = engine.fixed_policy or self._policy_of_request()
+        self.policy = engine.fixed_policy or self._policy_for(session)
         if not (engine.everywhere or self.in_path()):
             session._failure = SessionUnavailable(
                 "the request's path is outside the session cookie's path "
@@ -182,6 +183,12 @@ class Exchange(RequestCookie):
             return True
         session._blank = True
         return False
+
+    def _policy_for(self, session: Session) -> Policy:
+        session._failure = SessionUnavailable("the callable `cookie` cannot use the session")
+        policy = self._policy_of_request()
+        session._failure = None
+        return policy
 
     def answer(self, current: object) -> HeaderChanges | None:
         """Return what to add to the response headers, where that takes no store; or None.
@@ -223,10 +230,17 @@ class Exchange(RequestCookie):
                 yield from self._end_pending()
                 set_cookie = self._removal()
         except BaseException:
-            self._inert = True
+            self._inert = session._failed = True
             raise
         finally:
             session._sealed = True
+        if self._engine.announce.is_verbose():
+            key = None if session._snapshot is None else session._snapshot.key
+            self._engine.announce.decided(
+                f"wrote={self._wrote} gone={session._gone} degraded={session._degraded} "
+                f"ended={session._ended} cookie={set_cookie is not None}",
+                key,
+            )
         return HeaderChanges(set_cookie, session._accessed or set_cookie is not None)
 
     def seal(self) -> None:
@@ -234,15 +248,27 @@ class Exchange(RequestCookie):
         self._responded = True
         self.session._sealed = True
 
-    def has_late_changes(self) -> bool:
-        """Tell whether :meth:`finish` has anything to do."""
+    def has_late_changes(self, current: object) -> bool:
+        """Tell whether :meth:`finish` has anything to do.
+
+        :param current: what stands in the session's place now.
+        """
         session = self.session
-        if self._inert:
+        if self._inert or not self._responded:
             return False
+        if current is not session and self._is_news(current):
+            return True
         return session._ended or (session._snapshot is not None and session._may_differ())
 
-    def finish(self) -> Steps[None]:
-        """Save what changed since the headers went out."""
+    def finish(self, current: object) -> Steps[None]:
+        """Save what changed since the headers went out.
+
+        :param current: what stands in the session's place now.
+        """
+        if current is not self.session and self._is_news(current):
+            yield from self._notice_replacement(current)
+            if self._inert:
+                return
         if self.session._ended:
             yield from self._end_pending()
         elif self.session._snapshot is not None:
@@ -265,14 +291,11 @@ class Exchange(RequestCookie):
     def must_abandon(self) -> bool:
         """Tell whether the session still has a record that was to be ended."""
         session = self.session
-        if session._old is None and session._announced and not session._orphans:
-            return False
+        if session._old is None and not (session._degraded or session._orphans):
+            unannounced = session._snapshot is not None or session._attempts is not None
+            if session._announced or not unannounced:
+                return False
         return bool(self._pending_keys())
-
-    @property
-    def answered(self) -> bool:
-        """Whether the response headers were decided on, without failing."""
-        return self._responded and not self._inert
 
     def abandon(self) -> Steps[None]:
         """Drop the changes, but carry out a requested end of the session."""
@@ -289,8 +312,7 @@ class Exchange(RequestCookie):
         session = self.session
         self._engine.announce("store_error", None, error)
         if self._engine.options.on_store_error == "raise":
-            session._loaded = True
-            session._failure = error
+            session._fail(error)
             return
         self._engine.announce("degraded", None, error)
         session._start()
@@ -315,7 +337,16 @@ class Exchange(RequestCookie):
             session._replace_data(current)
         else:
             session.destroy()
+        self._replacement = current
         return True
+
+    def _is_news(self, current: object) -> bool:
+        """Tell whether what stands in the session's place is not what it was replaced by."""
+        if current is None and self._engine.options.unset == "keep":
+            return False
+        if current is not self._replacement:
+            return True
+        return isinstance(current, Mapping) and current != self.session._data
 
     def _commit(self, final: bool = False) -> Steps[None]:
         """Bring the store in line with the session.
@@ -341,9 +372,11 @@ class Exchange(RequestCookie):
             return True
         if session._snapshot is not None:
             change = session._change()
-            if change is None and final and options.resave and not self._wrote:
-                change = session._encoded()
-            return change is None or (yield from self._update(change))
+            if change is not None:
+                return (yield from self._update(change))
+            if final and options.resave and not self._wrote:
+                return (yield from self._update(session._encoded(), renew=False))
+            return True
         wanted = final and options.save_uninitialized and not session._ended
         if not session._degraded and (session.is_modified or wanted):
             return (yield from self._store_new())
@@ -355,10 +388,9 @@ class Exchange(RequestCookie):
         session, lifecycle = self.session, self.policy.lifecycle
         if not self.can_be_sent(self._session_cookie):
             self._engine.announce("insecure")
-            logger.warning(
-                "the session is not stored: its cookie is Secure and the request came over http; "
-                "behind a proxy that ends TLS, set `trust_proxy=True`"
-            )
+            if not self._engine.warned_of_http:
+                self._engine.warned_of_http = True
+                logger.warning("%s", _INSECURE)
             yield from self._end_pending()
             session._degraded = True
             return True
@@ -368,8 +400,8 @@ class Exchange(RequestCookie):
             if waited:
                 return False
         key = self._engine.key_of(session._id)
-        attempts, old = session._unconfirmed(), session._old
         departure = session._depart(session._encoded())
+        attempts, old = session._unconfirmed(), session._old
         state, content = departure.state, departure.content
         stored: tuple[Snapshot, SessionState] | None
         try:
@@ -387,8 +419,11 @@ class Exchange(RequestCookie):
             raise
         return self._note(departure, stored)
 
-    def _update(self, change: Encoded) -> Steps[bool]:
-        """Store a changed session over what was loaded."""
+    def _update(self, change: Encoded, renew: bool = True) -> Steps[bool]:
+        """Store a session over what was loaded.
+
+        :param renew: whether the cookie follows, where it has a lifetime.
+        """
         session = self.session
         assert session._snapshot is not None
         snapshot, attempts = session._snapshot, session._unconfirmed()
@@ -402,7 +437,8 @@ class Exchange(RequestCookie):
             session._turn_back(departure)
             raise
         if stored is not None:
-            self._renew = self._renew or changed_cookie or bool(cookie.max_age or cookie.expires)
+            lasts = renew and bool(cookie.max_age or cookie.expires)
+            self._renew = self._renew or changed_cookie or lasts
         return self._note(departure, stored)
 
     def _note(self, departure: Departure, stored: tuple[Snapshot, SessionState] | None) -> bool:
@@ -418,9 +454,12 @@ class Exchange(RequestCookie):
         """Return the keys of records that the application asked to end."""
         session = self.session
         keys = [self._engine.key_of(session_id) for session_id in session._orphans]
-        if self._leaves_orphan():
-            assert session._snapshot is not None
-            keys.append(session._snapshot.key)
+        if not session._announced:
+            # Whoever does not get the cookie cannot come back.
+            if session._snapshot is not None:
+                keys.append(session._snapshot.key)
+            elif session._attempts is not None and session._id is not None:
+                keys.append(self._engine.key_of(session._id))
         if session._old is not None:
             keys.append(session._old.key)
         elif session._degraded and session._ended:
@@ -428,17 +467,16 @@ class Exchange(RequestCookie):
             keys.extend(self._engine.key_of(ticket.id) for ticket in self._tickets or ())
         return keys
 
-    def _leaves_orphan(self) -> bool:
-        """Tell whether a session was stored whose cookie did not, and will not, go out."""
-        session = self.session
-        return session._snapshot is not None and not session._announced
-
     def _end_pending(self) -> Steps[None]:
         for key in self._pending_keys():
             yield from self.policy.lifecycle.end(key)
-        self.session._old = None
-        self.session._orphans = ()
-        self._tickets = []
+        session = self.session
+        if session._degraded and session._ended:
+            self._tickets = []
+        if not session._announced:
+            session._snapshot = session._attempts = None
+        session._old = None
+        session._orphans = ()
 
     def _touch(self) -> Steps[None]:
         """Move the expiry of a session that was not written, where that is due."""
@@ -488,8 +526,7 @@ class Exchange(RequestCookie):
     @property
     def _session_cookie(self) -> CookieOptions:
         """The cookie settings of this request's session."""
-        session = self.session
-        return session.cookie.options if session._own_cookie else self.policy.cookie
+        return self.session._cookie_options()
 
     def _cookie_line(self) -> str | None:
         """Return the one Set-Cookie of this response, if it needs one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
@@ -25,6 +25,7 @@ Concurrency: TypeAlias = Literal["merge", "error", "last-write-wins"]
 
 #: Seconds of conflicts after which a write is given up.
 CONFLICT_SECONDS: Final = 5.0
+_CREATE_ATTEMPTS: Final = 3
 _BACKOFF_BASE: Final = 0.004
 _BACKOFF_CAP: Final = 0.1
 
@@ -67,6 +68,7 @@ class Lifecycle:
     :param absolute_timeout: seconds from creation after which a session is over, or None.
     :param concurrency: what to do when somebody else wrote first.
     :param announce: told of each event.
+    :param owner: derives the owner from the data, or None where it is a value of its own.
     :param monotonic: measures how long conflicts last, in seconds.
     :param jitter: returns a number from 0 to 1, to spread retries.
     """
@@ -80,6 +82,7 @@ class Lifecycle:
         absolute_timeout: float | None,
         concurrency: Concurrency,
         announce: Announcer,
+        owner: Callable[[Mapping[str, Any]], str | None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -89,6 +92,7 @@ class Lifecycle:
         self._absolute_timeout = absolute_timeout
         self._concurrency = concurrency
         self._announce = announce
+        self._owner = owner
         self._monotonic = monotonic
         self._jitter = jitter
 
@@ -113,9 +117,14 @@ class Lifecycle:
         :raises KeyTaken: another session has the key.
         """
         snapshot = self._encode(key, state, self.expiry(state), content)
+        vanished = 0
         while not (yield from self._set(snapshot, ABSENT, attempts)):
             found: Record | None = yield Get(key)
             if found is None:
+                # It came and went, or the store has something there that it cannot read.
+                vanished += 1
+                if vanished == _CREATE_ATTEMPTS:
+                    raise KeyTaken
                 continue
             if found.data == snapshot.record.data:
                 # A client library lost the reply, repeated the command, and met its own record.
@@ -210,6 +219,8 @@ class Lifecycle:
             merged = self._merge(old, stored[1], current[1])
             updated = yield from self.update(stored[0], merged, True, attempts, shown=shown)
             if updated is None:
+                # Somebody ended the new session already; the old one was to end anyway.
+                yield Destroy(old.key)
                 return None
             stored, old = updated, current[0]
             attempts.unknown[stored[0].record.data] = shown
@@ -342,7 +353,11 @@ class Lifecycle:
         yield Sleep(longest * self._jitter())
 
     def _merge(self, base: Snapshot, mine: SessionState, theirs: SessionState) -> SessionState:
-        return merge(self.codec.loads(base.record.data, base.key), mine, theirs, self._encode_value)
+        before = self.codec.loads(base.record.data, base.key)
+        merged = merge(before, mine, theirs, self._encode_value)
+        if self._owner is not None:
+            merged.owner = self._owner(merged.data)
+        return merged
 
     def _encode_value(self, value: Any) -> bytes:
         return self.codec.dumps(SessionState({"value": value}, created_at=0))

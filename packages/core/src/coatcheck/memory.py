@@ -21,6 +21,8 @@ _URL = re.compile(r"memory:(//)?(\?max_sessions=(?P<limit>[0-9]{1,18}))?", re.IG
 
 #: How many expired records one ``set`` removes at most.
 _PRUNED_PER_SET: Final = 4
+#: How many of the first to expire a full store examines before it drops the least recently used.
+_EXAMINED_WHEN_FULL: Final = 64
 
 
 class _Slot:
@@ -205,7 +207,7 @@ class MemoryStore(Store):
         self._owned.clear()
 
     def _make_room(self) -> None:
-        if self._remove_expired(len(self._expiries)):
+        if self._remove_expired(_EXAMINED_WHEN_FULL):
             return
         if not self._warned:
             self._warned = True

@@ -30,6 +30,8 @@ def merge(
             None if value is _ABSENT else encode(value)
             for value in (base_value, my_value, their_value)
         )
+        if my == their:
+            return my_value  # the very object that the application may hold
         if my == before:
             return their_value
         if their == before or their is not None:

@@ -17,7 +17,10 @@ def choose_store(
 ) -> tuple[Store | AsyncStore, bool]:
     """Return the store of a middleware, and whether the middleware has to close it."""
     if options.store is None:
-        logger.info("sessions are kept in this process's memory: give a `store` for more than one")
+        logger.warning(
+            "sessions are kept in the memory of this process alone and end with it; give a `store` "
+            "for more than one process (`MemoryStore()` if that is what you want)"
+        )
         return MemoryStore(clock=options.clock), True
     if isinstance(options.store, str):
         return open_url(options.store, clock=options.clock), True

@@ -157,7 +157,8 @@ class SessionOptions:
         if isinstance(self.cookie, CookieOptions):
             self.cookie.check_name(self.name)
         else:
-            self._check("cookie", callable(self.cookie), "CookieOptions or a callable")
+            takes_requests = callable(self.cookie) and not isinstance(self.cookie, type)
+            self._check("cookie", takes_requests, "CookieOptions(...) or a callable of the request")
             CookieOptions().check_name(self.name)
         for name in ("generate_id", "clock"):
             self._check(name, callable(getattr(self, name)), "a callable")
@@ -186,6 +187,25 @@ class SessionOptions:
         if not right:
             raise ConfigurationError(f"`{name}` must be {allowed}, not {getattr(self, name)!r}")
 
+    def derived_owner(self, data: Mapping[str, Any]) -> str | None:
+        """Return the owner that follows from a session's data, by the option ``owner``.
+
+        :raises ConfigurationError: the option gives something else than a name.
+        """
+        rule = self.owner
+        if rule is None:
+            return None
+        owner: object = data.get(rule) if isinstance(rule, str) else rule(data)
+        if owner is None or owner == "":
+            return None
+        if isinstance(owner, str):
+            return owner
+        if isinstance(owner, int) and not isinstance(owner, bool):
+            return str(owner)
+        raise ConfigurationError(
+            f"`owner` must give a string, an integer or None, not {type(owner).__name__}"
+        )
+
     @property
     def generates_asynchronously(self) -> bool:
         """Whether ``generate_id`` is a coroutine function."""
@@ -205,6 +225,12 @@ def make_options(options: SessionOptions | None, fields_given: OptionFields) -> 
         )
     for name in fields_given:
         if name not in _NAMES:
+            if name.replace("_", "") in _COOKIE_SETTINGS:
+                setting = _COOKIE_SETTINGS[name.replace("_", "")]
+                raise ConfigurationError(
+                    f"there is no option `{name}`; it is a setting of the cookie: "
+                    f"`cookie=CookieOptions({setting}=...)`"
+                )
             near = difflib.get_close_matches(name, _NAMES, n=1)
             hint = f"; did you mean `{near[0]}`?" if near else f"; there are {', '.join(_NAMES)}"
             raise ConfigurationError(f"there is no option `{name}`{hint}")
@@ -218,9 +244,9 @@ def make_options(options: SessionOptions | None, fields_given: OptionFields) -> 
 
 
 def _has(value: object, methods: tuple[str, ...], attribute: str) -> bool:
-    return hasattr(value, attribute) and all(
-        callable(getattr(value, method, None)) for method in methods
-    )
+    if isinstance(value, type) or not hasattr(value, attribute):
+        return False
+    return all(callable(getattr(value, method, None)) for method in methods)
 
 
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
@@ -228,5 +254,8 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "concurrency": ("merge", "error", "last-write-wins"),
     "load": ("auto", "eager", "lazy"),
     "on_store_error": ("raise", "anonymous"),
+}
+_COOKIE_SETTINGS: Final = {
+    option.name.replace("_", ""): option.name for option in fields(CookieOptions)
 }
 _NAMES: Final = tuple(option.name for option in fields(SessionOptions) if option.init)

@@ -40,6 +40,7 @@ class Policy:
             absolute_timeout=self._absolute,
             concurrency=options.concurrency,
             announce=announce,
+            owner=None if options.owner is None else options.derived_owner,
         )
 
     def expiry(self, state: SessionState) -> float:

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .bridge import AsyncBridge, SyncBridge
+from .bridge import AsyncBridge, as_async, as_sync
 from .errors import CoatcheckError, ConfigurationError, StoreError
 from .operations import Lock, Operation, Select, Sleep, Steps, StoreCall
 from .store import AsyncStore, Record, Store
@@ -25,7 +25,7 @@ class SyncRunner:
     """
 
     def __init__(self, store: Store | AsyncStore) -> None:
-        self._store = SyncBridge(store) if isinstance(store, AsyncStore) else store
+        self._store = as_sync(store)
         self._locks = _ThreadLocks()
 
     def run(self, steps: Steps[T]) -> T:
@@ -85,10 +85,11 @@ class AsyncRunner:
     """
 
     def __init__(self, store: Store | AsyncStore) -> None:
-        self._direct = isinstance(store, Store) and not store.capabilities.blocking
-        self._store: Any = store
-        if isinstance(store, Store) and not self._direct:
-            self._store = AsyncBridge(store)
+        bridged = as_async(store)
+        self._direct = False
+        self._store: Any = bridged
+        if isinstance(bridged, AsyncBridge) and not store.capabilities.blocking:
+            self._direct, self._store = True, bridged.store
         self._locks = _LoopLocks()
 
     async def run(self, steps: Steps[T]) -> T:
@@ -134,11 +135,16 @@ class AsyncRunner:
     async def _select(self, operation: Select) -> list[tuple[str, Record]]:
         store = AsyncBridge(self._store) if self._direct else self._store
         found = []
-        async for item in getattr(store, operation.verb)(*operation.args):
-            if operation.keep(item):
-                found.append(item)
-                if operation.first:
-                    break
+        records = getattr(store, operation.verb)(*operation.args)
+        try:
+            async for item in records:
+                if operation.keep(item):
+                    found.append(item)
+                    if operation.first:
+                        break
+        finally:
+            if hasattr(records, "aclose"):  # as generators have it
+                await records.aclose()
         return found
 
 

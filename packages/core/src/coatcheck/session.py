@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from .codec import IMMUTABLE, SessionState
-from .cookie import CookieOptions, SessionCookie
+from .cookie import CookieOptions, SessionCookie, with_own
 from .errors import (
     ConfigurationError,
     LateWriteError,
@@ -100,6 +100,7 @@ class Session(MutableMapping[str, Any]):
     _announced = False
     _busy = False
     _sealed = False
+    _failed = False
     _closed = False
     _cookie_changed = False
     #: The session's own cookie settings as the browser has them.
@@ -108,6 +109,7 @@ class Session(MutableMapping[str, Any]):
     _created_at: float | None = None
     _owner: str | None = None
     _cookie: SessionCookie | None = None
+    _mixed_cookie: tuple[dict[str, Any], CookieOptions] | None = None
     _data: dict[str, Any]
     #: The fingerprints of the mutable values that the application has, as they are stored.
     _prints: dict[str, bytes | None]
@@ -169,10 +171,7 @@ class Session(MutableMapping[str, Any]):
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Set several keys: all of them, or none if one is not a string."""
-        added = dict(other, **more)
-        for key in added:
-            if not isinstance(key, str):
-                raise TypeError(f"session keys must be strings, not {type(key).__name__}")
+        added = _with_string_keys(dict(other, **more))
         self._before_write()
         for key, value in added.items():
             if type(value) not in IMMUTABLE:
@@ -206,7 +205,7 @@ class Session(MutableMapping[str, Any]):
         """The cookie settings of this session; assign to change them for it alone."""
         self._use()
         if self._cookie is None:
-            self._cookie = SessionCookie(self, self._backend.cookie_options, self._own_cookie)
+            self._cookie = SessionCookie(self)
         return self._cookie
 
     @property
@@ -299,7 +298,8 @@ class Session(MutableMapping[str, Any]):
         self._forget_identity()
         if not keep_data:
             self._forget_data()
-        self._ended = False
+        # Nobody knows what a degraded session was: whatever the cookie opens, it must not any more.
+        self._ended = self._degraded
         self._wanted = True
 
     def destroy(self) -> None:
@@ -330,19 +330,23 @@ class Session(MutableMapping[str, Any]):
         """Make the data available, or say why they are not."""
         self._accessed = True
         self._ensure_loaded()
-        if self._blank:
-            self._start()
         if self._failure is not None:
             raise self._failure.with_traceback(None)
         self._ready = True
 
     def _ensure_loaded(self) -> None:
-        if not (self._loaded or self._blank or self._failure):
-            self._check_not_closed()
+        if not (self._loaded or self._failure):
+            if not self._blank:
+                self._check_not_closed()
             self._load_at_first_use()
 
     def _load_at_first_use(self) -> None:
         raise NotImplementedError
+
+    def _fail(self, failure: Exception) -> None:
+        """Note why there is no session; it is raised at the first use."""
+        self._failure = failure
+        self._loaded = True
 
     def _use(self) -> None:
         if not self._ready:
@@ -353,6 +357,8 @@ class Session(MutableMapping[str, Any]):
         if not self._ready:
             self._prepare()
         self._accessed = True
+        if self._failed:
+            raise LateWriteError("the session could not be saved, and the response is an error")
         if self._sealed and not self._announced:
             raise LateWriteError(
                 "the response headers are sent, and they announced no session: it cannot be saved; "
@@ -367,6 +373,15 @@ class Session(MutableMapping[str, Any]):
     def _check_open(self) -> None:
         self._use()
         self._check_not_closed()
+
+    def _cookie_options(self) -> CookieOptions:
+        """Return all cookie settings that apply to this session."""
+        if not self._own_cookie:
+            return self._backend.cookie_options
+        if self._mixed_cookie is None or self._mixed_cookie[0] is not self._own_cookie:
+            options = with_own(self._backend.cookie_options, self._own_cookie)
+            self._mixed_cookie = self._own_cookie, options
+        return self._mixed_cookie[1]
 
     def _change_cookie(self, options: CookieOptions, changed: dict[str, Any]) -> None:
         self._before_write()
@@ -387,17 +402,17 @@ class Session(MutableMapping[str, Any]):
 
     def _start(self) -> None:
         """Begin as a new, empty session."""
-        self._blank = False
-        self._loaded = True
         self._forget_data()
+        self._loaded = True
 
     def _fill(self, session_id: str, snapshot: Snapshot, state: SessionState) -> None:
         """Continue a stored session."""
-        self._loaded = self._ready = self._announced = True
+        self._take(state)
         self._id = session_id
         self._snapshot = snapshot
         self._sent_cookie = state.cookie
-        self._take(state)
+        # Last, for other threads: whoever finds it loaded goes on without a lock.
+        self._announced = self._loaded = self._ready = True
 
     def _refill(self, snapshot: Snapshot, state: SessionState) -> None:
         """Show what was read again, without changes."""
@@ -413,12 +428,11 @@ class Session(MutableMapping[str, Any]):
         self._own_cookie = state.cookie
         self._owner = state.owner
         self._extra = state.extra
-        self._cookie = None
 
     def _replace_data(self, contents: Mapping[str, Any]) -> None:
         """Take over what the application put in the session's place."""
         if contents is not self._data:
-            data = dict(contents)
+            data = _with_string_keys(contents)
             self._before_write()
             self._data = data
             self._prints = dict.fromkeys(data)
@@ -429,7 +443,6 @@ class Session(MutableMapping[str, Any]):
         self._prints = {}
         self._own_cookie = {}
         self._extra = {}
-        self._cookie = None
         self._owner = None
         self._created_at = None
         self._written = self._cookie_changed = False
@@ -564,7 +577,8 @@ class SyncSession(Session):
     def __init__(self, backend: Backend, run: Callable[[Steps[Any]], Any]) -> None:
         self._backend = backend
         self._run = run
-        self._lock = threading.Lock()
+        # Reentrant: what is done under it may be the first use of the session.
+        self._lock = threading.RLock()
 
     def load(self) -> None:
         """Read the session now instead of at the first use.
@@ -598,10 +612,14 @@ class SyncSession(Session):
     def _load_at_first_use(self) -> None:
         with self._lock:
             if not self._loaded:
-                self._run(self._backend.load())
+                if self._blank:
+                    self._start()
+                else:
+                    self._run(self._backend.load())
 
     def _exclusively(self, steps: Callable[..., Steps[T]], *args: object) -> T:
         with self._lock:
+            self._check_not_closed()
             self._busy = True
             try:
                 return self._run(steps(*args))  # type: ignore[no-any-return]  # any runner
@@ -651,6 +669,9 @@ class AsyncSession(Session):
         await self._exclusively(self._backend.reload)
 
     def _load_at_first_use(self) -> None:
+        if self._blank:
+            self._start()
+            return
         raise SessionUnavailable('with `load="lazy"`, `await session.load()` comes first')
 
     async def _exclusively(self, steps: Callable[..., Steps[T]], *args: object) -> T:
@@ -660,6 +681,7 @@ class AsyncSession(Session):
 
             self._idle = self._idle or anyio.Event()
             await self._idle.wait()
+        self._check_not_closed()
         self._busy = True
         try:
             return await self._run(steps(*args))  # type: ignore[no-any-return]  # any runner
@@ -668,6 +690,14 @@ class AsyncSession(Session):
             if self._idle is not None:
                 self._idle.set()
                 self._idle = None
+
+
+def _with_string_keys(contents: Mapping[str, Any]) -> dict[str, Any]:
+    data = dict(contents)
+    for key in data:
+        if not isinstance(key, str):
+            raise TypeError(f"session keys must be strings, not {type(key).__name__}")
+    return data
 
 
 _MARSHAL_VERSION: Final = 2  # without references, whose counts differ from call to call

@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from .codec import SessionState
-from .errors import CorruptRecord
+from .cookie import in_seconds
+from .errors import ConfigurationError, CorruptRecord
 from .events import Announcer
 from .operations import Destroy, Get, Select, Sleep, Steps
 from .options import SessionOptions
@@ -49,25 +50,34 @@ class Sessions:
     """The sessions in a store.
 
     :param store: the store that the middleware uses.
-    :param options: the middleware's options; codec, ``hash_ids`` and clock matter here.
+    :param options: the middleware's options; codec, ``hash_ids``, ``absolute_timeout`` and clock
+        matter here. Both are attributes of a middleware: ``Sessions(app.store, app.options)``.
+    :raises ConfigurationError: ``store`` is no store.
     """
 
     def __init__(self, store: Store | AsyncStore, options: SessionOptions) -> None:
+        if not isinstance(store, Store | AsyncStore):
+            raise ConfigurationError(
+                "`Sessions` needs the store object that the middleware uses (its `.store`), "
+                f"not {type(store).__name__}"
+            )
         self._options = options
         self._sync = SyncRunner(store)
         self._async = AsyncRunner(store)
         self._owner_lag = store.capabilities.owner_lag
         self._announce = Announcer(options.observers, options.clock)
 
-    def list(self, owner: str) -> Entries:
+    def list(self, owner: str | int) -> Entries:
         """Return the live sessions of an owner, the oldest first.
 
+        :param owner: as the option ``owner`` gives it; an integer stands for its digits.
+        :raises TypeError: ``owner`` is neither an integer nor a non-empty string.
         :raises UnsupportedOperation: the store does not declare ``owners``.
         :raises StoreError: the store failed.
         """
         return self._sync.run(self._list(owner))
 
-    async def alist(self, owner: str) -> Entries:
+    async def alist(self, owner: str | int) -> Entries:
         """See :meth:`list`."""
         return await self._async.run(self._list(owner))
 
@@ -97,18 +107,20 @@ class Sessions:
         """See :meth:`revoke`."""
         return await self._async.run(self._revoke(ref))
 
-    def revoke_all(self, owner: str, *, keep: Session | None = None) -> int:
+    def revoke_all(self, owner: str | int, *, keep: Session | None = None) -> int:
         """End all sessions of an owner, and return how many there were.
 
         It looks again until it finds none, so sessions that were being rotated are found, too.
 
+        :param owner: as for :meth:`list`.
         :param keep: a session to spare, for "log out everywhere else".
+        :raises TypeError: ``owner`` is neither an integer nor a non-empty string.
         :raises UnsupportedOperation: the store does not declare ``owners``.
         :raises StoreError: the store failed; what was ended stays ended.
         """
         return self._sync.run(self._revoke_all(owner, keep))
 
-    async def arevoke_all(self, owner: str, *, keep: Session | None = None) -> int:
+    async def arevoke_all(self, owner: str | int, *, keep: Session | None = None) -> int:
         """See :meth:`revoke_all`."""
         return await self._async.run(self._revoke_all(owner, keep))
 
@@ -122,8 +134,8 @@ class Sessions:
             return key
         return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
-    def _list(self, owner: str) -> Steps[Entries]:
-        found = yield from self._live(owner)
+    def _list(self, owner: str | int) -> Steps[Entries]:
+        found = yield from self._live(_named(owner))
         entries = [entry for key, record in found if (entry := self._entry(key, record))]
         return sorted(entries, key=lambda entry: entry.created_at)
 
@@ -161,12 +173,12 @@ class Sessions:
             key = found[0] if found else None
         return key is not None and (yield from self._end(key))
 
-    def _revoke_all(self, owner: str, keep: Session | None) -> Steps[int]:
+    def _revoke_all(self, owner: str | int, keep: Session | None) -> Steps[int]:
         spared = None if keep is None else keep.stored_key
         revoked = 0
         settled = self._owner_lag == 0
         while True:
-            found = yield from self._live(owner)
+            found = yield from self._live(_named(owner))
             ended = 0
             for key, _ in found:
                 if key != spared:
@@ -192,6 +204,9 @@ class Sessions:
         except CorruptRecord as error:
             self._announce("corrupt", key, error)
             return None
+        limit = in_seconds(self._options.absolute_timeout)
+        if limit is not None and state.created_at + limit <= self._options.clock():
+            return None
         return SessionEntry(
             self._ref(key),
             state.created_at,
@@ -199,3 +214,12 @@ class Sessions:
             record.owner,
             MappingProxyType(state.data),
         )
+
+
+def _named(owner: object) -> str:
+    if isinstance(owner, int) and not isinstance(owner, bool):
+        return str(owner)
+    if isinstance(owner, str) and owner:
+        return owner
+    # "No sessions" would be a dangerous answer to a question that nobody can mean.
+    raise TypeError(f"`owner` must be a non-empty string or an integer, not {type(owner).__name__}")

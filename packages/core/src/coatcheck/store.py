@@ -8,7 +8,7 @@ each of them. This is a complete store, in a table of SQLite::
     import time
 
     from coatcheck import ABSENT, ALWAYS, Capabilities, Record, Store, Unchanged
-    from coatcheck.errors import StoreClosed, StoreUnavailable
+    from coatcheck.errors import ConfigurationError, StoreClosed, StoreUnavailable
 
     class SQLiteStore(Store):
         capabilities = Capabilities(durable=True, multi_process=True)
@@ -18,7 +18,10 @@ each of them. This is a complete store, in a table of SQLite::
 
         @classmethod
         def from_url(cls, url, *, clock=time.time):
-            return cls(url.removeprefix("sqlite:"), clock=clock)
+            path = url.removeprefix("sqlite:")
+            if not path or "?" in path:
+                raise ConfigurationError("the URL must be `sqlite:PATH`, without options")
+            return cls(path, clock=clock)
 
         def _run(self, sql, *parameters):
             if self._closed:
@@ -29,7 +32,7 @@ each of them. This is a complete store, in a table of SQLite::
                     with db:
                         db.execute(
                             "CREATE TABLE IF NOT EXISTS sessions"
-                            " (key TEXT PRIMARY KEY, data BLOB, expires_at REAL, owner TEXT)"
+                            " (key TEXT PRIMARY KEY, data BLOB NOT NULL, expires_at REAL NOT NULL)"
                         )
                         cursor = db.execute(sql, parameters)
                         return cursor.fetchone() if cursor.description else cursor.rowcount
@@ -40,29 +43,31 @@ each of them. This is a complete store, in a table of SQLite::
 
         def get(self, key):
             row = self._run(
-                "SELECT data, expires_at, owner FROM sessions WHERE key = ? AND expires_at > ?",
+                "SELECT data, expires_at FROM sessions WHERE key = ? AND expires_at > ?",
                 key, self._clock(),
             )
             return Record(*row) if row else None
 
         def set(self, key, record, only_if=ALWAYS):
-            row = (record.data, record.expires_at, record.owner, key)
+            self.prune(10)  # so that the file does not grow for ever
+            row = (record.data, record.expires_at, key)
             if only_if is ALWAYS or only_if is ABSENT:
                 expired = "" if only_if is ALWAYS else f" WHERE expires_at <= {self._clock()!r}"
                 return self._run(
-                    "INSERT INTO sessions (data, expires_at, owner, key) VALUES (?, ?, ?, ?)"
+                    "INSERT INTO sessions (data, expires_at, key) VALUES (?, ?, ?)"
                     " ON CONFLICT (key) DO UPDATE SET data = excluded.data,"
-                    f" expires_at = excluded.expires_at, owner = excluded.owner{expired}",
+                    f" expires_at = excluded.expires_at{expired}",
                     *row,
                 ) > 0
             where, extra = self._live(only_if)
             return self._run(
-                f"UPDATE sessions SET data = ?, expires_at = ?, owner = ? WHERE key = ?{where}",
+                f"UPDATE sessions SET data = ?, expires_at = ? WHERE key = ?{where}",
                 *row, *extra,
             ) > 0
 
         def destroy(self, key, only_if=ALWAYS):
             if only_if is ABSENT:
+                self.ping()
                 return False
             where, extra = self._live(only_if)
             return self._run(f"DELETE FROM sessions WHERE key = ?{where}", key, *extra) > 0

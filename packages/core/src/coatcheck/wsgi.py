@@ -100,6 +100,7 @@ class _Response(Exchange):
 
     session: SyncSession
     _started: tuple[Any, ...] | None = None
+    _changes = NOTHING
     _write: Callable[[bytes], object] | None = None
     _iterable: Iterable[bytes] = ()
     _iterator: Iterator[bytes]
@@ -120,13 +121,14 @@ class _Response(Exchange):
                 return self
             self._send_headers()
             self._finish_late()
+            self._give_up()
         except BaseException:
             try:
                 self._close_inner()
             finally:
-                self._give_up()
+                if self.is_open:
+                    self._give_up()
             raise
-        self.end()
         return self._iterable
 
     def _close_inner(self) -> None:
@@ -149,6 +151,7 @@ class _Response(Exchange):
     ) -> Callable[[bytes], object]:
         if self._write is not None:
             # The headers are decided: the server re-raises exc_info, or takes the new ones.
+            headers = changed_headers(headers, self._changes, str)
             return self._start_response(status, headers, exc_info)
         if self._started is not None and exc_info is None:
             raise AssertionError("start_response() was called a second time without exc_info")
@@ -169,13 +172,15 @@ class _Response(Exchange):
         changes = self.answer(current)
         if changes is None:
             changes = self.session._exclusively(self.respond, current)
+        self._changes = changes
         # Servers add their own to the list they get: it must not be the application's.
-        headers = list(headers) if changes is NOTHING else changed_headers(headers, changes, str)
+        headers = changed_headers(headers, changes, str)
         self._write = self._start_response(status, headers, *exc_info)
 
     def _finish_late(self) -> None:
-        if self.has_late_changes():
-            self.session._exclusively(self.finish)
+        current = self._request.get(ENVIRON_KEY)
+        if self.has_late_changes(current):
+            self.session._exclusively(self.finish, current)
 
     def _give_up(self) -> None:
         if self.must_abandon():
@@ -201,7 +206,7 @@ class _Response(Exchange):
     def close(self) -> None:
         try:
             self._close_inner()
-            if self.is_open and self.answered:
+            if self.is_open:
                 self._finish_late()
         finally:
             if self.is_open:

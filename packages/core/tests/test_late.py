@@ -1,0 +1,575 @@
+"""What happens to a session late, by another way, or by other threads and tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from webclient import (
+    SECRET,
+    Browser,
+    Clock,
+    CountingStore,
+    YieldingStore,
+    asgi_app,
+    set_cookies,
+    wsgi_app,
+    wsgi_browser,
+)
+
+from coatcheck import (
+    Capabilities,
+    CookieOptions,
+    MemoryStore,
+    Record,
+    SessionOptions,
+    Sessions,
+    Store,
+)
+from coatcheck.asgi import SessionMiddleware as ASGISessions
+from coatcheck.bridge import AsyncBridge, SyncBridge
+from coatcheck.errors import LateWriteError, SessionUnavailable, StoreTimeout
+from coatcheck.runners import AsyncRunner
+from coatcheck.store import ABSENT, ALWAYS, Condition
+from coatcheck.wsgi import SessionMiddleware as WSGISessions
+
+pytestmark = pytest.mark.anyio
+
+
+def act(session: Any, path: str) -> None:
+    if path == "/login":
+        session["user"] = "ann"
+    elif path == "/read":
+        session.get("user")
+
+
+async def replaced_late(store: MemoryStore, replacement: Any, **options: Any) -> None:
+    """Log in, and replace the session between the headers and the end of a response."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        act(scope["session"], scope["path"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if scope["path"] == "/read":
+            scope["session"] = replacement
+        await send({"type": "http.response.body", "body": b""})
+
+    browser = Browser(ASGISessions(app, secret=SECRET, store=store, **options))
+    await browser.get("/login")
+    await browser.get("/read")
+
+
+def replaced_late_under_wsgi(store: MemoryStore, replacement: Any, **options: Any) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        act(environ["coatcheck.session"], environ["PATH_INFO"])
+        start_response("200 OK", [])
+        yield b"one"
+        if environ["PATH_INFO"] == "/read":
+            environ["coatcheck.session"] = replacement
+
+    with wsgi_browser(WSGISessions(app, secret=SECRET, store=store, **options)) as browser:
+        browser.get("/login")
+        browser.get("/read")
+
+
+@pytest.mark.parametrize(
+    ("replacement", "options", "left"),
+    [
+        (None, {"unset": "destroy"}, 0),
+        (None, {"unset": "keep"}, 1),
+        (object(), {}, 0),
+        ({"user": "bob"}, {}, 1),
+    ],
+)
+async def test_a_session_replaced_after_the_headers_is_replaced(
+    driver: str, replacement: Any, options: dict[str, Any], left: int
+) -> None:
+    """What Litestar's clear_session() does to a socket that was accepted ends the session."""
+    store = MemoryStore()
+    if driver == "asgi":
+        await replaced_late(store, replacement, **options)
+    else:
+        replaced_late_under_wsgi(store, replacement, **options)
+    assert store.length() == left
+    if replacement == {"user": "bob"}:
+        assert all(b'"bob"' in record.data for _, record in store.all())
+
+
+@pytest.fixture(params=["asgi", "wsgi"])
+def driver(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+async def test_tasks_that_load_the_session_load_it_once() -> None:
+    """A task that waited for another one's load keeps what that one has written since."""
+    store = CountingStore()
+
+    async def handle(session: Any, scope: Any) -> None:
+        async def put(key: str) -> None:
+            await session.load()
+            session[key] = 1
+
+        await asyncio.gather(put("a"), put("b"), put("c"))
+
+    browser = Browser(asgi_app(handle, store=YieldingStore(store), load="lazy"))
+    await browser.get("/")
+    store.taken()
+    await browser.get("/")
+    assert store.taken() == ["get"]
+    (record,) = (record for _, record in store.all())
+    assert all(f'"{key}":1'.encode() in record.data for key in "abc")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_threads_of_one_request_share_its_session(known: bool) -> None:
+    """The first use of a session by several threads at once loads it once and loses nothing."""
+    store = CountingStore()
+
+    def handle(session: Any, environ: Any) -> None:
+        gate = threading.Barrier(4)
+
+        def put(key: str) -> None:
+            gate.wait()
+            session[key] = 1
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(put, "abcd"))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            with wsgi_browser(wsgi_app(handle, store=store)) as browser:
+                browser.get("/")
+                if known:
+                    store.taken()
+                    browser.get("/")
+                    assert store.taken() == ["get"]
+        assert all(record.data.count(b":1") >= 4 for _, record in store.all())
+    finally:
+        sys.setswitchinterval(interval)
+
+
+class Failing(MemoryStore):
+    """A store that fails while told so."""
+
+    failing: str = ""
+
+    def get(self, key: str) -> Record | None:
+        if self.failing == "get":
+            raise StoreTimeout("no reply")
+        return super().get(key)
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        done = super().set(key, record, only_if)
+        if self.failing == "set":
+            raise StoreTimeout("no reply")
+        return done
+
+
+def test_a_rotation_of_a_degraded_session_is_a_logout() -> None:
+    """Where nobody knows what the cookie opens, regenerate() makes sure that it opens nothing."""
+    store = Failing()
+
+    def handle(session: Any, environ: Any) -> Any:
+        if environ["PATH_INFO"] == "/login":
+            session["user"] = "ann"
+        elif environ["PATH_INFO"] == "/rotate":
+            session.regenerate()
+        return session.get("user")
+
+    with wsgi_browser(wsgi_app(handle, store=store, on_store_error="anonymous")) as browser:
+        browser.get("/login")
+        store.failing = "get"
+        assert "Max-Age=0" in set_cookies(browser.get("/rotate"))[0]
+        store.failing = ""
+        assert store.length() == 0
+
+
+@pytest.mark.parametrize("path", ["/save", "/rotate", "/unconfirmed"])
+def test_a_session_whose_cookie_never_went_out_is_not_left(path: str) -> None:
+    """An exception after save(), or a reply that was lost, leaves no record without a ticket."""
+    store = Failing()
+
+    def handle(session: Any, environ: Any) -> Any:
+        match environ["PATH_INFO"]:
+            case "/login":
+                session["user"] = "ann"
+                return ""
+            case "/rotate":
+                session.regenerate(keep_data=True)
+            case "/unconfirmed":
+                session.regenerate(keep_data=True)
+                store.failing = "set"
+            case _:
+                session.destroy()
+                session["user"] = "bob"
+        session.save()
+        raise ZeroDivisionError
+
+    with wsgi_browser(wsgi_app(handle, store=store)) as browser:
+        browser.get("/login")
+        with pytest.raises((ZeroDivisionError, StoreTimeout)):
+            browser.get(path)
+    store.failing = ""
+    assert store.length() == 0
+
+
+@pytest.mark.parametrize("body", [[], iter(())], ids=["list", "iterator"])
+@pytest.mark.parametrize("path", ["/write", "/rotate"])
+def test_an_application_without_a_response_changes_nothing(path: str, body: Any) -> None:
+    """Data changes are dropped; an old id that was to end ends."""
+    store = MemoryStore()
+
+    def app(environ: Any, start_response: Any) -> Any:
+        session = environ["coatcheck.session"]
+        match environ["PATH_INFO"]:
+            case "/login":
+                session["user"] = "ann"
+                start_response("200 OK", [])
+            case "/write":
+                session["lost"] = 1
+            case "/rotate":
+                session.regenerate()
+        return body
+
+    sessions = WSGISessions(app, secret=SECRET, store=store)
+    with wsgi_browser(sessions) as browser:
+        browser.get("/login")
+        environ = {
+            "PATH_INFO": path,
+            "wsgi.url_scheme": "http",
+            "HTTP_COOKIE": f"sid={browser.cookies['sid']}",
+        }
+        answer = sessions(environ, lambda *args: None)
+        list(answer)
+        getattr(answer, "close", lambda: None)()
+    assert [record.data.count(b"lost") for _, record in store.all()] == (
+        [0] if path == "/write" else []
+    )
+
+
+def test_an_error_page_after_the_first_empty_item_keeps_the_cookie() -> None:
+    """A server that has sent nothing yet takes the new headers, and the ticket with them."""
+    store, started = MemoryStore(), []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        environ["coatcheck.session"]["user"] = "ann"
+        start_response("200 OK", [])
+        yield b""
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError:
+            start_response("500 Oops", [("X-Page", "error")], sys.exc_info())
+        yield b"sorry"
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
+        started.append((status, [name.lower() for name, _ in headers]))
+        return lambda data: None
+
+    environ = {"PATH_INFO": "/", "wsgi.url_scheme": "http"}
+    list(WSGISessions(app, secret=SECRET, store=store)(environ, start_response))
+    assert [status for status, _ in started] == ["200 OK", "500 Oops"]
+    assert all("set-cookie" in names for _, names in started)
+    assert store.length() == 1
+
+
+async def test_a_save_that_waited_for_the_end_of_the_request_is_too_late() -> None:
+    """A background task that saves when the request is over is told so."""
+    late: list[asyncio.Task[None]] = []
+
+    async def handle(session: Any, scope: Any) -> None:
+        async def save() -> None:
+            await asyncio.sleep(0)
+            await session.save()
+
+        session["a"] = 1
+        late.append(asyncio.ensure_future(save()))
+
+    await Browser(asgi_app(handle)).get("/")
+    with pytest.raises(LateWriteError, match="the request is over"):
+        await late[0]
+
+
+def test_a_write_after_a_failed_save_says_that_it_is_lost() -> None:
+    """The error page cannot store what the response could not."""
+    store = Failing()
+
+    def app(environ: Any, start_response: Any) -> Any:
+        session = environ["coatcheck.session"]
+        session["n"] = session.get("n", 0) + 1
+        write = start_response("200 OK", [])
+        try:
+            write(b"page")
+        except StoreTimeout:
+            start_response("500 Oops", [], sys.exc_info())
+            with pytest.raises(LateWriteError, match="could not be saved"):
+                session["flash"] = "sorry"
+        return [b"sorry"]
+
+    sessions = WSGISessions(app, secret=SECRET, store=store)
+    transport = httpx.WSGITransport(sessions, raise_app_exceptions=False)
+    with httpx.Client(transport=transport, base_url="http://shop.test") as browser:
+        browser.get("/")
+        store.failing = "set"
+        assert browser.get("/").status_code == 500
+
+
+def test_a_derived_owner_is_that_of_the_merged_data() -> None:
+    """An owner that follows from two keys is found when two requests set one each."""
+    store = MemoryStore()
+    options = SessionOptions(
+        secret=SECRET, store=store, owner=lambda data: data.get("as") or data.get("user")
+    )
+    inner: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        session = environ["coatcheck.session"]
+        if environ["PATH_INFO"] == "/as":
+            session["as"] = "victim"
+            inner[0].get("/user")
+        else:
+            session["user"] = "u2" if environ["PATH_INFO"] == "/user" else "u1"
+        start_response("200 OK", [])
+        return [b""]
+
+    sessions = WSGISessions(app, options)
+    with wsgi_browser(sessions) as browser, wsgi_browser(sessions) as other:
+        browser.get("/")
+        other.cookies = browser.cookies
+        inner.append(other)
+        browser.get("/as")
+    assert [entry.owner for entry in Sessions(store, options).list("victim")] == ["victim"]
+    assert Sessions(store, options).list("u2") == []
+
+
+async def test_a_nested_value_is_still_the_session_s_after_a_merge() -> None:
+    """Values that nobody else changed stay the objects that the application holds."""
+    store, inner = MemoryStore(), []
+
+    async def handle(session: Any, scope: Any) -> None:
+        if scope["path"] == "/other":
+            session["other"] = 1
+        elif scope["path"] == "/merge":
+            cart = session["cart"]
+            session["x"] = 1
+            await inner[0].get("/other")
+            await session.save()
+            cart.append("late")
+        else:
+            session["cart"] = []
+
+    browser = Browser(asgi_app(handle, store=store))
+    await browser.get("/")
+    inner.append(browser.clone())
+    await browser.get("/merge")
+    (record,) = (record for _, record in store.all())
+    assert b'"cart":["late"]' in record.data
+    assert b'"other":1' in record.data
+
+
+def test_resave_alone_sends_no_cookie(driver: str) -> None:
+    """A session that is stored without having changed keeps its cookie."""
+
+    def handle(session: Any, environ: Any) -> None:
+        session.setdefault("a", 1)
+
+    app = wsgi_app(handle, resave=True, cookie=CookieOptions(max_age=600))
+    with wsgi_browser(app) as browser:
+        assert len(set_cookies(browser.get("/"))) == 1
+        assert set_cookies(browser.get("/")) == []
+
+
+def test_held_cookie_settings_follow_the_session() -> None:
+    """Settings that were looked up before a rotation are those of the new session."""
+
+    def handle(session: Any, environ: Any) -> None:
+        cookie = session.cookie
+        session.regenerate()
+        session["a"] = 1
+        cookie.max_age = 50
+
+    with wsgi_browser(wsgi_app(handle)) as browser:
+        assert "Max-Age=50" in set_cookies(browser.get("/"))[0]
+
+
+def test_a_removal_names_what_the_browser_has() -> None:
+    """A path that was assigned and never sent is not the path of the cookie to remove."""
+
+    def handle(session: Any, environ: Any) -> None:
+        if environ["PATH_INFO"] == "/end":
+            session.cookie.path = "/end"
+            session.destroy()
+        else:
+            session["a"] = 1
+
+    with wsgi_browser(wsgi_app(handle)) as browser:
+        browser.get("/")
+        assert "; Path=/;" in set_cookies(browser.get("/end"))[0]
+
+
+def test_a_full_memory_store_examines_a_few_records() -> None:
+    """However many have expired, one request removes a bounded number of them."""
+    clock = Clock()
+    store = MemoryStore(max_sessions=1000, clock=clock)
+    for number in range(1000):
+        store.set(str(number), Record(b"x", clock.now + 10))
+    clock.advance(20)
+    store.set("new", Record(b"x", clock.now + 10))
+    assert store.prune() > 800
+    assert store.get("new") is not None
+
+
+class SlowToList(MemoryStore):
+    """A blocking store that works before it returns its iterator."""
+
+    capabilities = Capabilities(enumerable=True, owners=True)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[int] = []
+
+    def owned_by(self, owner: str) -> Any:
+        self.threads.append(threading.get_ident())
+        return super().owned_by(owner)
+
+    def all(self) -> Any:
+        self.threads.append(threading.get_ident())
+        return super().all()
+
+
+async def test_a_blocking_store_lists_in_a_worker_thread() -> None:
+    """Nothing of a blocking store runs on the event loop."""
+    store = SlowToList()
+    bridge = AsyncBridge(store)
+    assert [item async for item in bridge.owned_by("ann")] == []
+    assert [item async for item in bridge.all()] == []
+    assert threading.get_ident() not in store.threads
+
+
+async def test_a_bridge_is_not_bridged_back() -> None:
+    """The event loop calls the asynchronous store itself, not its synchronous bridge."""
+    store = YieldingStore()
+    assert AsyncRunner(SyncBridge(store))._store is store
+
+
+def test_an_absolute_timeout_ends_what_is_listed() -> None:
+    """What the middleware takes for over is not shown as somebody's session."""
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    options = SessionOptions(secret=SECRET, store=store, clock=clock, owner="user")
+    with wsgi_browser(
+        wsgi_app(lambda s, e: act(s, "/login"), **{"store": store, "clock": clock, "owner": "user"})
+    ) as browser:
+        browser.get("/")
+    clock.advance(100)
+    assert len(Sessions(store, options).list("ann")) == 1
+    limited = SessionOptions(
+        secret=SECRET, store=store, clock=clock, owner="user", absolute_timeout=60
+    )
+    assert Sessions(store, limited).list("ann") == []
+
+
+@pytest.mark.parametrize("owner", [None, "", True, 4.2])
+def test_sessions_of_nobody_are_no_empty_list(owner: Any) -> None:
+    """A question that cannot be meant is an error, and no "there are none"."""
+    store = MemoryStore()
+    sessions = Sessions(store, SessionOptions(secret=SECRET))
+    with pytest.raises(TypeError, match="`owner` must be a non-empty string or an integer"):
+        sessions.list(owner)
+    with pytest.raises(TypeError, match="`owner` must be"):
+        sessions.revoke_all(owner)
+
+
+def test_an_integer_names_its_sessions() -> None:
+    """An owner that the data give as a number is asked for as that number."""
+    store = MemoryStore()
+    app = wsgi_app(lambda s, e: s.update(user=42), store=store, owner="user")
+    with wsgi_browser(app) as browser:
+        browser.get("/")
+    sessions = Sessions(store, SessionOptions(secret=SECRET, owner="user"))
+    assert len(sessions.list(42)) == 1
+    assert sessions.revoke_all(42) == 1
+
+
+async def test_an_application_that_starts_again_has_a_store_again() -> None:
+    """A store that the middleware opened is closed at shutdown and opened at the next startup."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        scope["session"]["n"] = 1
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def quiet(message: Any) -> None:
+        pass
+
+    sessions = ASGISessions(app, secret=SECRET, store="memory:")
+
+    async def starts_and_stops() -> None:
+        await sessions({"type": "lifespan"}, None, quiet)
+
+    await starts_and_stops()
+    sent: list[Any] = []
+
+    async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+        """An application that is asked while it runs."""
+        await send({"type": "lifespan.startup.complete"})
+        assert len(set_cookies(await Browser(sessions).get("/"))) == 1
+        sent.append("served")
+
+    sessions.app, running = lifespan, sessions.app
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        await (lifespan if scope["type"] == "lifespan" else running)(scope, receive, send)
+
+    sessions.app = serve
+    await starts_and_stops()
+    assert sent == ["served"]
+
+
+async def test_a_callable_cookie_cannot_use_the_session() -> None:
+    """The settings are needed before there is a session; asking for it says so."""
+
+    def settings(scope: Any) -> CookieOptions:
+        scope["session"].get("a")
+        return CookieOptions()
+
+    with pytest.raises(SessionUnavailable, match="the callable `cookie`"):
+        await Browser(asgi_app(lambda s, r: "", cookie=settings)).get("/")
+
+
+class Blind(Store):
+    """A store with something under each key that it cannot read."""
+
+    capabilities = Capabilities(blocking=False)
+
+    def get(self, key: str) -> Record | None:
+        return None
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        return only_if is not ABSENT
+
+    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        return False
+
+    def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        return False
+
+    def ping(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_a_key_that_is_neither_free_nor_there_is_given_up() -> None:
+    """Creating a session ends in an error where the store contradicts itself, and not never."""
+    app = wsgi_app(lambda session, environ: session.update(a=1), store=Blind())
+    with wsgi_browser(app) as browser, pytest.raises(Exception, match="ids of other sessions"):
+        browser.get("/")
