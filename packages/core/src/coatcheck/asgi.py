@@ -100,7 +100,8 @@ class SessionMiddleware:
             await self.app(
                 scope, receive if kind == "http" else connection.receive, connection.send
             )
-            await connection.finish_late()
+            if connection.has_late_changes():
+                await session._exclusively(connection.finish)
         except BaseException:
             if connection.must_abandon():
                 await _to_the_end(run, connection.abandon())
@@ -164,6 +165,7 @@ class _Connection(Exchange):
     """Stands between the application and the server of one connection."""
 
     session: AsyncSession
+    place = SCOPE_KEY
 
     def __init__(self, engine: Engine, scope: Scope, receive: Receive, send: Send) -> None:
         self._engine = engine
@@ -176,13 +178,12 @@ class _Connection(Exchange):
         if not self.is_open:
             pass  # whatever it is, the session has no part in it
         elif kind in _HEADER_POINTS:
-            current = self._request.get(SCOPE_KEY)
-            changes = self.answer(current)
+            changes = self.answer()
             if changes is not NOTHING:
-                message = await self._with_session(message, changes, current)
+                message = await self._with_session(message, changes)
         elif kind in _BODIES:
-            if not message.get("more_body", False):
-                await self.finish_late()
+            if not message.get("more_body", False) and self.has_late_changes():
+                await self.session._exclusively(self.finish)
         elif kind in _ENDS:
             await self._end()
         await self._send(message)
@@ -195,18 +196,12 @@ class _Connection(Exchange):
 
     async def _end(self) -> None:
         self.seal()
-        await self.finish_late()
+        if self.has_late_changes():
+            await self.session._exclusively(self.finish)
 
-    async def finish_late(self) -> None:
-        current = self._request.get(SCOPE_KEY)
-        if self.has_late_changes(current):
-            await self.session._exclusively(self.finish, current)
-
-    async def _with_session(
-        self, message: Message, changes: HeaderChanges | None, current: object
-    ) -> Message:
+    async def _with_session(self, message: Message, changes: HeaderChanges | None) -> Message:
         if changes is None:
-            changes = await self.session._exclusively(self.respond, current)
+            changes = await self.session._exclusively(self.respond)
         if changes is NOTHING:
             return message
         headers = changed_headers(message.get("headers") or (), changes, str.encode)

@@ -50,6 +50,8 @@ class Exchange(RequestCookie):
     """One request and its session."""
 
     session: Session
+    #: Under which key the request has the session; applications may put something else there.
+    place: str
     #: False once the request is over.
     is_open = True
     _responded = False
@@ -190,13 +192,10 @@ class Exchange(RequestCookie):
         session._failure = None
         return policy
 
-    def answer(self, current: object) -> HeaderChanges | None:
-        """Return what to add to the response headers, where that takes no store; or None.
-
-        :param current: what stands in the session's place now.
-        """
+    def answer(self) -> HeaderChanges | None:
+        """Return what to add to the response headers, where that takes no store; or None."""
         session, options = self.session, self._engine.options
-        if current is not session or session._busy or self._inert:
+        if self._request.get(self.place) is not session or session._busy or self._inert:
             return None
         snapshot = session._snapshot
         if snapshot is None:
@@ -212,17 +211,14 @@ class Exchange(RequestCookie):
         set_cookie = self._cookie_line()
         return HeaderChanges(set_cookie, session._accessed or set_cookie is not None)
 
-    def respond(self, current: object) -> Steps[HeaderChanges]:
-        """Decide and do what the session needs before the first byte.
-
-        :param current: what stands in the session's place now.
-        """
+    def respond(self) -> Steps[HeaderChanges]:
+        """Decide and do what the session needs before the first byte."""
         session = self.session
         if self._inert:
             return NOTHING
         self._responded = True
         try:
-            if (yield from self._notice_replacement(current)):
+            if (yield from self._notice_replacement(self._request.get(self.place))):
                 yield from self._commit(final=True)
                 yield from self._touch()
                 set_cookie = self._cookie_line()
@@ -248,23 +244,18 @@ class Exchange(RequestCookie):
         self._responded = True
         self.session._sealed = True
 
-    def has_late_changes(self, current: object) -> bool:
-        """Tell whether :meth:`finish` has anything to do.
-
-        :param current: what stands in the session's place now.
-        """
-        session = self.session
+    def has_late_changes(self) -> bool:
+        """Tell whether :meth:`finish` has anything to do."""
         if self._inert or not self._responded:
             return False
+        session, current = self.session, self._request.get(self.place)
         if current is not session and self._is_news(current):
             return True
         return session._ended or (session._snapshot is not None and session._may_differ())
 
-    def finish(self, current: object) -> Steps[None]:
-        """Save what changed since the headers went out.
-
-        :param current: what stands in the session's place now.
-        """
+    def finish(self) -> Steps[None]:
+        """Save what changed since the headers went out."""
+        current = self._request.get(self.place)
         if current is not self.session and self._is_news(current):
             yield from self._notice_replacement(current)
             if self._inert:

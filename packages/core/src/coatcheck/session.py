@@ -617,12 +617,12 @@ class SyncSession(Session):
                 else:
                     self._run(self._backend.load())
 
-    def _exclusively(self, steps: Callable[..., Steps[T]], *args: object) -> T:
+    def _exclusively(self, steps: Callable[[], Steps[T]]) -> T:
         with self._lock:
             self._check_not_closed()
             self._busy = True
             try:
-                return self._run(steps(*args))  # type: ignore[no-any-return]  # any runner
+                return self._run(steps())  # type: ignore[no-any-return]  # any runner
             finally:
                 self._busy = False
 
@@ -674,7 +674,7 @@ class AsyncSession(Session):
             return
         raise SessionUnavailable('with `load="lazy"`, `await session.load()` comes first')
 
-    async def _exclusively(self, steps: Callable[..., Steps[T]], *args: object) -> T:
+    async def _exclusively(self, steps: Callable[[], Steps[T]]) -> T:
         # An anyio.Lock would yield to the event loop each time; nearly always nobody waits.
         while self._busy:
             import anyio
@@ -684,7 +684,7 @@ class AsyncSession(Session):
         self._check_not_closed()
         self._busy = True
         try:
-            return await self._run(steps(*args))  # type: ignore[no-any-return]  # any runner
+            return await self._run(steps())  # type: ignore[no-any-return]  # any runner
         finally:
             self._busy = False
             if self._idle is not None:

@@ -99,6 +99,7 @@ class _Response(Exchange):
     """The application's response, with the session decided before its first byte."""
 
     session: SyncSession
+    place = ENVIRON_KEY
     _started: tuple[Any, ...] | None = None
     _changes = NOTHING
     _write: Callable[[bytes], object] | None = None
@@ -168,19 +169,17 @@ class _Response(Exchange):
         if self._write is not None or self._started is None:
             return
         status, headers, *exc_info = self._started
-        current = self._request.get(ENVIRON_KEY)
-        changes = self.answer(current)
+        changes = self.answer()
         if changes is None:
-            changes = self.session._exclusively(self.respond, current)
+            changes = self.session._exclusively(self.respond)
         self._changes = changes
         # Servers add their own to the list they get: it must not be the application's.
         headers = changed_headers(headers, changes, str)
         self._write = self._start_response(status, headers, *exc_info)
 
     def _finish_late(self) -> None:
-        current = self._request.get(ENVIRON_KEY)
-        if self.has_late_changes(current):
-            self.session._exclusively(self.finish, current)
+        if self.has_late_changes():
+            self.session._exclusively(self.finish)
 
     def _give_up(self) -> None:
         if self.must_abandon():
