@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
-from email.utils import formatdate
 from typing import Any, Final, Literal, TypeAlias, TypeGuard
 
 from .errors import ConfigurationError
@@ -313,6 +312,8 @@ def _attribute(name: str, value: object) -> str | None:
 
 def http_date(timestamp: float) -> str:
     """Return POSIX seconds as an RFC 1123 date in GMT, the fraction cut off."""
+    from email.utils import formatdate  # 10 ms that most processes can do without
+
     return formatdate(int(timestamp), usegmt=True)
 
 

@@ -220,7 +220,8 @@ class Exchange(RequestCookie):
         try:
             if (yield from self._notice_replacement(self._request.get(self.place))):
                 yield from self._commit(final=True)
-                yield from self._touch()
+                if not self._wrote:
+                    yield from self._touch()
                 set_cookie = self._cookie_line()
             else:
                 yield from self._end_pending()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import secrets
 import time
@@ -231,6 +230,8 @@ def make_options(options: SessionOptions | None, fields_given: OptionFields) -> 
                     f"there is no option `{name}`; it is a setting of the cookie: "
                     f"`cookie=CookieOptions({setting}=...)`"
                 )
+            import difflib
+
             near = difflib.get_close_matches(name, _NAMES, n=1)
             hint = f"; did you mean `{near[0]}`?" if near else f"; there are {', '.join(_NAMES)}"
             raise ConfigurationError(f"there is no option `{name}`{hint}")

@@ -481,10 +481,13 @@ class Session(MutableMapping[str, Any]):
         """Whether the state can differ from what is stored; cheaper than finding out."""
         if self._written or self._cookie_changed or self._attempts is not None:
             return True
-        data = self._data
-        for key, print in self._prints.items():
-            if print is None or print != _fingerprint(data[key]):
-                return True
+        data, dumps = self._data, marshal.dumps
+        try:
+            for key, print in self._prints.items():
+                if print is None or print != dumps(data[key], _MARSHAL_VERSION):
+                    return True
+        except ValueError:
+            return True
         return False
 
     def _change(self) -> Encoded | None:

@@ -174,7 +174,7 @@ class _Response(Exchange):
             changes = self.session._exclusively(self.respond)
         self._changes = changes
         # Servers add their own to the list they get: it must not be the application's.
-        headers = changed_headers(headers, changes, str)
+        headers = list(headers) if changes is NOTHING else changed_headers(headers, changes, str)
         self._write = self._start_response(status, headers, *exc_info)
 
     def _finish_late(self) -> None:
