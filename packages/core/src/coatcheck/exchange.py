@@ -54,6 +54,7 @@ class Exchange(RequestCookie):
     place: str
     #: False once the request is over.
     is_open = True
+    _taken_ids = 0
     _responded = False
     _inert = False
     _replacement: object = NOTHING
@@ -341,42 +342,32 @@ class Exchange(RequestCookie):
         return isinstance(current, Mapping) and current != self.session._data
 
     def _commit(self, final: bool = False) -> Steps[None]:
-        """Bring the store in line with the session.
+        """Bring the store in line with the session, which may change meanwhile.
 
         :param final: at the end of the request, where nothing is stored without need.
         """
-        for _ in range(_ID_ATTEMPTS):
-            try:
-                while not (yield from self._commit_once(final)):
-                    pass
-            except KeyTaken:
-                self.session._id = None
-            else:
-                return
-        raise ConfigurationError(
-            f"`generate_id` returned ids of other sessions {_ID_ATTEMPTS} times in a row"
-        )
-
-    def _commit_once(self, final: bool) -> Steps[bool]:
-        """Take one step towards it. False: the application changed what is to be done."""
         session, options = self.session, self._engine.options
-        if session._gone:
-            return True
-        if session._snapshot is not None:
-            change = session._change()
-            if change is not None:
-                return (yield from self._update(change))
-            if final and options.resave and not self._wrote:
-                return (yield from self._update(session._encoded(), renew=False))
-            return True
-        wanted = final and options.save_uninitialized and not session._ended
-        if not session._degraded and (session.is_modified or wanted):
-            return (yield from self._store_new())
-        yield from self._end_pending()
-        return True
+        done = False
+        while not (done or session._gone):
+            if session._snapshot is not None:
+                change = session._change()
+                if change is not None:
+                    done = yield from self._update(change)
+                elif final and options.resave and not self._wrote:
+                    done = yield from self._update(session._encoded(), renew=False)
+                else:
+                    return
+            elif not session._degraded and (session.is_modified or (final and self._wants_empty())):
+                done = yield from self._store_new()
+            else:
+                yield from self._end_pending()
+                return
+
+    def _wants_empty(self) -> bool:
+        return self._engine.options.save_uninitialized and not self.session._ended
 
     def _store_new(self) -> Steps[bool]:
-        """Store a new or regenerated session, announcing it with the response's cookie."""
+        """Store a new or regenerated session. False: the application changed what is to be done."""
         session, lifecycle = self.session, self.policy.lifecycle
         if not self.can_be_sent(self._session_cookie):
             self._engine.announce("insecure")
@@ -403,9 +394,14 @@ class Exchange(RequestCookie):
                 keep = session._keeps_old
                 stored = yield from lifecycle.rotate(old, key, state, keep, attempts, content)
         except KeyTaken:
-            departure.id = None  # what is stored there is another session
+            departure.id = session._id = None  # what is stored there is another session
             session._turn_back(departure)
-            raise
+            self._taken_ids += 1
+            if self._taken_ids < _ID_ATTEMPTS:
+                return False
+            raise ConfigurationError(
+                f"`generate_id` returned ids of other sessions {_ID_ATTEMPTS} times in a row"
+            ) from None
         except BaseException:
             session._turn_back(departure)
             raise

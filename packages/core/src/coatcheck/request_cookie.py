@@ -70,7 +70,8 @@ class RequestCookie:
         return self._engine.writer.set_cookie("", expired)
 
     def _read(self) -> list[Ticket]:
-        engine, tickets = self._engine, list[Ticket]()
+        engine = self._engine
+        tickets: list[Ticket] = []
         headers = engine.dialect.cookie_headers(self._request)
         if not headers:
             return tickets
