@@ -1,8 +1,8 @@
 """The Store contract: what a place that keeps sessions must do.
 
 A store maps keys to :class:`Record` objects. It never sees a cookie, an HTTP request or a
-decoded session. The obligations are numbered in ``docs/contract.md``; the conformance kit checks
-each of them. This is a complete store, in a table of SQLite::
+decoded session. The obligations are numbered in ``docs/contract.md``. This is a complete store,
+in a table of SQLite::
 
     import sqlite3
     import time
@@ -160,7 +160,7 @@ Condition: TypeAlias = Presence | Unchanged
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a store can do. The core acts on it, and the conformance kit tests it.
+    """What a store can do. The core acts on it at run time.
 
     A verb whose capability is not declared raises :class:`~coatcheck.errors.UnsupportedOperation`.
 

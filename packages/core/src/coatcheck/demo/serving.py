@@ -29,6 +29,10 @@ Try this:
 _TRY_OWNERS: Final = """\
   - log in with the same name in a second browser, then `My sessions`: log out everywhere else"""
 
+_TRY_RESTART: Final = """
+The cookies are signed with a secret of this run. With one in the environment variable
+SESSION_SECRET, and a store that lasts, a restart logs nobody out."""
+
 
 class RunningDemo:
     """A demo that accepts requests.
@@ -101,6 +105,8 @@ def serve(store_url: str, port: int) -> int:
             print(_TRY)
             if demo.capabilities.owners:
                 print(_TRY_OWNERS)
+            if "SESSION_SECRET" not in os.environ:
+                print(_TRY_RESTART)
             print(flush=True)
             demo.wait()
     except KeyboardInterrupt:
