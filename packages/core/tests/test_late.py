@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,10 +26,12 @@ from webclient import (
 from coatcheck import (
     Capabilities,
     CookieOptions,
+    JSONCodec,
     MemoryStore,
     Record,
     SessionOptions,
     Sessions,
+    SessionState,
     Store,
 )
 from coatcheck.asgi import SessionMiddleware as ASGISessions
@@ -573,3 +576,59 @@ def test_a_key_that_is_neither_free_nor_there_is_given_up() -> None:
     app = wsgi_app(lambda session, environ: session.update(a=1), store=Blind())
     with wsgi_browser(app) as browser, pytest.raises(Exception, match="ids of other sessions"):
         browser.get("/")
+
+
+class BusyCodec(JSONCodec):
+    """A codec during whose encoding somebody else writes to the session, once."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], object] | None = None
+
+    def dumps(self, state: SessionState) -> bytes:
+        content = super().dumps(state)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return content
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_written_while_the_session_is_encoded_is_saved(known: bool) -> None:
+    """A thread that writes at that moment is not overlooked."""
+    store, codec = MemoryStore(), BusyCodec()
+
+    def handle(session: Any, environ: Any) -> None:
+        if environ["PATH_INFO"] == "/save":
+            session["z"] = 1
+            codec.meanwhile = lambda: session.update(late=1)
+            session.save()
+
+    with wsgi_browser(
+        wsgi_app(lambda s, e: act(s, e["PATH_INFO"]) or handle(s, e), store=store, codec=codec)
+    ) as browser:
+        if known:
+            browser.get("/login")
+        browser.get("/save")
+    (record,) = (record for _, record in store.all())
+    assert b'"z":1,"late":1' in record.data
+
+
+def test_asking_whether_it_is_modified_changes_nothing() -> None:
+    """A nested change that was asked about is saved all the same, and so is its last state."""
+    store = MemoryStore()
+
+    def handle(session: Any, environ: Any) -> Any:
+        seen = []
+        cart = session.setdefault("cart", [])
+        seen.append(session.is_modified)
+        if environ["PATH_INFO"] == "/append":
+            cart.append(1)
+            seen += [session.is_modified, session.is_modified]
+            cart.append(2)
+        return seen
+
+    with wsgi_browser(wsgi_app(handle, store=store)) as browser:
+        browser.get("/")
+        assert browser.get("/append").text == "[False, True, True]"
+    (record,) = (record for _, record in store.all())
+    assert b'"cart":[1,2]' in record.data

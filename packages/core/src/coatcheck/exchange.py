@@ -23,7 +23,7 @@ from .lifecycle import KeyTaken, Snapshot
 from .operations import Await, Steps
 from .policy import Policy
 from .request_cookie import RequestCookie
-from .session import Departure, Encoded, Session, gone
+from .session import Departure, Session, gone
 
 _ID_ATTEMPTS: Final = 3
 _INSECURE: Final = (
@@ -354,7 +354,7 @@ class Exchange(RequestCookie):
                 if change is not None:
                     done = yield from self._update(change)
                 elif final and options.resave and not self._wrote:
-                    done = yield from self._update(session._encoded(), renew=False)
+                    done = yield from self._update(session._draft(), renew=False)
                 else:
                     return
             elif not session._degraded and (session.is_modified or (final and self._wants_empty())):
@@ -383,7 +383,7 @@ class Exchange(RequestCookie):
             if waited:
                 return False
         key = self._engine.key_of(session._id)
-        departure = session._depart(session._encoded())
+        departure = session._departure = session._draft()
         attempts, old = session._unconfirmed(), session._old
         state, content = departure.state, departure.content
         stored: tuple[Snapshot, SessionState] | None
@@ -407,7 +407,7 @@ class Exchange(RequestCookie):
             raise
         return self._note(departure, stored)
 
-    def _update(self, change: Encoded, renew: bool = True) -> Steps[bool]:
+    def _update(self, departure: Departure, renew: bool = True) -> Steps[bool]:
         """Store a session over what was loaded.
 
         :param renew: whether the cookie follows, where it has a lifetime.
@@ -415,8 +415,8 @@ class Exchange(RequestCookie):
         session = self.session
         assert session._snapshot is not None
         snapshot, attempts = session._snapshot, session._unconfirmed()
-        changed_cookie, cookie = session._cookie_changed, self._session_cookie
-        departure = session._depart(change)
+        changed_cookie, cookie = departure.flags[1], self._session_cookie
+        session._departure = departure
         try:
             stored = yield from self.policy.lifecycle.update(
                 snapshot, departure.state, self._extends(), attempts, departure.content

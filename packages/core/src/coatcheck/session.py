@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from .codec import IMMUTABLE, SessionState
 from .cookie import CookieOptions, SessionCookie, with_own
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     import anyio
 
 T = TypeVar("T")
-
-#: A state and ``codec.dumps`` of it.
-Encoded: TypeAlias = tuple[SessionState, bytes]
 
 
 class Backend(Protocol):
@@ -220,7 +217,10 @@ class Session(MutableMapping[str, Any]):
         self._use()
         if self._snapshot is None:
             return self._wanted or bool(self._data) or self._owner is not None
-        return self._change() is not None
+        change = self._change()
+        if change is not None:
+            self._take_back(change)
+        return change is not None
 
     @property
     def created_at(self) -> float:
@@ -490,46 +490,45 @@ class Session(MutableMapping[str, Any]):
             return True
         return False
 
-    def _change(self) -> Encoded | None:
-        """Return the state and its encoded form if it differs from what is stored."""
+    def _change(self) -> Departure | None:
+        """Return what is to be written if the session differs from what is stored."""
         assert self._snapshot is not None
         if not self._may_differ():
             return None
-        encoded = self._encoded()
+        draft = self._draft()
         if self._attempts is not None and self._attempts.unknown:
             # What is stored may be an earlier attempt of ours, not what was loaded.
-            return encoded
-        return None if encoded[1] == self._backend.content(self._snapshot) else encoded
+            return draft
+        return None if draft.content == self._backend.content(self._snapshot) else draft
 
-    def _encoded(self) -> Encoded:
-        state = self._state()
-        return state, self._backend.encode(state)
-
-    def _depart(self, encoded: Encoded) -> Departure:
-        """Begin a write. What the application changes from here on is not part of it.
-
-        :param encoded: the session as it is now.
-        """
-        departure = self._departure = Departure(
-            *encoded,
-            self._id if self._snapshot is None else None,
-            (self._written, self._cookie_changed, self._wanted),
-        )
+    def _draft(self) -> Departure:
+        """Encode the session as it is now. What changes from here on is another change."""
+        flags = (self._written, self._cookie_changed, self._wanted)
         self._written = self._cookie_changed = self._wanted = False
         if self._prints:
             self._take_prints(self._prints)
-        return departure
+        state = self._state()
+        new_id = self._id if self._snapshot is None else None
+        try:
+            return Departure(state, self._backend.encode(state), new_id, flags)
+        except BaseException:
+            self._written, self._cookie_changed, self._wanted = (True, *flags[1:])
+            raise
 
     def _turn_back(self, departure: Departure) -> None:
         """Note that a write failed, or that nobody knows what became of it."""
         self._departure = None
         if not departure.overtaken:
-            written, cookie_changed, wanted = departure.flags
-            self._written = self._written or written
-            self._cookie_changed = self._cookie_changed or cookie_changed
-            self._wanted = self._wanted or wanted
+            self._take_back(departure)
         elif departure.id is not None:
             self._orphans = (*self._orphans, departure.id)
+
+    def _take_back(self, draft: Departure) -> None:
+        """Note that what was to be written is not, and still differs from what is stored."""
+        _, cookie_changed, wanted = draft.flags
+        self._written = True
+        self._cookie_changed = self._cookie_changed or cookie_changed
+        self._wanted = self._wanted or wanted
 
     def _arrive(self, departure: Departure, snapshot: Snapshot, state: SessionState) -> None:
         """Note what is stored now, and show it together with what was changed meanwhile."""
