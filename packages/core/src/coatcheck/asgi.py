@@ -18,7 +18,7 @@ from .cookie import PATH_SAFE, path_matches
 from .engine import ABANDON_SECONDS, Engine
 from .errors import SessionUnavailable
 from .events import logger
-from .exchange import NOTHING, Exchange, HeaderChanges
+from .exchange import NOTHING, Exchange
 from .middleware import changed_headers, choose_store
 from .operations import Steps
 from .options import OptionFields, Request, SessionOptions, make_options
@@ -179,8 +179,11 @@ class _Connection(Exchange):
             pass  # whatever it is, the session has no part in it
         elif kind in _HEADER_POINTS:
             changes = self.answer()
+            if changes is None:
+                changes = await self.session._exclusively(self.respond)
             if changes is not NOTHING:
-                message = await self._with_session(message, changes)
+                headers = changed_headers(message.get("headers") or (), changes, str.encode)
+                message = {**message, "headers": headers}
         elif kind in _BODIES:
             if not message.get("more_body", False) and self.has_late_changes():
                 await self.session._exclusively(self.finish)
@@ -198,14 +201,6 @@ class _Connection(Exchange):
         self.seal()
         if self.has_late_changes():
             await self.session._exclusively(self.finish)
-
-    async def _with_session(self, message: Message, changes: HeaderChanges | None) -> Message:
-        if changes is None:
-            changes = await self.session._exclusively(self.respond)
-        if changes is NOTHING:
-            return message
-        headers = changed_headers(message.get("headers") or (), changes, str.encode)
-        return {**message, "headers": headers}
 
 
 class _ASGIDialect:

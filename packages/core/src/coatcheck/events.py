@@ -70,7 +70,7 @@ class Announcer:
         self, kind: EventKind, key: str | None = None, error: BaseException | None = None
     ) -> None:
         """Announce an event about the session with a store key."""
-        debug = self.is_verbose()
+        debug = self._to_stderr or logger.isEnabledFor(logging.DEBUG)
         if not (self._observers or debug):
             return
         event = SessionEvent(kind, None if key is None else short_ref(key), self._clock(), error)

@@ -44,6 +44,7 @@ class HeaderChanges(NamedTuple):
 
 
 NOTHING: Final = HeaderChanges(None, False)
+_READ: Final = HeaderChanges(None, True)
 
 
 class Exchange(RequestCookie):
@@ -210,7 +211,9 @@ class Exchange(RequestCookie):
             return None
         self._responded = session._sealed = True
         set_cookie = self._cookie_line()
-        return HeaderChanges(set_cookie, session._accessed or set_cookie is not None)
+        if set_cookie is None:
+            return _READ if session._accessed else NOTHING
+        return HeaderChanges(set_cookie, True)
 
     def respond(self) -> Steps[HeaderChanges]:
         """Decide and do what the session needs before the first byte."""
