@@ -632,3 +632,27 @@ def test_asking_whether_it_is_modified_changes_nothing() -> None:
         assert browser.get("/append").text == "[False, True, True]"
     (record,) = (record for _, record in store.all())
     assert b'"cart":[1,2]' in record.data
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_holding_a_value_is_no_change(kept: bool) -> None:
+    """References that come and go while a session is only read cost no write."""
+    store = CountingStore()
+    held: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        session = environ["coatcheck.session"]
+        cart = session.setdefault("cart", [{"sku": "a-long-number", "quantity": 10**9}])
+        start_response("200 OK", [])
+        held.extend([cart, cart[0], *cart[0].values()])
+        yield b"one"
+        if not kept:
+            held.clear()
+            del cart
+
+    with wsgi_browser(WSGISessions(app, secret=SECRET, store=store)) as browser:
+        browser.get("/")
+        held.clear()
+        store.taken()
+        browser.get("/")
+        assert store.taken() == ["get"]

@@ -221,8 +221,13 @@ class Exchange(RequestCookie):
         if self._inert:
             return NOTHING
         self._responded = True
+        current = self._request.get(self.place)
         try:
-            if (yield from self._notice_replacement(self._request.get(self.place))):
+            if current is session:
+                is_there = self._is_there()
+            else:
+                is_there = yield from self._notice_replacement(current)
+            if is_there:
                 yield from self._commit(final=True)
                 if not self._wrote:
                     yield from self._touch()
@@ -236,12 +241,7 @@ class Exchange(RequestCookie):
         finally:
             session._sealed = True
         if self._engine.announce.is_verbose():
-            key = None if session._snapshot is None else session._snapshot.key
-            self._engine.announce.decided(
-                f"wrote={self._wrote} gone={session._gone} degraded={session._degraded} "
-                f"ended={session._ended} cookie={set_cookie is not None}",
-                key,
-            )
+            self._announce_decision(set_cookie)
         return HeaderChanges(set_cookie, session._accessed or set_cookie is not None)
 
     def seal(self) -> None:
@@ -314,14 +314,25 @@ class Exchange(RequestCookie):
         session._start()
         session._degraded = True
 
+    def _announce_decision(self, set_cookie: str | None) -> None:
+        session = self.session
+        self._engine.announce.decided(
+            f"wrote={self._wrote} gone={session._gone} degraded={session._degraded} "
+            f"ended={session._ended} cookie={set_cookie is not None}",
+            None if session._snapshot is None else session._snapshot.key,
+        )
+
+    def _is_there(self) -> bool:
+        """Tell whether there is a session to be brought in line with the store."""
+        session = self.session
+        if self._engine.options.save_uninitialized and session._failure is None:
+            session._use()
+        return session._loaded and session._failure is None
+
     def _notice_replacement(self, current: object) -> Steps[bool]:
         """Act on what the application put in the session's place. False: leave it alone."""
         session = self.session
         options = self._engine.options
-        if current is session:
-            if options.save_uninitialized and session._failure is None:
-                session._use()
-            return session._loaded and session._failure is None
         if current is None and options.unset == "keep":
             # Neither saved nor touched, whatever it holds.
             self._inert = True

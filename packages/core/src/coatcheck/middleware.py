@@ -36,7 +36,7 @@ def changed_headers(
 
     :param to: turns text into the header's type.
     """
-    result = [(name, value) for name, value in headers]
+    result = list(headers)
     names = [name.lower() for name, _ in result]
     if changes.vary:
         vary = to("vary")

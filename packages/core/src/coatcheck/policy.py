@@ -32,6 +32,10 @@ class Policy:
         self._touch_interval = in_seconds(options.touch_interval)
         self._max_age = in_seconds(cookie.max_age)
         self._expires = None if cookie.expires is None else posix(cookie.expires)
+        #: Seconds that a session without settings of its own lives; None: until `_expires`.
+        self._lifetime = self._idle or self._max_age
+        if self._lifetime is None and self._expires is None:
+            self._lifetime = DEFAULT_LIFETIME
         self._attributes: dict[bool, CookieAttributes] = {}
         self.lifecycle = Lifecycle(
             codec=options.codec,
@@ -52,7 +56,9 @@ class Policy:
 
         :param own: the session's own cookie settings.
         """
-        if own.get("max_age") is not None:
+        if not own and self._lifetime is not None:
+            end = self._clock() + self._lifetime
+        elif own.get("max_age") is not None:
             end = self._clock() + float(own["max_age"])
         elif own.get("expires") is not None:
             end = float(own["expires"])
