@@ -19,7 +19,7 @@ from .engine import ABANDON_SECONDS, Engine
 from .errors import SessionUnavailable
 from .events import logger
 from .exchange import NOTHING, Exchange
-from .middleware import changed_headers, choose_store
+from .middleware import HeaderWriter, choose_store
 from .operations import Steps
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
@@ -37,6 +37,7 @@ ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 #: Where the session stands in the scope, for frameworks and for :func:`session_of`.
 SCOPE_KEY: Final = "session"
 
+_HEADERS: Final = HeaderWriter(str.encode)
 _HEADER_POINTS: Final = frozenset(
     {"http.response.start", "websocket.accept", "websocket.http.response.start"}
 )
@@ -182,7 +183,7 @@ class _Connection(Exchange):
             if changes is None:
                 changes = await self.session._exclusively(self.respond)
             if changes is not NOTHING:
-                headers = changed_headers(message.get("headers") or (), changes, str.encode)
+                headers = _HEADERS.changed(message.get("headers") or (), changes)
                 message = {**message, "headers": headers}
         elif kind in _BODIES:
             if not message.get("more_body", False) and self.has_late_changes():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import AnyStr
+from typing import AnyStr, Generic
 
 from .events import logger
 from .exchange import HeaderChanges
@@ -27,43 +27,47 @@ def choose_store(
     return options.store, False
 
 
-def changed_headers(
-    headers: Iterable[tuple[AnyStr, AnyStr]],
-    changes: HeaderChanges,
-    to: Callable[[str], AnyStr],
-) -> list[tuple[AnyStr, AnyStr]]:
-    """Return a new header list: the application's belongs to it, and may serve other responses.
+class HeaderWriter(Generic[AnyStr]):
+    """Puts what the session has to say into the headers of a response.
 
-    :param to: turns text into the header's type.
+    :param to: turns text into the type of the protocol's headers.
     """
-    result = list(headers)
-    names = [name.lower() for name, _ in result]
-    if changes.vary:
-        vary = to("vary")
-        if vary in names:
-            _extend_vary(result, names, vary, to)
-        else:
-            result.append((vary, to("Cookie")))
-    if changes.set_cookie is not None:
-        result.append((to("set-cookie"), to(changes.set_cookie)))
-        if to("cache-control") not in names:
-            result.append((to("cache-control"), to("no-store")))
-    return result
 
+    def __init__(self, to: Callable[[str], AnyStr]) -> None:
+        self._to: Callable[[str], AnyStr] = to
+        self._vary: AnyStr = to("vary")
+        self._cookie: AnyStr = to("Cookie")
+        self._set_cookie: AnyStr = to("set-cookie")
+        self._cache_control: AnyStr = to("cache-control")
+        self._vary_cookie: tuple[AnyStr, AnyStr] = (self._vary, self._cookie)
+        self._no_store: tuple[AnyStr, AnyStr] = (self._cache_control, to("no-store"))
 
-def _extend_vary(
-    headers: list[tuple[AnyStr, AnyStr]],
-    names: list[AnyStr],
-    vary: AnyStr,
-    to: Callable[[str], AnyStr],
-) -> None:
-    """Add Cookie to the last Vary header, unless one of them has it or is ``*``."""
-    last = 0
-    for index, name in enumerate(names):
-        if name == vary:
-            last = index
-            listed = [field.strip().lower() for field in headers[index][1].split(to(","))]
-            if to("*") in listed or to("cookie") in listed:
-                return
-    name, value = headers[last]
-    headers[last] = (name, value + to(", Cookie") if value.strip() else to("Cookie"))
+    def changed(
+        self, headers: Iterable[tuple[AnyStr, AnyStr]], changes: HeaderChanges
+    ) -> list[tuple[AnyStr, AnyStr]]:
+        """Return a new list: the application's belongs to it, and may serve other responses."""
+        result = list(headers)
+        names = [name.lower() for name, _ in result]
+        if changes.vary:
+            if self._vary in names:
+                self._extend_vary(result, names)
+            else:
+                result.append(self._vary_cookie)
+        if changes.set_cookie is not None:
+            result.append((self._set_cookie, self._to(changes.set_cookie)))
+            if self._cache_control not in names:
+                result.append(self._no_store)
+        return result
+
+    def _extend_vary(self, headers: list[tuple[AnyStr, AnyStr]], names: list[AnyStr]) -> None:
+        """Add Cookie to the last Vary header, unless one of them has it or is ``*``."""
+        last = 0
+        for index, name in enumerate(names):
+            if name == self._vary:
+                last = index
+                listed = [part.strip().lower() for part in headers[index][1].split(self._to(","))]
+                if self._to("*") in listed or self._cookie.lower() in listed:
+                    return
+        name, value = headers[last]
+        added = value + self._to(", ") + self._cookie if value.strip() else self._cookie
+        headers[last] = (name, added)

@@ -169,7 +169,8 @@ class Session(MutableMapping[str, Any]):
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Set several keys: all of them, or none if one is not a string."""
-        added = _with_string_keys(dict(other, **more))
+        added = dict(other, **more)
+        _check_keys(added)
         self._before_write()
         for key, value in added.items():
             if type(value) not in IMMUTABLE:
@@ -429,7 +430,8 @@ class Session(MutableMapping[str, Any]):
     def _replace_data(self, contents: Mapping[str, Any]) -> None:
         """Take over what the application put in the session's place."""
         if contents is not self._data:
-            data = _with_string_keys(contents)
+            data = dict(contents)
+            _check_keys(data)
             self._before_write()
             self._data = data
             self._prints = dict.fromkeys(data)
@@ -691,12 +693,10 @@ class AsyncSession(Session):
                 self._idle = None
 
 
-def _with_string_keys(contents: Mapping[str, Any]) -> dict[str, Any]:
-    data = dict(contents)
-    for key in data:
+def _check_keys(keys: Iterable[object]) -> None:
+    for key in keys:
         if not isinstance(key, str):
             raise TypeError(f"session keys must be strings, not {type(key).__name__}")
-    return data
 
 
 #: Twice as fast as those before. It notes which objects are referred to more than once, so a

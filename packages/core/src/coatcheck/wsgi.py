@@ -19,7 +19,7 @@ from .engine import Engine
 from .errors import ConfigurationError, SessionUnavailable
 from .events import logger
 from .exchange import NOTHING, Exchange
-from .middleware import changed_headers, choose_store
+from .middleware import HeaderWriter, choose_store
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
 from .runners import SyncRunner
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Where the session stands in the environ.
 ENVIRON_KEY: Final = "coatcheck.session"
+
+_HEADERS: Final = HeaderWriter(str)
 
 
 class SessionMiddleware:
@@ -152,7 +154,7 @@ class _Response(Exchange):
     ) -> Callable[[bytes], object]:
         if self._write is not None:
             # The headers are decided: the server re-raises exc_info, or takes the new ones.
-            headers = changed_headers(headers, self._changes, str)
+            headers = _HEADERS.changed(headers, self._changes)
             return self._start_response(status, headers, exc_info)
         if self._started is not None and exc_info is None:
             raise AssertionError("start_response() was called a second time without exc_info")
@@ -174,7 +176,7 @@ class _Response(Exchange):
             changes = self.session._exclusively(self.respond)
         self._changes = changes
         # Servers add their own to the list they get: it must not be the application's.
-        headers = list(headers) if changes is NOTHING else changed_headers(headers, changes, str)
+        headers = list(headers) if changes is NOTHING else _HEADERS.changed(headers, changes)
         self._write = self._start_response(status, headers, *exc_info)
 
     def _finish_late(self) -> None:
