@@ -162,13 +162,13 @@ async def test_no_number_of_task_cancellations_stops_a_logout(path: str, times: 
     store.shut("destroy")
     task = asyncio.create_task(browser.get(path))
     if path.endswith("wait"):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # lets the request meet the cancellation
         task.cancel()
     await store.arrived.wait()
     for _ in range(times):
         task.cancel()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # lets the request meet the cancellation
+        await asyncio.sleep(0)  # lets the request meet the cancellation
     assert not task.done()
     store.open()
     with pytest.raises(asyncio.CancelledError):

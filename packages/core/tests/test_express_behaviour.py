@@ -871,7 +871,7 @@ class TestGenerateId:
         """Under ASGI an id may take awaiting; until then `.id` says that there is none."""
 
         async def generate(request: Any) -> str:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # awaits, as a service would have it
             return "made-by-a-service"
 
         def early(session: Any, request: Any) -> str:

@@ -102,6 +102,18 @@ async def test_a_session_replaced_after_the_headers_is_replaced(
         assert all(b'"bob"' in record.data for _, record in store.all())
 
 
+async def test_nothing_in_place_of_nothing_is_no_late_write() -> None:
+    """A framework that clears a session which nobody has does not break the response."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        scope["session"] = {}
+        await send({"type": "http.response.body", "body": b"public"})
+
+    answer = await Browser(ASGISessions(app, secret=SECRET)).get("/")
+    assert (answer.text, set_cookies(answer)) == ("public", [])
+
+
 @pytest.fixture(params=["asgi", "wsgi"])
 def driver(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -287,7 +299,7 @@ async def test_a_save_that_waited_for_the_end_of_the_request_is_too_late() -> No
 
     async def handle(session: Any, scope: Any) -> None:
         async def save() -> None:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # behind the request, which is ready to go on
             await session.save()
 
         session["a"] = 1

@@ -86,9 +86,9 @@ class YieldingStore(AsyncStore):
         self.store.close()
 
     async def _slowly(self, function: Callable[..., Any], *args: Any) -> Any:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # lets other requests run
         result = function(*args)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # lets other requests run
         return result
 
 

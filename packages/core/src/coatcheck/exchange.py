@@ -263,8 +263,6 @@ class Exchange(RequestCookie):
         current = self._request.get(self.place)
         if current is not self.session and self._is_news(current):
             yield from self._notice_replacement(current)
-            if self._inert:
-                return
         if self.session._ended:
             yield from self._end_pending()
         elif self.session._snapshot is not None:
@@ -351,9 +349,13 @@ class Exchange(RequestCookie):
         """Tell whether what stands in the session's place is not what it was replaced by."""
         if current is None and self._engine.options.unset == "keep":
             return False
+        session = self.session
         if current is not self._replacement:
-            return True
-        return isinstance(current, Mapping) and current != self.session._data
+            # Nothing instead of nothing is no news.
+            is_empty = isinstance(current, Mapping) and not current
+            has_none = session._snapshot is None and (session._loaded or session._blank)
+            return not (is_empty and has_none)
+        return isinstance(current, Mapping) and current != session._data
 
     def _commit(self, final: bool = False) -> Steps[None]:
         """Bring the store in line with the session, which may change meanwhile.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -342,8 +343,9 @@ class Session(MutableMapping[str, Any]):
                 self._check_not_closed()
             self._load_at_first_use()
 
+    @abstractmethod
     def _load_at_first_use(self) -> None:
-        raise NotImplementedError
+        """Load the session, or begin a new one where none was presented."""
 
     def _fail(self, failure: Exception) -> None:
         """Note why there is no session; it is raised at the first use."""
