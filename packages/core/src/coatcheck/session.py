@@ -109,10 +109,12 @@ class Session(MutableMapping[str, Any]):
     _cookie: SessionCookie | None = None
     _mixed_cookie: tuple[dict[str, Any], CookieOptions] | None = None
     _data: dict[str, Any]
-    #: The fingerprints of the mutable values that the application has, as they are stored.
-    _prints: dict[str, bytes | None]
-    _own_cookie: dict[str, Any]
-    _extra: dict[str, Any]
+    #: The keys whose values are mutable and known to the application.
+    _exposed: set[str]
+    #: Those values, some at a time, with what they looked like when they were stored.
+    _prints: list[tuple[Any, bytes | None]]
+    _own_cookie: dict[str, Any] = {}  # noqa: RUF012  # never changed in place
+    _extra: dict[str, Any] = {}  # noqa: RUF012  # never changed in place
     _attempts: Attempts | None = None
     _departure: Departure | None = None
 
@@ -126,9 +128,10 @@ class Session(MutableMapping[str, Any]):
             self._prepare()
         self._accessed = True
         value = self._data[key]
-        if type(value) not in IMMUTABLE and key not in self._prints:
+        if type(value) not in IMMUTABLE and key not in self._exposed:
             # What it looks like before the application can change it.
-            self._prints[key] = None if self._written else _fingerprint(value)
+            self._prints.append((value, _fingerprint(value)))
+            self._exposed.add(key)
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -136,7 +139,7 @@ class Session(MutableMapping[str, Any]):
             raise TypeError(f"session keys must be strings, not {type(key).__name__}")
         self._before_write()
         if type(value) not in IMMUTABLE:
-            self._prints[key] = None
+            self._exposed.add(key)
         self._data[key] = value
         self._written = True
 
@@ -175,7 +178,7 @@ class Session(MutableMapping[str, Any]):
         self._before_write()
         for key, value in added.items():
             if type(value) not in IMMUTABLE:
-                self._prints[key] = None
+                self._exposed.add(key)
         self._data.update(added)
         self._written = True
 
@@ -423,7 +426,7 @@ class Session(MutableMapping[str, Any]):
 
     def _take(self, state: SessionState) -> None:
         self._data = state.data
-        self._prints = {}
+        self._exposed, self._prints = set(), []
         self._created_at = state.created_at
         self._own_cookie = state.cookie
         self._owner = state.owner
@@ -436,12 +439,12 @@ class Session(MutableMapping[str, Any]):
             _check_keys(data)
             self._before_write()
             self._data = data
-            self._prints = dict.fromkeys(data)
+            self._exposed, self._prints = set(data), []
             self._written = True
 
     def _forget_data(self) -> None:
         self._data = {}
-        self._prints = {}
+        self._exposed, self._prints = set(), []
         self._own_cookie = {}
         self._extra = {}
         self._owner = None
@@ -482,13 +485,9 @@ class Session(MutableMapping[str, Any]):
         """Whether the state can differ from what is stored; cheaper than finding out."""
         if self._written or self._cookie_changed or self._attempts is not None:
             return True
-        data, dumps = self._data, marshal.dumps
-        try:
-            for key, print in self._prints.items():
-                if print is None or print != dumps(data[key], _MARSHAL_VERSION):
-                    return True
-        except ValueError:
-            return True
+        for values, print in self._prints:
+            if print is None or print != _fingerprint(values):
+                return True
         return False
 
     def _change(self) -> Departure | None:
@@ -506,8 +505,8 @@ class Session(MutableMapping[str, Any]):
         """Encode the session as it is now. What changes from here on is another change."""
         flags = (self._written, self._cookie_changed, self._wanted)
         self._written = self._cookie_changed = self._wanted = False
-        if self._prints:
-            self._take_prints(self._prints)
+        if self._exposed:
+            self._take_prints()
         state = self._state()
         new_id = self._id if self._snapshot is None else None
         try:
@@ -548,14 +547,17 @@ class Session(MutableMapping[str, Any]):
         changed = self._may_differ()
         if changed:
             state = self._backend.rebase(departure, self._state(), snapshot)
-        exposed = self._prints
+        exposed = self._exposed
         self._take(state)
         self._written = changed
-        self._take_prints(exposed)
+        self._exposed = exposed
+        self._take_prints()
 
-    def _take_prints(self, exposed: Iterable[str]) -> None:
-        data = self._data
-        self._prints = {key: _fingerprint(data[key]) for key in exposed if key in data}
+    def _take_prints(self) -> None:
+        """Note what the values that the application has look like now."""
+        # A copy, because other threads may add to the set; and the set stays, so that they do.
+        values = [*map(self._data.get, tuple(self._exposed))]
+        self._prints = [(values, _fingerprint(values))]
 
     def _unconfirmed(self) -> Attempts:
         """Return what was written without an answer, to be recognised later."""
