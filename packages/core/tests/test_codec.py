@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from webclient import SECRET, Browser, Clock, CountingStore, asgi_app
 
 from coatcheck import JSONCodec, MemoryStore, Record, SessionState
+from coatcheck.codec import _encode, _prepared_encode
 from coatcheck.cookie_format import NativeCookieFormat
 from coatcheck.errors import CorruptRecord, SerializationError
 
@@ -484,3 +485,15 @@ def test_the_envelope_is_one_json_object() -> None:
         "o": "42",
         "d": {"n": 1, "when": {"$": "date", "=": "2026-01-02"}},
     }
+
+
+def test_an_interpreter_without_the_fast_encoder_writes_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where CPython's encoder is missing the documented way gives the same bytes and errors."""
+    monkeypatch.setattr(json.encoder, "c_make_encoder", None)
+    encode = _prepared_encode()
+    value = {"name": "Zoë", "list": [1, 2.5, None, True, "\n"], "empty": {}}
+    assert encode(value) == _encode(value)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        encode(math.nan)

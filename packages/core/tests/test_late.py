@@ -668,3 +668,33 @@ def test_holding_a_value_is_no_change(kept: bool) -> None:
         store.taken()
         browser.get("/")
         assert store.taken() == ["get"]
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("nested", [False, True])
+async def test_what_changes_after_the_headers_is_saved(parts: int, nested: bool) -> None:
+    """In a body of several parts it is saved before the last one goes out, nested changes too.
+
+    In a body of one part a nested change may be saved when the application has ended.
+    """
+    store = CountingStore()
+    at_the_end: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        session = scope["session"]
+        cart = session.setdefault("cart", [])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if nested:
+            cart.append(1)
+        else:
+            session["cart"] = [1]
+        for number in range(parts):
+            more = number < parts - 1
+            await send({"type": "http.response.body", "body": b"x", "more_body": more})
+        at_the_end.append(store.calls.count("set"))
+
+    await Browser(ASGISessions(app, secret=SECRET, store=store)).get()
+    [(_, record)] = store.all()
+    assert JSONCodec().loads(record.data, "").data == {"cart": [1]}
+    assert at_the_end == [1 if nested and parts == 1 else 2]
+    assert store.calls.count("set") == 2

@@ -15,7 +15,7 @@ from webclient import Browser, CountingStore, asgi_app, set_cookies
 
 from coatcheck import SessionOptions
 from coatcheck.errors import ConfigurationError
-from coatcheck.signing import Signer
+from coatcheck.signing import Signer, _Key
 
 ID = "abcdefghijklmnopqrstuvwxyz012345"
 OLD, NEW = "the old secret, thirty-two bytes", "the new secret, thirty-two bytes"
@@ -164,3 +164,11 @@ def test_strings_and_bytes_are_the_same_secret() -> None:
         b"q" * 31 + b"\xc3\xa9",
         NEW.encode(),
     )
+
+
+@given(st.binary(min_size=1, max_size=64), st.text("abcXYZ019-_", max_size=200))
+def test_signatures_are_hmac_sha256(key: bytes, value: str) -> None:
+    """For each key and value the signature is what the standard library computes (RFC 2104)."""
+    digest = hmac.digest(key, value.encode(), "sha256")
+    text = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    assert _Key(key).signature(value) == text

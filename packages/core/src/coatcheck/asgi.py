@@ -18,7 +18,8 @@ from .cookie import PATH_SAFE, path_matches
 from .engine import ABANDON_SECONDS, Engine
 from .errors import SessionUnavailable
 from .events import logger
-from .exchange import NOTHING, Exchange
+from .exchange import ATTRIBUTES, NOTHING, Exchange
+from .layout import lay_out
 from .middleware import HeaderWriter, choose_store
 from .operations import Steps
 from .options import OptionFields, Request, SessionOptions, make_options
@@ -167,6 +168,9 @@ class _Connection(Exchange):
 
     session: AsyncSession
     place = SCOPE_KEY
+    #: Whether the body comes in parts. In a body of one part, which nearly always follows the
+    #: headers at once, changes inside of values are left to the check when the application ends.
+    _streams = False
 
     def __init__(self, engine: Engine, scope: Scope, receive: Receive, send: Send) -> None:
         self._engine = engine
@@ -186,7 +190,9 @@ class _Connection(Exchange):
                 headers = _HEADERS.changed(message.get("headers") or (), changes)
                 message = {**message, "headers": headers}
         elif kind in _BODIES:
-            if not message.get("more_body", False) and self.has_late_changes():
+            if message.get("more_body", False):
+                self._streams = True
+            elif self.has_late_changes(self._streams):
                 await self.session._exclusively(self.finish)
         elif kind in _ENDS:
             await self._end()
@@ -202,6 +208,9 @@ class _Connection(Exchange):
         self.seal()
         if self.has_late_changes():
             await self.session._exclusively(self.finish)
+
+
+lay_out(_Connection, ATTRIBUTES + "_receive _send")
 
 
 class _ASGIDialect:

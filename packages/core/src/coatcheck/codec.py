@@ -85,9 +85,35 @@ _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 #: Types whose values cannot change: handing one out cannot lead to a modification.
 IMMUTABLE: Final = _SCALARS | {bytes, datetime, date, Decimal, UUID}
 
-_encode: Final = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
-).encode
+
+def _prepared_encode() -> Callable[[Any], str]:
+    """Return a JSON encoder's ``encode``, set up once instead of for each value.
+
+    The class that does the work is a detail of CPython's. Where it is missing or has changed,
+    the documented way is as good, and slower.
+    """
+    encoder = json.JSONEncoder(
+        ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+    )
+    internal: Any = json.encoder
+    try:
+        chunks = internal.c_make_encoder(
+            None, encoder.default, internal.encode_basestring, None, ":", ",", False, False, False
+        )
+        if "".join(chunks(_SAMPLE, 0)) == encoder.encode(_SAMPLE):
+            return lambda value: "".join(chunks(value, 0))
+    except (AttributeError, TypeError):
+        pass
+    return encoder.encode
+
+
+_SAMPLE: Final[dict[str, Any]] = {
+    "text": 'ü"\\\n',
+    "numbers": [1, 1.5, True, None],
+    "more": [{}, []],
+}
+
+_encode: Final = _prepared_encode()
 
 
 #: POSIX seconds beyond which a record is nonsense, and arithmetic would overflow.
@@ -121,10 +147,18 @@ class JSONCodec:
             envelope["c"] = state.cookie
         if state.owner is not None:
             envelope["o"] = state.owner
+        envelope["d"] = state.data
+        if state.extra:
+            envelope.update(state.extra)
         try:
-            envelope["d"] = _plain(state.data)
+            if _is_plain(state.data) and (not state.extra or _is_plain(state.extra)):
+                content = _encode(envelope).encode("utf-8", "surrogatepass")
+                # A key of the application's that looks like a tag is rare: looked for afterwards.
+                if _TAG_BYTES not in content:
+                    return content
+            envelope["d"] = _tagged(state.data)
             for name, value in state.extra.items():
-                envelope[name] = _plain(value)
+                envelope[name] = _tagged(value)
             return _encode(envelope).encode("utf-8", "surrogatepass")
         except (_Unstorable, RecursionError, ValueError, TypeError):
             raise _blame(state.data) from None
@@ -186,17 +220,12 @@ class _Unstorable(Exception):
     """A value without a stored form; the message says why."""
 
 
-def _plain(value: Any) -> Any:
-    """Return the value with a tag wherever JSON lacks the type, itself where there is none."""
-    return value if _is_plain(value) else _tagged(value)
-
-
 def _is_plain(value: Any) -> bool:
-    """Tell whether JSON has all of it, as it has of most sessions."""
+    """Tell whether JSON has all of the types in it, as it has of most sessions."""
     kind = type(value)
     if kind is dict:
         for key, item in value.items():
-            if type(key) is not str or key == _TAG:
+            if type(key) is not str:
                 return False
             if type(item) not in _SCALARS and not _is_plain(item):
                 return False
@@ -210,9 +239,12 @@ def _is_plain(value: Any) -> bool:
 
 
 def _tagged(value: Any) -> Any:
+    """Return the value with a tag wherever JSON lacks the type."""
     kind = type(value)
+    if kind in _SCALARS:
+        return value
     if kind is list:
-        return [_plain(item) for item in value]
+        return [_tagged(item) for item in value]
     if kind is dict:
         return _tagged_dict(value)
     tag = _TAGS.get(kind)
@@ -221,7 +253,7 @@ def _tagged(value: Any) -> Any:
         return {_TAG: name, _VALUE: encode(value)}
     for base in _BASES:
         if isinstance(value, base):
-            return _plain(_BASES[base](value))
+            return _tagged(_BASES[base](value))
     raise _Unstorable(
         f"it is of type {kind.__name__}; a session keeps None, bool, int, float, str, bytes, "
         "list, tuple, dict, set, datetime, date, Decimal and UUID"
@@ -232,19 +264,19 @@ def _tagged_dict(value: dict[Any, Any]) -> dict[str, Any]:
     for key in value:
         if not isinstance(key, str):
             raise _Unstorable(f"it has a key of type {type(key).__name__}; keys must be strings")
-    plain = {str.__str__(key): _plain(item) for key, item in value.items()}
+    plain = {str.__str__(key): _tagged(item) for key, item in value.items()}
     if _TAG in plain:
         return {_TAG: "dict", _VALUE: list(map(list, plain.items()))}
     return plain
 
 
 def _encode_sequence(value: Any) -> list[Any]:
-    return [_plain(item) for item in value]
+    return [_tagged(item) for item in value]
 
 
 def _encode_set(value: set[Any]) -> list[Any]:
     # Sorted by what is written: the order of a set of strings differs between processes.
-    return sorted(map(_plain, value), key=_encode)
+    return sorted(map(_tagged, value), key=_encode)
 
 
 _TAGS: Final[dict[type, tuple[str, Callable[[Any], Any]]]] = {
@@ -315,7 +347,7 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _failure(value: Any) -> str | None:
     try:
-        _encode(_plain(value))
+        _encode(_tagged(value))
     except _Unstorable as error:
         return str(error)
     except RecursionError:

@@ -47,6 +47,13 @@ NOTHING: Final = HeaderChanges(None, False)
 _READ: Final = HeaderChanges(None, True)
 
 
+#: The attributes that nearly each exchange with a session sets.
+ATTRIBUTES: Final = """
+    _engine _request session policy is_open presented _tickets _https _resolved _resign _wrote
+    _renew
+"""
+
+
 class Exchange(RequestCookie):
     """One request and its session."""
 
@@ -56,7 +63,6 @@ class Exchange(RequestCookie):
     #: False once the request is over.
     is_open = True
     _taken_ids = 0
-    _responded = False
     _inert = False
     _replacement: object = NOTHING
     _wrote = False
@@ -204,12 +210,12 @@ class Exchange(RequestCookie):
             # Nobody used it, and there is nothing that would have to be moved or stored.
             if session._accessed or (options.save_uninitialized and session._failure is None):
                 return None
-            self._responded = session._sealed = True
+            session._sealed = True
             return NOTHING
         resaves = options.resave and not self._wrote
         if resaves or session._may_differ() or self._touch_expiry(snapshot) is not None:
             return None
-        self._responded = session._sealed = True
+        session._sealed = True
         set_cookie = self._cookie_line()
         if set_cookie is None:
             return _READ if session._accessed else NOTHING
@@ -220,7 +226,6 @@ class Exchange(RequestCookie):
         session = self.session
         if self._inert:
             return NOTHING
-        self._responded = True
         current = self._request.get(self.place)
         try:
             if current is session:
@@ -246,17 +251,22 @@ class Exchange(RequestCookie):
 
     def seal(self) -> None:
         """Note that the headers went out without a decision being needed."""
-        self._responded = True
         self.session._sealed = True
 
-    def has_late_changes(self) -> bool:
-        """Tell whether :meth:`finish` has anything to do."""
-        if self._inert or not self._responded:
+    def has_late_changes(self, nested: bool = True) -> bool:
+        """Tell whether :meth:`finish` has anything to do.
+
+        :param nested: count changes inside of the session's values, which take time to find.
+        """
+        session = self.session
+        if self._inert or not session._sealed:
             return False
-        session, current = self.session, self._request.get(self.place)
+        current = self._request.get(self.place)
         if current is not session and self._is_news(current):
             return True
-        return session._ended or (session._snapshot is not None and session._may_differ())
+        if not session._loaded:
+            return False
+        return session._ended or (session._snapshot is not None and session._may_differ(nested))
 
     def finish(self) -> Steps[None]:
         """Save what changed since the headers went out."""
@@ -285,6 +295,8 @@ class Exchange(RequestCookie):
     def must_abandon(self) -> bool:
         """Tell whether the session still has a record that was to be ended."""
         session = self.session
+        if not session._loaded:
+            return False
         if session._old is None and not (session._degraded or session._orphans):
             unannounced = session._snapshot is not None or session._attempts is not None
             if session._announced or not unannounced:
@@ -373,7 +385,9 @@ class Exchange(RequestCookie):
                     done = yield from self._update(session._draft(), renew=False)
                 else:
                     return
-            elif not session._degraded and (session.is_modified or (final and self._wants_empty())):
+            elif not session._degraded and (
+                session._has_contents() or (final and self._wants_empty())
+            ):
                 done = yield from self._store_new()
             else:
                 yield from self._end_pending()
@@ -394,10 +408,11 @@ class Exchange(RequestCookie):
             session._degraded = True
             return True
         if session._id is None:
-            made, waited = yield from self._make_id()
-            session._id = made
-            if waited:
+            made: str | Awaitable[str] = self._engine.options.generate_id(self._request)
+            if not isinstance(made, str) and inspect.isawaitable(made):
+                session._id = self._checked_id((yield Await(made)))
                 return False
+            session._id = self._checked_id(made)
         key = self._engine.key_of(session._id)
         departure = session._departure = session._draft()
         attempts, old = session._unconfirmed(), session._old
@@ -530,7 +545,8 @@ class Exchange(RequestCookie):
     @property
     def _session_cookie(self) -> CookieOptions:
         """The cookie settings of this request's session."""
-        return self.session._cookie_options()
+        session = self.session
+        return session._cookie_options() if session._own_cookie else self.policy.cookie
 
     def _cookie_line(self) -> str | None:
         """Return the one Set-Cookie of this response, if it needs one."""
@@ -540,23 +556,19 @@ class Exchange(RequestCookie):
         if session._snapshot is None:
             return self._removal()
         due = not session._announced or self._resign or self._renew or self._engine.options.rolling
-        if not due or not self.can_be_sent(self._session_cookie):
+        if not due:
             return None
-        session._announced = True
-        session._sent_cookie = session._own_cookie
-        return self.line(session.id, self._session_cookie, session.created_at)
+        assert session._id is not None
+        line = self.line(session._id, self._session_cookie, session._born())
+        if line is not None:
+            session._announced = True
+            session._sent_cookie = session._own_cookie
+        return line
 
     def _removal(self) -> str | None:
         return self.removal_line(self.session._sent_cookie) if self.session._ended else None
 
     # Ids
-
-    def _make_id(self) -> Steps[tuple[str, bool]]:
-        """Return a new id, and whether that took awaiting."""
-        made: str | Awaitable[str] = self._engine.options.generate_id(self._request)
-        if isinstance(made, str) or not inspect.isawaitable(made):
-            return self._checked_id(made), False
-        return self._checked_id((yield Await(made))), True
 
     def _checked_id(self, made: object) -> str:
         if not isinstance(made, str) or not self._engine.writer.valid_id(made):

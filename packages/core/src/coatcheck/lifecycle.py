@@ -44,7 +44,6 @@ class Snapshot:
     content: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(slots=True)
 class Attempts:
     """Writes of one session whose fate is unknown: the store failed, or the call was cancelled.
 
@@ -52,7 +51,18 @@ class Attempts:
         showed at that time, which differs where the write was a merge.
     """
 
-    unknown: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    __slots__ = ("unknown",)
+
+    def __init__(self) -> None:
+        self.unknown: dict[bytes, bytes] = {}
+
+    def note(self, snapshot: Snapshot, shown: bytes | None) -> None:
+        """Note a write that failed or was cancelled.
+
+        It may have been applied all the same: a later attempt must know its own writing.
+        """
+        data = snapshot.record.data
+        self.unknown[data] = data if shown is None else shown
 
 
 class KeyTaken(Exception):
@@ -118,7 +128,14 @@ class Lifecycle:
         """
         snapshot = self._encode(key, state, self.expiry(state), content)
         vanished = 0
-        while not (yield from self._set(snapshot, ABSENT, attempts)):
+        while True:
+            try:
+                written: bool = yield Set(key, snapshot.record, ABSENT)
+            except BaseException:
+                attempts.note(snapshot, None)
+                raise
+            if written:
+                break
             found: Record | None = yield Get(key)
             if found is None:
                 # It came and went, or the store has something there that it cannot read.
@@ -297,10 +314,7 @@ class Lifecycle:
         try:
             written: bool = yield Set(snapshot.key, snapshot.record, only_if)
         except BaseException:
-            # Failed or cancelled, it may have been applied all the same: a later attempt must
-            # know its own writing.
-            data = snapshot.record.data
-            attempts.unknown[data] = data if shown is None else shown
+            attempts.note(snapshot, shown)
             raise
         return written
 

@@ -47,13 +47,15 @@ class RequestCookie:
         """Tell whether a browser would accept the cookie on this connection."""
         return not self._attributes(options).secure or self._is_https()
 
-    def line(self, session_id: str, options: CookieOptions, created_at: float) -> str:
-        """Return the Set-Cookie line that announces a session.
+    def line(self, session_id: str, options: CookieOptions, created_at: float) -> str | None:
+        """Return the Set-Cookie line that announces a session, or None if it cannot be sent.
 
         :param options: the settings of the session.
         """
         writer = self._engine.writer
         attributes = self._attributes(options)
+        if attributes.secure and not self._is_https():
+            return None
         attributes = self.policy.with_lifetime(attributes, options, created_at)
         return writer.set_cookie(writer.sign(session_id), attributes)
 

@@ -16,6 +16,7 @@ from .errors import (
     SessionGone,
     SessionUnavailable,
 )
+from .layout import lay_out
 from .lifecycle import Attempts, Snapshot
 from .operations import Steps
 
@@ -222,7 +223,7 @@ class Session(MutableMapping[str, Any]):
         """Whether there is something to save. Equal values that were assigned do not count."""
         self._use()
         if self._snapshot is None:
-            return self._wanted or bool(self._data) or self._owner is not None
+            return self._has_contents()
         change = self._change()
         if change is not None:
             self._take_back(change)
@@ -255,7 +256,7 @@ class Session(MutableMapping[str, Any]):
         TypeError for anything but a non-empty string or None.
         """
         self._use()
-        return self._current_owner()
+        return self._state().owner
 
     @owner.setter
     def owner(self, owner: str | None) -> None:
@@ -405,7 +406,8 @@ class Session(MutableMapping[str, Any]):
 
     def _start(self) -> None:
         """Begin as a new, empty session."""
-        self._forget_data()
+        self._data = {}
+        self._exposed, self._prints = set(), []
         self._loaded = True
 
     def _fill(self, session_id: str, snapshot: Snapshot, state: SessionState) -> None:
@@ -464,7 +466,8 @@ class Session(MutableMapping[str, Any]):
         self._attempts = None
 
     def _state(self) -> SessionState:
-        owner = self._current_owner()
+        backend = self._backend
+        owner = backend.derive_owner(self._data) if backend.derives_owner else self._owner
         return SessionState(self._data, self._born(), self._own_cookie, owner, self._extra)
 
     def _born(self) -> float:
@@ -472,22 +475,29 @@ class Session(MutableMapping[str, Any]):
             self._created_at = self._backend.now()
         return self._created_at
 
-    def _current_owner(self) -> str | None:
-        if self._backend.derives_owner:
-            return self._backend.derive_owner(self._data)
-        return self._owner
+    def _has_contents(self) -> bool:
+        """Whether a session that is not stored is worth it."""
+        return bool(self._data) or self._wanted or self._owner is not None
 
     @property
     def _continues(self) -> bool:
         return self._old is not None and self._keeps_old
 
-    def _may_differ(self) -> bool:
-        """Whether the state can differ from what is stored; cheaper than finding out."""
+    def _may_differ(self, nested: bool = True) -> bool:
+        """Whether the state can differ from what is stored; cheaper than finding out.
+
+        :param nested: ask also whether values have changed that the application has.
+        """
         if self._written or self._cookie_changed or self._attempts is not None:
             return True
-        for values, print in self._prints:
-            if print is None or print != _fingerprint(values):
-                return True
+        if not nested:
+            return False
+        try:
+            for values, print in self._prints:
+                if print is None or print != marshal.dumps(values, _MARSHAL_VERSION):
+                    return True
+        except ValueError:
+            return True
         return False
 
     def _change(self) -> Departure | None:
@@ -697,11 +707,27 @@ class AsyncSession(Session):
                 self._idle = None
 
 
+#: The attributes that nearly each session which is used sets.
+_ATTRIBUTES: Final = """
+    _backend _run _blank _ready _loaded _accessed _sealed _closed _cookie
+    _data _exposed _prints _own_cookie _extra _owner _created_at
+    _written _cookie_changed _wanted _busy _id _snapshot _announced _sent_cookie
+    _departure _attempts _old _ended
+"""
+
+lay_out(SyncSession, _ATTRIBUTES + "_lock")
+lay_out(AsyncSession, _ATTRIBUTES + "_idle")
+
+
 def _check_keys(keys: Iterable[object]) -> None:
+    if _STRINGS.issuperset(map(type, keys)):
+        return
     for key in keys:
         if not isinstance(key, str):
             raise TypeError(f"session keys must be strings, not {type(key).__name__}")
 
+
+_STRINGS: Final = frozenset({str})
 
 #: Twice as fast as those before. It notes which objects are referred to more than once, so a
 #: value that the application holds at one time and not at the other may look changed: then the

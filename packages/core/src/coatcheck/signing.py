@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,21 +21,32 @@ from .errors import ConfigurationError
 _log = logging.getLogger("coatcheck")
 
 _ADVISED_BYTES: Final = 32
+#: The alphabet of RFC 4648, section 5.
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 class _Key:
-    """HMAC-SHA256 whose key is set up once instead of for each signature."""
+    """HMAC-SHA256 (RFC 2104) whose key is set up once instead of for each signature.
 
-    __slots__ = ("_keyed",)
+    The standard library's object can be copied after its setup, too, at twice the price.
+
+    :param key: 64 bytes at most.
+    """
+
+    __slots__ = ("_inner", "_outer")
 
     def __init__(self, key: bytes) -> None:
-        self._keyed = hmac.new(key, digestmod=hashlib.sha256)
+        block = key.ljust(hashlib.sha256().block_size, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def signature(self, value: str) -> str:
         """Return what itsdangerous' Signer with this key puts behind the dot."""
-        mac = self._keyed.copy()
-        mac.update(value.encode("ascii"))
-        return urlsafe_b64encode(mac.digest()).rstrip(b"=").decode("ascii")
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(value.encode("ascii"))
+        outer.update(inner.digest())
+        text = b2a_base64(outer.digest(), newline=False)
+        return text.translate(_URL_SAFE, b"=").decode("ascii")
 
 
 class Signer:

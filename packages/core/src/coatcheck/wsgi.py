@@ -18,7 +18,8 @@ from .cookie import PATH_SAFE
 from .engine import Engine
 from .errors import ConfigurationError, SessionUnavailable
 from .events import logger
-from .exchange import NOTHING, Exchange
+from .exchange import ATTRIBUTES, NOTHING, Exchange
+from .layout import lay_out
 from .middleware import HeaderWriter, choose_store
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
@@ -122,8 +123,9 @@ class _Response(Exchange):
             if not self._is_complete():
                 self._iterator = iter(self._iterable)
                 return self
+            # No code of the application runs any more, so nothing is to be noticed afterwards.
+            self.session._exposed = set()
             self._send_headers()
-            self._finish_late()
             self._give_up()
         except BaseException:
             try:
@@ -212,6 +214,12 @@ class _Response(Exchange):
         finally:
             if self.is_open:
                 self._give_up()
+
+
+lay_out(
+    _Response,
+    ATTRIBUTES + "_start_response _run _iterable _iterator _started _changes _write",
+)
 
 
 class _WSGIDialect:
