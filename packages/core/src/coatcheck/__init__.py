@@ -24,6 +24,8 @@ from .store import CONTRACT_VERSION as CONTRACT_VERSION
 from .store import PRESENT as PRESENT
 from .store import AsyncStore as AsyncStore
 from .store import Capabilities as Capabilities
+from .store import Condition as Condition
 from .store import Record as Record
 from .store import Store as Store
 from .store import Unchanged as Unchanged
+from .store import condition_holds as condition_holds

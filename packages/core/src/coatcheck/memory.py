@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from .errors import ConfigurationError, StoreClosed
-from .store import ALWAYS, PRESENT, Capabilities, Condition, Record, Store, Unchanged
+from .store import ALWAYS, Capabilities, Condition, Record, Store, condition_holds
 
 _log = logging.getLogger("coatcheck")
 
@@ -92,7 +92,7 @@ class MemoryStore(Store):
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         with self._lock:
             slot = self._live(key)
-            if not _holds(only_if, slot):
+            if not condition_holds(only_if, None if slot is None else slot.record):
                 return False
             if record.expires_at <= self._clock():
                 # Over already: it takes nobody's place.
@@ -108,7 +108,7 @@ class MemoryStore(Store):
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         with self._lock:
             slot = self._live(key)
-            if slot is None or not _holds(only_if, slot):
+            if slot is None or not condition_holds(only_if, slot.record):
                 return False
             self._discard(key)
             return True
@@ -269,11 +269,3 @@ class MemoryStore(Store):
             if owned:
                 return
         self._owned.pop(owner, None)
-
-
-def _holds(only_if: Condition, slot: _Slot | None) -> bool:
-    if only_if is ALWAYS:
-        return True
-    if isinstance(only_if, Unchanged):
-        return slot is not None and slot.record.data == only_if.data
-    return (slot is not None) == (only_if is PRESENT)

@@ -158,6 +158,18 @@ class Unchanged:
 Condition: TypeAlias = Presence | Unchanged
 
 
+def condition_holds(only_if: Condition, live: Record | None) -> bool:
+    """Tell whether a condition holds, for stores that evaluate it themselves.
+
+    :param live: the live record under the key, or None where it is absent.
+    """
+    if only_if is ALWAYS:
+        return True
+    if isinstance(only_if, Unchanged):
+        return live is not None and live.data == only_if.data
+    return (live is not None) == (only_if is PRESENT)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What a store can do. The core acts on it at run time.

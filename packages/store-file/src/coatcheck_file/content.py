@@ -1,0 +1,122 @@
+"""What stands in the file of one record, and what its modification time says.
+
+::
+
+    offset  bytes
+         0      8  magic
+         8      8  far expiry, a big-endian double in POSIX seconds; 0 where it is not needed
+        16      4  CRC-32 of everything from here on
+        20      8  the lengths in bytes: key 2, owner 2 (0 for none), data 4
+        28         key and owner in UTF-8, data
+
+**The modification time is the expiry.** So it is read without opening the file, and moved
+without writing it. File systems keep nanoseconds, but not all of them keep dates after
+2038-01-19: from that instant on the modification time is :data:`FAR` and the expiry stands in
+the file.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+from zlib import crc32
+
+from coatcheck import Record
+
+_MAGIC: Final = b"coatfil1"
+_HEAD: Final = struct.Struct(">8sdI")
+_LENGTHS: Final = struct.Struct(">HHI")
+#: Bytes before the key: no record is smaller.
+HEADER_BYTES: Final = _HEAD.size + _LENGTHS.size
+#: Where the far expiry stands.
+FAR_OFFSET: Final = 8
+
+_SECOND: Final = 10**9
+#: POSIX seconds: the first instant that a modification time may be unable to hold.
+FAR_SECONDS: Final = 2**31 - 1
+#: The modification time, in nanoseconds, that sends the reader to the far expiry.
+FAR: Final = FAR_SECONDS * _SECOND
+
+
+class Damaged(Exception):
+    """The file holds no record, or not the whole of one, or another one's."""
+
+
+def encode_name(name: str) -> bytes:
+    """Return a key or an owner as bytes."""
+    return name.encode("utf-8", "surrogatepass")
+
+
+def modification_time(expires_at: float) -> int:
+    """Return the nanoseconds that stand for an expiry, rounded down, or :data:`FAR`."""
+    if expires_at >= FAR_SECONDS:
+        return FAR
+    seconds = int(expires_at)
+    # The difference is exact, and so is what comes back: see `expiry`.
+    return seconds * _SECOND + int((expires_at - seconds) * _SECOND)
+
+
+def expiry(modified: int, far: float) -> float:
+    """Return POSIX seconds.
+
+    :param modified: the modification time in nanoseconds.
+    :param far: the far expiry of the file.
+    """
+    return far if modified == FAR else modified / _SECOND
+
+
+def pack_far(expires_at: float) -> bytes:
+    """Return the far expiry as it stands in the file."""
+    return struct.pack(">d", expires_at)
+
+
+def pack(key: bytes, record: Record) -> bytes:
+    """Return the content of a record's file."""
+    owner = b"" if record.owner is None else encode_name(record.owner)
+    lengths = _LENGTHS.pack(len(key), len(owner), len(record.data))
+    body = b"".join((lengths, key, owner, record.data))
+    far = record.expires_at if record.expires_at >= FAR_SECONDS else 0.0
+    return _HEAD.pack(_MAGIC, far, crc32(body)) + body
+
+
+def unpack(content: bytes, modified: int) -> tuple[bytes, Record]:
+    """Return the key and the record.
+
+    :param modified: the modification time in nanoseconds.
+    :raises Damaged: it is not what :func:`pack` made.
+    """
+    key_end, owner_end = _names(content, len(content))
+    _, far, checksum = _HEAD.unpack_from(content)
+    if crc32(memoryview(content)[_HEAD.size :]) != checksum:
+        raise Damaged("its checksum is wrong")
+    owner = content[key_end:owner_end].decode("utf-8", "surrogatepass") or None
+    return content[HEADER_BYTES:key_end], Record(content[owner_end:], expiry(modified, far), owner)
+
+
+def unpack_head(head: bytes, size: int, modified: int) -> tuple[bytes, float]:
+    """Return the key and the expiry, without looking at the data.
+
+    :param head: the first bytes of the file, the key among them.
+    :param size: the size of the file in bytes.
+    :param modified: the modification time in nanoseconds.
+    :raises Damaged: it does not begin as :func:`pack` does, or has another size than it says.
+    """
+    key_end, _ = _names(head, size)
+    _, far, _ = _HEAD.unpack_from(head)
+    return head[HEADER_BYTES:key_end], expiry(modified, far)
+
+
+#: Bytes that are enough for :func:`unpack_head`: a key has 256 characters of up to 4 bytes.
+HEAD_BYTES: Final = HEADER_BYTES + 4 * 256
+
+
+def _names(content: bytes, size: int) -> tuple[int, int]:
+    """Return where the key and the owner end."""
+    if len(content) < HEADER_BYTES or not content.startswith(_MAGIC):
+        raise Damaged("it does not begin as a record does")
+    key, owner, data = _LENGTHS.unpack_from(content, _HEAD.size)
+    key_end = HEADER_BYTES + key
+    owner_end = key_end + owner
+    if owner_end + data != size or not key or not data:
+        raise Damaged("its size is wrong")
+    return key_end, owner_end

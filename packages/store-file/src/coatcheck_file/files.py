@@ -1,0 +1,143 @@
+"""Reading, replacing and removing whole files, durably where that is asked for."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_BINARY: Final = getattr(os, "O_BINARY", 0)
+_CLOSE_ON_EXEC: Final = getattr(os, "O_CLOEXEC", 0)
+# Not to wait for the other end of a named pipe that somebody put there.
+_READ: Final = os.O_RDONLY | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC | getattr(os, "O_NONBLOCK", 0)
+_WRITE_OVER: Final = os.O_WRONLY | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
+_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
+
+#: Behind the name of a file that is being written.
+NEW: Final = ".new"
+
+_WINDOWS: Final = sys.platform == "win32"
+#: Seconds for which a file that is open elsewhere cannot be replaced or removed on Windows.
+_PATIENCE: Final = 2.0
+
+
+def open_to_read(path: str) -> int:
+    """Return a descriptor of an existing file.
+
+    :raises OSError: there is none, or it is a symbolic link.
+    """
+    return _patiently(os.open, path, _READ)
+
+
+def read(descriptor: int, size: int) -> bytes:
+    """Return up to that many bytes from where the file stands; fewer only at its end."""
+    content = os.read(descriptor, size)
+    if len(content) == size:
+        return content
+    pieces = [content]
+    while content:
+        content = os.read(descriptor, size - sum(map(len, pieces)))
+        pieces.append(content)
+    return b"".join(pieces)
+
+
+def replace(path: str, content: bytes, modified: int, *, durable: bool) -> None:
+    """Put a whole file in place of another, or where there was none.
+
+    Whoever dies on the way leaves the old file, or the new one, and perhaps ``path`` + NEW.
+
+    :param modified: the file's modification time in nanoseconds.
+    :param durable: return when the disk has it.
+    """
+    temporary = path + NEW
+    file = os.open(temporary, _WRITE, 0o600)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        set_modified(file, temporary, modified)
+        if durable:
+            _flush(file)
+    finally:
+        os.close(file)
+    _patiently(os.replace, temporary, path)
+    if durable:
+        flush_folder(os.path.dirname(path))
+
+
+def set_modified(file: int, path: str, modified: int) -> None:
+    """Set the modification time, in nanoseconds, of an open file."""
+    os.utime(file if os.utime in os.supports_fd else path, ns=(modified, modified))
+
+
+def write_at(path: str, offset: int, content: bytes) -> None:
+    """Write over a few bytes of an existing file, which keeps its size."""
+    file = _patiently(os.open, path, _WRITE_OVER)
+    try:
+        os.lseek(file, offset, os.SEEK_SET)
+        os.write(file, content)
+    finally:
+        os.close(file)
+
+
+def remove(path: str) -> bool:
+    """Remove a file. Returns False if there was none."""
+    try:
+        _patiently(os.unlink, path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def make_folder(path: str) -> None:
+    """Make a folder for the user alone, unless it is there."""
+    with suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+
+
+def flush_folder(path: str) -> None:
+    """Return when the disk has the names of a folder. Windows has no way to ask for it."""
+    if _WINDOWS:
+        return
+    folder = os.open(path, os.O_RDONLY | _CLOSE_ON_EXEC)
+    try:
+        _flush(folder)
+    finally:
+        os.close(folder)
+
+
+if sys.platform == "darwin":
+    import fcntl
+
+    def _flush(file: int) -> None:
+        # Its fsync leaves the data in the drive's cache.
+        fcntl.fcntl(file, fcntl.F_FULLFSYNC)
+
+else:
+    _flush = os.fsync
+
+
+def flush(file: int) -> None:
+    """Return when the disk has an open file."""
+    _flush(file)
+
+
+def _patiently(call: Callable[..., T], *arguments: object) -> T:
+    """Call, and where Windows refuses because somebody else has the file open, try again."""
+    if not _WINDOWS:
+        return call(*arguments)
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return call(*arguments)
+        except PermissionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01 * random.random())  # noqa: S311  # to part those who wait

@@ -1,0 +1,69 @@
+"""Where everything stands in the store's folder.
+
+::
+
+    coatcheck-file           what the folder is, and the version of its layout
+    records/3f/9c…           the record whose key has the SHA-256 3f9c…, in hexadecimal
+    records/3f/9c….new       the same while it is being written
+    owners/a1/b2…/3f9c…      an empty file: the owner with the SHA-256 a1b2… has that record
+    locks/3f                 whoever writes in records/3f holds it
+
+256 folders of records are few to list, and none becomes large: with a million sessions each
+has 4,000 files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from .content import encode_name
+
+_NAME: Final = re.compile(r"[0-9a-f]{62}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+#: All folders of records, and all locks.
+STRIPES: Final = tuple(f"{number:02x}" for number in range(256))
+
+
+def digest(name: str) -> str:
+    """Return what stands for a key or an owner in file names."""
+    return hashlib.sha256(encode_name(name)).hexdigest()
+
+
+def is_record_name(name: str) -> bool:
+    """Tell whether a file of that name can be a record."""
+    return len(name) == 62 and _NAME.fullmatch(name) is not None
+
+
+def is_digest(name: str) -> bool:
+    """Tell whether it is a whole digest."""
+    return len(name) == 64 and _DIGEST.fullmatch(name) is not None
+
+
+class Layout:
+    """The paths in a store's folder.
+
+    :param folder: the absolute path of the store's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.about = str(folder / "coatcheck-file")
+        self.records = str(folder / "records")
+        self.owners = str(folder / "owners")
+        self.locks = folder / "locks"
+
+    def record(self, key_digest: str) -> str:
+        """Return the path of a record."""
+        return os.path.join(self.records, key_digest[:2], key_digest[2:])
+
+    def stripe(self, name: str) -> str:
+        """Return the path of a folder of records."""
+        return os.path.join(self.records, name)
+
+    def owner(self, owner_digest: str) -> str:
+        """Return the path of the folder that has an owner's marks."""
+        return os.path.join(self.owners, owner_digest[:2], owner_digest[2:])

@@ -1,0 +1,89 @@
+"""Which records an owner has: a folder for each owner, an empty file for each record.
+
+A mark is made before its record and removed after it, so that no live record lacks its mark,
+whoever dies in between. A mark without its record is harmless, and removed when it is met.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+from .files import flush_folder, make_folder, remove
+from .layout import Layout, digest, is_digest
+
+#: How often an owner's folder may vanish while a mark is put there.
+_ATTEMPTS: Final = 100
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+
+
+class Owners:
+    """The marks of one store. Marks of a key are made and removed under the key's lock.
+
+    :param layout: where they are.
+    :param durable: whether a mark is on the disk before its record is written.
+    """
+
+    def __init__(self, layout: Layout, *, durable: bool) -> None:
+        self._layout = layout
+        self._durable = durable
+
+    def mark(self, owner: str, key_digest: str) -> None:
+        """Note that an owner has a record."""
+        folder = self._layout.owner(digest(owner))
+        outer = os.path.dirname(folder)
+        for attempt in range(_ATTEMPTS):
+            make_folder(outer)
+            make_folder(folder)
+            try:
+                os.close(os.open(os.path.join(folder, key_digest), _CREATE, 0o600))
+                break
+            except FileNotFoundError:
+                # Somebody removed the last mark, and the folder with it.
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+        if self._durable:
+            # From the inside out, whoever made them: none may be missing on the disk.
+            for made in (folder, outer, self._layout.owners):
+                flush_folder(made)
+
+    def unmark(self, owner: str, key_digest: str) -> None:
+        """Note that an owner does not have a record any more."""
+        self.remove_mark(self._layout.owner(digest(owner)), key_digest)
+
+    def remove_mark(self, folder: str, key_digest: str) -> None:
+        """Remove a mark, and the owner's folder with the last one."""
+        remove(os.path.join(folder, key_digest))
+        self.remove_if_empty(folder)
+
+    def remove_if_empty(self, folder: str) -> None:
+        """Remove an owner's folder unless it has marks."""
+        with suppress(OSError):
+            os.rmdir(folder)
+
+    def folder_of(self, owner: str) -> str:
+        """Return the path of an owner's folder."""
+        return self._layout.owner(digest(owner))
+
+    def marks_in(self, folder: str) -> list[str]:
+        """Return the digests of the keys that an owner's folder names, stale ones among them."""
+        try:
+            return sorted(filter(is_digest, set(os.listdir(folder))))
+        except FileNotFoundError:
+            return []
+
+    def folders(self) -> Iterator[str]:
+        """Yield the paths of all owners' folders."""
+        for outer in _listed(self._layout.owners):
+            yield from _listed(outer)
+
+
+def _listed(folder: str) -> Iterator[str]:
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        yield os.path.join(folder, name)

@@ -1,0 +1,505 @@
+"""The file store."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeAlias, TypeVar, get_args
+
+from coatcheck import (
+    ALWAYS,
+    Capabilities,
+    Condition,
+    Record,
+    Store,
+    condition_holds,
+)
+from coatcheck.errors import ConfigurationError, StoreClosed, StoreError, StoreUnavailable
+
+from .content import (
+    FAR,
+    FAR_OFFSET,
+    HEAD_BYTES,
+    HEADER_BYTES,
+    Damaged,
+    encode_name,
+    modification_time,
+    pack,
+    pack_far,
+    unpack,
+    unpack_head,
+)
+from .files import (
+    flush,
+    flush_folder,
+    make_folder,
+    open_to_read,
+    read,
+    remove,
+    replace,
+    set_modified,
+    write_at,
+)
+from .layout import STRIPES, Layout, digest, is_record_name
+from .locks import Busy, Locks
+from .owners import Owners
+from .reports import Reports
+from .sweep import Sweep
+from .url import parse
+
+Durability: TypeAlias = Literal["full", "process"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Seconds that a call waits for another one that writes to the same part of the folder.
+LOCK_SECONDS: Final = 5.0
+
+_ABOUT: Final = b"coatcheck-file 1\n"
+_ABOUT_TEXT: Final = (
+    _ABOUT + b"Sessions of coatcheck-file. The modification time of each file in records/ is its "
+    b"session's expiry:\ncopy them with their times (cp -a, rsync -a, tar), or they expire.\n"
+)
+#: A time that only a file system with steps of less than a microsecond keeps, in nanoseconds.
+_PROBE: Final = 1_700_000_000_123_456_000
+
+#: What opening a symbolic link, a socket or the like fails with.
+_FOREIGN: Final = {errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO, errno.ENOTDIR}
+
+
+def _translated(
+    verb: Callable[Concatenate[FileStore, P], R],
+) -> Callable[Concatenate[FileStore, P], R]:
+    """Refuse the verb on a closed store, and turn what the system raises into a StoreError."""
+
+    @functools.wraps(verb)
+    def translated(self: FileStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        self._check_open()
+        try:
+            return verb(self, *args, **kwargs)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    return translated
+
+
+class FileStore(Store):
+    """Sessions in the files of a folder, for all processes of one machine.
+
+    :param folder: where they are; made at the first write, for the user alone. Relative to the
+        working directory at the time of the call.
+    :param durability: what a returned write survives. ``"full"``: a power failure, because it
+        waits for the disk. ``"process"``: the end of the process, but not of the machine.
+    :param clock: returns POSIX seconds.
+    :param lock_timeout: seconds after which a call that waits for another raises StoreTimeout.
+    :raises ConfigurationError: an option that cannot work.
+    """
+
+    capabilities = Capabilities(
+        enumerable=True, clearable=True, owners=True, multi_process=True, durable=True
+    )
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        durability: Durability = "full",
+        clock: Callable[[], float] = time.time,
+        lock_timeout: float = LOCK_SECONDS,
+    ) -> None:
+        if durability not in get_args(Durability):
+            raise ConfigurationError(
+                f"`durability` must be `full` or `process`, not {durability!r}"
+            )
+        if not lock_timeout > 0:
+            raise ConfigurationError(
+                f"`lock_timeout` must be seconds, more than zero, not {lock_timeout!r}"
+            )
+        path = Path(os.path.abspath(folder))
+        if path == path.parent:
+            raise ConfigurationError("a file store needs a folder of its own, not the root")
+        self._durable = durability == "full"
+        self._clock = clock
+        self._layout = Layout(path)
+        self._locks = Locks(self._layout.locks, lock_timeout)
+        self._owners = Owners(self._layout, durable=self._durable)
+        self._sweep = Sweep(self._layout, self._locks, self._owners, clock)
+        self._reports = Reports()
+        self._ready: set[str] = set()
+        self._was_there = False
+        self._closed = False
+
+    @classmethod
+    def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> FileStore:
+        """Open ``file:///folder`` or ``file:folder``, both with ``?durability=process``.
+
+        :raises ConfigurationError: the URL has a part that a file store does not know.
+        """
+        folder, options = parse(url)
+        durability: Any = options.pop("durability", "full")
+        if options:
+            raise ConfigurationError(
+                f"a file store's URL has no option {min(options)!r}; it has `durability`"
+            )
+        return cls(folder, durability=durability, clock=clock)
+
+    @property
+    def folder(self) -> Path:
+        """Where the sessions are."""
+        return self._layout.folder
+
+    def __repr__(self) -> str:
+        return f"<FileStore {str(self.folder)!r}>"
+
+    @_translated
+    def get(self, key: str) -> Record | None:
+        name = encode_name(key)
+        found = self._read(digest(key), name)
+        return None if found is None else self._live(found[1])
+
+    @_translated
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        key_digest = digest(key)
+        self._prepare(key_digest[:2])
+        with self._locks.held(key_digest[:2]):
+            written = self._set(key_digest, encode_name(key), record, only_if)
+        self._sweep.some()
+        return written
+
+    @_translated
+    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        key_digest = digest(key)
+        if not self._exists(key_digest):
+            return False
+        with self._locks.held(key_digest[:2]):
+            found = self._read(key_digest, encode_name(key))
+            live = None if found is None else self._live(found[1])
+            ends = live is not None and condition_holds(only_if, live)
+            if ends or (live is None and only_if is ALWAYS):
+                self._remove(key_digest, None if found is None else found[1].owner)
+            return ends
+
+    @_translated
+    def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        key_digest = digest(key)
+        if not self._exists(key_digest):
+            return False
+        with self._locks.held(key_digest[:2]):
+            return self._touch(key_digest, encode_name(key), expires_at, owner)
+
+    def all(self) -> Iterator[tuple[str, Record]]:
+        self._check_open()
+        return self._listed(self._all())
+
+    @_translated
+    def length(self) -> int:
+        return sum(map(self._count, STRIPES))
+
+    @_translated
+    def clear(self) -> None:
+        for stripe in STRIPES:
+            names = self._names(stripe)
+            if names:
+                with self._locks.held(stripe):
+                    for name in names:
+                        remove(os.path.join(self._layout.stripe(stripe), name))
+                    if self._durable:
+                        flush_folder(self._layout.stripe(stripe))
+        self._sweep.everything()  # the marks that are left, and what was half written
+
+    def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        self._check_open()
+        return self._listed(self._owned_by(owner))
+
+    @_translated
+    def prune(self, limit: int | None = None) -> int:
+        return self._sweep.everything() if limit is None else self._sweep.examine(limit)
+
+    @_translated
+    def ping(self) -> None:
+        self._prepare(STRIPES[0])
+        self._check_layout()
+        if not os.access(self._layout.records, os.W_OK | os.X_OK):
+            raise StoreUnavailable("the file store's folder cannot be written to")
+
+    def close(self) -> None:
+        self._closed = True
+        self._sweep.stop()
+
+    def damaged(self) -> Iterator[tuple[Path, str]]:
+        """Yield the path of each file that should be a record and is none, with the reason.
+
+        :raises StoreError: the folder cannot be read.
+        """
+        self._check_open()
+        return self._listed(self._damaged())
+
+    # Reading
+
+    def _live(self, record: Record) -> Record | None:
+        return record if record.expires_at > self._clock() else None
+
+    def _read(self, key_digest: str, name: bytes | None) -> tuple[bytes, Record] | None:
+        """Return what is stored, expired or not; None where there is no sound record.
+
+        :param name: the key that the file must have; None: the one that its name says.
+        """
+        try:
+            found = self._open(key_digest, name)
+        except FileNotFoundError:
+            self._check_still_there()
+            return None
+        except Damaged as damage:
+            self._reports.damaged(self._layout.record(key_digest), str(damage))
+            return None
+        self._was_there = True
+        return found
+
+    def _open(self, key_digest: str, name: bytes | None) -> tuple[bytes, Record]:
+        path = self._layout.record(key_digest)
+        try:
+            file = open_to_read(path)
+        except OSError as error:
+            if error.errno in _FOREIGN:
+                raise Damaged("it is no file") from error
+            raise
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise Damaged("it is no file")
+            content = read(file, status.st_size)
+        finally:
+            os.close(file)
+        found, record = unpack(content, status.st_mtime_ns)
+        _check_name(found, name, key_digest)
+        return found, record
+
+    def _exists(self, key_digest: str) -> bool:
+        if os.path.lexists(self._layout.record(key_digest)):
+            return True
+        self._check_still_there()
+        return False
+
+    def _names(self, stripe: str) -> list[str]:
+        """Return the names of the records in a folder, each once."""
+        try:
+            return sorted(filter(is_record_name, {*os.listdir(self._layout.stripe(stripe))}))
+        except FileNotFoundError:
+            self._check_still_there()
+            return []
+
+    def _all(self) -> Iterator[tuple[str, Record]]:
+        for stripe in STRIPES:
+            for name in self._names(stripe):
+                found = self._read(stripe + name, None)
+                if found is not None and self._live(found[1]) is not None:
+                    yield found[0].decode("utf-8", "surrogatepass"), found[1]
+
+    def _owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        folder = self._owners.folder_of(owner)
+        for key_digest in self._owners.marks_in(folder):
+            found = self._read(key_digest, None)
+            if found is None or found[1].owner != owner:
+                self._forget_mark(folder, key_digest, owner)
+            elif self._live(found[1]) is not None:
+                yield found[0].decode("utf-8", "surrogatepass"), found[1]
+
+    def _forget_mark(self, folder: str, key_digest: str, owner: str) -> None:
+        with suppress(Busy), self._locks.held(key_digest[:2], wait=False):
+            found = self._read(key_digest, None)
+            if found is None or found[1].owner != owner:
+                self._owners.remove_mark(folder, key_digest)
+
+    def _count(self, stripe: str) -> int:
+        try:
+            entries = os.scandir(self._layout.stripe(stripe))
+        except FileNotFoundError:
+            self._check_still_there()
+            return 0
+        count = 0
+        with entries:
+            for entry in entries:
+                if is_record_name(entry.name):
+                    with suppress(FileNotFoundError):
+                        status = entry.stat(follow_symlinks=False)
+                        is_record = stat.S_ISREG(status.st_mode) and status.st_size > HEADER_BYTES
+                        count += is_record and not self._sweep.is_expired(
+                            entry.path, status.st_mtime_ns
+                        )
+        return count
+
+    def _damaged(self) -> Iterator[tuple[Path, str]]:
+        self._check_layout()
+        for stripe in STRIPES:
+            for name in self._names(stripe):
+                try:
+                    self._open(stripe + name, None)
+                except FileNotFoundError:
+                    continue
+                except Damaged as damage:
+                    yield Path(self._layout.record(stripe + name)), str(damage)
+
+    def _listed(self, items: Iterator[R]) -> Iterator[R]:
+        """Iterate, and turn what the system raises into a StoreError."""
+        while True:
+            self._check_open()
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            except OSError as error:
+                raise self._failure(error) from error
+            yield item
+
+    # Writing, with the lock held
+
+    def _set(self, key_digest: str, name: bytes, record: Record, only_if: Condition) -> bool:
+        found = self._read(key_digest, name)
+        before = None if found is None else found[1]
+        if not condition_holds(only_if, None if before is None else self._live(before)):
+            return False
+        former = None if before is None else before.owner
+        if self._live(record) is None:
+            self._remove(key_digest, former)
+            return True
+        if record.owner is not None and record.owner != former:
+            self._owners.mark(record.owner, key_digest)
+        path = self._layout.record(key_digest)
+        modified = modification_time(record.expires_at)
+        replace(path, pack(name, record), modified, durable=self._durable)
+        if former is not None and former != record.owner:
+            self._owners.unmark(former, key_digest)
+        return True
+
+    def _remove(self, key_digest: str, owner: str | None) -> None:
+        path = self._layout.record(key_digest)
+        if remove(path) and self._durable:
+            flush_folder(os.path.dirname(path))
+        if owner is not None:
+            self._owners.unmark(owner, key_digest)
+
+    def _touch(self, key_digest: str, name: bytes, expires_at: float, owner: str | None) -> bool:
+        path = self._layout.record(key_digest)
+        now = self._clock()
+        try:
+            file = open_to_read(path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno in _FOREIGN:
+                return False
+            raise
+        try:
+            status = os.fstat(file)
+            head = read(file, HEAD_BYTES) if stat.S_ISREG(status.st_mode) else b""
+            found, before = unpack_head(head, status.st_size, status.st_mtime_ns)
+            _check_name(found, name, key_digest)
+            if before <= now:
+                return False
+            if expires_at <= now:
+                self._remove(key_digest, owner)
+                return True
+            modified = modification_time(expires_at)
+            if modified == FAR:
+                # First: until the modification time says so, nobody looks there.
+                write_at(path, FAR_OFFSET, pack_far(expires_at))
+            set_modified(file, path, modified)
+            if self._durable and expires_at < before:
+                # A longer life that is lost with the machine ends a session early, at worst.
+                flush(file)
+        except Damaged as damage:
+            self._reports.damaged(path, str(damage))
+            return False
+        finally:
+            os.close(file)
+        return True
+
+    # The folder
+
+    def _prepare(self, stripe: str) -> None:
+        """Make the folders that a write needs, once for each process."""
+        if stripe in self._ready:
+            return
+        if not self._ready:
+            self._make_layout()
+        folder = self._layout.stripe(stripe)
+        make_folder(folder)
+        if self._durable:
+            # Whoever made it: it has to be on the disk before what is written into it.
+            flush_folder(self._layout.records)
+        self._ready.add(stripe)
+
+    def _make_layout(self) -> None:
+        layout = self._layout
+        layout.folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(str(layout.folder))
+        self._warn_of_loose_rights()
+        for folder in (layout.records, layout.owners, str(layout.locks)):
+            make_folder(folder)
+        if not os.path.lexists(layout.about):
+            with self._locks.held("about"):
+                replace(layout.about, _ABOUT_TEXT, _PROBE, durable=self._durable)
+            kept = os.stat(layout.about).st_mtime_ns
+            if abs(kept - _PROBE) >= 1000:  # nanoseconds: one microsecond
+                os.unlink(layout.about)
+                raise StoreError(
+                    "the file system keeps times in steps of more than a microsecond: the file "
+                    "store cannot keep expiries there"
+                )
+        self._check_layout()
+        if self._durable:
+            flush_folder(str(layout.folder))
+            flush_folder(str(layout.folder.parent))
+        self._was_there = True
+
+    def _warn_of_loose_rights(self) -> None:
+        if sys.platform != "win32":
+            mode = stat.S_IMODE(os.stat(self._layout.folder).st_mode)
+            if mode & 0o077:
+                self._reports.loose_rights(self._layout.folder, mode)
+
+    def _check_layout(self) -> None:
+        """Raise StoreError unless the folder is one of ours, and of this version."""
+        try:
+            with open(self._layout.about, "rb") as about:  # a str, not a Path
+                version = about.read(len(_ABOUT))
+        except FileNotFoundError as error:
+            raise StoreUnavailable("there is no file store in that folder") from error
+        if version != _ABOUT:
+            raise StoreError("the folder's layout is not the one of this version of coatcheck-file")
+
+    def _check_still_there(self) -> None:
+        """Raise StoreUnavailable where the whole folder has vanished since it was last used."""
+        if self._was_there and not os.path.lexists(self._layout.about):
+            self._ready.clear()
+            raise StoreUnavailable("the file store's folder has vanished")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed("this file store is closed")
+
+    def _failure(self, error: OSError) -> StoreError:
+        # Whatever vanished is made again by the next write.
+        self._ready.clear()
+        # No path: the text of the error below has it, and names a key's hash.
+        return StoreUnavailable(f"the file system failed: {error.strerror or type(error).__name__}")
+
+
+def _check_name(found: bytes, name: bytes | None, key_digest: str) -> None:
+    """Raise Damaged where a record is not the one that its file's name says."""
+    if found != name and (name is not None or _digest_of(found) != key_digest):
+        raise Damaged("it is another key's record")
+
+
+def _digest_of(name: bytes) -> str:
+    try:
+        return digest(name.decode("utf-8", "surrogatepass"))
+    except UnicodeDecodeError:
+        return ""

@@ -1,0 +1,154 @@
+"""Removing what has expired, and what somebody who died on the way has left."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import Final, TypeAlias
+
+from .content import FAR, FAR_SECONDS, HEAD_BYTES, Damaged, expiry, unpack_head
+from .files import NEW, open_to_read, read, remove
+from .layout import STRIPES, Layout, is_record_name
+from .locks import Busy, Locks
+from .owners import Owners
+
+#: Yields for each step whether it removed an expired record; None where it examined nothing.
+Round: TypeAlias = Generator[bool | None, None, None]
+
+#: Steps of a round that each write makes.
+_STEPS: Final = 8
+
+
+class Sweep:
+    """Goes through the whole folder, round and round, a few steps at a time.
+
+    No data is opened: whether a record has expired is in its modification time.
+
+    :param clock: returns POSIX seconds.
+    """
+
+    def __init__(
+        self, layout: Layout, locks: Locks, owners: Owners, clock: Callable[[], float]
+    ) -> None:
+        self._layout = layout
+        self._locks = locks
+        self._owners = owners
+        self._clock = clock
+        self._round: Round | None = None
+        self._turn = threading.Lock()
+        self._pid = os.getpid()
+
+    def is_expired(self, path: str, modified: int) -> bool:
+        """Tell whether a record has expired.
+
+        :param modified: its modification time in nanoseconds.
+        """
+        now = self._clock()
+        if modified != FAR:
+            return expiry(modified, 0) <= now
+        return now >= FAR_SECONDS and _far_expiry(path) <= now
+
+    def some(self) -> None:
+        """Make a few steps, unless somebody else is at it. What goes wrong can wait."""
+        if self._pid != os.getpid():
+            # In a forked child: the folder that is open belongs to the parent's round, too.
+            self._turn, self._round, self._pid = threading.Lock(), None, os.getpid()
+        if self._turn.acquire(blocking=False):
+            try:
+                with suppress(OSError):
+                    for _ in range(_STEPS):
+                        self._next()
+            finally:
+                self._turn.release()
+
+    def examine(self, limit: int) -> int:
+        """Examine up to that many files, from where the last call ended; count the removed."""
+        with self._turn:
+            removed = examined = rounds = 0
+            while examined < limit and rounds < 2:  # the rest of one, and one
+                if self._round is None:
+                    rounds += 1
+                step = self._next()
+                examined += step is not None
+                removed += bool(step)
+            return removed
+
+    def everything(self) -> int:
+        """Make a whole round, and return how many expired records it removed."""
+        return sum(map(bool, self._make_round(wait=True)))
+
+    def stop(self) -> None:
+        """Let go of what is open."""
+        with self._turn:
+            self._round = None
+
+    def _next(self) -> bool | None:
+        if self._round is None:
+            self._round = self._make_round(wait=False)
+        try:
+            return next(self._round)
+        except BaseException as error:
+            self._round = None
+            if isinstance(error, StopIteration):
+                return None
+            raise
+
+    def _make_round(self, *, wait: bool) -> Round:
+        # Processes begin in different places, so as not to do the same twice.
+        first = random.randrange(len(STRIPES))  # noqa: S311  # no secret
+        for stripe in STRIPES[first:] + STRIPES[:first]:
+            yield from self._records(stripe, wait)
+        for folder in self._owners.folders():
+            for key_digest in self._owners.marks_in(folder):
+                self._mark(folder, key_digest, wait)
+                yield False
+            self._owners.remove_if_empty(folder)
+            yield None
+
+    def _records(self, stripe: str, wait: bool) -> Round:
+        try:
+            entries = os.scandir(self._layout.stripe(stripe))
+        except FileNotFoundError:
+            yield None
+            return
+        with entries:
+            for entry in entries:
+                yield self._record(stripe, entry, wait)
+        yield None
+
+    def _record(self, stripe: str, entry: os.DirEntry[str], wait: bool) -> bool:
+        is_new = entry.name.endswith(NEW) and is_record_name(entry.name[: -len(NEW)])
+        if not (is_new or is_record_name(entry.name)) or not entry.is_file(follow_symlinks=False):
+            return False  # not ours
+        with suppress(FileNotFoundError, Busy):
+            if is_new:
+                # Whoever writes it holds the lock: what is there under the lock is left over.
+                with self._locks.held(stripe, wait=wait):
+                    remove(entry.path)
+            elif self.is_expired(entry.path, entry.stat(follow_symlinks=False).st_mtime_ns):
+                with self._locks.held(stripe, wait=wait):
+                    modified = os.stat(entry.path, follow_symlinks=False).st_mtime_ns
+                    return self.is_expired(entry.path, modified) and remove(entry.path)
+        return False
+
+    def _mark(self, folder: str, key_digest: str, wait: bool) -> None:
+        path = self._layout.record(key_digest)
+        if not os.path.lexists(path):
+            with suppress(Busy), self._locks.held(key_digest[:2], wait=wait):
+                if not os.path.lexists(path):
+                    self._owners.remove_mark(folder, key_digest)
+
+
+def _far_expiry(path: str) -> float:
+    """Return the expiry that stands in the file; 0 where it is no record."""
+    file = open_to_read(path)
+    try:
+        status = os.fstat(file)
+        return unpack_head(read(file, HEAD_BYTES), status.st_size, status.st_mtime_ns)[1]
+    except Damaged:
+        return 0
+    finally:
+        os.close(file)
