@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from demoing import demo, served
 from starlette.types import ASGIApp
 from webclient import SECRET, set_cookies
 
@@ -94,46 +91,6 @@ def toy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def environment(path: Path | None = None, **variables: str) -> dict[str, str]:
-    """Return this process's environment without what would change the demo."""
-    kept = {name: value for name, value in os.environ.items() if name != "SESSION_SECRET"}
-    return {**kept, "PYTHONPATH": str(path or ""), **variables}
-
-
-def demo(
-    *arguments: str, path: Path | None = None, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m coatcheck demo`` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "coatcheck", "demo", *arguments],
-        env=environment(path, **variables),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-@contextmanager
-def served(*arguments: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run the demo until the end of the block, and give its process and its URL."""
-    command = [sys.executable, "-m", "coatcheck", "demo", *arguments]
-    with subprocess.Popen(
-        command,
-        env=environment(**variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            found = re.match(r"The demo is at (http://127\.0\.0\.1:\d+) ", line)
-            assert found, line
-            yield process, found[1]
-        finally:
-            process.kill()
-
-
 def refusal(result: subprocess.CompletedProcess[str]) -> str:
     """Return the one line that a refused command prints."""
     assert result.returncode == 2
@@ -147,7 +104,7 @@ def refusal(result: subprocess.CompletedProcess[str]) -> str:
 
 def test_check_passes() -> None:
     """Over real HTTP, every promise of the demo is kept."""
-    result = demo("--check")
+    result = demo("--check", "--store=memory:")
     first, *checks, last = result.stdout.splitlines()
     assert (result.returncode, result.stderr) == (0, "")
     assert first.startswith("The demo is at http://127.0.0.1:")
@@ -157,7 +114,7 @@ def test_check_passes() -> None:
 
 
 def test_check_offers_only_what_the_store_can(toy: Path) -> None:
-    """On the documented SQLite store, without owners, there is one check less, and no notice."""
+    """The documented SQLite store has no owners, so that check is missing; but it lasts."""
     code = (coatcheck.store.__doc__ or "").partition("::\n")[2].partition("\nA plugin module")[0]
     lines = [line.removeprefix("    ") for line in code.splitlines()]
     lines += [
@@ -167,8 +124,9 @@ def test_check_offers_only_what_the_store_can(toy: Path) -> None:
     (toy / "toystore.py").write_text("\n".join(lines))
     result = demo("--check", "--store", f"toy:{toy / 'sessions.db'}", path=toy)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.splitlines()[-1] == "demo: 13 checks passed"
+    assert result.stdout.splitlines()[-1] == "demo: 14 checks passed"
     assert "everywhere" not in result.stdout
+    assert "ok  a restart of the server logs nobody out, and nobody in\n" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -243,14 +201,14 @@ def test_password_in_the_url_is_not_shown(toy: Path) -> None:
 
 def test_weak_secret() -> None:
     """A SESSION_SECRET that is too short is refused."""
-    assert "`secret`" in refusal(demo("--port=0", SESSION_SECRET="short"))
+    assert "`secret`" in refusal(demo("--port=0", "--store=memory:", SESSION_SECRET="short"))
 
 
 def test_port_that_is_taken() -> None:
     """A taken port is named, with the way out."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        line = refusal(demo(f"--port={port}"))
+        line = refusal(demo(f"--port={port}", "--store=memory:"))
     assert line.startswith(f"error: cannot listen on port {port}: ")
     assert line.endswith("; choose another with `--port`")
 
@@ -268,7 +226,7 @@ def test_missing_extra(tmp_path: Path, package: str) -> None:
 
 def test_serving_until_interrupted() -> None:
     """The demo prints its URL and what to try, answers there, and Ctrl-C ends it quietly."""
-    with served("--port=0") as (process, url):
+    with served("--port=0", "--store=memory:") as (process, url):
         assert httpx.get(url, trust_env=False).status_code == 200
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
@@ -279,7 +237,7 @@ def test_serving_until_interrupted() -> None:
 def test_secret_of_the_environment_signs_the_cookies() -> None:
     """With SESSION_SECRET a cookie is valid at the next start, too, if the store still has it."""
     application = make_application(MemoryStore(), SECRET)
-    with served("--port=0", SESSION_SECRET=SECRET) as (_, url):
+    with served("--port=0", "--store=memory:", SESSION_SECRET=SECRET) as (_, url):
         assert "SESSION_SECRET" not in httpx.get(url, trust_env=False).text
         [cookie] = set_cookies(httpx.get(url, trust_env=False))
     assert application.options.name == cookie.partition("=")[0]

@@ -67,16 +67,16 @@ def _add_demo(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
         ),
         epilog=(
             "The cookies are signed with the environment variable SESSION_SECRET, or with a "
-            "secret made for this run. "
+            "secret of the demo's own. "
             'Needs: pip install "coatcheck[demo]"'
         ),
     )
     parser.add_argument(
         "--store",
         metavar="URL",
-        default="memory:",
         help="where the sessions are kept; `python -m coatcheck stores` lists the URL schemes "
-        "(default: %(default)s)",
+        "(default: files in a folder that the demo names, with --check in a temporary one; memory "
+        "if coatcheck-file is not installed)",
     )
     parser.add_argument(
         "--port",

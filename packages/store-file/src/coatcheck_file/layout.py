@@ -20,17 +20,16 @@ import re
 from pathlib import Path
 from typing import Final
 
-from .content import encode_name
-
 _NAME: Final = re.compile(r"[0-9a-f]{62}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_SEP: Final = os.sep
 #: All folders of records, and all locks.
 STRIPES: Final = tuple(f"{number:02x}" for number in range(256))
 
 
-def digest(name: str) -> str:
+def digest(name: bytes) -> str:
     """Return what stands for a key or an owner in file names."""
-    return hashlib.sha256(encode_name(name)).hexdigest()
+    return hashlib.sha256(name).hexdigest()
 
 
 def is_record_name(name: str) -> bool:
@@ -58,12 +57,12 @@ class Layout:
 
     def record(self, key_digest: str) -> str:
         """Return the path of a record."""
-        return os.path.join(self.records, key_digest[:2], key_digest[2:])
+        return f"{self.records}{_SEP}{key_digest[:2]}{_SEP}{key_digest[2:]}"
 
     def stripe(self, name: str) -> str:
         """Return the path of a folder of records."""
-        return os.path.join(self.records, name)
+        return f"{self.records}{_SEP}{name}"
 
     def owner(self, owner_digest: str) -> str:
         """Return the path of the folder that has an owner's marks."""
-        return os.path.join(self.owners, owner_digest[:2], owner_digest[2:])
+        return f"{self.owners}{_SEP}{owner_digest[:2]}{_SEP}{owner_digest[2:]}"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
+from .content import encode_name
 from .files import flush_folder, make_folder, remove
 from .layout import Layout, digest, is_digest
 
@@ -32,7 +33,7 @@ class Owners:
 
     def mark(self, owner: str, key_digest: str) -> None:
         """Note that an owner has a record."""
-        folder = self._layout.owner(digest(owner))
+        folder = self._layout.owner(digest(encode_name(owner)))
         outer = os.path.dirname(folder)
         for attempt in range(_ATTEMPTS):
             make_folder(outer)
@@ -51,7 +52,7 @@ class Owners:
 
     def unmark(self, owner: str, key_digest: str) -> None:
         """Note that an owner does not have a record any more."""
-        self.remove_mark(self._layout.owner(digest(owner)), key_digest)
+        self.remove_mark(self._layout.owner(digest(encode_name(owner))), key_digest)
 
     def remove_mark(self, folder: str, key_digest: str) -> None:
         """Remove a mark, and the owner's folder with the last one."""
@@ -65,7 +66,7 @@ class Owners:
 
     def folder_of(self, owner: str) -> str:
         """Return the path of an owner's folder."""
-        return self._layout.owner(digest(owner))
+        return self._layout.owner(digest(encode_name(owner)))
 
     def marks_in(self, folder: str) -> list[str]:
         """Return the digests of the keys that an owner's folder names, stale ones among them."""

@@ -161,25 +161,27 @@ class FileStore(Store):
     @_translated
     def get(self, key: str) -> Record | None:
         name = encode_name(key)
-        found = self._read(digest(key), name)
+        found = self._read(digest(name), name)
         return None if found is None else self._live(found[1])
 
     @_translated
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
-        key_digest = digest(key)
+        name = encode_name(key)
+        key_digest = digest(name)
         self._prepare(key_digest[:2])
         with self._locks.held(key_digest[:2]):
-            written = self._set(key_digest, encode_name(key), record, only_if)
+            written = self._set(key_digest, name, record, only_if)
         self._sweep.some()
         return written
 
     @_translated
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
-        key_digest = digest(key)
+        name = encode_name(key)
+        key_digest = digest(name)
         if not self._exists(key_digest):
             return False
         with self._locks.held(key_digest[:2]):
-            found = self._read(key_digest, encode_name(key))
+            found = self._read(key_digest, name)
             live = None if found is None else self._live(found[1])
             ends = live is not None and condition_holds(only_if, live)
             if ends or (live is None and only_if is ALWAYS):
@@ -188,11 +190,12 @@ class FileStore(Store):
 
     @_translated
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
-        key_digest = digest(key)
+        name = encode_name(key)
+        key_digest = digest(name)
         if not self._exists(key_digest):
             return False
         with self._locks.held(key_digest[:2]):
-            return self._touch(key_digest, encode_name(key), expires_at, owner)
+            return self._touch(key_digest, name, expires_at, owner)
 
     def all(self) -> Iterator[tuple[str, Record]]:
         self._check_open()
@@ -232,6 +235,14 @@ class FileStore(Store):
     def close(self) -> None:
         self._closed = True
         self._sweep.stop()
+
+    @_translated
+    def check_layout(self) -> None:
+        """Return if the folder is a file store of this version; nothing is made.
+
+        :raises StoreError: it is not.
+        """
+        self._check_layout()
 
     def damaged(self) -> Iterator[tuple[Path, str]]:
         """Yield the path of each file that should be a record and is none, with the reason.
@@ -494,12 +505,5 @@ class FileStore(Store):
 
 def _check_name(found: bytes, name: bytes | None, key_digest: str) -> None:
     """Raise Damaged where a record is not the one that its file's name says."""
-    if found != name and (name is not None or _digest_of(found) != key_digest):
+    if found != name and (name is not None or digest(found) != key_digest):
         raise Damaged("it is another key's record")
-
-
-def _digest_of(name: bytes) -> str:
-    try:
-        return digest(name.decode("utf-8", "surrogatepass"))
-    except UnicodeDecodeError:
-        return ""

@@ -19,7 +19,7 @@ from .owners import Owners
 Round: TypeAlias = Generator[bool | None, None, None]
 
 #: Steps of a round that each write makes.
-_STEPS: Final = 8
+_STEPS: Final = 4
 
 
 class Sweep:

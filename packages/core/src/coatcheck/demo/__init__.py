@@ -5,6 +5,7 @@ the packages of ``coatcheck[demo]``.
 
 - ``pages``: the HTML, and nothing of sessions.
 - ``application``: the routes, and everything of sessions. The part to read.
+- ``home``: where the sessions are kept, and the secret.
 - ``serving``: starts and stops it.
 - ``checking``: visits it with several browsers.
 """

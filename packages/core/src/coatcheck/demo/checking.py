@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -19,8 +19,9 @@ from urllib.parse import urlencode
 import httpx
 
 from ..store import Capabilities
+from .home import temporary_home
 from .pages import HOOKS
-from .serving import HOST, running, scheme, session_secret
+from .serving import HOST, RunningDemo, running
 
 _COOKIE: Final = "sid"
 #: Seconds. Revoking waits for the owner index of stores that are eventually consistent.
@@ -31,20 +32,32 @@ class CheckFailed(Exception):
     """A promise was not kept; says which."""
 
 
-def check(store_url: str) -> int:
+def check(store_url: str | None) -> int:
     """Start the demo, visit it, print a line for each check, and return the exit status.
 
+    Where the store outlives the server, the server is restarted in the middle.
+
+    :param store_url: the store to open; None: see :func:`~coatcheck.demo.home.temporary_home`.
     :raises ConfigurationError: the store does not accept the URL, or SESSION_SECRET is too short.
     :raises StoreError: the store does not answer.
     """
-    with running(store_url, session_secret()) as demo:
-        print(f"The demo is at {demo.url} (store: {scheme(store_url)})", flush=True)
-        checks = checks_for(demo.capabilities)
-        failed = sum(not _passes(one, demo.url) for one in checks)
+    with temporary_home(store_url) as home:
+        with running(home.store_url, home.secret) as demo:
+            print(f"The demo is at {demo.url} (store: {home.described})", flush=True)
+            first, second = _halves(demo.capabilities)
+            results = _results(demo, first)
+            staying = _Staying(demo.url) if demo.capabilities.durable else None
+            if staying is None:
+                results += _results(demo, second)
+        if staying is not None:
+            with running(home.store_url, home.secret) as demo:
+                print(f"The server was stopped, and is back at {demo.url}", flush=True)
+                results += _results(demo, [staying.restart, *second])
+    failed = results.count(False)
     if failed:
-        print(f"demo: {failed} of {len(checks)} checks failed")
+        print(f"demo: {failed} of {len(results)} checks failed")
         return 1
-    print(f"demo: {len(checks)} checks passed")
+    print(f"demo: {len(results)} checks passed")
     return 0
 
 
@@ -289,26 +302,67 @@ def log_out_everywhere_else(browser: NewBrowser) -> None:
     _expect(bob.look().user == other_name, "somebody else was logged out")
 
 
-def checks_for(capabilities: Capabilities) -> list[Check]:
-    """Return the checks of what the demo offers on a store."""
-    checks: list[Check] = [
-        counter,
-        no_cookie_without_need,
-        protected_cookie,
-        rotation,
-        dead_id,
-        remember_me,
-        nested_changes,
-        separate_visitors,
-        parallel_requests,
-        logout,
-        forged_cookie,
-        foreign_form,
-        escaped_input,
-    ]
-    if capabilities.owners:
-        checks.append(log_out_everywhere_else)
-    return checks
+class _Staying:
+    """Two visitors who were there before a restart: one logged in, one logged out again.
+
+    :param url: where the demo is before the restart.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._name = _name()
+        self._failure: Exception | None = None
+        with ExitStack() as browsers:
+            try:
+                self._visit(_browse(browsers, url), _browse(browsers, url))
+            except Exception as error:  # the result of the check below
+                self._failure = error
+
+    def _visit(self, ann: Browser, bob: Browser) -> None:
+        ann.log_in(self._name)
+        ann.send("/cart/add", item="umbrella")
+        self._cookie = ann.cookie
+        bob.log_in(_name())
+        self._dead_cookie = bob.cookie
+        bob.send("/logout")
+
+    def restart(self, browser: NewBrowser) -> None:
+        """a restart of the server logs nobody out, and nobody in"""
+        if self._failure is not None:
+            raise self._failure
+        ann, bob = browser(), browser()
+        ann.cookie, bob.cookie = self._cookie, self._dead_cookie
+        page = ann.look()
+        _expect(page.user == self._name, "who was logged in is a stranger")
+        _expect(page.cart == {"umbrella": 1}, "the cart is lost")
+        _expect(bob.look().is_blank, "who had logged out is back")
+
+
+_CHECKS: Final[tuple[Check, ...]] = (
+    counter,
+    no_cookie_without_need,
+    protected_cookie,
+    rotation,
+    dead_id,
+    remember_me,
+    nested_changes,
+    separate_visitors,
+    parallel_requests,
+    logout,
+    forged_cookie,
+    foreign_form,
+    escaped_input,
+)
+
+
+def _halves(capabilities: Capabilities) -> tuple[list[Check], list[Check]]:
+    """Return the checks of what the demo offers on a store: before a restart, and after it."""
+    checks = [*_CHECKS, *([log_out_everywhere_else] if capabilities.owners else [])]
+    middle = len(checks) // 2
+    return checks[:middle], checks[middle:]
+
+
+def _results(demo: RunningDemo, checks: Sequence[Check]) -> list[bool]:
+    return [_passes(one, demo.url) for one in checks]
 
 
 def _passes(one: Check, url: str) -> bool:

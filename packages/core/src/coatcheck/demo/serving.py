@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import socket
 from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -17,6 +15,7 @@ from ..errors import CoatcheckError, ConfigurationError
 from ..registry import open_async_store
 from ..store import AsyncStore, Capabilities
 from .application import make_application
+from .home import home
 
 HOST: Final = "127.0.0.1"
 
@@ -29,9 +28,12 @@ Try this:
 _TRY_OWNERS: Final = """\
   - log in with the same name in a second browser, then `My sessions`: log out everywhere else"""
 
-_TRY_RESTART: Final = """
-The cookies are signed with a secret of this run. With one in the environment variable
-SESSION_SECRET, and a store that lasts, a restart logs nobody out."""
+_TRY_RESTART: Final = """\
+  - stop the demo and start it again: nobody is logged out"""
+
+_NO_RESTART: Final = """
+A restart logs everybody out. With `pip install coatcheck-file`, or with a `--store` that lasts and
+a secret in the environment variable SESSION_SECRET, it does not."""
 
 
 class RunningDemo:
@@ -92,36 +94,28 @@ def running(store_url: str, secret: str, port: int = 0) -> Generator[RunningDemo
             server.should_exit = True
 
 
-def serve(store_url: str, port: int) -> int:
+def serve(store_url: str | None, port: int) -> int:
     """Serve the demo until Ctrl-C, and return the exit status.
 
+    :param store_url: the store to open; None: the one of :func:`~coatcheck.demo.home.home`.
     :raises ConfigurationError: the store does not accept the URL, the secret is too short, or
         the port cannot be listened on.
     :raises StoreError: the store does not answer.
     """
+    kept = home(store_url)
     try:
-        with running(store_url, session_secret(), port) as demo:
-            print(f"The demo is at {demo.url} (store: {scheme(store_url)}; Ctrl-C stops it)\n")
+        with running(kept.store_url, kept.secret, port) as demo:
+            print(f"The demo is at {demo.url} (store: {kept.described}; Ctrl-C stops it)\n")
             print(_TRY)
             if demo.capabilities.owners:
                 print(_TRY_OWNERS)
-            if "SESSION_SECRET" not in os.environ:
-                print(_TRY_RESTART)
+            lasts = demo.capabilities.durable and kept.keeps_secret
+            print(_TRY_RESTART if lasts else _NO_RESTART)
             print(flush=True)
             demo.wait()
     except KeyboardInterrupt:
         print("\nstopped")
     return 0
-
-
-def session_secret() -> str:
-    """Return the environment's SESSION_SECRET, or a secret for this run."""
-    return os.environ.get("SESSION_SECRET") or secrets.token_urlsafe(32)
-
-
-def scheme(store_url: str) -> str:
-    """Return what may be shown of a store's URL, which may hold a password."""
-    return store_url.partition(":")[0].lower()
 
 
 class _Server(uvicorn.Server):
@@ -161,5 +155,6 @@ def _open(store_url: str) -> AsyncStore:
     except Exception as error:
         # Only the type: the message may quote the URL's password.
         raise ConfigurationError(
-            f"the store {scheme(store_url)!r} does not accept this URL: {type(error).__name__}"
+            f"the store {store_url.partition(':')[0].lower()!r} does not accept this URL: "
+            f"{type(error).__name__}"
         ) from error

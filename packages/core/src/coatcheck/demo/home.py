@@ -1,0 +1,92 @@
+"""Where the demo keeps its sessions and its secret."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from ..errors import ConfigurationError, PluginError
+from ..registry import Registry
+
+#: The folder in the working directory, where no store was asked for.
+FOLDER: Final = "coatcheck-demo"
+
+
+class Home(NamedTuple):
+    """Where the sessions are.
+
+    :ivar store_url: the store to open.
+    :ivar secret: signs the cookies.
+    :ivar described: the store as it may be shown: a URL can hold a password.
+    :ivar keeps_secret: whether the next run has the same secret.
+    """
+
+    store_url: str
+    secret: str
+    described: str
+    keeps_secret: bool
+
+
+def home(store_url: str | None) -> Home:
+    """Return where the sessions of a demo are that is to go on at the next run.
+
+    :param store_url: the store that was asked for. None: the file store in a folder of the
+        working directory, or memory where the file store is not installed.
+    :raises ConfigurationError: the folder cannot be used.
+    """
+    return _home(store_url, Path(FOLDER).absolute())
+
+
+@contextmanager
+def temporary_home(store_url: str | None) -> Iterator[Home]:
+    """Return where the sessions of a demo are that ends with the block.
+
+    :param store_url: the store that was asked for. None: the file store in a temporary folder,
+        or memory where the file store is not installed.
+    """
+    with tempfile.TemporaryDirectory(prefix="coatcheck-demo-") as folder:
+        yield _home(store_url, Path(folder))
+
+
+def _home(store_url: str | None, folder: Path) -> Home:
+    from_environment = os.environ.get("SESSION_SECRET")
+    if store_url is None and _has_file_store():
+        sessions = folder / "sessions"
+        url = f"file://{quote(sessions.as_posix())}"
+        try:
+            secret = from_environment or _kept_secret(folder)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the folder {folder} cannot be used: {error.strerror}; choose a `--store`"
+            ) from error
+        return Home(url, secret, f"files in {sessions}", keeps_secret=True)
+    url = "memory:" if store_url is None else store_url
+    scheme = url.partition(":")[0].lower()
+    secret = from_environment or secrets.token_urlsafe(32)
+    return Home(url, secret, scheme, keeps_secret=from_environment is not None)
+
+
+def _has_file_store() -> bool:
+    try:
+        Registry().find("file")
+    except PluginError:
+        return False
+    return True
+
+
+def _kept_secret(folder: Path) -> str:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / "secret"
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    with os.fdopen(file, "w", encoding="ascii") as new:
+        new.write(made := secrets.token_urlsafe(48))
+    return made

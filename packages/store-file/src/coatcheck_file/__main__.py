@@ -1,0 +1,69 @@
+"""Look after a file store: ``python -m coatcheck_file check URL``, ``… prune URL``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from coatcheck.errors import CoatcheckError
+
+from .store import FileStore
+
+#: Exit statuses.
+OK: Final = 0
+DAMAGED: Final = 1
+UNUSABLE: Final = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status.
+
+    :param arguments: the command line without the program's name; default: this process's.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        store = FileStore.from_url(given.url)
+        status: int = given.command(store)
+    except CoatcheckError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNUSABLE
+    return status
+
+
+def check(store: FileStore) -> int:
+    """Name each damaged file, and count."""
+    damaged = 0
+    for path, reason in store.damaged():
+        damaged += 1
+        print(f"damaged: {path}: {reason}")
+    print(f"{store.length()} live sessions, {damaged} damaged files")
+    return DAMAGED if damaged else OK
+
+
+def prune(store: FileStore) -> int:
+    """Remove expired sessions, and what interrupted writes have left."""
+    store.check_layout()
+    print(f"{store.prune()} expired sessions removed")
+    return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m coatcheck_file",
+        description="Look after the folder of a file store. Applications may run meanwhile.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command, text in (
+        (check, "name each file that should be a session and is none; exit 1 if there are any"),
+        (prune, "remove expired sessions and what interrupted writes have left"),
+    ):
+        added = commands.add_parser(command.__name__, help=text, description=text)
+        added.add_argument("url", metavar="URL", help="as the application has it: file:///folder")
+        added.set_defaults(command=command)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
