@@ -20,6 +20,13 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 CORE = nox.project.load_toml(ROOT / "packages/core/pyproject.toml")
 PYTHONS = nox.project.python_versions(CORE)
 OLDEST = PYTHONS[0]
+STORES = sorted(ROOT.glob("packages/store-*"))
+#: Every package, for `session.install`, without copies.
+EDITABLE = (
+    "-e",
+    "./packages/core[demo]",
+    *(part for store in STORES for part in ("-e", str(store))),
+)
 
 
 def group(name: str) -> list[str]:
@@ -30,7 +37,7 @@ def group(name: str) -> list[str]:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The test suite, on each Python."""
-    session.install("-e", "./packages/core[demo]", *group("test"))
+    session.install(*EDITABLE, *group("test"))
     session.run("pytest", "-n", "2", *session.posargs)
 
 
@@ -45,8 +52,8 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=OLDEST)
 def typing(session: nox.Session) -> None:
     """mypy strict, pyright on the public API, and a file of misuse that both must refuse."""
-    session.install("-e", "./packages/core[demo]", *group("typing"))
-    session.run("mypy", "packages/core/src")
+    session.install(*EDITABLE, *group("typing"))
+    session.run("mypy", "packages/core/src", *(str(store / "src") for store in STORES))
     session.run("mypy", "typing_tests/use.py")
     session.run("pyright", "typing_tests/use.py")
     session.run("python", "typing_tests/check_misuse.py")
@@ -55,8 +62,14 @@ def typing(session: nox.Session) -> None:
 @nox.session(python=OLDEST)
 def minimums(session: nox.Session) -> None:
     """The test suite on the oldest supported release of each dependency."""
-    oldest = [requirement.replace(">=", "==") for requirement in CORE["project"]["dependencies"]]
-    session.install("-e", "./packages/core[demo]", *group("test"), *oldest)
+    projects = [CORE, *(nox.project.load_toml(store / "pyproject.toml") for store in STORES)]
+    oldest = [
+        requirement.replace(">=", "==")
+        for project in projects
+        for requirement in project["project"]["dependencies"]
+        if not requirement.startswith("coatcheck")
+    ]
+    session.install(*EDITABLE, *group("test"), *oldest)
     session.run("pytest", "-n", "2", *session.posargs)
 
 
@@ -67,20 +80,23 @@ def wheel(session: nox.Session) -> None:
     shutil.rmtree(dist, ignore_errors=True)
     session.install("hatch", *group("test"))
     session.run("hatch", "build", "--all", str(dist.resolve()), silent=True)
-    (built,) = dist.glob("coatcheck-*.whl")
-    session.install(f"{built}[demo]")
+    (core,) = dist.glob("coatcheck-*.whl")
+    stores = sorted(dist.glob("coatcheck_*.whl"))
+    session.install(f"{core}[demo]", *map(str, stores))
     tests_alone = Path(session.create_tmp()).resolve() / "alone"
     shutil.rmtree(tests_alone, ignore_errors=True)
-    shutil.copytree(ROOT / "packages/core/tests", tests_alone / "packages/core/tests")
-    shutil.copytree(ROOT / "docs", tests_alone / "docs")
+    folders = [
+        f"{package.relative_to(ROOT)}/tests" for package in (ROOT / "packages/core", *STORES)
+    ]
+    for folder in (*folders, "docs"):
+        shutil.copytree(ROOT / folder, tests_alone / folder)
     session.chdir(tests_alone)
-    session.run(
-        "python", "-I", "-c", "import coatcheck; assert 'site-packages' in coatcheck.__file__"
-    )
-    session.run(
-        "pytest", "-n", "2", "-o", f"pythonpath={tests_alone}/packages/core/tests",
-        "packages/core/tests",
-    )  # fmt: skip
+    for module in ("coatcheck", *(store.name.partition("-")[0] for store in stores)):
+        session.run(
+            "python", "-I", "-c", f"import {module}; assert 'site-packages' in {module}.__file__"
+        )
+    paths = " ".join(str(tests_alone / folder) for folder in folders)
+    session.run("pytest", "-n", "2", "-o", f"pythonpath={paths}", *folders)
 
 
 @nox.session(python=OLDEST)
@@ -93,13 +109,15 @@ def imports(session: nox.Session) -> None:
 
 @nox.session(python=OLDEST)
 def demo(session: nox.Session) -> None:
-    """The demo, driven over real HTTP."""
+    """The demo, driven over real HTTP: with the core alone, and as the README has it."""
     session.install("./packages/core[demo]")
+    session.run("python", "-m", "coatcheck", "demo", "--check")
+    session.install("./packages/store-file")
     session.run("python", "-m", "coatcheck", "demo", "--check")
 
 
 @nox.session(python=OLDEST, default=False)
 def benchmarks(session: nox.Session) -> None:
     """The tables of docs/performance.md. Not a test: figures, not verdicts."""
-    session.install("./packages/core")
+    session.install("./packages/core", *map(str, STORES))
     session.run("python", "-m", "benchmarks", *session.posargs)
