@@ -227,16 +227,28 @@ def start_up(rounds: int = 15) -> None:
           f"({bare * 1000:.0f} ms)")  # fmt: skip
 
 
+def file_store() -> Any:
+    """Return what measures the file store, which not everybody has installed."""
+    from benchmarks import files
+
+    return files
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=101, help="interleaved rounds")
     parser.add_argument("--calls", type=int, default=200, help="requests a round")
-    parser.add_argument("--only", choices=("speed", "memory", "import"))
+    parser.add_argument("--only", choices=("speed", "memory", "import", "files", "growth"))
+    parser.add_argument(
+        "--largest", type=int, default=100_000, help="sessions in the growth table, at most"
+    )
     arguments = parser.parse_args()
     parts: dict[str, Callable[[], None]] = {
         "speed": lambda: speed(arguments.rounds, arguments.calls),
         "memory": memory,
         "import": start_up,
+        "files": lambda: file_store().against_the_floor(session_data(), arguments.rounds),
+        "growth": lambda: file_store().growth(session_data(), arguments.largest),
     }
     for name, part in parts.items():
         if arguments.only in (None, name):

@@ -1,4 +1,5 @@
-"""The floor: the least code that keeps a session on the server, as ASGI and WSGI middleware.
+"""The floor: the least code that keeps a session on the server, as ASGI and WSGI middleware, and
+the least that keeps bytes in files.
 
 It verifies the cookie, reads the record, decodes it, compares, writes. No rotation, no expiry, no
 races, no options, no errors: what remains is what any server-side session has to cost.
@@ -10,7 +11,9 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import secrets
+from pathlib import Path
 from typing import Any
 
 from coatcheck import ABSENT, MemoryStore, Record, Unchanged
@@ -102,3 +105,43 @@ class WSGIFloor(Floor):
             return start_response(status, headers)
 
         return self.app(environ, start_with_cookie)
+
+
+class FileFloor:
+    """Files that are replaced as a whole: no expiry, no conditions, no owners, no checksum.
+
+    :param folder: has 256 folders, as many as the file store's.
+    :param durable: wait for the disk.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool) -> None:
+        self._folder = str(folder)
+        self._durable = durable
+
+    def _path(self, key: str) -> tuple[str, str]:
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        return f"{self._folder}/{digest[:2]}", f"{self._folder}/{digest[:2]}/floor-{digest[2:]}"
+
+    def read(self, key: str) -> bytes:
+        file = os.open(self._path(key)[1], os.O_RDONLY)
+        try:
+            return os.read(file, 65536)
+        finally:
+            os.close(file)
+
+    def write(self, key: str, data: bytes) -> None:
+        folder, path = self._path(key)
+        file = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(file, data)
+            if self._durable:
+                os.fsync(file)
+        finally:
+            os.close(file)
+        os.replace(path + ".new", path)
+        if self._durable:
+            file = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)

@@ -31,11 +31,12 @@ HEADER_BYTES: Final = _HEAD.size + _LENGTHS.size
 #: Where the far expiry stands.
 FAR_OFFSET: Final = 8
 
-_SECOND: Final = 10**9
+#: Nanoseconds.
+SECOND: Final = 10**9
 #: POSIX seconds: the first instant that a modification time may be unable to hold.
 FAR_SECONDS: Final = 2**31 - 1
 #: The modification time, in nanoseconds, that sends the reader to the far expiry.
-FAR: Final = FAR_SECONDS * _SECOND
+FAR: Final = FAR_SECONDS * SECOND
 
 
 class Damaged(Exception):
@@ -53,7 +54,7 @@ def modification_time(expires_at: float) -> int:
         return FAR
     seconds = int(expires_at)
     # The difference is exact, and so is what comes back: see `expiry`.
-    return seconds * _SECOND + int((expires_at - seconds) * _SECOND)
+    return seconds * SECOND + int((expires_at - seconds) * SECOND)
 
 
 def expiry(modified: int, far: float) -> float:
@@ -62,7 +63,7 @@ def expiry(modified: int, far: float) -> float:
     :param modified: the modification time in nanoseconds.
     :param far: the far expiry of the file.
     """
-    return far if modified == FAR else modified / _SECOND
+    return far if modified == FAR else modified / SECOND
 
 
 def pack_far(expires_at: float) -> bytes:

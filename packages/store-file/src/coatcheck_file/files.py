@@ -6,8 +6,8 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -75,6 +75,26 @@ def replace(path: str, content: bytes, modified: int, *, durable: bool) -> None:
 def set_modified(file: int, path: str, modified: int) -> None:
     """Set the modification time, in nanoseconds, of an open file."""
     os.utime(file if os.utime in os.supports_fd else path, ns=(modified, modified))
+
+
+@contextmanager
+def scanned(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """Iterate over what is in a folder.
+
+    The entries' paths may be relative to the folder, which makes their ``stat`` a third faster.
+
+    :raises FileNotFoundError: there is no such folder.
+    """
+    if os.scandir not in os.supports_fd:
+        with os.scandir(folder) as entries:
+            yield entries
+        return
+    descriptor = os.open(folder, os.O_RDONLY | _CLOSE_ON_EXEC)
+    try:
+        with os.scandir(descriptor) as entries:
+            yield entries
+    finally:
+        os.close(descriptor)
 
 
 def write_at(path: str, offset: int, content: bytes) -> None:

@@ -34,12 +34,12 @@ def digest(name: bytes) -> str:
 
 def is_record_name(name: str) -> bool:
     """Tell whether a file of that name can be a record."""
-    return len(name) == 62 and _NAME.fullmatch(name) is not None
+    return _NAME.fullmatch(name) is not None
 
 
 def is_digest(name: str) -> bool:
     """Tell whether it is a whole digest."""
-    return len(name) == 64 and _DIGEST.fullmatch(name) is not None
+    return _DIGEST.fullmatch(name) is not None
 
 
 class Layout:

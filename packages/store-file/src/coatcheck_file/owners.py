@@ -7,7 +7,6 @@ whoever dies in between. A mark without its record is harmless, and removed when
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -74,17 +73,3 @@ class Owners:
             return sorted(filter(is_digest, set(os.listdir(folder))))
         except FileNotFoundError:
             return []
-
-    def folders(self) -> Iterator[str]:
-        """Yield the paths of all owners' folders."""
-        for outer in _listed(self._layout.owners):
-            yield from _listed(outer)
-
-
-def _listed(folder: str) -> Iterator[str]:
-    try:
-        names = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for name in names:
-        yield os.path.join(folder, name)

@@ -44,6 +44,7 @@ from .files import (
     read,
     remove,
     replace,
+    scanned,
     set_modified,
     write_at,
 )
@@ -329,21 +330,19 @@ class FileStore(Store):
                 self._owners.remove_mark(folder, key_digest)
 
     def _count(self, stripe: str) -> int:
+        count, folder, is_expired = 0, self._layout.stripe(stripe), self._sweep.is_expired
         try:
-            entries = os.scandir(self._layout.stripe(stripe))
+            with scanned(folder) as entries:
+                for entry in entries:
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    if status.st_size > HEADER_BYTES and is_record_name(entry.name):
+                        is_file = stat.S_ISREG(status.st_mode)
+                        count += is_file and not is_expired(folder, entry.name, status.st_mtime_ns)
         except FileNotFoundError:
             self._check_still_there()
-            return 0
-        count = 0
-        with entries:
-            for entry in entries:
-                if is_record_name(entry.name):
-                    with suppress(FileNotFoundError):
-                        status = entry.stat(follow_symlinks=False)
-                        is_record = stat.S_ISREG(status.st_mode) and status.st_size > HEADER_BYTES
-                        count += is_record and not self._sweep.is_expired(
-                            entry.path, status.st_mtime_ns
-                        )
         return count
 
     def _damaged(self) -> Iterator[tuple[Path, str]]:

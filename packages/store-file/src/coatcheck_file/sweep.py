@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Final, TypeAlias
 
-from .content import FAR, FAR_SECONDS, HEAD_BYTES, Damaged, expiry, unpack_head
-from .files import NEW, open_to_read, read, remove
+from .content import FAR, FAR_SECONDS, HEAD_BYTES, SECOND, Damaged, unpack_head
+from .files import NEW, open_to_read, read, remove, scanned
 from .layout import STRIPES, Layout, is_record_name
 from .locks import Busy, Locks
 from .owners import Owners
@@ -41,15 +41,15 @@ class Sweep:
         self._turn = threading.Lock()
         self._pid = os.getpid()
 
-    def is_expired(self, path: str, modified: int) -> bool:
-        """Tell whether a record has expired.
+    def is_expired(self, folder: str, name: str, modified: int) -> bool:
+        """Tell whether the record in a file has expired.
 
         :param modified: its modification time in nanoseconds.
         """
         now = self._clock()
         if modified != FAR:
-            return expiry(modified, 0) <= now
-        return now >= FAR_SECONDS and _far_expiry(path) <= now
+            return modified / SECOND <= now
+        return now >= FAR_SECONDS and _far_expiry(f"{folder}{os.sep}{name}") <= now
 
     def some(self) -> None:
         """Make a few steps, unless somebody else is at it. What goes wrong can wait."""
@@ -100,39 +100,40 @@ class Sweep:
         # Processes begin in different places, so as not to do the same twice.
         first = random.randrange(len(STRIPES))  # noqa: S311  # no secret
         for stripe in STRIPES[first:] + STRIPES[:first]:
-            yield from self._records(stripe, wait)
-        for folder in self._owners.folders():
-            for key_digest in self._owners.marks_in(folder):
-                self._mark(folder, key_digest, wait)
-                yield False
-            self._owners.remove_if_empty(folder)
-            yield None
+            for entry in _entries(self._layout.stripe(stripe)):
+                yield None if entry is None else self._record(stripe, entry, wait)
+        for outer in STRIPES:
+            marks = os.path.join(self._layout.owners, outer)
+            for entry in _entries(marks):
+                yield None
+                if entry is not None and entry.is_dir(follow_symlinks=False):
+                    yield from self._owner(os.path.join(marks, entry.name), wait)
 
-    def _records(self, stripe: str, wait: bool) -> Round:
-        try:
-            entries = os.scandir(self._layout.stripe(stripe))
-        except FileNotFoundError:
-            yield None
-            return
-        with entries:
-            for entry in entries:
-                yield self._record(stripe, entry, wait)
-        yield None
+    def _owner(self, folder: str, wait: bool) -> Round:
+        for key_digest in self._owners.marks_in(folder):
+            self._mark(folder, key_digest, wait)
+            yield False
+        self._owners.remove_if_empty(folder)
 
     def _record(self, stripe: str, entry: os.DirEntry[str], wait: bool) -> bool:
-        is_new = entry.name.endswith(NEW) and is_record_name(entry.name[: -len(NEW)])
-        if not (is_new or is_record_name(entry.name)) or not entry.is_file(follow_symlinks=False):
+        name = entry.name
+        is_new = name.endswith(NEW) and is_record_name(name[: -len(NEW)])
+        if not (is_new or is_record_name(name)) or not entry.is_file(follow_symlinks=False):
             return False  # not ours
+        folder = self._layout.stripe(stripe)
         with suppress(FileNotFoundError, Busy):
-            if is_new:
-                # Whoever writes it holds the lock: what is there under the lock is left over.
+            # Whoever writes it holds the lock: a .new file that is there under it is left over.
+            if is_new or self._is_expired(folder, name, entry.stat(follow_symlinks=False)):
+                path = f"{folder}{os.sep}{name}"
                 with self._locks.held(stripe, wait=wait):
-                    remove(entry.path)
-            elif self.is_expired(entry.path, entry.stat(follow_symlinks=False).st_mtime_ns):
-                with self._locks.held(stripe, wait=wait):
-                    modified = os.stat(entry.path, follow_symlinks=False).st_mtime_ns
-                    return self.is_expired(entry.path, modified) and remove(entry.path)
+                    if is_new:
+                        remove(path)
+                    elif self._is_expired(folder, name, os.stat(path, follow_symlinks=False)):
+                        return remove(path)
         return False
+
+    def _is_expired(self, folder: str, name: str, status: os.stat_result) -> bool:
+        return self.is_expired(folder, name, status.st_mtime_ns)
 
     def _mark(self, folder: str, key_digest: str, wait: bool) -> None:
         path = self._layout.record(key_digest)
@@ -140,6 +141,13 @@ class Sweep:
             with suppress(Busy), self._locks.held(key_digest[:2], wait=wait):
                 if not os.path.lexists(path):
                     self._owners.remove_mark(folder, key_digest)
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str] | None]:
+    """Yield what is in a folder, and None at its end: a step, too, where there are many."""
+    with suppress(FileNotFoundError), scanned(folder) as entries:
+        yield from entries
+    yield None
 
 
 def _far_expiry(path: str) -> float:

@@ -1,0 +1,159 @@
+"""The file store: against a floor of system calls, and how it grows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+
+from benchmarks.floor import FileFloor
+from coatcheck import ABSENT, Record
+from coatcheck.bridge import as_async
+from coatcheck_file import Durability, FileStore
+
+#: The budgets: ratios to the floor.
+BUDGETS = {"read": 2.0, "write (full)": 1.5, "new (full)": 1.5}
+LIFETIME = 86400.0
+
+
+@contextmanager
+def temporary_store(durability: Durability) -> Iterator[FileStore]:
+    with tempfile.TemporaryDirectory(prefix="coatcheck-benchmark-") as folder:
+        store = FileStore(Path(folder) / "sessions", durability=durability)
+        yield store
+        store.close()
+
+
+def against_the_floor(data: dict[str, Any], rounds: int) -> None:
+    """Print µs per call and the medians of each round's ratio.
+
+    The floor writes into the store's own folders: where files lie decides what a disk takes.
+    """
+    print(f"\n{'file store':16}{'floor':>9}{'coatcheck':>11}{'ratio':>7}  budget")
+    encoded = json.dumps(data, separators=(",", ":")).encode()
+    for durability in ("full", "process"):
+        with temporary_store(durability) as store:
+            floor = FileFloor(store.folder / "records", durable=durability == "full")
+            numbers = iter(range(10**9))
+
+            def record(store: FileStore = store) -> Record:
+                return Record(encoded, time.time() + LIFETIME)
+
+            def new(store: FileStore = store, numbers: Iterator[int] = numbers) -> None:
+                store.set(f"new {next(numbers)}", record(), ABSENT)
+
+            for _ in range(1500):
+                new()  # until each folder is there
+            store.set("key", record())
+            floor.write("key", encoded)
+            pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+                "read": (
+                    lambda floor=floor: json.loads(floor.read("key")),
+                    lambda store=store: json.loads(store.get("key").data),
+                ),
+                "write": (
+                    lambda floor=floor: floor.write("key", encoded),
+                    lambda store=store: store.set("key", record()),
+                ),
+                "new": (
+                    lambda floor=floor, numbers=numbers: floor.write(str(next(numbers)), encoded),
+                    new,
+                ),
+            }
+            if durability == "process":
+                del pairs["read"]
+            for name, (least, ours) in pairs.items():
+                label = name if name == "read" else f"{name} ({durability})"
+                rows = [(_µs(least), _µs(ours)) for _ in range(rounds)]
+                low, high = (statistics.median(column) for column in zip(*rows, strict=True))
+                ratio = statistics.median(high / low for low, high in rows)
+                budget = BUDGETS.get(label)
+                met = "" if budget is None else f"<= {budget}" + " MISSED" * (ratio > budget)
+                print(f"{label:16}{low:9.1f}{high:11.1f}{ratio:7.2f}  {met}")
+    asyncio.run(asynchronous(encoded, rounds))
+
+
+async def asynchronous(encoded: bytes, rounds: int) -> None:
+    """Print what an asynchronous read takes beside a hop to a thread and the read."""
+    with temporary_store("process") as store:
+        store.set("key", Record(encoded, time.time() + LIFETIME))
+        ours = as_async(store)
+        rows = []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            for _ in range(100):
+                await to_thread.run_sync(store.get, "key")
+            middle = time.perf_counter()
+            for _ in range(100):
+                await ours.get("key")
+            rows.append(((middle - start) * 1e4, (time.perf_counter() - middle) * 1e4))
+    hop, read = (statistics.median(column) for column in zip(*rows, strict=True))
+    ratio = statistics.median(read / hop for hop, read in rows)
+    print(
+        f"{'async read':16}{hop:9.1f}{read:11.1f}{ratio:7.2f}  (floor: a hop to a thread, a read)"
+    )
+
+
+def growth(data: dict[str, Any], largest: int) -> None:
+    """Print what a call takes with ever more sessions in the folder."""
+    encoded = json.dumps(data, separators=(",", ":")).encode()
+    print(
+        f"\n{'sessions':>9}{'read':>9}{'write':>9}{'touch':>9}{'new':>9}  µs (process)"
+        f"{'length':>9}{'prune':>9}  s"
+    )
+    with temporary_store("process") as store:
+        stored = 0
+        size = 1000
+        while size <= largest:
+            for number in range(stored, size):
+                store.set(str(number), Record(encoded, time.time() + LIFETIME), ABSENT)
+            keys = [str(random.randrange(size)) for _ in range(2000)]
+            fresh = [f"{size} {number}" for number in range(2000)]
+            expires_at = time.time() + LIFETIME
+            record = Record(encoded, expires_at)
+            columns = [
+                _median_µs(lambda key: store.get(key), keys),
+                _median_µs(lambda key, record=record: store.set(key, record), keys),
+                _median_µs(lambda key, end=expires_at: store.touch(key, end + 1), keys),
+                _median_µs(lambda key, record=record: store.set(key, record, ABSENT), fresh),
+            ]
+            for key in fresh:
+                store.destroy(key)
+            seconds = [_seconds(store.length), _seconds(store.prune)]
+            print(
+                f"{size:9}" + "".join(f"{column:9.1f}" for column in columns) + f"{'':14}"
+                f"{seconds[0]:9.2f}{seconds[1]:9.2f}",
+                flush=True,
+            )
+            stored, size = size, size * 10
+
+
+def _µs(call: Callable[[], Any], calls: int = 20) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter() - start) / calls * 1e6
+
+
+def _median_µs(call: Callable[[str], Any], keys: list[str]) -> float:
+    times = []
+    for key in keys:
+        start = time.perf_counter()
+        call(key)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1e6
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
