@@ -12,7 +12,8 @@
 **The modification time is the expiry.** So it is read without opening the file, and moved
 without writing it. File systems keep nanoseconds, but not all of them keep dates after
 2038-01-19: from that instant on the modification time is :data:`FAR` and the expiry stands in
-the file.
+the file, which a touch then has to replace: writing into it would change its modification time
+first.
 """
 
 from __future__ import annotations
@@ -28,8 +29,6 @@ _HEAD: Final = struct.Struct(">8sdI")
 _LENGTHS: Final = struct.Struct(">HHI")
 #: Bytes before the key: no record is smaller.
 HEADER_BYTES: Final = _HEAD.size + _LENGTHS.size
-#: Where the far expiry stands.
-FAR_OFFSET: Final = 8
 
 #: Nanoseconds.
 SECOND: Final = 10**9
@@ -48,6 +47,17 @@ def encode_name(name: str) -> bytes:
     return name.encode("utf-8", "surrogatepass")
 
 
+def decode_name(name: bytes) -> str:
+    """Return the key or owner.
+
+    :raises Damaged: it is no text.
+    """
+    try:
+        return name.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        raise Damaged("a name in it is no text") from None
+
+
 def modification_time(expires_at: float) -> int:
     """Return the nanoseconds that stand for an expiry, rounded down, or :data:`FAR`."""
     if expires_at >= FAR_SECONDS:
@@ -64,11 +74,6 @@ def expiry(modified: int, far: float) -> float:
     :param far: the far expiry of the file.
     """
     return far if modified == FAR else modified / SECOND
-
-
-def pack_far(expires_at: float) -> bytes:
-    """Return the far expiry as it stands in the file."""
-    return struct.pack(">d", expires_at)
 
 
 def pack(key: bytes, record: Record) -> bytes:
@@ -90,7 +95,7 @@ def unpack(content: bytes, modified: int) -> tuple[bytes, Record]:
     _, far, checksum = _HEAD.unpack_from(content)
     if crc32(memoryview(content)[_HEAD.size :]) != checksum:
         raise Damaged("its checksum is wrong")
-    owner = content[key_end:owner_end].decode("utf-8", "surrogatepass") or None
+    owner = decode_name(content[key_end:owner_end]) or None
     return content[HEADER_BYTES:key_end], Record(content[owner_end:], expiry(modified, far), owner)
 
 

@@ -17,7 +17,6 @@ _BINARY: Final = getattr(os, "O_BINARY", 0)
 _CLOSE_ON_EXEC: Final = getattr(os, "O_CLOEXEC", 0)
 # Not to wait for the other end of a named pipe that somebody put there.
 _READ: Final = os.O_RDONLY | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC | getattr(os, "O_NONBLOCK", 0)
-_WRITE_OVER: Final = os.O_WRONLY | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
 
 #: Behind the name of a file that is being written.
@@ -62,19 +61,41 @@ def replace(path: str, content: bytes, modified: int, *, durable: bool) -> None:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(file, rest) :]
-        set_modified(file, temporary, modified)
+        os.utime(file if os.utime in os.supports_fd else temporary, ns=(modified, modified))
         if durable:
             _flush(file)
     finally:
         os.close(file)
-    _patiently(os.replace, temporary, path)
+    try:
+        _patiently(os.replace, temporary, path)
+    except IsADirectoryError:
+        remove(path)
+        os.replace(temporary, path)
     if durable:
         flush_folder(os.path.dirname(path))
 
 
-def set_modified(file: int, path: str, modified: int) -> None:
-    """Set the modification time, in nanoseconds, of an open file."""
-    os.utime(file if os.utime in os.supports_fd else path, ns=(modified, modified))
+def set_modified(path: str, modified: int, *, durable: bool) -> None:
+    """Set the modification time of a file, in nanoseconds.
+
+    :param durable: return when the disk has it.
+    """
+    os.utime(path, ns=(modified, modified))
+    if durable:
+        file = os.open(path, _READ)
+        try:
+            _flush(file)
+        finally:
+            os.close(file)
+
+
+def exists(path: str) -> bool:
+    """Tell whether there is something. Unlike ``os.path.exists``, it raises what goes wrong."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @contextmanager
@@ -97,22 +118,14 @@ def scanned(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
         os.close(descriptor)
 
 
-def write_at(path: str, offset: int, content: bytes) -> None:
-    """Write over a few bytes of an existing file, which keeps its size."""
-    file = _patiently(os.open, path, _WRITE_OVER)
-    try:
-        os.lseek(file, offset, os.SEEK_SET)
-        os.write(file, content)
-    finally:
-        os.close(file)
-
-
 def remove(path: str) -> bool:
-    """Remove a file. Returns False if there was none."""
+    """Remove a file, or an empty folder that stands in its place. Returns False without one."""
     try:
         _patiently(os.unlink, path)
     except FileNotFoundError:
         return False
+    except IsADirectoryError:
+        os.rmdir(path)
     return True
 
 
@@ -142,11 +155,6 @@ if sys.platform == "darwin":
 
 else:
     _flush = os.fsync
-
-
-def flush(file: int) -> None:
-    """Return when the disk has an open file."""
-    _flush(file)
 
 
 def _patiently(call: Callable[..., T], *arguments: object) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import functools
 import os
@@ -25,19 +26,16 @@ from coatcheck.errors import ConfigurationError, StoreClosed, StoreError, StoreU
 
 from .content import (
     FAR,
-    FAR_OFFSET,
-    HEAD_BYTES,
     HEADER_BYTES,
     Damaged,
+    decode_name,
     encode_name,
     modification_time,
     pack,
-    pack_far,
     unpack,
-    unpack_head,
 )
 from .files import (
-    flush,
+    exists,
     flush_folder,
     make_folder,
     open_to_read,
@@ -46,7 +44,6 @@ from .files import (
     replace,
     scanned,
     set_modified,
-    write_at,
 )
 from .layout import STRIPES, Layout, digest, is_record_name
 from .locks import Busy, Locks
@@ -72,7 +69,7 @@ _ABOUT_TEXT: Final = (
 _PROBE: Final = 1_700_000_000_123_456_000
 
 #: What opening a symbolic link, a socket or the like fails with.
-_FOREIGN: Final = {errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO, errno.ENOTDIR}
+_FOREIGN: Final = {errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO}
 
 
 def _translated(
@@ -196,7 +193,7 @@ class FileStore(Store):
         if not self._exists(key_digest):
             return False
         with self._locks.held(key_digest[:2]):
-            return self._touch(key_digest, name, expires_at, owner)
+            return self._touch(key_digest, name, expires_at)
 
     def all(self) -> Iterator[tuple[str, Record]]:
         self._check_open()
@@ -294,7 +291,7 @@ class FileStore(Store):
         return found, record
 
     def _exists(self, key_digest: str) -> bool:
-        if os.path.lexists(self._layout.record(key_digest)):
+        if exists(self._layout.record(key_digest)):
             return True
         self._check_still_there()
         return False
@@ -312,16 +309,19 @@ class FileStore(Store):
             for name in self._names(stripe):
                 found = self._read(stripe + name, None)
                 if found is not None and self._live(found[1]) is not None:
-                    yield found[0].decode("utf-8", "surrogatepass"), found[1]
+                    yield decode_name(found[0]), found[1]
 
     def _owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         folder = self._owners.folder_of(owner)
-        for key_digest in self._owners.marks_in(folder):
+        marks = self._owners.marks_in(folder)
+        if not marks:
+            self._check_still_there()
+        for key_digest in marks:
             found = self._read(key_digest, None)
             if found is None or found[1].owner != owner:
                 self._forget_mark(folder, key_digest, owner)
             elif self._live(found[1]) is not None:
-                yield found[0].decode("utf-8", "surrogatepass"), found[1]
+                yield decode_name(found[0]), found[1]
 
     def _forget_mark(self, folder: str, key_digest: str, owner: str) -> None:
         with suppress(Busy), self._locks.held(key_digest[:2], wait=False):
@@ -395,40 +395,21 @@ class FileStore(Store):
         if owner is not None:
             self._owners.unmark(owner, key_digest)
 
-    def _touch(self, key_digest: str, name: bytes, expires_at: float, owner: str | None) -> bool:
-        path = self._layout.record(key_digest)
-        now = self._clock()
-        try:
-            file = open_to_read(path)
-        except FileNotFoundError:
+    def _touch(self, key_digest: str, name: bytes, expires_at: float) -> bool:
+        found = self._read(key_digest, name)
+        if found is None or self._live(found[1]) is None:
             return False
-        except OSError as error:
-            if error.errno in _FOREIGN:
-                return False
-            raise
-        try:
-            status = os.fstat(file)
-            head = read(file, HEAD_BYTES) if stat.S_ISREG(status.st_mode) else b""
-            found, before = unpack_head(head, status.st_size, status.st_mtime_ns)
-            _check_name(found, name, key_digest)
-            if before <= now:
-                return False
-            if expires_at <= now:
-                self._remove(key_digest, owner)
-                return True
-            modified = modification_time(expires_at)
-            if modified == FAR:
-                # First: until the modification time says so, nobody looks there.
-                write_at(path, FAR_OFFSET, pack_far(expires_at))
-            set_modified(file, path, modified)
-            if self._durable and expires_at < before:
-                # A longer life that is lost with the machine ends a session early, at worst.
-                flush(file)
-        except Damaged as damage:
-            self._reports.damaged(path, str(damage))
-            return False
-        finally:
-            os.close(file)
+        record = dataclasses.replace(found[1], expires_at=expires_at)
+        if self._live(record) is None:
+            self._remove(key_digest, record.owner)
+            return True
+        path, modified = self._layout.record(key_digest), modification_time(expires_at)
+        if modified == FAR:
+            replace(path, pack(name, record), modified, durable=self._durable)
+        else:
+            # A longer life that is lost with the machine ends a session early, at worst.
+            shortens = expires_at < found[1].expires_at
+            set_modified(path, modified, durable=self._durable and shortens)
         return True
 
     # The folder
@@ -453,7 +434,7 @@ class FileStore(Store):
         self._warn_of_loose_rights()
         for folder in (layout.records, layout.owners, str(layout.locks)):
             make_folder(folder)
-        if not os.path.lexists(layout.about):
+        if not exists(layout.about):
             with self._locks.held("about"):
                 replace(layout.about, _ABOUT_TEXT, _PROBE, durable=self._durable)
             kept = os.stat(layout.about).st_mtime_ns
@@ -486,10 +467,13 @@ class FileStore(Store):
             raise StoreError("the folder's layout is not the one of this version of coatcheck-file")
 
     def _check_still_there(self) -> None:
-        """Raise StoreUnavailable where the whole folder has vanished since it was last used."""
-        if self._was_there and not os.path.lexists(self._layout.about):
+        """Raise StoreUnavailable where what is missing is not a file, but all of them."""
+        layout = self._layout
+        if exists(layout.records) and exists(layout.owners):
+            return
+        if self._was_there or exists(layout.about):
             self._ready.clear()
-            raise StoreUnavailable("the file store's folder has vanished")
+            raise StoreUnavailable("the file store's folder has vanished, or a part of it")
 
     def _check_open(self) -> None:
         if self._closed:
@@ -506,3 +490,5 @@ def _check_name(found: bytes, name: bytes | None, key_digest: str) -> None:
     """Raise Damaged where a record is not the one that its file's name says."""
     if found != name and (name is not None or digest(found) != key_digest):
         raise Damaged("it is another key's record")
+    if name is None:
+        decode_name(found)

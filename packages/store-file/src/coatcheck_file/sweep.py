@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final, TypeAlias
 
 from .content import FAR, FAR_SECONDS, HEAD_BYTES, SECOND, Damaged, unpack_head
-from .files import NEW, open_to_read, read, remove, scanned
+from .files import NEW, exists, open_to_read, read, remove, scanned
 from .layout import STRIPES, Layout, is_record_name
 from .locks import Busy, Locks
 from .owners import Owners
@@ -53,20 +53,18 @@ class Sweep:
 
     def some(self) -> None:
         """Make a few steps, unless somebody else is at it. What goes wrong can wait."""
-        if self._pid != os.getpid():
-            # In a forked child: the folder that is open belongs to the parent's round, too.
-            self._turn, self._round, self._pid = threading.Lock(), None, os.getpid()
-        if self._turn.acquire(blocking=False):
+        turn = self._own_turn()
+        if turn.acquire(blocking=False):
             try:
                 with suppress(OSError):
                     for _ in range(_STEPS):
                         self._next()
             finally:
-                self._turn.release()
+                turn.release()
 
     def examine(self, limit: int) -> int:
         """Examine up to that many files, from where the last call ended; count the removed."""
-        with self._turn:
+        with self._own_turn():
             removed = examined = rounds = 0
             while examined < limit and rounds < 2:  # the rest of one, and one
                 if self._round is None:
@@ -82,8 +80,15 @@ class Sweep:
 
     def stop(self) -> None:
         """Let go of what is open."""
-        with self._turn:
+        with self._own_turn():
             self._round = None
+
+    def _own_turn(self) -> threading.Lock:
+        if self._pid != os.getpid():
+            # In a forked child: the folder that is open belongs to the parent's round, too, and
+            # the thread that held the lock does not exist here.
+            self._turn, self._round, self._pid = threading.Lock(), None, os.getpid()
+        return self._turn
 
     def _next(self) -> bool | None:
         if self._round is None:
@@ -137,9 +142,9 @@ class Sweep:
 
     def _mark(self, folder: str, key_digest: str, wait: bool) -> None:
         path = self._layout.record(key_digest)
-        if not os.path.lexists(path):
+        if not exists(path):
             with suppress(Busy), self._locks.held(key_digest[:2], wait=wait):
-                if not os.path.lexists(path):
+                if not exists(path):
                     self._owners.remove_mark(folder, key_digest)
 
 
