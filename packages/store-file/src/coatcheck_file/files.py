@@ -119,13 +119,14 @@ def scanned(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
 
 
 def remove(path: str) -> bool:
-    """Remove a file, or an empty folder that stands in its place. Returns False without one."""
+    """Remove a file, and put a folder aside that stands in its place. Returns False without one."""
     try:
         _patiently(os.unlink, path)
     except FileNotFoundError:
         return False
     except IsADirectoryError:
-        os.rmdir(path)
+        # Not ours, and perhaps somebody's.
+        os.rename(path, f"{path}.foreign-{os.urandom(4).hex()}")
     return True
 
 
