@@ -326,7 +326,8 @@ class FileStore(Store):
     def _forget_mark(self, folder: str, key_digest: str, owner: str) -> None:
         with suppress(Busy), self._locks.held(key_digest[:2], wait=False):
             found = self._read(key_digest, None)
-            if found is None or found[1].owner != owner:
+            stripe = self._layout.stripe(key_digest[:2])
+            if (found is None and exists(stripe)) or (found and found[1].owner != owner):
                 self._owners.remove_mark(folder, key_digest)
 
     def _count(self, stripe: str) -> int:

@@ -141,11 +141,15 @@ class Sweep:
         return self.is_expired(folder, name, status.st_mtime_ns)
 
     def _mark(self, folder: str, key_digest: str, wait: bool) -> None:
-        path = self._layout.record(key_digest)
-        if not exists(path):
+        if self._is_gone(key_digest):
             with suppress(Busy), self._locks.held(key_digest[:2], wait=wait):
-                if not exists(path):
+                if self._is_gone(key_digest):
                     self._owners.remove_mark(folder, key_digest)
+
+    def _is_gone(self, key_digest: str) -> bool:
+        # Where the whole folder is missing, nobody knows what was in it.
+        stripe = self._layout.stripe(key_digest[:2])
+        return not exists(self._layout.record(key_digest)) and exists(stripe)
 
 
 def _entries(folder: str) -> Iterator[os.DirEntry[str] | None]:
