@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: the command line without the program's name; default: this process's.
     """
     given = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of folders may be no text
     try:
         store = FileStore.from_url(given.url)
         status: int = given.command(store)

@@ -4,8 +4,8 @@
 
     offset  bytes
          0      8  magic
-         8      8  far expiry, a big-endian double in POSIX seconds; 0 where it is not needed
-        16      4  CRC-32 of everything from here on
+         8      4  CRC-32 of everything behind it
+        12      8  far expiry, a big-endian double in POSIX seconds; 0 where it is not needed
         20      8  the lengths in bytes: key 2, owner 2 (0 for none), data 4
         28         key and owner in UTF-8, data
 
@@ -18,6 +18,7 @@ first.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Final
 from zlib import crc32
@@ -25,10 +26,10 @@ from zlib import crc32
 from coatcheck import Record
 
 _MAGIC: Final = b"coatfil1"
-_HEAD: Final = struct.Struct(">8sdI")
-_LENGTHS: Final = struct.Struct(">HHI")
+_HEAD: Final = struct.Struct(">8sI")
+_FIELDS: Final = struct.Struct(">dHHI")
 #: Bytes before the key: no record is smaller.
-HEADER_BYTES: Final = _HEAD.size + _LENGTHS.size
+HEADER_BYTES: Final = _HEAD.size + _FIELDS.size
 
 #: Nanoseconds.
 SECOND: Final = 10**9
@@ -63,26 +64,17 @@ def modification_time(expires_at: float) -> int:
     if expires_at >= FAR_SECONDS:
         return FAR
     seconds = int(expires_at)
-    # The difference is exact, and so is what comes back: see `expiry`.
+    # The difference is exact, and what is read back is the float that was given.
     return seconds * SECOND + int((expires_at - seconds) * SECOND)
-
-
-def expiry(modified: int, far: float) -> float:
-    """Return POSIX seconds.
-
-    :param modified: the modification time in nanoseconds.
-    :param far: the far expiry of the file.
-    """
-    return far if modified == FAR else modified / SECOND
 
 
 def pack(key: bytes, record: Record) -> bytes:
     """Return the content of a record's file."""
     owner = b"" if record.owner is None else encode_name(record.owner)
-    lengths = _LENGTHS.pack(len(key), len(owner), len(record.data))
-    body = b"".join((lengths, key, owner, record.data))
     far = record.expires_at if record.expires_at >= FAR_SECONDS else 0.0
-    return _HEAD.pack(_MAGIC, far, crc32(body)) + body
+    fields = _FIELDS.pack(far, len(key), len(owner), len(record.data))
+    body = b"".join((fields, key, owner, record.data))
+    return _HEAD.pack(_MAGIC, crc32(body)) + body
 
 
 def unpack(content: bytes, modified: int) -> tuple[bytes, Record]:
@@ -91,38 +83,36 @@ def unpack(content: bytes, modified: int) -> tuple[bytes, Record]:
     :param modified: the modification time in nanoseconds.
     :raises Damaged: it is not what :func:`pack` made.
     """
-    key_end, owner_end = _names(content, len(content))
-    _, far, checksum = _HEAD.unpack_from(content)
+    expires_at, key_end, owner_end = _fields(content, len(content), modified)
+    _, checksum = _HEAD.unpack_from(content)
     if crc32(memoryview(content)[_HEAD.size :]) != checksum:
         raise Damaged("its checksum is wrong")
     owner = decode_name(content[key_end:owner_end]) or None
-    return content[HEADER_BYTES:key_end], Record(content[owner_end:], expiry(modified, far), owner)
+    return content[HEADER_BYTES:key_end], Record(content[owner_end:], expires_at, owner)
 
 
-def unpack_head(head: bytes, size: int, modified: int) -> tuple[bytes, float]:
-    """Return the key and the expiry, without looking at the data.
+def unpack_head(head: bytes, size: int, modified: int) -> float:
+    """Return the expiry, without looking at the data.
 
-    :param head: the first bytes of the file, the key among them.
+    :param head: the first :data:`HEADER_BYTES` of the file, or more.
     :param size: the size of the file in bytes.
     :param modified: the modification time in nanoseconds.
     :raises Damaged: it does not begin as :func:`pack` does, or has another size than it says.
     """
-    key_end, _ = _names(head, size)
-    _, far, _ = _HEAD.unpack_from(head)
-    return head[HEADER_BYTES:key_end], expiry(modified, far)
+    return _fields(head, size, modified)[0]
 
 
-#: Bytes that are enough for :func:`unpack_head`: a key has 256 characters of up to 4 bytes.
-HEAD_BYTES: Final = HEADER_BYTES + 4 * 256
-
-
-def _names(content: bytes, size: int) -> tuple[int, int]:
-    """Return where the key and the owner end."""
-    if len(content) < HEADER_BYTES or not content.startswith(_MAGIC):
+def _fields(head: bytes, size: int, modified: int) -> tuple[float, int, int]:
+    """Return the expiry, and where the key and the owner end."""
+    if len(head) < HEADER_BYTES or not head.startswith(_MAGIC):
         raise Damaged("it does not begin as a record does")
-    key, owner, data = _LENGTHS.unpack_from(content, _HEAD.size)
+    far, key, owner, data = _FIELDS.unpack_from(head, _HEAD.size)
     key_end = HEADER_BYTES + key
     owner_end = key_end + owner
     if owner_end + data != size or not key or not data:
         raise Damaged("its size is wrong")
-    return key_end, owner_end
+    if modified != FAR:
+        return modified / SECOND, key_end, owner_end
+    if not FAR_SECONDS <= far < math.inf:
+        raise Damaged("its expiry is wrong")
+    return far, key_end, owner_end

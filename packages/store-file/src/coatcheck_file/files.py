@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import random
 import sys
@@ -18,6 +20,9 @@ _CLOSE_ON_EXEC: Final = getattr(os, "O_CLOEXEC", 0)
 # Not to wait for the other end of a named pipe that somebody put there.
 _READ: Final = os.O_RDONLY | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC | getattr(os, "O_NONBLOCK", 0)
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
+
+#: What opening a folder, a symbolic link, a socket or the like fails with.
+FOREIGN: Final = frozenset({errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO})
 
 #: Behind the name of a file that is being written.
 NEW: Final = ".new"
@@ -38,13 +43,9 @@ def open_to_read(path: str) -> int:
 def read(descriptor: int, size: int) -> bytes:
     """Return up to that many bytes from where the file stands; fewer only at its end."""
     content = os.read(descriptor, size)
-    if len(content) == size:
-        return content
-    pieces = [content]
-    while content:
-        content = os.read(descriptor, size - sum(map(len, pieces)))
-        pieces.append(content)
-    return b"".join(pieces)
+    while 0 < len(content) < size and (more := os.read(descriptor, size - len(content))):
+        content += more
+    return content
 
 
 def replace(path: str, content: bytes, modified: int, *, durable: bool) -> None:
@@ -56,23 +57,41 @@ def replace(path: str, content: bytes, modified: int, *, durable: bool) -> None:
     :param durable: return when the disk has it.
     """
     temporary = path + NEW
-    file = os.open(temporary, _WRITE, 0o600)
     try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(file, rest) :]
-        os.utime(file if os.utime in os.supports_fd else temporary, ns=(modified, modified))
-        if durable:
-            _flush(file)
-    finally:
-        os.close(file)
-    try:
-        _patiently(os.replace, temporary, path)
-    except IsADirectoryError:
-        remove(path)
-        os.replace(temporary, path)
+        _write(temporary, content, modified, durable=durable)
+        try:
+            _patiently(os.replace, temporary, path)
+        except IsADirectoryError:
+            remove(path)
+            os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(temporary)  # a full disk has no room for it
+        raise
     if durable:
         flush_folder(os.path.dirname(path))
+
+
+def _write(path: str, content: bytes, modified: int, *, durable: bool) -> None:
+    try:
+        file = io.FileIO(path, "w", opener=_writing)
+    except OSError as error:
+        if error.errno not in FOREIGN:
+            raise
+        remove(path)
+        file = io.FileIO(path, "w", opener=_writing)
+    with file:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[file.write(rest) :]
+        number = file.fileno()
+        os.utime(number if os.utime in os.supports_fd else path, ns=(modified, modified))
+        if durable:
+            _flush(number)
+
+
+def _writing(path: str, _: int) -> int:
+    return os.open(path, _WRITE, 0o600)
 
 
 def set_modified(path: str, modified: int, *, durable: bool) -> None:
@@ -82,7 +101,7 @@ def set_modified(path: str, modified: int, *, durable: bool) -> None:
     """
     os.utime(path, ns=(modified, modified))
     if durable:
-        file = os.open(path, _READ)
+        file = open_to_read(path)
         try:
             _flush(file)
         finally:

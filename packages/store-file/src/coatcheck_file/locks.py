@@ -1,16 +1,19 @@
-"""Locks between threads and processes: a threading.Lock and an advisory lock of a file each.
+"""Locks between threads and processes: advisory locks of files, one file each.
 
-The operating system drops a file's lock when its holder dies, so nothing has to be cleaned up.
+Whoever takes one opens its file anew, so threads exclude each other as processes do. Nothing
+has to be cleaned up: the operating system drops a lock when its holder dies, and Python closes
+the file of a holder whom an exception of a signal handler threw out.
 """
 
 from __future__ import annotations
 
+import functools
+import io
 import os
 import random
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +22,11 @@ import portalocker
 from coatcheck.errors import StoreTimeout
 
 _FLAGS: Final = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
-_OPEN: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+# No function of Python's: an exception of a signal handler in there would lose the file.
+_OPENER: Final = functools.partial(os.open, mode=0o600)
 #: Seconds between two tries: the first and the longest pause.
 _PAUSE: Final = 0.0005
-_LONGEST_PAUSE: Final = 0.01
+_LONGEST_PAUSE: Final = 0.005
 
 
 class Busy(Exception):
@@ -39,8 +43,6 @@ class Locks:
     def __init__(self, folder: Path, timeout: float) -> None:
         self._folder = str(folder)
         self._timeout = timeout
-        self._pid = os.getpid()
-        self._threads: dict[str, threading.Lock] = {}
 
     @contextmanager
     def held(self, name: str, *, wait: bool = True) -> Iterator[None]:
@@ -50,33 +52,18 @@ class Locks:
         :raises Busy: not waiting, and somebody has it.
         :raises StoreTimeout: it was not to be had in time.
         """
-        deadline = time.monotonic() + (self._timeout if wait else 0)
-        threads = self._thread_lock(name)
-        if not threads.acquire(timeout=self._timeout if wait else 0):
-            raise _refusal(wait)
-        try:
-            file = os.open(f"{self._folder}{os.sep}{name}", _OPEN, 0o600)
+        with io.FileIO(f"{self._folder}{os.sep}{name}", "a+", opener=_OPENER) as file:
+            self._lock(file, wait)
             try:
-                self._lock_file(file, deadline, wait)
-                try:
-                    yield
-                finally:
-                    # Not left to close(): a forked child may have the file open, too.
-                    portalocker.unlock(file)
+                yield
             finally:
-                os.close(file)
-        finally:
-            threads.release()
+                # Not left to close(): a forked child may have the file open, too. If it fails,
+                # what the block did is done all the same.
+                with suppress(portalocker.LockException):
+                    portalocker.unlock(file)
 
-    def _thread_lock(self, name: str) -> threading.Lock:
-        if self._pid != os.getpid():
-            # In a forked child: the threads that held them do not exist here.
-            self._threads, self._pid = {}, os.getpid()
-        lock = self._threads.get(name)
-        return self._threads.setdefault(name, threading.Lock()) if lock is None else lock
-
-    def _lock_file(self, file: int, deadline: float, wait: bool) -> None:
-        pause = _PAUSE
+    def _lock(self, file: io.FileIO, wait: bool) -> None:
+        deadline, pause = time.monotonic() + self._timeout, _PAUSE
         while True:
             try:
                 portalocker.lock(file, _FLAGS)
@@ -85,13 +72,11 @@ class Locks:
                 pass
             except portalocker.LockException as error:
                 raise OSError(0, f"a file cannot be locked: {error.strerror}") from error
+            if not wait:
+                raise Busy
             if time.monotonic() >= deadline:
-                raise _refusal(wait)
+                raise StoreTimeout(
+                    "another process or thread does not let go of the file store's lock"
+                )
             time.sleep(pause * random.random())  # noqa: S311  # to part those who wait
             pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-def _refusal(wait: bool) -> Exception:
-    if not wait:
-        return Busy()
-    return StoreTimeout("another process or thread does not let go of the file store's lock")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import functools
 import os
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeAlias, TypeVar, get_args
 
@@ -33,8 +32,10 @@ from .content import (
     modification_time,
     pack,
     unpack,
+    unpack_head,
 )
 from .files import (
+    FOREIGN,
     exists,
     flush_folder,
     make_folder,
@@ -65,11 +66,11 @@ _ABOUT_TEXT: Final = (
     _ABOUT + b"Sessions of coatcheck-file. The modification time of each file in records/ is its "
     b"session's expiry:\ncopy them with their times (cp -a, rsync -a, tar), or they expire.\n"
 )
+#: Bytes that a record is read with at once, unless it has more.
+_FIRST_BYTES: Final = 65536
+
 #: A time that only a file system with steps of less than a microsecond keeps, in nanoseconds.
 _PROBE: Final = 1_700_000_000_123_456_000
-
-#: What opening a symbolic link, a socket or the like fails with.
-_FOREIGN: Final = {errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO}
 
 
 def _translated(
@@ -116,13 +117,12 @@ class FileStore(Store):
             raise ConfigurationError(
                 f"`durability` must be `full` or `process`, not {durability!r}"
             )
-        if not lock_timeout > 0:
+        is_number = isinstance(lock_timeout, int | float) and not isinstance(lock_timeout, bool)
+        if not is_number or not lock_timeout > 0:
             raise ConfigurationError(
                 f"`lock_timeout` must be seconds, more than zero, not {lock_timeout!r}"
             )
-        path = Path(os.path.abspath(folder))
-        if path == path.parent:
-            raise ConfigurationError("a file store needs a folder of its own, not the root")
+        path = _absolute(folder)
         self._durable = durability == "full"
         self._clock = clock
         self._layout = Layout(path)
@@ -167,10 +167,12 @@ class FileStore(Store):
         name = encode_name(key)
         key_digest = digest(name)
         self._prepare(key_digest[:2])
-        with self._locks.held(key_digest[:2]):
-            written = self._set(key_digest, name, record, only_if)
-        self._sweep.some()
-        return written
+        try:
+            with self._locks.held(key_digest[:2]):
+                return self._set(key_digest, name, record, only_if)
+        finally:
+            # Also where it failed: a full disk needs it most.
+            self._sweep.some()
 
     @_translated
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
@@ -201,18 +203,19 @@ class FileStore(Store):
 
     @_translated
     def length(self) -> int:
-        return sum(map(self._count, STRIPES))
+        return sum(map(self._count, STRIPES)) if self._is_there() else 0
 
     @_translated
     def clear(self) -> None:
+        if not self._is_there():
+            return
         for stripe in STRIPES:
-            names = self._names(stripe)
-            if names:
-                with self._locks.held(stripe):
-                    for name in names:
-                        remove(os.path.join(self._layout.stripe(stripe), name))
-                    if self._durable:
-                        flush_folder(self._layout.stripe(stripe))
+            folder = self._layout.stripe(stripe)
+            with self._unchanging(stripe) as is_there:
+                for name in self._names(stripe) if is_there else ():
+                    remove(os.path.join(folder, name))
+                if is_there and self._durable:
+                    flush_folder(folder)
         self._sweep.everything()  # the marks that are left, and what was half written
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
@@ -221,12 +224,16 @@ class FileStore(Store):
 
     @_translated
     def prune(self, limit: int | None = None) -> int:
+        if not self._is_there():
+            return 0
+        self._check_still_there()
         return self._sweep.everything() if limit is None else self._sweep.examine(limit)
 
     @_translated
     def ping(self) -> None:
         self._prepare(STRIPES[0])
         self._check_layout()
+        self._check_still_there()
         if not os.access(self._layout.records, os.W_OK | os.X_OK):
             raise StoreUnavailable("the file store's folder cannot be written to")
 
@@ -260,30 +267,33 @@ class FileStore(Store):
 
         :param name: the key that the file must have; None: the one that its name says.
         """
+        if not (self._was_there or self._is_there()):
+            return None
         try:
-            found = self._open(key_digest, name)
+            return self._open(key_digest, name)
         except FileNotFoundError:
             self._check_still_there()
-            return None
         except Damaged as damage:
             self._reports.damaged(self._layout.record(key_digest), str(damage))
-            return None
-        self._was_there = True
-        return found
+        return None
 
     def _open(self, key_digest: str, name: bytes | None) -> tuple[bytes, Record]:
         path = self._layout.record(key_digest)
         try:
             file = open_to_read(path)
         except OSError as error:
-            if error.errno in _FOREIGN:
+            if error.errno in FOREIGN:
                 raise Damaged("it is no file") from error
             raise
         try:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
                 raise Damaged("it is no file")
-            content = read(file, status.st_size)
+            content = read(file, min(status.st_size, _FIRST_BYTES))
+            if status.st_size > _FIRST_BYTES:
+                # Not the whole of whatever it is, before it is known to be ours.
+                unpack_head(content, status.st_size, status.st_mtime_ns)
+                content += read(file, status.st_size - _FIRST_BYTES)
         finally:
             os.close(file)
         found, record = unpack(content, status.st_mtime_ns)
@@ -291,27 +301,42 @@ class FileStore(Store):
         return found, record
 
     def _exists(self, key_digest: str) -> bool:
+        if not (self._was_there or self._is_there()):
+            return False
         if exists(self._layout.record(key_digest)):
             return True
         self._check_still_there()
         return False
 
-    def _names(self, stripe: str) -> list[str]:
-        """Return the names of the records in a folder, each once."""
-        try:
-            return sorted(filter(is_record_name, {*os.listdir(self._layout.stripe(stripe))}))
-        except FileNotFoundError:
+    @contextmanager
+    def _unchanging(self, stripe: str) -> Iterator[bool]:
+        """Let nobody write into a folder of records. Gives whether it is there.
+
+        Where files are replaced meanwhile, a listing may miss some: tmpfs does.
+        """
+        if exists(self._layout.stripe(stripe)):
+            with self._locks.held(stripe):
+                yield True
+        else:
             self._check_still_there()
-            return []
+            yield False
+
+    def _names(self, stripe: str) -> list[str]:
+        """Return the names of the records in a folder."""
+        return [*filter(is_record_name, os.listdir(self._layout.stripe(stripe)))]
 
     def _all(self) -> Iterator[tuple[str, Record]]:
-        for stripe in STRIPES:
-            for name in self._names(stripe):
+        for stripe in STRIPES if self._is_there() else ():
+            with self._unchanging(stripe) as is_there:
+                names = self._names(stripe) if is_there else []
+            for name in names:
                 found = self._read(stripe + name, None)
                 if found is not None and self._live(found[1]) is not None:
                     yield decode_name(found[0]), found[1]
 
     def _owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        if not self._is_there():
+            return
         folder = self._owners.folder_of(owner)
         marks = self._owners.marks_in(folder)
         if not marks:
@@ -332,24 +357,23 @@ class FileStore(Store):
 
     def _count(self, stripe: str) -> int:
         count, folder, is_expired = 0, self._layout.stripe(stripe), self._sweep.is_expired
-        try:
+        with self._unchanging(stripe) as is_there:
+            if not is_there:
+                return 0
             with scanned(folder) as entries:
                 for entry in entries:
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue
+                    status = entry.stat(follow_symlinks=False)
                     if status.st_size > HEADER_BYTES and is_record_name(entry.name):
                         is_file = stat.S_ISREG(status.st_mode)
                         count += is_file and not is_expired(folder, entry.name, status.st_mtime_ns)
-        except FileNotFoundError:
-            self._check_still_there()
         return count
 
     def _damaged(self) -> Iterator[tuple[Path, str]]:
         self._check_layout()
         for stripe in STRIPES:
-            for name in self._names(stripe):
+            with self._unchanging(stripe) as is_there:
+                names = self._names(stripe) if is_there else []
+            for name in names:
                 try:
                     self._open(stripe + name, None)
                 except FileNotFoundError:
@@ -430,6 +454,11 @@ class FileStore(Store):
 
     def _make_layout(self) -> None:
         layout = self._layout
+        if self._is_there():
+            # Whatever was there and is missing now is not made again, but missed.
+            self._check_still_there()
+            make_folder(str(layout.locks))
+            return
         layout.folder.parent.mkdir(parents=True, exist_ok=True)
         make_folder(str(layout.folder))
         self._warn_of_loose_rights()
@@ -467,14 +496,24 @@ class FileStore(Store):
         if version != _ABOUT:
             raise StoreError("the folder's layout is not the one of this version of coatcheck-file")
 
+    def _is_there(self) -> bool:
+        """Tell whether there is a file store yet, and raise StoreError if another version's."""
+        if not self._was_there:
+            try:
+                self._check_layout()
+            except StoreUnavailable:
+                return False
+            self._warn_of_loose_rights()
+            self._was_there = True
+        return True
+
     def _check_still_there(self) -> None:
         """Raise StoreUnavailable where what is missing is not a file, but all of them."""
         layout = self._layout
-        if exists(layout.records) and exists(layout.owners):
-            return
-        if self._was_there or exists(layout.about):
-            self._ready.clear()
-            raise StoreUnavailable("the file store's folder has vanished, or a part of it")
+        for path in (layout.about, layout.records, layout.owners):
+            if not os.path.exists(path):
+                self._ready.clear()
+                raise StoreUnavailable("the file store's folder has vanished, or a part of it")
 
     def _check_open(self) -> None:
         if self._closed:
@@ -485,6 +524,19 @@ class FileStore(Store):
         self._ready.clear()
         # No path: the text of the error below has it, and names a key's hash.
         return StoreUnavailable(f"the file system failed: {error.strerror or type(error).__name__}")
+
+
+def _absolute(folder: str | os.PathLike[str]) -> Path:
+    try:
+        path = Path(os.path.abspath(folder))
+        os.fsencode(path)
+    except (OSError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"`folder` must be a path that this system can have: {type(error).__name__}"
+        ) from error
+    if path == path.parent or "\0" in str(path):
+        raise ConfigurationError("`folder` must be a path of the store's own, not the root")
+    return path
 
 
 def _check_name(found: bytes, name: bytes | None, key_digest: str) -> None:

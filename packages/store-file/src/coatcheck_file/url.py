@@ -27,7 +27,8 @@ def parse(url: str) -> tuple[Path, dict[str, str]]:
         path = os.fsdecode(unquote_to_bytes(parts.path))
     except ValueError:
         raise ConfigurationError(_FORM) from None
-    if parts.netloc not in ("", "localhost") or parts.fragment or "#" in url:
+    is_local = parts.netloc.lower() in ("", "localhost")
+    if not is_local or "#" in url or any(character in url for character in "\r\n\t"):
         raise ConfigurationError(_FORM)
     if os.name == "nt" and path[:1] == "/" and path[2:3] == ":":
         path = path[1:]  # file:///C:/folder

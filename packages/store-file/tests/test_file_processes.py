@@ -1,0 +1,609 @@
+"""Several processes on one folder: races, a write seen at once, forks, kills and stops.
+
+Each process is a fresh interpreter that runs a small script. None is forked from pytest's
+process, which may have threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import pytest
+
+from coatcheck import Record
+from coatcheck.errors import StoreTimeout
+from coatcheck_file import FileStore
+
+Process: TypeAlias = "subprocess.Popen[str]"
+
+LATER: Final = time.time() // 1 + 3600
+#: A date that not every file system can keep.
+AFTER_2038: Final = 4_102_444_800.0
+PROCESSES: Final = 4
+ROUNDS: Final = 60
+
+posix_only = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no such signals")
+
+PRELUDE: Final = f"""
+import json, os, signal, sys, threading, time, traceback
+from pathlib import Path
+from coatcheck import ABSENT, PRESENT, Record, Unchanged
+from coatcheck_file import FileStore
+
+LATER, AFTER_2038 = {LATER}, {AFTER_2038}
+folder, number = Path(sys.argv[1]), int(sys.argv[2])
+store = FileStore(folder, durability="process")
+
+def say(what):
+    print(json.dumps(what), flush=True)
+
+def end_after(seconds):  # a process that hangs
+    if hasattr(signal, "alarm"):
+        signal.alarm(seconds)
+
+end_after(30)
+"""
+
+
+@contextmanager
+def running(folder: Path, script: str, number: int = 0) -> Iterator[Process]:
+    """Run a script, which has a store and a number, and end it with the block."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + script, str(folder), str(number)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def tell(process: Process, what: str) -> None:
+    """Write a line to a process."""
+    assert process.stdin is not None
+    print(what, file=process.stdin, flush=True)
+
+
+def said(process: Process) -> Any:
+    """Return what a process says next."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, "the process has ended; its traceback is on standard error"
+    return json.loads(line)
+
+
+def ask(process: Process, expression: str) -> Any:
+    """Return the value of an expression in a process that runs OBEY."""
+    tell(process, expression)
+    return said(process)
+
+
+OBEY: Final = """
+for line in sys.stdin:
+    say(eval(line))
+"""
+
+RACE: Final = """
+def run(job):
+    names = {**globals(), "folder": Path(job["folder"])}
+    names["store"] = FileStore(names["folder"], durability="process")
+    exec(job["define"], names)
+    act = compile(job["act"], "act", "eval")
+    say("ready")
+    start = float(sys.stdin.readline())
+    results = []
+    for n in range(job["rounds"]):
+        names |= {"n": n, "key": f"key {n}"}
+        # All processes act at the same instant.
+        time.sleep(max(0, start + n * job["pause"] - time.monotonic()))
+        results.append(eval(act, names))
+    return results
+
+for line in sys.stdin:
+    end_after(30)
+    try:
+        say(run(json.loads(line)))
+    except Exception:
+        say(traceback.format_exc())
+"""
+
+#: Lets several processes evaluate an expression each, round by round.
+Race: TypeAlias = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="module")
+def racers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Process]]:
+    """Processes for all races: starting them takes longer than a race."""
+    unused = tmp_path_factory.mktemp("unused")
+    with ExitStack() as stack:
+        yield [stack.enter_context(running(unused, RACE, n)) for n in range(PROCESSES)]
+
+
+@pytest.fixture
+def race(folder: Path, racers: list[Process]) -> Race:
+    """Runs a race in the test's folder."""
+
+    def run(
+        acts: list[str], *, define: str = "", rounds: int = ROUNDS, pause: float = 0.003
+    ) -> list[tuple[Any, ...]]:
+        """Return for each round the results in the order of the expressions.
+
+        :param acts: one for each process; `key` is another one in each round `n`.
+        :param define: what the expressions need.
+        :param pause: seconds from one round to the next.
+        """
+        job = {"folder": str(folder), "define": define, "rounds": rounds, "pause": pause}
+        for racer, act in zip(racers, acts, strict=True):
+            tell(racer, json.dumps(job | {"act": act}))
+        for racer in racers:
+            assert said(racer) == "ready"
+        # The monotonic clock is the machine's. All have read the line by then.
+        start = time.monotonic() + 0.02
+        for racer in racers:
+            tell(racer, str(start))
+        results = [said(racer) for racer in racers]
+        for result in results:
+            assert isinstance(result, list), result
+        return list(zip(*results, strict=True))
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A store's folder, for its user alone."""
+    folder = tmp_path / "store"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def store(folder: Path) -> FileStore:
+    """This process's handle."""
+    return FileStore(folder, durability="process")
+
+
+def put(folder: Path, record: Callable[[int], Record], rounds: int = ROUNDS) -> None:
+    """Put a record under the key of each round, expired ones too."""
+    store = FileStore(folder, durability="process", clock=lambda: 0)
+    for n in range(rounds):
+        assert store.set(f"key {n}", record(n))
+
+
+def old(n: int) -> Record:
+    """Return a live record."""
+    return Record(b"old", LATER, "ann")
+
+
+# Races
+
+
+def test_one_of_many_creates(race: Race, folder: Path, store: FileStore) -> None:
+    """RACE-1, RACE-9: of processes that create one key, absent or expired, one succeeds."""
+    put(folder, lambda n: Record(b"expired", 1.0), rounds=ROUNDS // 2)
+    results = race(
+        ["store.set(key, Record(b'%d' % number, LATER, f'{number}'), ABSENT)"] * PROCESSES
+    )
+    for n, written in enumerate(results):
+        assert written.count(True) == 1
+        winner = written.index(True)
+        assert store.get(f"key {n}") == Record(b"%d" % winner, LATER, f"{winner}")
+
+
+def test_one_of_many_replaces(race: Race, folder: Path, store: FileStore) -> None:
+    """RACE-2, RACE-9: of processes that replace the same bytes by different ones one succeeds."""
+    put(folder, old)
+    results = race(["store.set(key, Record(b'%d' % number, LATER), Unchanged(b'old'))"] * PROCESSES)
+    for n, written in enumerate(results):
+        assert written.count(True) == 1
+        assert store.get(f"key {n}") == Record(b"%d" % written.index(True), LATER)
+
+
+def test_compare_and_set_counts(race: Race, store: FileStore) -> None:
+    """RACE-2, RACE-9: no increment of a counter by compare-and-set is lost between processes."""
+    store.set("count", Record(b"0", LATER))
+    increment = """
+def increment():
+    while True:
+        count = store.get("count").data
+        if store.set("count", Record(b"%d" % (int(count) + 1), LATER), Unchanged(count)):
+            return True
+"""
+    race(["increment()"] * PROCESSES, define=increment, pause=0)
+    assert store.get("count") == Record(b"%d" % (PROCESSES * ROUNDS), LATER)
+
+
+def test_one_of_many_destroys(race: Race, folder: Path, store: FileStore) -> None:
+    """RACE-3, RACE-9: of processes that destroy one record exactly one is told True."""
+    put(folder, old)
+    results = race(["store.destroy(key)"] * PROCESSES)
+    assert [ended.count(True) for ended in results] == [1] * ROUNDS
+    assert store.length() == 0
+
+
+def test_destroyed_stays_destroyed(race: Race, folder: Path, store: FileStore) -> None:
+    """RACE-4, RACE-9: neither PRESENT nor Unchanged revives what another process destroys."""
+    put(folder, old)
+    results = race(
+        [
+            "store.destroy(key)",
+            "store.set(key, Record(b'new', LATER), PRESENT)",
+            "store.set(key, Record(b'new', LATER), Unchanged(b'old'))",
+            "store.set(key, Record(b'old', LATER, 'bob'), Unchanged(b'old'))",
+        ],
+    )
+    assert [ended for ended, *_ in results] == [True] * ROUNDS
+    assert store.length() == 0
+
+
+@pytest.mark.parametrize("expires_at", ["LATER", "AFTER_2038"])
+def test_touch_revives_nothing(race: Race, folder: Path, store: FileStore, expires_at: str) -> None:
+    """RACE-5, RACE-9: a key that one process destroys while others touch it is absent."""
+    put(folder, old)
+    touch = f"store.touch(key, {expires_at} + number, 'ann')"
+    results = race(["store.destroy(key)", touch, touch, touch])
+    assert [ended for ended, *_ in results] == [True] * ROUNDS
+    assert store.length() == 0
+
+
+@pytest.mark.parametrize("expires_at", [LATER, AFTER_2038], ids=["LATER", "AFTER_2038"])
+def test_touch_undoes_nothing(
+    race: Race, folder: Path, store: FileStore, expires_at: float
+) -> None:
+    """RACE-6, RACE-9: data that one process writes while others touch the key are kept."""
+    put(folder, old)
+    touch = f"store.touch(key, {expires_at} + number, 'ann')"
+    write = f"store.set(key, Record(b'new' * 99, {expires_at}, 'bob'))"
+    results = race([write, touch, touch, touch])
+    for n, returned in enumerate(results):
+        assert returned == (True,) * PROCESSES
+        record = store.get(f"key {n}")
+        assert record is not None
+        assert (record.data, record.owner) == (b"new" * 99, "bob")
+        assert record.expires_at - expires_at in range(PROCESSES)
+
+
+READING: Final = """
+def watch():
+    seen, until = set(), time.monotonic() + 0.6
+    while time.monotonic() < until:
+        record = store.get("key")
+        if record is None:
+            return "there is none"
+        if not is_whole(record):
+            return f"a mixture: {len(record.data)} bytes until {record.expires_at}"
+        seen.add((record.data, record.expires_at))
+    return len(seen)
+
+def write():
+    n, until = 0, time.monotonic() + 0.6
+    while time.monotonic() < until:
+        n += 1
+        change(n)
+    return n
+"""
+
+
+def watched(race: Race, define: str) -> None:
+    """Let one process change a record while others look at it all the time."""
+    acts = ["write()", *["watch()"] * 3]
+    [[changes, *seen]] = race(acts, define=define + READING, rounds=1)
+    # Anything but a number is what a reader has found wrong.
+    assert [type(each) for each in seen] == [int] * 3, seen
+    # Otherwise they have hardly met.
+    assert changes > 20
+    assert min(seen) > 5
+
+
+def test_reads_are_whole(race: Race, store: FileStore) -> None:
+    """RACE-7, RACE-9: a `get` during another process's `set` returns the old or the new record."""
+    define = """
+def made(n):
+    data = b"%08d" % n * (n * 7919 % 8000 + 1)
+    return Record(data, (LATER if n % 2 else AFTER_2038) + n, [None, "ann", "bob"][n % 3])
+
+def is_whole(record):
+    return record == made(int(record.data[:8]))
+
+def change(n):
+    store.set("key", made(n))
+"""
+    store.set("key", Record(b"00000000", AFTER_2038))
+    watched(race, define)
+
+
+@pytest.mark.parametrize("far", ["LATER", "AFTER_2038"])
+def test_reads_during_touches(race: Race, store: FileStore, far: str) -> None:
+    """GET-1, GET-5: a `get` during another process's `touch` returns one of the two expiries."""
+    define = f"""
+expiries = {{each + n for each in (LATER, {far}) for n in range(100)}}
+
+def is_whole(record):
+    return record.data == b"old" and record.owner == "ann" and record.expires_at in expiries
+
+def change(n):
+    store.touch("key", (LATER if n % 3 else {far}) + n % 100, "ann")
+"""
+    store.set("key", old(0))
+    watched(race, define)
+
+
+@pytest.mark.parametrize("durability", ["full", "process"])
+def test_first_writes_at_once(race: Race, folder: Path, durability: str) -> None:
+    """RACE-1, RACE-9: processes whose first writes make one folder at once all succeed."""
+    made = f"FileStore(folder / str(n), durability={durability!r})"
+    write = f"{made}.set(f'{{number}}', Record(b'1', LATER, 'ann'), ABSENT)"
+    results = race([write] * PROCESSES, pause=0.01)
+    assert results == [(True,) * PROCESSES] * ROUNDS
+    for n in range(ROUNDS):
+        names = {path.name for path in (folder / str(n)).iterdir()}
+        assert names == {"coatcheck-file", "records", "owners", "locks"}
+        owned = dict(FileStore(folder / str(n)).owned_by("ann"))
+        assert owned == {f"{number}": Record(b"1", LATER, "ann") for number in range(PROCESSES)}
+
+
+def test_owner_comes_and_goes(race: Race, folder: Path) -> None:
+    """OWNER-9: an owner whose last record goes in one process has the new one of another."""
+    mine = "store.set(f'{number}', Record(b'1', LATER, 'ann'))"
+    found = "f'{number}' in dict(store.owned_by('ann'))"
+    act = f"({mine}, {found}, store.destroy(f'{{number}}'))"
+    results = race([act] * PROCESSES, rounds=150, pause=0)
+    assert {tuple(each) for returned in results for each in returned} == {(True, True, True)}
+    assert list((folder / "owners").glob("*/*")) == []
+
+
+# Cleaning up
+
+
+@pytest.mark.parametrize("prune", ["store.prune()", "sum(store.prune(50) for _ in range(40))"])
+def test_pruned_once(race: Race, folder: Path, store: FileStore, prune: str) -> None:
+    """PRUNE-6, PRUNE-4: processes that prune at once count each removed record once."""
+    expired, live = 400, 40
+    put(folder, lambda n: Record(b"1", 1.0 if n < expired else LATER, "ann"), expired + live)
+    [counts] = race([prune] * PROCESSES, rounds=1)
+    assert sum(counts) == expired
+    assert store.length() == live
+    assert len(list((folder / "records").glob("*/*"))) == live
+
+
+def test_prune_spares_what_is_written(race: Race, folder: Path, store: FileStore) -> None:
+    """PRUNE-2, PRUNE-6: a record that replaces an expired one while others prune stays."""
+    put(folder, lambda n: Record(b"expired", 1.0, "ann"))
+    write = "store.set(key, Record(b'new', LATER, 'ann'))"
+    race([write, *["store.prune()"] * 3], pause=0.01)
+    expected = {f"key {n}": Record(b"new", LATER, "ann") for n in range(ROUNDS)}
+    assert dict(store.all()) == dict(store.owned_by("ann")) == expected
+
+
+# One after another
+
+
+def test_seen_at_once(folder: Path, store: FileStore) -> None:
+    """RACE-8, OWNER-9: what one process has written the other one sees at once."""
+    with running(folder, OBEY) as other:
+        for n in range(40):
+            data, owner = f"{n}".encode(), f"owner {n % 3}"
+            assert ask(other, f"store.set('key', Record({data!r}, LATER + {n}, {owner!r}))")
+            record = Record(data, LATER + n, owner)
+            assert store.get("key") == record
+            assert list(store.owned_by(owner)) == [("key", record)]
+            assert list(store.owned_by(f"owner {(n + 2) % 3}")) == []
+            assert store.touch("key", LATER + 99)
+            assert ask(other, "store.get('key').expires_at - LATER") == 99
+            assert store.set("key", Record(b"here", LATER))
+            assert ask(other, "store.get('key').data.decode()") == "here"
+            if n % 2:
+                assert store.destroy("key")
+                assert ask(other, "store.get('key')") is None
+                assert ask(other, "store.length()") == 0
+
+
+def test_closing_disturbs_nobody(folder: Path, store: FileStore) -> None:
+    """LIFE-7: a process that closes its handle, or ends, leaves the records and the others be."""
+    with running(folder, OBEY) as one, running(folder, OBEY) as another:
+        assert ask(one, "store.set('one', Record(b'1', LATER, 'ann'))")
+        assert ask(another, "store.set('another', Record(b'2', LATER, 'ann'))")
+        assert ask(one, "store.close()") is None
+        assert ask(another, "sorted(dict(store.owned_by('ann')))") == ["another", "one"]
+        assert one.stdin is not None
+        one.stdin.close()
+        assert one.wait() == 0
+        assert ask(another, "store.touch('one', LATER + 1)")
+        assert store.get("one") == Record(b"1", LATER + 1, "ann")
+        store.close()
+        assert ask(another, "store.destroy('one')")
+        assert ask(another, "store.length()") == 1
+
+
+@pytest.mark.parametrize("durability", ["full", "process"])
+def test_acknowledged_before_a_kill(folder: Path, store: FileStore, durability: str) -> None:
+    """LIFE-8, OWNER-8: each record that a process has acknowledged is there after its SIGKILL."""
+    script = f"""
+store, n = FileStore(folder, durability={durability!r}), 0
+while store.set(f"{{number}} {{n}}", Record(b"%d" % n, LATER, f"owner {{number}}")):
+    say(n)
+    n += 1
+"""
+    for number in range(4):
+        with running(folder, script, number) as process:
+            awaited = 20 + 7 * number
+            for n in range(awaited):
+                assert said(process) == n
+            # It goes on writing meanwhile, and dies somewhere on the way.
+            process.kill()
+            assert process.stdout is not None
+            acknowledged = awaited + len(process.stdout.read().split())
+        expected = {
+            f"{number} {n}": Record(b"%d" % n, LATER, f"owner {number}")
+            for n in range(acknowledged)
+        }
+        owned = dict(store.owned_by(f"owner {number}"))
+        assert {key: store.get(key) for key in expected} == expected
+        assert expected.items() <= owned.items()
+        assert len(owned) - len(expected) <= 1  # one more may have been written, and not told
+
+
+# Forks
+
+
+FORKING: Final = """
+store = FileStore(folder, durability="process", lock_timeout=2)
+written, stop = [], threading.Event()
+reader, writer = os.pipe()
+
+def write():
+    while not stop.is_set():
+        n = len(written)
+        written.append(store.set(f"thread {n % 5}", Record(b"%d" % n, LATER, "ann")))
+
+def tidy():
+    while not stop.is_set():
+        store.prune(20)
+
+def live_as_child():
+    end_after(8)
+    status = 1
+    try:
+        ACT
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    os.close(writer)
+    os.read(reader, 1)  # stays to the end, with all that it has inherited
+    os._exit(status)
+
+store.set("parent", Record(b"before", LATER))
+threads = [threading.Thread(target=each, daemon=True) for each in (write, tidy)]
+for thread in threads:
+    thread.start()
+children = []
+for n in range(20):
+    seen = len(written)
+    while len(written) < seen + 6 and threads[0].is_alive():
+        time.sleep(0.0005)  # all keys have their turn, also the one of the last fork
+    children.append(os.fork() or live_as_child())
+    store.set("parent", Record(b"%d" % n, LATER))
+stop.set()
+for thread in threads:
+    thread.join()
+os.close(writer)
+say([[os.waitpid(child, 0)[1] for child in children], written])
+"""
+
+IN_CHILD: Final = {
+    "verbs": """
+        key = f"child {n}"
+        assert store.get("parent") is not None
+        assert store.set(key, Record(b"1", LATER, "bob")), "set"
+        assert store.touch(key, LATER + 1)
+        assert store.get(key) == Record(b"1", LATER + 1, "bob"), "get"
+        assert key in dict(store.owned_by("bob")), "owned_by"
+        in_hand = f"thread {len(written) % 5}"
+        assert store.set(in_hand, Record(b"child", LATER, "bob")), "set of the thread's key"
+        assert n % 2 or store.destroy(key), "destroy"
+        assert store.length() > 0
+        assert store.prune() == 0
+    """,
+    "prune with a limit": "store.prune(10)",
+    "close": "store.close()",
+}
+
+
+@posix_only
+@pytest.mark.parametrize("act", IN_CHILD)
+def test_forked_while_a_thread_writes(folder: Path, store: FileStore, act: str) -> None:
+    """LIFE-10: a handle used before a fork works in the child and goes on in the parent."""
+    script = FORKING.replace("ACT", IN_CHILD[act].strip())
+    with running(folder, script) as process:
+        statuses, written = said(process)
+    # A status of 14 is that of the alarm: the child has hung.
+    assert statuses == [0] * 20
+    assert all(written)
+    assert len(written) >= 20 * 6
+    assert store.get("parent") == Record(b"19", LATER)
+    if act == "verbs":
+        kept = {f"child {n}" for n in range(1, 20, 2)}
+        assert {key for key in dict(store.all()) if key.startswith("child")} == kept
+        assert kept <= {*dict(store.owned_by("bob"))}
+
+
+# A process that stands still
+
+
+HOLDING: Final = """
+from coatcheck_file.locks import Locks
+
+with Locks(folder / "locks", 5).held(f"{number:02x}"):
+    os.kill(os.getpid(), signal.SIGSTOP)
+say("released")
+"""
+
+
+@contextmanager
+def stopped(folder: Path, key: str) -> Iterator[Process]:
+    """A process that has been stopped by SIGSTOP while it holds a key's lock."""
+    with running(folder, HOLDING, stripe(key)) as process:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        yield process
+
+
+def stripe(key: str) -> int:
+    """Return the number of a key's lock."""
+    return hashlib.sha256(key.encode()).digest()[0]
+
+
+@posix_only
+def test_stopped_holder(folder: Path, store: FileStore) -> None:
+    """FAULT-6, FAULT-7: who waits for a stopped process gets StoreTimeout, until it goes on."""
+    limit = 0.2
+    hasty = FileStore(folder, durability="process", lock_timeout=limit)
+    assert stripe("key") != stripe("other")
+    store.set("key", old(0))
+    verbs: list[Callable[[], object]] = [
+        lambda: hasty.set("key", Record(b"new", LATER)),
+        lambda: hasty.touch("key", LATER + 1),
+        lambda: hasty.destroy("key"),
+    ]
+    with stopped(folder, "key") as holder, running(folder, OBEY) as patient:
+        tell(patient, "store.set('key', Record(b'patient', LATER))")
+        for verb in verbs:
+            begun = time.monotonic()
+            with pytest.raises(StoreTimeout):
+                verb()
+            assert limit <= time.monotonic() - begun < limit + 1
+        # Reading takes no lock, and the lock is one of many.
+        assert hasty.get("key") == old(0)
+        assert [*dict(hasty.owned_by("ann"))] == ["key"]
+        assert hasty.set("other", Record(b"other", LATER))
+        os.kill(holder.pid, signal.SIGCONT)
+        assert said(holder) == "released"
+        assert said(patient) is True
+    assert store.get("key") == Record(b"patient", LATER)
+    for verb in verbs:
+        assert verb() is True
+
+
+@posix_only
+def test_killed_holder(folder: Path, store: FileStore) -> None:
+    """FAULT-7, LIFE-8: a lock goes with the process that held it, and nobody waits for it."""
+    hasty = FileStore(folder, durability="process", lock_timeout=0.2)
+    store.set("key", old(0))
+    with stopped(folder, "key") as holder:
+        with pytest.raises(StoreTimeout):
+            hasty.destroy("key")
+        holder.kill()
+        holder.wait()
+        assert hasty.destroy("key")
