@@ -112,15 +112,18 @@ class FileFloor:
 
     :param folder: has 256 folders, as many as the file store's.
     :param durable: wait for the disk.
+    :param prefix: what its files' names begin with.
     """
 
-    def __init__(self, folder: Path, *, durable: bool) -> None:
+    def __init__(self, folder: Path, *, durable: bool, prefix: str = "floor-") -> None:
         self._folder = str(folder)
         self._durable = durable
+        self._prefix = prefix
 
     def _path(self, key: str) -> tuple[str, str]:
         digest = hashlib.sha256(key.encode()).hexdigest()
-        return f"{self._folder}/{digest[:2]}", f"{self._folder}/{digest[:2]}/floor-{digest[2:]}"
+        folder = f"{self._folder}/{digest[:2]}"
+        return folder, f"{folder}/{self._prefix}{digest[2:]}"
 
     def read(self, key: str) -> bytes:
         file = os.open(self._path(key)[1], os.O_RDONLY)
