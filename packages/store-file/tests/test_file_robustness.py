@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -244,6 +245,8 @@ def test_what_cannot_be_removed_does_not_keep_the_rest(store: FileStore, clock: 
         ("/", {}, "root"),
         ("a\0b", {}, "`folder`"),
         ("a\ud800b\udfff", {}, "`folder`"),
+        ("", {}, "`folder`"),
+        ("file:///var/lib/sessions", {}, "from_url"),
         ("sessions", {"durability": "FULL"}, "`durability`"),
         ("sessions", {"lock_timeout": 0}, "`lock_timeout`"),
         ("sessions", {"lock_timeout": "5"}, "`lock_timeout`"),
@@ -254,3 +257,34 @@ def test_wrong_options(folder: str, options: dict[str, object], named: str) -> N
     """Each is refused at construction, by name."""
     with pytest.raises(ConfigurationError, match=named):
         FileStore(folder, **options)  # type: ignore[arg-type]
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    """`check` counts what can be read and names what cannot; `prune` removes; both say why not."""
+    store = FileStore(tmp_path / "sessions", durability="process")
+    url = f"file://{tmp_path}/sessions"
+    assert tool("check", url) == (2, "", f"error: there is no file store in {store.folder}\n")
+    for key in ("whole", "broken"):
+        store.set(key, Record(b"x", time.time() + 60))
+    assert tool("check", url) == (0, "live sessions: 2; damaged files: 0\n", "")
+    path = next(path for path in files(store) if b"broken" in path.read_bytes())
+    status = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"y")
+    os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    code, output, errors = tool("check", url)
+    assert (code, errors) == (1, "")
+    assert output == (
+        f"damaged: {path}: its checksum is wrong\nlive sessions: 1; damaged files: 1\n"
+    )
+    os.utime(path, (1, 1))
+    assert tool("prune", url) == (0, "expired sessions that were removed: 1\n", "")
+    assert files(store) != [path]
+    assert tool("prune", f"{url}?durable=1")[0] == 2
+
+
+def tool(*arguments: str) -> tuple[int, str, str]:
+    """Return the exit status, output and errors of ``python -m coatcheck_file``."""
+    result = subprocess.run(
+        [sys.executable, "-m", "coatcheck_file", *arguments], capture_output=True, text=True
+    )
+    return result.returncode, result.stdout, result.stderr

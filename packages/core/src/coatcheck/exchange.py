@@ -311,7 +311,8 @@ class Exchange(RequestCookie):
         except StoreError as error:
             self._engine.announce("store_error", None, error)
             logger.error(
-                "a session could not be ended after its request failed: %s", type(error).__name__
+                "what a failed request had ended or stored could not be removed: %s",
+                type(error).__name__,
             )
 
     def _load_failed(self, error: StoreError) -> None:

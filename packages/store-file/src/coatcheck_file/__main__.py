@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -37,18 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def check(store: FileStore) -> int:
     """Name each damaged file, and count."""
+    logging.getLogger("coatcheck").setLevel(logging.ERROR)  # the warnings would name them again
     damaged = 0
     for path, reason in store.damaged():
         damaged += 1
         print(f"damaged: {path}: {reason}")
-    print(f"{store.length()} live sessions, {damaged} damaged files")
+    live = sum(1 for _ in store.all())
+    print(f"live sessions: {live}; damaged files: {damaged}")
     return DAMAGED if damaged else OK
 
 
 def prune(store: FileStore) -> int:
     """Remove expired sessions, and what interrupted writes have left."""
     store.check_layout()
-    print(f"{store.prune()} expired sessions removed")
+    print(f"expired sessions that were removed: {store.prune()}")
     return OK
 
 

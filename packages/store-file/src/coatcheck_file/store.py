@@ -235,7 +235,7 @@ class FileStore(Store):
         self._check_layout()
         self._check_still_there()
         if not os.access(self._layout.records, os.W_OK | os.X_OK):
-            raise StoreUnavailable("the file store's folder cannot be written to")
+            raise StoreUnavailable(f"{self.folder} cannot be written to")
 
     def close(self) -> None:
         self._closed = True
@@ -492,9 +492,12 @@ class FileStore(Store):
             with open(self._layout.about, "rb") as about:  # a str, not a Path
                 version = about.read(len(_ABOUT))
         except FileNotFoundError as error:
-            raise StoreUnavailable("there is no file store in that folder") from error
+            raise StoreUnavailable(f"there is no file store in {self.folder}") from error
         if version != _ABOUT:
-            raise StoreError("the folder's layout is not the one of this version of coatcheck-file")
+            raise StoreError(
+                f"the layout of {self.folder} is not the one of this version of coatcheck-file: "
+                f"its file `coatcheck-file` begins with {version!r} instead of {_ABOUT!r}"
+            )
 
     def _is_there(self) -> bool:
         """Tell whether there is a file store yet, and raise StoreError if another version's."""
@@ -513,7 +516,7 @@ class FileStore(Store):
         for path in (layout.about, layout.records, layout.owners):
             if not os.path.exists(path):
                 self._ready.clear()
-                raise StoreUnavailable("the file store's folder has vanished, or a part of it")
+                raise StoreUnavailable(f"{self.folder} has vanished, or a part of it")
 
     def _check_open(self) -> None:
         if self._closed:
@@ -528,14 +531,17 @@ class FileStore(Store):
 
 def _absolute(folder: str | os.PathLike[str]) -> Path:
     try:
-        path = Path(os.path.abspath(folder))
+        given = os.fsdecode(folder)
+        path = Path(os.path.abspath(given))
         os.fsencode(path)
     except (OSError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"`folder` must be a path that this system can have: {type(error).__name__}"
         ) from error
-    if path == path.parent or "\0" in str(path):
-        raise ConfigurationError("`folder` must be a path of the store's own, not the root")
+    if given.startswith("file:"):
+        raise ConfigurationError("`folder` must be a path; `FileStore.from_url` takes URLs")
+    if not given or path == path.parent or "\0" in given:
+        raise ConfigurationError("`folder` must be a folder of the store's own, not the root")
     return path
 
 
