@@ -106,14 +106,13 @@ def interrupt(*_):
 signal.signal(signal.SIGALRM, interrupt)
 end = time.monotonic() + 3
 while time.monotonic() < end:
-    signal.setitimer(signal.ITIMER_REAL, 0.0001 + interrupted % 50 * 1e-5)
     try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0001 + interrupted % 50 * 1e-5)
         while True:
             store.set(f"key {interrupted % 20}", Record(b"x", time.time() + 60, "ann"))
             store.prune(3)
     except KeyboardInterrupt:
-        interrupted += 1
-signal.setitimer(signal.ITIMER_REAL, 0)
+        interrupted += 1  # and the timer does not run until it is set again
 for number in range(256):
     store.set(f"key {number}", Record(b"x", time.time() + 60, "ann"))
 store.prune()
