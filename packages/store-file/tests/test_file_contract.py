@@ -116,7 +116,7 @@ class Clock:
         if meanwhile is not None:
             meanwhile()
         if self.pause:
-            time.sleep(self.pause)
+            time.sleep(self.pause)  # keeps the call in its middle, where others can meet it
         return self.now
 
 
@@ -2316,7 +2316,7 @@ def test_closed_loops_are_forgotten(face_bench: Bench) -> None:
     while any(loop() for loop in loops) or threading.active_count() > threads:
         assert time.monotonic() < deadline
         gc.collect()
-        time.sleep(0.01)
+        time.sleep(0.01)  # the threads end by themselves
     assert len(list(Path("/proc/self/fd").iterdir())) <= files + 4  # a cursor of the store, perhaps
 
 
@@ -2344,7 +2344,7 @@ def test_the_loop_runs_while_a_call_waits(face_bench: Bench, backend: str, verb:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(wait)
                 for _ in range(20):
-                    await anyio.sleep(0.002)
+                    await anyio.sleep(0.002)  # turns of the loop while the call waits
                 order.append("released")
                 release()
         return order
@@ -2703,7 +2703,7 @@ def test_a_cancelled_call_ends(face_bench: Bench, backend: str, verb: str) -> No
         with locked(face_bench) as release:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(act)
-                await anyio.sleep(0.03)
+                await anyio.sleep(0.03)  # so that the call waits for the lock
                 tasks.cancel_scope.cancel()
                 release()
             assert passed == []
@@ -2728,7 +2728,7 @@ def test_a_task_cancelled_by_asyncio_ends(face_bench: Bench) -> None:
     async def main() -> None:
         with locked(face_bench) as release:
             task = asyncio.ensure_future(face.set("key", old))
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.03)  # so that the call waits for the lock
             task.cancel()
             release()
             with pytest.raises(asyncio.CancelledError):
