@@ -698,3 +698,23 @@ async def test_what_changes_after_the_headers_is_saved(parts: int, nested: bool)
     assert JSONCodec().loads(record.data, "").data == {"cart": [1]}
     assert at_the_end == [1 if nested and parts == 1 else 2]
     assert store.calls.count("set") == 2
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_changes_after_write_is_saved(nested: bool) -> None:
+    """A WSGI application that used `write()` and returns a list has not come to its end before."""
+    store = MemoryStore()
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        session = environ["coatcheck.session"]
+        cart = session.setdefault("cart", [])
+        start_response("200 OK", [("Content-Type", "text/plain")])(b"x")
+        if nested:
+            cart.append(1)
+        else:
+            session["cart"] = [1]
+        return []
+
+    wsgi_browser(WSGISessions(app, secret=SECRET, store=store)).get("/")
+    [(_, record)] = store.all()
+    assert JSONCodec().loads(record.data, "").data == {"cart": [1]}

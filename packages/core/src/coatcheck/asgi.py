@@ -210,7 +210,7 @@ class _Connection(Exchange):
             await self.session._exclusively(self.finish)
 
 
-lay_out(_Connection, ATTRIBUTES + "_receive _send")
+lay_out(_Connection, ATTRIBUTES + "_receive _send _streams")
 
 
 class _ASGIDialect:

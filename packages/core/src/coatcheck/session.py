@@ -256,7 +256,7 @@ class Session(MutableMapping[str, Any]):
         TypeError for anything but a non-empty string or None.
         """
         self._use()
-        return self._state().owner
+        return self._current_owner()
 
     @owner.setter
     def owner(self, owner: str | None) -> None:
@@ -466,14 +466,18 @@ class Session(MutableMapping[str, Any]):
         self._attempts = None
 
     def _state(self) -> SessionState:
-        backend = self._backend
-        owner = backend.derive_owner(self._data) if backend.derives_owner else self._owner
+        owner = self._current_owner()
         return SessionState(self._data, self._born(), self._own_cookie, owner, self._extra)
 
     def _born(self) -> float:
         if self._created_at is None:
             self._created_at = self._backend.now()
         return self._created_at
+
+    def _current_owner(self) -> str | None:
+        if self._backend.derives_owner:
+            return self._backend.derive_owner(self._data)
+        return self._owner
 
     def _has_contents(self) -> bool:
         """Whether a session that is not stored is worth it."""

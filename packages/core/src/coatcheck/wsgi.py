@@ -123,9 +123,12 @@ class _Response(Exchange):
             if not self._is_complete():
                 self._iterator = iter(self._iterable)
                 return self
-            # No code of the application runs any more, so nothing is to be noticed afterwards.
-            self.session._exposed = set()
-            self._send_headers()
+            were_sent = self._write is not None  # by the application's write()
+            if not were_sent:
+                # Its code does not run any more: no value can change that it has.
+                self.session._exposed = set()
+                self._send_headers()
+            self._finish_late(nested=were_sent)
             self._give_up()
         except BaseException:
             try:
@@ -181,8 +184,8 @@ class _Response(Exchange):
         headers = list(headers) if changes is NOTHING else _HEADERS.changed(headers, changes)
         self._write = self._start_response(status, headers, *exc_info)
 
-    def _finish_late(self) -> None:
-        if self.has_late_changes():
+    def _finish_late(self, nested: bool = True) -> None:
+        if self.has_late_changes(nested):
             self.session._exclusively(self.finish)
 
     def _give_up(self) -> None:

@@ -32,7 +32,7 @@ class Owners:
 
     def mark(self, owner: str, key_digest: str) -> None:
         """Note that an owner has a record."""
-        folder = self._layout.owner(digest(encode_name(owner)))
+        folder = self.folder_of(owner)
         outer = os.path.dirname(folder)
         for attempt in range(_ATTEMPTS):
             make_folder(outer)
@@ -51,7 +51,7 @@ class Owners:
 
     def unmark(self, owner: str, key_digest: str) -> None:
         """Note that an owner does not have a record any more."""
-        self.remove_mark(self._layout.owner(digest(encode_name(owner))), key_digest)
+        self.remove_mark(self.folder_of(owner), key_digest)
 
     def remove_mark(self, folder: str, key_digest: str) -> None:
         """Remove a mark, and the owner's folder with the last one."""
@@ -70,6 +70,6 @@ class Owners:
     def marks_in(self, folder: str) -> list[str]:
         """Return the digests of the keys that an owner's folder names, stale ones among them."""
         try:
-            return sorted(filter(is_digest, set(os.listdir(folder))))
+            return [*filter(is_digest, os.listdir(folder))]
         except FileNotFoundError:
             return []

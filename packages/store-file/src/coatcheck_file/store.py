@@ -458,27 +458,29 @@ class FileStore(Store):
             # Whatever was there and is missing now is not made again, but missed.
             self._check_still_there()
             make_folder(str(layout.locks))
-            return
-        layout.folder.parent.mkdir(parents=True, exist_ok=True)
-        make_folder(str(layout.folder))
-        self._warn_of_loose_rights()
-        for folder in (layout.records, layout.owners, str(layout.locks)):
-            make_folder(folder)
-        if not exists(layout.about):
-            with self._locks.held("about"):
-                replace(layout.about, _ABOUT_TEXT, _PROBE, durable=self._durable)
-            kept = os.stat(layout.about).st_mtime_ns
-            if abs(kept - _PROBE) >= 1000:  # nanoseconds: one microsecond
-                os.unlink(layout.about)
+        else:
+            layout.folder.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(str(layout.folder))
+            self._warn_of_loose_rights()
+            for folder in (layout.records, layout.owners, str(layout.locks)):
+                make_folder(folder)
+            self._write_about()
+        if self._durable:
+            # Whoever made them: they have to be on the disk before what is written into them.
+            flush_folder(str(layout.folder))
+            flush_folder(str(layout.folder.parent))
+        self._was_there = True
+
+    def _write_about(self) -> None:
+        about = self._layout.about
+        with self._locks.held("about"):
+            replace(about, _ABOUT_TEXT, _PROBE, durable=self._durable)
+            if abs(os.stat(about).st_mtime_ns - _PROBE) >= 1000:  # nanoseconds: one microsecond
+                os.unlink(about)
                 raise StoreError(
                     "the file system keeps times in steps of more than a microsecond: the file "
                     "store cannot keep expiries there"
                 )
-        self._check_layout()
-        if self._durable:
-            flush_folder(str(layout.folder))
-            flush_folder(str(layout.folder.parent))
-        self._was_there = True
 
     def _warn_of_loose_rights(self) -> None:
         if sys.platform != "win32":
@@ -523,7 +525,7 @@ class FileStore(Store):
             raise StoreClosed("this file store is closed")
 
     def _failure(self, error: OSError) -> StoreError:
-        # Whatever vanished is made again by the next write.
+        # The next write looks again whether the folders are there.
         self._ready.clear()
         # No path: the text of the error below has it, and names a key's hash.
         return StoreUnavailable(f"the file system failed: {error.strerror or type(error).__name__}")

@@ -6,7 +6,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -83,10 +83,11 @@ def _has_file_store() -> bool:
 def _kept_secret(folder: Path) -> str:
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / "secret"
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="ascii").strip()
-    with os.fdopen(file, "w", encoding="ascii") as new:
-        new.write(made := secrets.token_urlsafe(48))
-    return made
+    if not path.exists():
+        # Whole or not at all, and only the first one: two demos may start at once.
+        with tempfile.NamedTemporaryFile("w", dir=folder) as new:
+            new.write(secrets.token_urlsafe(48))
+            new.flush()
+            with suppress(FileExistsError):
+                os.link(new.name, path)
+    return path.read_text(encoding="latin-1").strip()
