@@ -1,0 +1,247 @@
+"""What a case works with: a namespace of its own, the stores on it, and the clock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, TypeVar
+
+from coatcheck import AsyncStore, Capabilities, Record, Store
+from coatcheck.bridge import as_async, as_sync
+from coatcheck.errors import StoreError
+
+from .clock import DAY, Clock
+from .failure import CheckFailed, HarnessWrong, NotRun
+from .handle import Call, FaceName, Handle, Loop, Steps, together
+from .harness import Harness
+
+T = TypeVar("T")
+
+#: Seconds within which an expiry is the same.
+MICROSECOND = 1e-6
+
+
+class Bench:
+    """The namespace of one case on one face.
+
+    :ivar harness: opens stores.
+    :ivar face: the face under test.
+    :ivar clock: what all stores of this case live on.
+    :ivar namespace: the namespace of this case; empty at first.
+    :ivar steps: what was done, for the failure text.
+    :ivar loop: the event loop of this case.
+    :ivar seed: for whatever is chosen at random.
+    """
+
+    def __init__(
+        self, harness: Harness, face: FaceName, namespace: str, *, seed: int = 0,
+        clock: Clock | None = None,
+    ) -> None:  # fmt: skip
+        self.harness = harness
+        self.face = face
+        self.namespace = namespace
+        self.clock = clock or Clock()
+        self.steps = Steps(self.clock)
+        self.loop = Loop()
+        self.seed = seed
+        self._opened: list[Handle] = []
+        self._primary: dict[str, Store | AsyncStore] = {}
+        self._namespaces = {namespace}
+        self._names: set[str] = set()
+        self.store = self.open("store")
+
+    # Stores
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Return what the store declares."""
+        return self.store.capabilities
+
+    def open(
+        self, name: str, *, face: FaceName | None = None, namespace: str | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> Handle:  # fmt: skip
+        """Return a handle: a new store object where the store can have several on the same data.
+
+        :param name: what the steps call it.
+        :param face: the face under test unless given.
+        :param namespace: the one of this case unless given.
+        """
+        namespace = namespace or self.namespace
+        self._namespaces.add(namespace)
+        native = self._native(face or self.face, namespace, clock or self.clock)
+        handle = Handle(name, native, self.loop, self.steps)
+        self._opened.append(handle)
+        return handle
+
+    def second(self) -> Handle:
+        """Return another handle of the same face on the same data."""
+        return self.open(f"handle{len(self._opened) + 1}")
+
+    def other_face(self) -> Handle:
+        """Return a handle of the other face on the same data."""
+        face: FaceName = "sync" if self.face == "async" else "async"
+        return self.open(f"{face}_store", face=face)
+
+    def elsewhere(self, extension: str = "a") -> Handle:
+        """Return a handle on another namespace, whose name begins with that of this one."""
+        return self.open("elsewhere", namespace=self.namespace + extension)
+
+    def _native(
+        self, face: FaceName, namespace: str, clock: Callable[[], float]
+    ) -> Store | AsyncStore:
+        opens = self.harness.open_async if face == "async" else self.harness.open
+        primary = self._primary.get(namespace)
+        if primary is None or primary.capabilities.multi_process:
+            primary = opens(namespace, clock)
+            if not isinstance(primary, Store | AsyncStore):
+                raise HarnessWrong(
+                    f"`{type(self.harness).__name__}.{opens.__name__}` returned "
+                    f"{type(primary).__name__}, which is no store"
+                )
+            self._primary.setdefault(namespace, primary)
+        return as_async(primary) if face == "async" else as_sync(primary)
+
+    # Preparing
+
+    def record(self, data: bytes = b"data", owner: str | None = None, life: float = DAY) -> Record:
+        """Return a record that expires ``life`` seconds from now."""
+        return Record(data, self.clock.now + life, owner)
+
+    def put(
+        self, key: str = "key", data: bytes = b"data", owner: str | None = None, life: float = DAY,
+        store: Handle | None = None,
+    ) -> Record:  # fmt: skip
+        """Set a record without a condition, and return it."""
+        record = self.record(data, owner, life)
+        self.expect((store or self.store).set(key, record), True)
+        return record
+
+    def expired(self, key: str = "key", data: bytes = b"old", owner: str | None = None) -> Record:
+        """Leave a record under the key that has expired; it may take up space still."""
+        record = self.put(key, data, owner, life=60)
+        self.elapse(61)
+        return record
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass, for the store and for its backend."""
+        self.clock.advance(seconds)
+        self.steps.note(f"{seconds:g} seconds pass")
+        for namespace in self._namespaces:
+            self.harness.elapse(namespace, seconds)
+
+    def together(self, calls: Sequence[Call]) -> list[Any]:
+        """Make calls at the same time; see :func:`coatcheck_conformance.handle.together`."""
+        return together(calls, self.loop, self.steps)
+
+    # Judging
+
+    def fail(self, expected: str, seen: object) -> NoReturn:
+        """Fail the case."""
+        raise CheckFailed(expected, seen if isinstance(seen, str) else self.steps.show(seen))
+
+    def expect(self, seen: object, expected: object, about: str = "") -> None:
+        """Expect a value of the same type: True is not 1, and None is not False."""
+        if type(seen) is not type(expected) or seen != expected:
+            lead = f"{about}: " if about else ""
+            self.fail(f"{lead}{self.steps.show(expected)}", self.steps.show(seen))
+
+    def expect_that(self, holds: bool, expected: str, seen: object) -> None:
+        """Expect that something holds, in words."""
+        if not holds:
+            self.fail(expected, seen)
+
+    def expect_data(
+        self, data: bytes, key: str = "key", store: Handle | None = None, about: str = ""
+    ) -> Record:
+        """Expect that ``get`` of a key shows these data, and return the record."""
+        found = (store or self.store).get(key)
+        lead = f"{about}: " if about else ""
+        if not isinstance(found, Record) or found.data != data or type(found.data) is not bytes:
+            self.fail(f"{lead}a Record with the data {self.steps.show(data)}", found)
+        return found
+
+    def expect_absent(
+        self, key: str = "key", store: Handle | None = None, about: str = ""
+    ) -> None:
+        """Expect that ``get`` of a key returns None."""
+        self.expect((store or self.store).get(key), None, about)
+
+    def expect_same(self, seen: object, record: Record, about: str = "") -> None:
+        """Expect a record as it was written: data, owner (where kept) and expiry (as rounded)."""
+        lead = f"{about}: " if about else ""
+        same = (
+            isinstance(seen, Record)
+            and seen.data == record.data
+            and seen.owner == self.kept_owner(record.owner)
+            and self.is_kept(seen.expires_at, record.expires_at)
+        )
+        if not same:
+            self.fail(f"{lead}{self.steps.show(record)}", seen)
+
+    def expect_unchanged(
+        self, record: Record, key: str = "key", store: Handle | None = None, about: str = ""
+    ) -> None:
+        """Expect that ``get`` of a key shows a record as it was written."""
+        self.expect_same((store or self.store).get(key), record, about)
+
+    def expect_keys(
+        self, items: Sequence[tuple[str, Record]], keys: Sequence[str], about: str = ""
+    ) -> None:
+        """Expect that a listing has these keys, each once, in any order."""
+        seen = sorted(key for key, _ in items)
+        if seen != sorted(keys):
+            lead = f"{about}: " if about else ""
+            self.fail(f"{lead}the keys {self.steps.show(sorted(keys))}", seen)
+
+    @contextmanager
+    def expect_raises(self, *errors: type[BaseException]) -> Iterator[list[BaseException]]:
+        """Expect that the block raises one of these; gives a list that will hold the exception."""
+        caught: list[BaseException] = []
+        names = " or ".join(error.__name__ for error in errors)
+        try:
+            yield caught
+        except errors as error:
+            caught.append(error)
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed(names, self.steps.show(error)) from error
+        else:
+            self.fail(names, "no exception")
+
+    def kept_owner(self, owner: str | None) -> str | None:
+        """Return which owner ``get`` shows of a record."""
+        return owner if self.capabilities.owners else None
+
+    def is_kept(self, seen: float, given: float) -> bool:
+        """Tell whether an expiry is what may become of the given one (EXPIRY-5)."""
+        granularity = self.capabilities.expiry_granularity
+        lowest = given - granularity if granularity else given - MICROSECOND
+        above = seen > lowest if granularity else seen >= lowest
+        return above and seen <= given + MICROSECOND
+
+    # What a case may need of the machine
+
+    def need(self, found: T | None, what: str) -> T:
+        """Return what the harness gave, or end the case as not run."""
+        if found is None:
+            raise NotRun(what)
+        return found
+
+    def need_fork(self) -> None:
+        """End the case as not run where processes cannot be forked."""
+        if not hasattr(os, "fork"):
+            raise NotRun("this system cannot fork")
+
+    def close(self) -> None:
+        """Close all handles and the event loop, and remove what is left."""
+        try:
+            for handle in self._opened:
+                with suppress(StoreError):
+                    handle.perform("close")
+        finally:
+            self.loop.close()
+        for namespace in self._namespaces:
+            self.harness.remove(namespace)

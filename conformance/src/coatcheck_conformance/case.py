@@ -1,0 +1,122 @@
+"""Cases: each checks one clause, on one face at a time."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from .contract import Clause, clauses
+from .handle import FACES, FaceName
+from .harness import FACILITIES
+
+if TYPE_CHECKING:
+    from .bench import Bench
+
+Check: TypeAlias = "Callable[[Bench], None]"
+
+#: What every other clause stands on.
+FOUNDATION: Final = ("GET-1", "SET-1")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A check of one clause.
+
+    :ivar clause: the id of the clause.
+    :ivar check: the function that checks it.
+    :ivar depends_on: clauses without which it cannot be judged.
+    :ivar faces: the faces that it is run on.
+    :ivar needs: what the harness must give; see :data:`~.harness.FACILITIES`.
+    :ivar requires: capabilities that it takes beside the clause's own.
+    :ivar hint: the most common cause of its failure.
+    :ivar realtime: whether it waits for the clock on the wall.
+    :ivar limit: seconds after which it counts as hanging.
+    """
+
+    clause: str
+    check: Check
+    depends_on: tuple[str, ...]
+    faces: tuple[FaceName, ...]
+    needs: tuple[str, ...]
+    requires: tuple[str, ...]
+    hint: str
+    realtime: bool
+    limit: float
+
+    @property
+    def id(self) -> str:
+        """Return the clause's id and the function's name."""
+        return f"{self.clause}.{self.check.__name__}"
+
+    @property
+    def sentence(self) -> str:
+        """Return what is checked."""
+        return " ".join((self.check.__doc__ or "").split())
+
+    @property
+    def of(self) -> Clause:
+        """Return the clause."""
+        return clauses()[self.clause]
+
+
+_cases: dict[str, Case] = {}
+
+
+def case(
+    clause: str,
+    *,
+    depends_on: tuple[str, ...] = (),
+    foundation: bool = True,
+    faces: tuple[FaceName, ...] = FACES,
+    needs: tuple[str, ...] = (),
+    requires: tuple[str, ...] = (),
+    hint: str = "",
+    realtime: bool = False,
+    limit: float = 60.0,
+) -> Callable[[Check], Check]:
+    """Make a function a case.
+
+    :param foundation: whether it depends on :data:`FOUNDATION` as well.
+    :raises ValueError: it names a clause or a facility that does not exist, or is there twice.
+    """
+
+    def register(check: Check) -> Check:
+        needed = (*(id for id in FOUNDATION if foundation and id != clause), *depends_on)
+        made = Case(clause, check, needed, faces, needs, requires, hint, realtime, limit)
+        for id in (clause, *needed):
+            if id not in clauses():
+                raise ValueError(f"{made.id}: the contract has no clause {id}")
+        for facility in needs:
+            if facility not in FACILITIES:
+                raise ValueError(f"{made.id}: there is no facility {facility!r}")
+        if clause in needed:
+            raise ValueError(f"{made.id} depends on its own clause")
+        if made.id in _cases:
+            raise ValueError(f"there are two cases {made.id}")
+        if not made.sentence:
+            raise ValueError(f"{made.id} has no docstring")
+        _cases[made.id] = made
+        return check
+
+    return register
+
+
+@cache
+def all_cases() -> dict[str, Case]:
+    """Return every case by its id, in the order of the contract."""
+    from . import cases
+
+    for module in pkgutil.iter_modules(cases.__path__):
+        importlib.import_module(f"{cases.__name__}.{module.name}")
+    order = list(clauses())
+    return dict(sorted(_cases.items(), key=lambda item: order.index(item[1].clause)))
+
+
+@cache
+def cases_of(clause: str) -> tuple[Case, ...]:
+    """Return the cases of a clause."""
+    return tuple(case for case in all_cases().values() if case.clause == clause)

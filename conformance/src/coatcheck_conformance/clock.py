@@ -1,0 +1,42 @@
+"""The clock that a store under test lives on."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import Final
+
+#: Seconds of a day.
+DAY: Final = 86400.0
+
+
+class Clock:
+    """POSIX seconds that stand still until a case moves them.
+
+    It begins at a whole minute that is just ahead, so that expiries of coarse backends are exact,
+    and a backend that cleans up by its own clock removes nothing too early.
+
+    :ivar now: POSIX seconds.
+    :ivar pause: seconds that reading it takes: callers are held in the middle of what they do,
+        where others meet them.
+    :ivar readings: how often it was read.
+    """
+
+    def __init__(self, now: float | None = None) -> None:
+        self.start = math.ceil(time.time() / 60 + 1) * 60.0 if now is None else now
+        self.now = self.start
+        self.pause = 0.0
+        self.readings = 0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> float:
+        with self._lock:
+            self.readings += 1
+        if self.pause:
+            time.sleep(self.pause)  # the only way to hold a thread where it is
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds

@@ -1,0 +1,83 @@
+"""The clauses of the Store contract, read from the document that comes with the kit."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final, Literal, TypeAlias
+
+from coatcheck import Capabilities
+
+Level: TypeAlias = Literal["required", "optional", "recommended"]
+
+_ROW: Final = re.compile(r"^\| ([A-Z]+-[0-9]+) \|(.*)\|$", re.MULTILINE)
+_HEADING: Final = re.compile(r"^## ([A-Z]+): (.+)$", re.MULTILINE)
+_VERSION: Final = re.compile(r"^Contract version: \*\*(.+)\*\*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One obligation.
+
+    :ivar id: the group and a number, which never change their meaning.
+    :ivar level: whom it binds; see the document.
+    :ivar capability: ``-``, ``name`` or ``name=False``.
+    :ivar obligation: what must be seen from outside.
+    :ivar reason: what went wrong where it was otherwise.
+    :ivar anchor: where the document has it.
+    """
+
+    id: str
+    level: Level
+    capability: str
+    obligation: str
+    reason: str
+    anchor: str
+
+    @property
+    def group(self) -> str:
+        """Return the part of the id before the number."""
+        return self.id.partition("-")[0]
+
+    def concerns(self, capabilities: Capabilities) -> bool:
+        """Tell whether the clause is about a store with these capabilities."""
+        if self.capability == "-":
+            return True
+        name, _, negated = self.capability.partition("=")
+        value = getattr(capabilities, name)
+        declared = value is not None if name == "max_data_bytes" else bool(value)
+        return declared != bool(negated)
+
+    def binds(self, capabilities: Capabilities) -> bool:
+        """Tell whether a store with these capabilities conforms only if it fulfils the clause."""
+        return self.level != "recommended" and self.concerns(capabilities)
+
+
+@cache
+def document() -> str:
+    """Return the text of the contract."""
+    return (files(__package__) / "contract.md").read_text("utf-8")
+
+
+@cache
+def version() -> str:
+    """Return the version of the contract, as MAJOR.MINOR."""
+    (found,) = _VERSION.findall(document())
+    return str(found)
+
+
+@cache
+def clauses() -> dict[str, Clause]:
+    """Return all clauses by their id, in the order of the document."""
+    anchors = {
+        group: f"{group}-{title}".lower().replace(" ", "-")
+        for group, title in _HEADING.findall(document())
+    }
+    found = {}
+    for id, cells in _ROW.findall(document()):
+        level, capability, obligation, reason = (cell.strip() for cell in cells.split(" | "))
+        anchor = anchors[id.partition("-")[0]]
+        found[id] = Clause(id, level, capability, obligation, reason, anchor)
+    return found

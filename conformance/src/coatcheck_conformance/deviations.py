@@ -1,0 +1,79 @@
+"""Deviations: what a store's author knows to be otherwise, as data in their own repository.
+
+::
+
+    [[deviation]]
+    clause = "EXPIRY-4"
+    reason = "backend-cannot"   # or "not-yet", or "kit-bug"
+    why = "the backend counts milliseconds in 32 bits"
+    url = "https://example.org/issues/7"
+    face = "async"              # only where it is so on one face alone
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from .contract import clauses
+from .failure import HarnessWrong
+from .handle import FACES
+
+#: Why a store deviates: the backend cannot, the author has not yet, or the kit is wrong.
+REASONS: Final = ("backend-cannot", "not-yet", "kit-bug")
+
+_REQUIRED: Final = frozenset({"clause", "reason", "why", "url"})
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One clause that a store does not fulfil, by its author's own word."""
+
+    clause: str
+    reason: str
+    why: str
+    url: str
+    face: str | None = None
+
+    def concerns(self, clause: str, face: str) -> bool:
+        """Tell whether it is about a clause on a face."""
+        return clause == self.clause and self.face in (None, face)
+
+
+def read_deviations(path: Path) -> list[Deviation]:
+    """Read a file of deviations.
+
+    :raises HarnessWrong: it cannot be read, or says something that it cannot say.
+    """
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise HarnessWrong(f"{path.name} cannot be read: {error}") from error
+    if set(content) - {"deviation"}:
+        raise HarnessWrong(f"{path.name} has tables other than `[[deviation]]`")
+    return [_deviation(entry, path.name) for entry in content.get("deviation", ())]
+
+
+def find(deviations: Iterable[Deviation], clause: str, face: str) -> Deviation | None:
+    """Return the deviation that is about a clause on a face."""
+    return next((one for one in deviations if one.concerns(clause, face)), None)
+
+
+def _deviation(entry: Mapping[str, Any], source: str) -> Deviation:
+    names = set(entry)
+    if not _REQUIRED <= names or names - _REQUIRED - {"face"}:
+        raise HarnessWrong(f"{source}: a deviation has {', '.join(sorted(_REQUIRED))} and `face`")
+    if not all(isinstance(value, str) and value.strip() for value in entry.values()):
+        raise HarnessWrong(f"{source}: what a deviation says is text")
+    if entry["clause"] not in clauses():
+        raise HarnessWrong(f"{source}: the contract has no clause {entry['clause']!r}")
+    if entry["reason"] not in REASONS:
+        raise HarnessWrong(f"{source}: `reason` is one of {', '.join(REASONS)}")
+    if not entry["url"].startswith(("https://", "http://")):
+        raise HarnessWrong(f"{source}: `url` is where it can be read about, with https://")
+    if entry.get("face", FACES[0]) not in FACES:
+        raise HarnessWrong(f"{source}: `face` is one of {', '.join(FACES)}")
+    return Deviation(**entry)

@@ -1,0 +1,261 @@
+"""A run of the kit: one harness, all cases, both faces."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from coatcheck import Capabilities
+from coatcheck.errors import CoatcheckError
+
+from .bench import Bench
+from .case import Case, all_cases, cases_of
+from .deviations import Deviation, find
+from .failure import CheckFailed, HarnessWrong, NotRun, explain
+from .handle import FACES, FaceName
+from .harness import FACILITIES, Harness
+from .smoke import check_harness
+from .verdicts import Result, Verdict
+
+#: Verdicts on a clause with which whatever depends on it cannot be judged.
+_NO_GROUND: Final = (Verdict.FAILED, Verdict.DEVIATION, Verdict.DEPENDENCY_FAILED)
+
+
+class Run:
+    """Runs cases, each at most once, and remembers what came out.
+
+    :param harness: opens the store under test.
+    :param deviations: what its author knows to be otherwise.
+    :param seed: for whatever is chosen at random.
+    """
+
+    def __init__(
+        self, harness: Harness, *, deviations: Iterable[Deviation] = (), seed: int = 0
+    ) -> None:
+        self.harness = harness
+        self.deviations = list(deviations)
+        self.seed = seed
+        self.capabilities: Capabilities | None = None
+        self.store_name = type(harness).__name__
+        self._token = uuid.uuid4().hex[:10]
+        self._benches = 0
+        self._results: dict[tuple[str, str], Result] = {}
+        self._smoke: str | None = None
+
+    def jobs(self) -> Iterator[tuple[Case, FaceName]]:
+        """Yield each case with each of its faces."""
+        for case in all_cases().values():
+            for face in case.faces:
+                yield case, face
+
+    def all(self) -> Iterator[Result]:
+        """Run everything, and yield each result as it comes."""
+        for case, face in self.jobs():
+            yield self.result(case, face)
+
+    def result(self, case: Case, face: FaceName) -> Result:
+        """Return what came out of a case, which is run now if it has not been."""
+        found = self._results.get((case.id, face))
+        if found is None:
+            found = self._results[case.id, face] = self._judged(case, face)
+        return found
+
+    def check_harness(self) -> str:
+        """Check the harness once, and return what is wrong with it; empty if nothing is."""
+        if self._smoke is None:
+            try:
+                _limited(60, lambda: check_harness(self.harness, self._smoke_bench))
+                self._smoke = ""
+            except (HarnessWrong, NotRun) as error:
+                self._smoke = str(error)
+            except Exception as error:
+                self._smoke = f"the harness raised {type(error).__name__}: {error}"
+        return self._smoke
+
+    def finish(self) -> None:
+        """Release what the harness holds."""
+        self.harness.finish()
+
+    def _bench(self, face: FaceName) -> Bench:
+        self._benches += 1
+        namespace = f"kit{self._token}n{self._benches}"
+        return Bench(self.harness, face, namespace, seed=self.seed)
+
+    def _smoke_bench(self, face: FaceName) -> Bench:
+        bench = self._bench(face)
+        self.capabilities = bench.capabilities
+        self.store_name = type(getattr(bench.store.native, "store", bench.store.native)).__name__
+        return bench
+
+    def _judged(self, case: Case, face: FaceName) -> Result:
+        wrong = self.check_harness()
+        if wrong:
+            return _result(case, face, Verdict.HARNESS_ERROR, wrong)
+        reason = self._inapplicable(case)
+        if reason:
+            return _result(case, face, Verdict.NOT_SUPPORTED, reason)
+        missing = self._missing(case)
+        if missing:
+            return _result(case, face, Verdict.NOT_RUN, missing)
+        broken = self._broken_ground(case, face)
+        if broken:
+            return _result(case, face, Verdict.DEPENDENCY_FAILED, f"{broken} was not fulfilled")
+        return self._expected(case, face, self._performed(case, face))
+
+    def _inapplicable(self, case: Case) -> str:
+        assert self.capabilities is not None, "the harness has been checked"
+        if not case.of.concerns(self.capabilities):
+            return f"declared: {case.of.capability} is not the case here"
+        for name in case.requires:
+            if not getattr(self.capabilities, name):
+                return f"declared: no `{name}`"
+        for facility in case.needs:
+            if facility in self.harness.absent:
+                return f"declared: {self.harness.absent[facility]}"
+        return ""
+
+    def _missing(self, case: Case) -> str:
+        for facility in case.needs:
+            if not self.harness.has(facility):
+                return (
+                    f"`{type(self.harness).__name__}` does not say whether "
+                    f"{FACILITIES[facility].partition(' (')[0]}: give it `{facility}`, or declare "
+                    "it in `absent` with the reason"
+                )
+        return ""
+
+    def _broken_ground(self, case: Case, face: FaceName) -> str:
+        for clause in case.depends_on:
+            for other in cases_of(clause):
+                if face in other.faces and self.result(other, face).verdict in _NO_GROUND:
+                    return clause
+        return ""
+
+    def _expected(self, case: Case, face: FaceName, result: Result) -> Result:
+        deviation = find(self.deviations, case.clause, face)
+        if deviation is None:
+            return result
+        if result.verdict is Verdict.FAILED:
+            text = f"{deviation.reason}: {deviation.why} ({deviation.url})"
+            return _result(case, face, Verdict.DEVIATION, text, result.details, result.seconds)
+        if result.verdict is Verdict.PASSED and self._is_whole_clause_passed(case, face):
+            text = f"{case.clause} is listed as a deviation and passed: take it off the list"
+            return _result(case, face, Verdict.FAILED, text, text, result.seconds)
+        return result
+
+    def _is_whole_clause_passed(self, case: Case, face: FaceName) -> bool:
+        """Tell whether no other case of the clause fails, for which the deviation may stand."""
+        for other in cases_of(case.clause):
+            if other.id != case.id and face in other.faces:
+                key = (other.id, face)
+                verdict = (
+                    self._results[key].verdict
+                    if key in self._results
+                    else self._performed(other, face).verdict
+                )
+                if verdict in (Verdict.FAILED, Verdict.DEVIATION):
+                    return False
+        return True
+
+    def _performed(self, case: Case, face: FaceName) -> Result:
+        started = time.perf_counter()
+        benches: list[Bench] = []
+
+        def perform() -> None:
+            bench = self._bench(face)
+            benches.append(bench)
+            try:
+                case.check(bench)
+            finally:
+                bench.close()
+
+        try:
+            _limited(case.limit, perform)
+        except CheckFailed as failed:
+            verdict, text, details = self._failure(case, face, benches, failed)
+        except NotRun as error:
+            verdict, text, details = Verdict.NOT_RUN, str(error), ""
+        except HarnessWrong as error:
+            verdict, text, details = Verdict.HARNESS_ERROR, str(error), str(error)
+        except CoatcheckError as error:
+            failed = CheckFailed("no exception", f"{type(error).__name__}({str(error)!r})")
+            verdict, text, details = self._failure(case, face, benches, failed)
+        except Exception as error:
+            verdict, text, details = self._unexpected(case, face, benches, error)
+        else:
+            verdict, text, details = Verdict.PASSED, "", ""
+        return _result(case, face, verdict, text, details, time.perf_counter() - started)
+
+    def _failure(
+        self, case: Case, face: FaceName, benches: Sequence[Bench], failed: CheckFailed
+    ) -> tuple[Verdict, str, str]:
+        steps = benches[0].steps.lines if benches else ()
+        details = explain(
+            case.of,
+            case=case.id,
+            face=face,
+            store=self.store_name,
+            steps=steps,
+            failed=failed,
+            hint=case.hint,
+        )
+        return Verdict.FAILED, f"expected {failed.expected}; seen {failed.seen}", details
+
+    def _unexpected(
+        self, case: Case, face: FaceName, benches: Sequence[Bench], error: Exception
+    ) -> tuple[Verdict, str, str]:
+        """Tell an exception of the store from one of the harness and of the kit."""
+        origin = _origin(error)
+        if origin == "store":
+            failed = CheckFailed("no exception", f"{type(error).__name__}({str(error)!r})")
+            return self._failure(case, face, benches, failed)
+        whose = "the harness" if origin == "harness" else f"the case {case.id}"
+        text = f"{whose} raised {type(error).__name__}: {error}"
+        return Verdict.HARNESS_ERROR, text, text
+
+
+def _origin(error: BaseException) -> str:
+    """Tell whose code raised: what was called last of the harness, a verb, or a case."""
+    origin = "kit"
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        name = frame.f_globals.get("__name__", "")
+        if name == f"{__package__}.handle":
+            origin = "store"
+        elif isinstance(frame.f_locals.get("self"), Harness):
+            origin = "harness"
+        trace = trace.tb_next
+    return origin
+
+
+def _limited(seconds: float, work: Callable[[], None]) -> None:
+    """Do the work in a thread of its own, and give it up where it hangs."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  # it is raised again by whoever waits
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="coatcheck-kit", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise CheckFailed("an end", f"no end after {seconds:g} seconds: a call hangs")
+    if raised:
+        raise raised[0]
+
+
+def _result(
+    case: Case, face: FaceName, verdict: Verdict, text: str, details: str = "",
+    seconds: float = 0.0,
+) -> Result:  # fmt: skip
+    return Result(case.id, case.clause, face, verdict, text, details, seconds)
+
+
+__all__ = ["FACES", "Run"]

@@ -1,0 +1,50 @@
+"""Show what the kit finds in broken stores: ``python prove.py [NAME|CLAUSE ...]``."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+
+from breaking import Broken, all_broken
+
+from coatcheck_conformance.run import Run
+from coatcheck_conformance.verdicts import Verdict
+
+
+def prove(broken: Broken) -> str:
+    """Return what is wrong with the proof; empty if the kit finds exactly what is broken."""
+    run = Run(broken.make_harness())
+    results = list(run.all())
+    run.finish()
+    wrong = [result for result in results if result.verdict is Verdict.HARNESS_ERROR]
+    if wrong:
+        return f"harness error: {wrong[0].case}: {wrong[0].details or wrong[0].text}"
+    failed = {result.clause for result in results if result.verdict is Verdict.FAILED}
+    if failed == broken.clauses:
+        return ""
+    texts = [
+        f"{result.case} ({result.face}): {result.text[:300]}"
+        for result in results
+        if result.verdict is Verdict.FAILED and result.clause not in broken.clauses
+    ]
+    missed = sorted(broken.clauses - failed)
+    counted = Counter(
+        (result.clause, result.verdict.value) for result in results if result.clause in missed
+    )
+    return f"not found: {missed} {dict(counted)}; found as well:\n    " + "\n    ".join(texts)
+
+
+def main() -> int:
+    wanted = sys.argv[1:]
+    count = 0
+    for one in all_broken():
+        if wanted and one.name not in wanted and not set(wanted) & one.clauses:
+            continue
+        problem = prove(one)
+        count += bool(problem)
+        print(f"{one.name} ({', '.join(sorted(one.clauses))}): {problem or 'ok'}", flush=True)
+    return 1 if count else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,88 @@
+"""What the conformance kit has to know about the file store; the kit imports it, nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
+
+from coatcheck_conformance import Harness
+
+from .url import parse
+
+
+class FileHarness(Harness):
+    """Opens file stores in folders of their own below the folder of a URL.
+
+    :param url: a file store's URL; its folder need not exist.
+    """
+
+    absent: ClassVar = {
+        "stored": "a record's file is binary: the layout holds no text",
+        "client": "there is no client object",
+        "async_client": "there is no client object",
+        "address": "there is no server",
+        "garbage": "the system answers with a result or an error number, not in a protocol",
+        "traffic": "nothing is sent: a file is read by its owner's own process",
+        "credentials": "the URL has no place for one",
+    }
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        base, self._options = parse(url)
+        self._base = Path(os.path.abspath(base)) / f"conformance-{uuid.uuid4().hex[:8]}"
+        self._made = False
+
+    def url(self, namespace: str) -> str:
+        options = "&".join(f"{name}={quote(value)}" for name, value in self._options.items())
+        path = quote(str(self._base / namespace))
+        return f"file://{path}{'?' if options else ''}{options}"
+
+    def has(self, facility: str) -> bool:
+        return facility == "url" or super().has(facility)
+
+    def folder(self, namespace: str) -> Path:
+        return self._base / namespace
+
+    def remove(self, namespace: str) -> None:
+        shutil.rmtree(self.folder(namespace), ignore_errors=True)
+
+    def finish(self) -> None:
+        super().finish()
+        shutil.rmtree(self._base, ignore_errors=True)
+
+    def backend(self) -> str:
+        """Return the system that keeps the files."""
+        system = os.uname()
+        return f"{system.sysname} {system.release}"
+
+    def malformed(self, namespace: str, key: str) -> Mapping[str, Callable[[], None]]:
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        path = self.folder(namespace) / "records" / digest[:2] / digest[2:]
+
+        def rewrite(content: bytes) -> None:
+            status = path.stat()
+            path.write_bytes(content)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+        def as_folder() -> None:
+            path.unlink()
+            path.mkdir()
+
+        return {
+            "cut off": lambda: rewrite(path.read_bytes()[:-3]),
+            "a flipped bit": lambda: rewrite(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])),
+            "another format": lambda: rewrite(b"not a record of this store"),
+            "a folder": as_folder,
+        }
+
+    def foreign(self, namespace: str) -> Callable[[], bool]:
+        path = self.folder(namespace) / "foreign"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"not a session")
+        return lambda: path.read_bytes() == b"not a session"
