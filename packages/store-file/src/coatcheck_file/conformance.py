@@ -6,13 +6,16 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
 
-from coatcheck_conformance import Harness
+from coatcheck_conformance import Fault, Harness
 
+from .layout import STRIPES, Layout
+from .locks import Locks
 from .url import parse
 
 
@@ -74,9 +77,13 @@ class FileHarness(Harness):
             path.unlink()
             path.mkdir()
 
+        def flip() -> None:
+            content = path.read_bytes()
+            rewrite(content[:-1] + bytes([content[-1] ^ 1]))
+
         return {
             "cut off": lambda: rewrite(path.read_bytes()[:-3]),
-            "a flipped bit": lambda: rewrite(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])),
+            "a flipped bit": flip,
             "another format": lambda: rewrite(b"not a record of this store"),
             "a folder": as_folder,
         }
@@ -86,3 +93,20 @@ class FileHarness(Harness):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"not a session")
         return lambda: path.read_bytes() == b"not a session"
+
+    def faults(self, namespace: str) -> list[Fault]:
+        folder = self.folder(namespace)
+        held = "somebody else does not let go of the locks"
+        return [Fault("stall", held, lambda: _all_locks(folder), reads=False)]
+
+
+@contextmanager
+def _all_locks(folder: Path) -> Iterator[None]:
+    """Hold the lock of each part of a file store."""
+    layout = Layout(folder)
+    layout.locks.mkdir(parents=True, exist_ok=True)
+    locks = Locks(layout.locks, timeout=1)
+    with ExitStack() as held:
+        for stripe in STRIPES:
+            held.enter_context(locks.held(stripe))
+        yield

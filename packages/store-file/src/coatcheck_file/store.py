@@ -516,9 +516,11 @@ class FileStore(Store):
         """Raise StoreUnavailable where what is missing is not a file, but all of them."""
         layout = self._layout
         for path in (layout.about, layout.records, layout.owners):
-            if not os.path.exists(path):
+            try:
+                os.stat(path)
+            except FileNotFoundError as error:
                 self._ready.clear()
-                raise StoreUnavailable(f"{self.folder} has vanished, or a part of it")
+                raise StoreUnavailable(f"{self.folder} has vanished, or a part of it") from error
 
     def _check_open(self) -> None:
         if self._closed:
