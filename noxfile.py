@@ -21,10 +21,14 @@ CORE = nox.project.load_toml(ROOT / "packages/core/pyproject.toml")
 PYTHONS = nox.project.python_versions(CORE)
 OLDEST = PYTHONS[0]
 STORES = sorted(ROOT.glob("packages/store-*"))
+KIT = ROOT / "conformance"
+EXAMPLE = ROOT / "examples/store-sqlite"
 #: Every package, for `session.install`, without copies.
 EDITABLE = (
     "-e",
     "./packages/core[demo]",
+    "-e",
+    str(KIT),
     *(part for store in STORES for part in ("-e", str(store))),
 )
 
@@ -32,6 +36,12 @@ EDITABLE = (
 def group(name: str) -> list[str]:
     """Return the requirements of a dependency group of the root pyproject.toml."""
     return list(nox.project.dependency_groups(PROJECT, name))
+
+
+def check_installed(session: nox.Session, module: str) -> None:
+    """Fail unless a module is the installed one, and not the one of the source tree."""
+    script = f"import {module}; assert 'site-packages' in {module}.__file__"
+    session.run("python", "-I", "-c", script)
 
 
 @nox.session(python=PYTHONS)
@@ -53,7 +63,8 @@ def lint(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """mypy strict, pyright on the public API, and a file of misuse that both must refuse."""
     session.install(*EDITABLE, *group("typing"))
-    session.run("mypy", "packages/core/src", *(str(store / "src") for store in STORES))
+    packages = (ROOT / "packages/core", KIT, *STORES)
+    session.run("mypy", *(str(package / "src") for package in packages))
     session.run("mypy", "typing_tests/use.py")
     session.run("pyright", "typing_tests/use.py")
     session.run("python", "typing_tests/check_misuse.py")
@@ -62,7 +73,8 @@ def typing(session: nox.Session) -> None:
 @nox.session(python=OLDEST)
 def minimums(session: nox.Session) -> None:
     """The test suite on the oldest supported release of each dependency."""
-    projects = [CORE, *(nox.project.load_toml(store / "pyproject.toml") for store in STORES)]
+    packages = (ROOT / "packages/core", KIT, *STORES)
+    projects = [nox.project.load_toml(package / "pyproject.toml") for package in packages]
     oldest = [
         requirement.replace(">=", "==")
         for project in projects
@@ -86,17 +98,55 @@ def wheel(session: nox.Session) -> None:
     tests_alone = Path(session.create_tmp()).resolve() / "alone"
     shutil.rmtree(tests_alone, ignore_errors=True)
     folders = [
-        f"{package.relative_to(ROOT)}/tests" for package in (ROOT / "packages/core", *STORES)
+        f"{package.relative_to(ROOT)}/tests" for package in (ROOT / "packages/core", KIT, *STORES)
     ]
-    for folder in (*folders, "docs"):
+    for folder in (*folders, "docs", "examples"):
         shutil.copytree(ROOT / folder, tests_alone / folder)
     session.chdir(tests_alone)
     for module in ("coatcheck", *(store.name.partition("-")[0] for store in stores)):
-        session.run(
-            "python", "-I", "-c", f"import {module}; assert 'site-packages' in {module}.__file__"
-        )
+        check_installed(session, module)
     paths = " ".join(str(tests_alone / folder) for folder in folders)
     session.run("pytest", "-n", "2", "-o", f"pythonpath={paths}", *folders)
+
+
+@nox.session(python=OLDEST)
+def proof(session: nox.Session) -> None:
+    """The conformance kit finds what is wrong in each of the broken stores, and nothing else."""
+    session.install(*EDITABLE, *group("test"))
+    session.run("pytest", "-n", "2", "conformance/proof", *session.posargs)
+
+
+@nox.session(python=OLDEST)
+@nox.parametrize("pytest", ["8.0.0", "newest"])
+def runners(session: nox.Session, pytest: str) -> None:
+    """The kit under the oldest and the newest pytest, with xdist, and in random order."""
+    version = "pytest" if pytest == "newest" else f"pytest=={pytest}"
+    session.install("./packages/core", str(KIT), str(EXAMPLE), version, "pytest-xdist")
+    # From a folder of its own: neither settings nor plugins of this repository help.
+    session.chdir(session.create_tmp())
+    tests = str(EXAMPLE / "tests")
+    strict = ("-c", "/dev/null", "-W", "error", "--require-backend", "-p", "no:cacheprovider")
+    session.run("pytest", *strict, "-q", "-n", "2", tests)
+    session.install("pytest-randomly")
+    session.run("pytest", *strict, "-q", "-p", "randomly", tests)
+
+
+@nox.session(python=OLDEST)
+def example(session: nox.Session) -> None:
+    """The example of docs/writing-a-store.md, from wheels alone, found by its entry point."""
+    dist = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.install("build")
+    for package in (ROOT / "packages/core", KIT, EXAMPLE):
+        session.run("python", "-m", "build", "--outdir", str(dist), str(package), silent=True)
+    session.install(*map(str, sorted(dist.glob("*.whl"))))
+    shutil.copytree(EXAMPLE / "tests", dist / "tests")
+    session.chdir(dist)
+    for module in ("coatcheck", "coatcheck_conformance", "coatcheck_sqlite"):
+        check_installed(session, module)
+    session.run("pytest", "-c", "/dev/null", "-q", "--require-backend", "tests")
+    url = f"sqlite:///{dist}/sessions.db"
+    session.run("python", "-m", "coatcheck_conformance", url, "--report", "report")
 
 
 @nox.session(python=OLDEST)

@@ -162,9 +162,7 @@ class Bench:
             self.fail(f"{lead}a Record with the data {self.steps.show(data)}", found)
         return found
 
-    def expect_absent(
-        self, key: str = "key", store: Handle | None = None, about: str = ""
-    ) -> None:
+    def expect_absent(self, key: str = "key", store: Handle | None = None, about: str = "") -> None:
         """Expect that ``get`` of a key returns None."""
         self.expect((store or self.store).get(key), None, about)
 
@@ -235,13 +233,17 @@ class Bench:
         if not hasattr(os, "fork"):
             raise NotRun("this system cannot fork")
 
-    def close(self) -> None:
-        """Close all handles and the event loop, and remove what is left."""
+    def close(self, *, is_ours: bool = True) -> None:
+        """Close all handles and the event loop.
+
+        :param is_ours: whether the namespaces are the kit's own, and what is left in them is
+            removed; where it is not known, nothing may be.
+        """
         try:
             for handle in self._opened:
                 with suppress(StoreError):
                     handle.perform("close")
         finally:
             self.loop.close()
-        for namespace in self._namespaces:
+        for namespace in self._namespaces if is_ours else ():
             self.harness.remove(namespace)

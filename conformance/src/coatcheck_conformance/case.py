@@ -35,6 +35,8 @@ class Case:
     :ivar hint: the most common cause of its failure.
     :ivar realtime: whether it waits for the clock on the wall.
     :ivar limit: seconds after which it counts as hanging.
+    :ivar ground: whether what depends on the clause depends on this case, too. An application
+        takes many clauses, and those must not depend on it in turn.
     """
 
     clause: str
@@ -46,6 +48,7 @@ class Case:
     hint: str
     realtime: bool
     limit: float
+    ground: bool = True
 
     @property
     def id(self) -> str:
@@ -77,6 +80,7 @@ def case(
     hint: str = "",
     realtime: bool = False,
     limit: float = 60.0,
+    ground: bool = True,
 ) -> Callable[[Check], Check]:
     """Make a function a case.
 
@@ -86,7 +90,7 @@ def case(
 
     def register(check: Check) -> Check:
         needed = (*(id for id in FOUNDATION if foundation and id != clause), *depends_on)
-        made = Case(clause, check, needed, faces, needs, requires, hint, realtime, limit)
+        made = Case(clause, check, needed, faces, needs, requires, hint, realtime, limit, ground)
         for id in (clause, *needed):
             if id not in clauses():
                 raise ValueError(f"{made.id}: the contract has no clause {id}")

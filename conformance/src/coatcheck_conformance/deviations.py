@@ -64,7 +64,7 @@ def find(deviations: Iterable[Deviation], clause: str, face: str) -> Deviation |
 
 def _deviation(entry: Mapping[str, Any], source: str) -> Deviation:
     names = set(entry)
-    if not _REQUIRED <= names or names - _REQUIRED - {"face"}:
+    if not names >= _REQUIRED or names - _REQUIRED - {"face"}:
         raise HarnessWrong(f"{source}: a deviation has {', '.join(sorted(_REQUIRED))} and `face`")
     if not all(isinstance(value, str) and value.strip() for value in entry.values()):
         raise HarnessWrong(f"{source}: what a deviation says is text")

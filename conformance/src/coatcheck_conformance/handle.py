@@ -5,7 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -189,12 +197,12 @@ class Handle:
         self._steps.called(self.name, verb, args, self._steps.show(outcome))
         return outcome
 
-    def iterate(self, verb: str, *args: Any) -> Iterator[tuple[str, Record]]:
+    def iterate(self, verb: str, *args: Any) -> Generator[tuple[str, Record], None, None]:
         """Return an iterator over what ``all`` or ``owned_by`` yields, one item at a time."""
         self._steps.note(f"{self._steps.call(self.name, verb, args)}, item by item")
         records = getattr(self.native, verb)(*args)
         if not isinstance(self.native, AsyncStore):
-            return iter(records)
+            return _taken(records)
         return self._drawn(records)
 
     def perform(self, verb: str, *args: Any) -> Any:
@@ -217,7 +225,9 @@ class Handle:
         self._steps.called(self.name, verb, args, self._steps.show(found))
         return found
 
-    def _drawn(self, records: AsyncIterator[tuple[str, Record]]) -> Iterator[tuple[str, Record]]:
+    def _drawn(
+        self, records: AsyncIterator[tuple[str, Record]]
+    ) -> Generator[tuple[str, Record], None, None]:
         async def following() -> Any:
             return await anext(records, _END)
 
@@ -228,6 +238,11 @@ class Handle:
             close = getattr(records, "aclose", None)
             if close is not None:
                 self._loop.run(_awaited(close))
+
+
+def _taken(records: Iterator[tuple[str, Record]]) -> Generator[tuple[str, Record], None, None]:
+    # Drawn from here, so that what a store raises on the way is known to be the store's.
+    yield from records
 
 
 async def _awaited(function: Callable[..., Awaitable[T]], *args: Any) -> T:

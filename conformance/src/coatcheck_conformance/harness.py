@@ -30,7 +30,7 @@ from .failure import HarnessWrong
 #: What a harness may declare as absent, with the clauses that stand or fall with it.
 FACILITIES: Final[Mapping[str, str]] = {
     "url": "the store is opened by a URL (LIFE-2, LIFE-3, and all that takes a second process)",
-    "malformed": "something can be under a key that is no record (GET-4, SET-16, DESTROY-10, ENUM-5)",
+    "malformed": "what is under a key can be no record (GET-4, SET-16, DESTROY-10, ENUM-5)",
     "stored": "the backend's layout holds text (DATA-10)",
     "client": "the caller can pass in a client object (LIFE-9)",
     "async_client": "the caller can pass in an asynchronous client object (LOOP-5)",
@@ -74,7 +74,7 @@ class ClientStore:
 
     store: Store | AsyncStore
     is_open: Callable[[], bool | Awaitable[bool]]
-    close: Callable[[], None | Awaitable[None]]
+    close: Callable[[], Awaitable[None] | None]
 
 
 class Harness:
@@ -90,7 +90,8 @@ class Harness:
     #: What this kind of store cannot have: a facility, and the reason.
     absent: ClassVar[Mapping[str, str]] = {}
 
-    #: The file of deviations, relative to the file that has the harness; see ``deviations``.
+    #: The file of deviations: for pytest beside the file of the tests, for the command line below
+    #: the working directory.
     deviations: ClassVar[str | None] = None
 
     def __init__(self, url: str | None = None, *, opener: str | None = None) -> None:
@@ -216,7 +217,8 @@ class Harness:
     def url_at(self, namespace: str, host: str, port: int) -> str:
         """Return the URL of a namespace with another address of the server."""
         url, address = self.url(namespace), self.address()
-        assert url is not None and address is not None, "asked for where there is an address"
+        assert url is not None, "asked for where there is a URL"
+        assert address is not None, "asked for where there is an address"
         return url.replace(f"{address[0]}:{address[1]}", f"{host}:{port}", 1)
 
     def at(self, host: str, port: int) -> Harness:
@@ -230,7 +232,8 @@ class Harness:
     def faults(self, namespace: str) -> Sequence[Fault]:
         """Return faults of the backend that the harness can bring about by itself.
 
-        The kit adds those of the network where there is an ``address``.
+        The kit adds those of the network where there is an ``address``, and those of a disk where
+        there is a ``folder``.
         """
         return ()
 
@@ -247,7 +250,9 @@ class Harness:
         if facility in ("address", "traffic"):
             return self.address() is not None
         if facility in ("unavailable", "stall", "garbage"):
-            return self.address() is not None or type(self).faults is not Harness.faults
+            by_disk = facility == "unavailable" and type(self).folder is not Harness.folder
+            own = type(self).faults is not Harness.faults
+            return self.address() is not None or own or by_disk
         method = {"client": "with_client", "async_client": "with_async_client"}.get(
             facility, facility
         )

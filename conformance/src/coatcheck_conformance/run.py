@@ -6,16 +6,18 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from coatcheck import Capabilities
-from coatcheck.errors import CoatcheckError
+from coatcheck.bridge import AsyncBridge, SyncBridge
+from coatcheck.errors import CoatcheckError, StoreTimeout, StoreUnavailable
 
 from .bench import Bench
 from .case import Case, all_cases, cases_of
 from .deviations import Deviation, find
 from .failure import CheckFailed, HarnessWrong, NotRun, explain
-from .handle import FACES, FaceName
+from .handle import FaceName
 from .harness import FACILITIES, Harness
 from .smoke import check_harness
 from .verdicts import Result, Verdict
@@ -39,22 +41,20 @@ class Run:
         self.deviations = list(deviations)
         self.seed = seed
         self.capabilities: Capabilities | None = None
-        self.store_name = type(harness).__name__
+        self.store_name, self.store_module = type(harness).__name__, ""
         self._token = uuid.uuid4().hex[:10]
         self._benches = 0
         self._results: dict[tuple[str, str], Result] = {}
-        self._smoke: str | None = None
-
-    def jobs(self) -> Iterator[tuple[Case, FaceName]]:
-        """Yield each case with each of its faces."""
-        for case in all_cases().values():
-            for face in case.faces:
-                yield case, face
+        self._smoke: tuple[Verdict, str] | None = None
 
     def all(self) -> Iterator[Result]:
         """Run everything, and yield each result as it comes."""
-        for case, face in self.jobs():
+        for case, face in every_job():
             yield self.result(case, face)
+
+    def results(self) -> list[Result]:
+        """Return what has come out so far."""
+        return list(self._results.values())
 
     def result(self, case: Case, face: FaceName) -> Result:
         """Return what came out of a case, which is run now if it has not been."""
@@ -63,17 +63,27 @@ class Run:
             found = self._results[case.id, face] = self._judged(case, face)
         return found
 
-    def check_harness(self) -> str:
-        """Check the harness once, and return what is wrong with it; empty if nothing is."""
+    def check_harness(self) -> tuple[Verdict, str]:
+        """Check the harness once.
+
+        :returns: PASSED; or HARNESS_ERROR or, where the backend is absent, NOT_RUN, and why.
+        """
         if self._smoke is None:
-            try:
-                _limited(60, lambda: check_harness(self.harness, self._smoke_bench))
-                self._smoke = ""
-            except (HarnessWrong, NotRun) as error:
-                self._smoke = str(error)
-            except Exception as error:
-                self._smoke = f"the harness raised {type(error).__name__}: {error}"
+            self._smoke = self._checked()
         return self._smoke
+
+    def _checked(self) -> tuple[Verdict, str]:
+        try:
+            _limited(60, lambda: check_harness(self.harness, self._smoke_bench))
+        except (StoreUnavailable, StoreTimeout, NotRun) as error:
+            cause = f" ({error.__cause__!r})" if error.__cause__ else ""
+            return Verdict.NOT_RUN, f"the backend is absent: {error}{cause}"
+        except (HarnessWrong, CheckFailed) as error:
+            return Verdict.HARNESS_ERROR, str(error)
+        except Exception as error:
+            text = f"the harness raised {type(error).__name__}: {error}"
+            return Verdict.HARNESS_ERROR, text
+        return Verdict.PASSED, ""
 
     def finish(self) -> None:
         """Release what the harness holds."""
@@ -87,13 +97,15 @@ class Run:
     def _smoke_bench(self, face: FaceName) -> Bench:
         bench = self._bench(face)
         self.capabilities = bench.capabilities
-        self.store_name = type(getattr(bench.store.native, "store", bench.store.native)).__name__
+        native = bench.store.native
+        kind = type(native.store if isinstance(native, AsyncBridge | SyncBridge) else native)
+        self.store_name, self.store_module = kind.__name__, kind.__module__
         return bench
 
     def _judged(self, case: Case, face: FaceName) -> Result:
-        wrong = self.check_harness()
-        if wrong:
-            return _result(case, face, Verdict.HARNESS_ERROR, wrong)
+        ground, wrong = self.check_harness()
+        if ground is not Verdict.PASSED:
+            return _result(case, face, ground, wrong)
         reason = self._inapplicable(case)
         if reason:
             return _result(case, face, Verdict.NOT_SUPPORTED, reason)
@@ -130,7 +142,8 @@ class Run:
     def _broken_ground(self, case: Case, face: FaceName) -> str:
         for clause in case.depends_on:
             for other in cases_of(clause):
-                if face in other.faces and self.result(other, face).verdict in _NO_GROUND:
+                is_ground = other.ground and face in other.faces
+                if is_ground and self.result(other, face).verdict in _NO_GROUND:
                     return clause
         return ""
 
@@ -169,8 +182,11 @@ class Run:
             benches.append(bench)
             try:
                 case.check(bench)
-            finally:
-                bench.close()
+            except BaseException:
+                with suppress(Exception):  # what the case found comes first
+                    bench.close()
+                raise
+            bench.close()
 
         try:
             _limited(case.limit, perform)
@@ -181,8 +197,7 @@ class Run:
         except HarnessWrong as error:
             verdict, text, details = Verdict.HARNESS_ERROR, str(error), str(error)
         except CoatcheckError as error:
-            failed = CheckFailed("no exception", f"{type(error).__name__}({str(error)!r})")
-            verdict, text, details = self._failure(case, face, benches, failed)
+            verdict, text, details = self._failure(case, face, benches, _raised(error))
         except Exception as error:
             verdict, text, details = self._unexpected(case, face, benches, error)
         else:
@@ -210,11 +225,21 @@ class Run:
         """Tell an exception of the store from one of the harness and of the kit."""
         origin = _origin(error)
         if origin == "store":
-            failed = CheckFailed("no exception", f"{type(error).__name__}({str(error)!r})")
-            return self._failure(case, face, benches, failed)
+            return self._failure(case, face, benches, _raised(error))
         whose = "the harness" if origin == "harness" else f"the case {case.id}"
         text = f"{whose} raised {type(error).__name__}: {error}"
         return Verdict.HARNESS_ERROR, text, text
+
+
+def every_job() -> Iterator[tuple[Case, FaceName]]:
+    """Yield each case with each of its faces."""
+    for case in all_cases().values():
+        for face in case.faces:
+            yield case, face
+
+
+def _raised(error: Exception) -> CheckFailed:
+    return CheckFailed("no exception", f"{type(error).__name__}({str(error)!r})")
 
 
 def _origin(error: BaseException) -> str:
@@ -239,7 +264,7 @@ def _limited(seconds: float, work: Callable[[], None]) -> None:
     def run() -> None:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001  # it is raised again by whoever waits
+        except BaseException as error:  # it is raised again by whoever waits
             raised.append(error)
 
     thread = threading.Thread(target=run, name="coatcheck-kit", daemon=True)
@@ -256,6 +281,3 @@ def _result(
     seconds: float = 0.0,
 ) -> Result:  # fmt: skip
     return Result(case.id, case.clause, face, verdict, text, details, seconds)
-
-
-__all__ = ["FACES", "Run"]

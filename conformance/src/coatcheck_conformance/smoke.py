@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from coatcheck.errors import CoatcheckError, StoreError
+from coatcheck.errors import CoatcheckError, StoreError, StoreTimeout, StoreUnavailable
 
 from .bench import Bench
 from .failure import HarnessWrong
@@ -35,12 +35,8 @@ def check_harness(harness: Harness, new_bench: Callable[[FaceName], Bench]) -> N
             raise HarnessWrong(f"`{name}.absent` gives no reason for {facility!r}")
     for face in FACES:
         try:
-            bench = new_bench(face)
-            try:
-                _check_face(bench, name)
-            finally:
-                bench.close()
-        except HarnessWrong:
+            _check_face(new_bench(face), name)
+        except (HarnessWrong, StoreUnavailable, StoreTimeout):
             raise
         except CoatcheckError as error:
             raise HarnessWrong(
@@ -50,17 +46,34 @@ def check_harness(harness: Harness, new_bench: Callable[[FaceName], Bench]) -> N
 
 
 def _check_face(bench: Bench, name: str) -> None:
-    # First what cannot harm: a store that ignores its namespace may be somebody's own.
-    _check_empty(bench, name)
-    store = bench.store
-    store.set("smoke", bench.record(b"smoke", life=1000))
-    if store.get("smoke") is None:
-        return  # the store's own fault: the cases will say so
+    is_ours = False
+    try:
+        # First what cannot harm: a store that ignores its namespace may be somebody's own.
+        _check_empty(bench, name)
+        bench.store.set("smoke", bench.record(b"smoke", life=1000))
+        if bench.store.get("smoke") is None:
+            return  # the store's own fault: the cases will say so
+        try:
+            _check_apart(bench, name)
+        except HarnessWrong:
+            bench.store.destroy("smoke")
+            raise
+        is_ours = True
+        _check_together(bench, name)
+        _check_time(bench, name)
+    finally:
+        bench.close(is_ours=is_ours)
+
+
+def _check_apart(bench: Bench, name: str) -> None:
     if bench.elsewhere().get("smoke") is not None:
         raise HarnessWrong(
             f"two namespaces share their records: what was set in {bench.namespace!r} is seen in "
             f"another one. `{name}.open` must use its argument `namespace`; so must the store"
         )
+
+
+def _check_together(bench: Bench, name: str) -> None:
     if bench.second().get("smoke") is None:
         raise HarnessWrong(
             f"a second handle on the namespace {bench.namespace!r} does not see what the first "
@@ -68,15 +81,16 @@ def _check_face(bench: Bench, name: str) -> None:
         )
     if bench.other_face().get("smoke") is None:
         raise HarnessWrong(
-            f"the other face does not see what the {bench.face}hronous one wrote. `{name}.open` "
+            f"the other face does not see what the {bench.face} one wrote. `{name}.open` "
             "and `open_async` must open the same data for the same namespace"
         )
-    _check_time(bench, name)
 
 
 def _check_empty(bench: Bench, name: str) -> None:
     if bench.store.get("smoke") is not None:
-        raise HarnessWrong(f"a namespace that was never used has records: `{name}` must not keep them")
+        raise HarnessWrong(
+            f"a namespace that was never used has records: `{name}` must not keep them"
+        )
     if bench.capabilities.enumerable and bench.store.length() != 0:
         raise HarnessWrong(
             f"the namespace {bench.namespace!r} is new and holds {bench.store.length()} records "

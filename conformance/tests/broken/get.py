@@ -2,9 +2,54 @@
 
 from __future__ import annotations
 
-from breaking import broken
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
-from coatcheck import MemoryStore, Record
+from breaking import broken
+from references import FolderHarness
+
+from coatcheck import ALWAYS, Capabilities, Condition, MemoryStore, Record, Store
+from coatcheck.errors import StoreError
+from coatcheck_file import FileStore
+from coatcheck_file.content import Damaged, encode_name
+from coatcheck_file.layout import digest
+
+
+@broken("GET-1")
+class ShowsWhatItReadFirst(MemoryStore):
+    """What was read once is shown from then on, whatever has been written."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(clock=clock)
+        self._seen: dict[str, bytes] = {}
+
+    def get(self, key: str) -> Record | None:
+        found = super().get(key)
+        if found is None:
+            return None
+        return replace(found, data=self._seen.setdefault(key, found.data))
+
+
+@broken("GET-1", harness=FolderHarness)
+class HandlesWithACache(FileStore):
+    """A handle shows what it read or wrote itself, and not what another handle wrote."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._cache: dict[str, Record] = {}
+
+    def get(self, key: str) -> Record | None:
+        cached = self._cache.get(key)
+        found = super().get(key) if cached is None else self._live(cached)
+        if found is not None:
+            self._cache[key] = found
+        return found
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        self._cache.pop(key, None)
+        return super().set(key, record, only_if)
 
 
 @broken("GET-2")
@@ -16,3 +61,124 @@ class RaisesForUnknownKeys(MemoryStore):
         if found is None and key not in self._slots and key == "unknown":
             raise KeyError
         return found
+
+
+@broken("GET-3")
+class NeverExpires(MemoryStore):
+    """It leaves expiry to a backend that does not know of it."""
+
+    def _live(self, key: str) -> Any:
+        self._check_open()
+        return self._slots.get(key)
+
+    def _remove_expired(self, limit: int) -> int:
+        return 0
+
+
+@broken("GET-3")
+class ShowsWhatIsNotPurged(MemoryStore):
+    """Only `get` does not look at the expiry, and shows what has not been purged."""
+
+    def get(self, key: str) -> Record | None:
+        with self._lock:
+            self._check_open()
+            slot = self._slots.get(key)
+            return None if slot is None else slot.record
+
+
+class _Damaged(FileStore):
+    """A file store that is told when what it reads is damaged."""
+
+    def is_damaged(self, key: str) -> bool:
+        name = encode_name(key)
+        try:
+            self._open(digest(name), name)
+        except FileNotFoundError:
+            return False
+        except Damaged:
+            return True
+        return False
+
+
+@broken("GET-4", harness=FolderHarness)
+class RaisesForTheMalformed(_Damaged):
+    """A record that cannot be parsed is an error of the store."""
+
+    def get(self, key: str) -> Record | None:
+        found = super().get(key)
+        if found is None and self.is_damaged(key):
+            raise StoreError("a record cannot be parsed")
+        return found
+
+
+@broken("GET-4", harness=FolderHarness)
+class EmptyForTheMalformed(_Damaged):
+    """A record that cannot be parsed is shown as an empty session."""
+
+    def get(self, key: str) -> Record | None:
+        found = super().get(key)
+        if found is None and self.is_damaged(key):
+            return Record(b"{}", self._clock() + 3600)
+        return found
+
+
+@broken("GET-5", "PARITY-1")
+class ShowsTheExpiryOfSet(MemoryStore):
+    """A copy of the expiry is kept inside the record, where `touch` does not change it."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(clock=clock)
+        self._copies: dict[str, float] = {}
+
+    def get(self, key: str) -> Record | None:
+        found = super().get(key)
+        return None if found is None else replace(found, expires_at=self._copies[key])
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        done = super().set(key, record, only_if)
+        if done:
+            self._copies[key] = record.expires_at
+        return done
+
+
+@broken("GET-6")
+class ReadingExtends(MemoryStore):
+    """Reading extends the life of a session that has less than an hour left, by an hour."""
+
+    def get(self, key: str) -> Record | None:
+        found = super().get(key)
+        if found is not None and found.expires_at - self._clock() < 3600:
+            self.touch(key, found.expires_at + 3600)
+        return found
+
+
+@broken("GET-6")
+class ReadingForgetsTheOwner(MemoryStore):
+    """Reading what is hours old writes the time of the last access, and leaves the owner out."""
+
+    def get(self, key: str) -> Record | None:
+        found = super().get(key)
+        if found is not None and found.expires_at - self._clock() < 18 * 3600:
+            self.set(key, replace(found, owner=None))
+        return found
+
+
+@broken("GET-7", "PARITY-1")
+class ShowsNoOwner(MemoryStore):
+    """`get` does not read the owner, which only the index has."""
+
+    def get(self, key: str) -> Record | None:
+        found = super().get(key)
+        return None if found is None else replace(found, owner=None)
+
+
+@broken("GET-7", "PARITY-1")
+class ShowsUndeclaredOwners(MemoryStore):
+    """It shows the owner without declaring that it keeps one."""
+
+    capabilities = Capabilities()
+
+    all = Store.all
+    length = Store.length
+    clear = Store.clear
+    owned_by = Store.owned_by

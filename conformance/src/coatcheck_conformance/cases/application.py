@@ -1,0 +1,134 @@
+"""What the clauses are for: logins, logouts and parallel requests of an application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from coatcheck import Sessions
+
+from ..bench import Bench
+from ..case import case
+from ..serving import Browser, options_of, serving
+
+#: Clauses without which no server can use the store.
+_SERVED: Final = ("LOOP-1", "LOOP-2", "LOOP-3", "GET-2", "GET-5")
+_WRITES: Final = 50
+#: How often a request is sent again whose session could not be saved.
+_TRIES: Final = 10
+
+
+def _get(bench: Bench, browser: Browser, path: str, who: str, **query: str) -> dict[str, Any]:
+    """Request a path, and return what the session holds."""
+    status, shown = browser.get(path, **query)
+    asked = "&".join(f"{name}={value}" for name, value in query.items())
+    bench.steps.note(f"{who} requests {path}?{asked} -> {status} {shown}")
+    bench.expect(status, 200, f"the status of {path}")
+    return shown
+
+
+def _login(bench: Bench, make_browser: Callable[[], Browser], user: str) -> Browser:
+    browser = make_browser()
+    bench.expect(_get(bench, browser, "/login", user, user=user), {"user": user})
+    bench.expect_that(bool(browser.cookie), "a cookie", "none")
+    return browser
+
+
+def _expect_shown(bench: Bench, browser: Browser, who: str, contents: dict[str, Any]) -> None:
+    bench.expect(_get(bench, browser, "/show", who), contents)
+
+
+@case("SET-3", depends_on=_SERVED, ground=False)
+def login(bench: Bench) -> None:
+    """Who logs in at a served application is logged in at the next request, and nobody else is."""
+    with serving(bench) as make_browser:
+        ann, bob = (_login(bench, make_browser, user) for user in ("ann", "bob"))
+        _expect_shown(bench, ann, "ann", {"user": "ann"})
+        _expect_shown(bench, bob, "bob", {"user": "bob"})
+        _expect_shown(bench, make_browser(), "a stranger", {})
+
+
+@case("DESTROY-1", depends_on=(*_SERVED, "SET-3"), ground=False)
+def logout(bench: Bench) -> None:
+    """After a logout the old cookie opens nothing."""
+    with serving(bench) as make_browser:
+        ann, bob = (_login(bench, make_browser, user) for user in ("ann", "bob"))
+        thief = ann.copy()
+        _get(bench, ann, "/logout", "ann")
+        _expect_shown(bench, thief, "who has ann's old cookie", {})
+        _expect_shown(bench, bob, "bob", {"user": "bob"})
+
+
+@case("DESTROY-6", depends_on=(*_SERVED, "SET-3"), ground=False)
+def rotation(bench: Bench) -> None:
+    """When a session moves to a new id its data move along, and the old cookie opens nothing."""
+    with serving(bench) as make_browser:
+        ann = _login(bench, make_browser, "ann")
+        thief = ann.copy()
+        _get(bench, ann, "/rotate", "ann")
+        _expect_shown(bench, ann, "ann", {"user": "ann"})
+        _expect_shown(bench, thief, "who has ann's old cookie", {})
+
+
+@case("RACE-2", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-8"), ground=False)
+def fifty_parallel_requests(bench: Bench) -> None:
+    """Of fifty requests at once, each of which writes a value of its own, no value is lost."""
+    with serving(bench) as make_browser:
+        ann = _login(bench, make_browser, "ann")
+        values = {f"value{number}": str(number) for number in range(_WRITES)}
+        bench.steps.note(f"{_WRITES} requests at once write a value of their own each")
+        _at_once([_write(ann.copy(), *item) for item in values.items()])
+        shown = _get(bench, ann, "/show", "ann")
+        lost = sorted(values.keys() - shown.keys())
+        bench.expect_that(not lost, f"all {_WRITES} values", f"without {', '.join(lost)}")
+
+
+def _write(browser: Browser, name: str, value: str) -> Callable[[], object]:
+    def write() -> object:
+        # A browser's user tries again where the server says that it could not save.
+        return any(browser.get("/put", **{name: value})[0] == 200 for _ in range(_TRIES))
+
+    return write
+
+
+def _at_once(requests: Sequence[Callable[[], object]]) -> list[object]:
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return [made.result() for made in [pool.submit(request) for request in requests]]
+
+
+@case("RACE-4", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-9", "DESTROY-1"), ground=False)
+def logout_amid_requests(bench: Bench) -> None:
+    """A logout amid requests that write ends the session."""
+    with serving(bench) as make_browser:
+        for number in range(3):
+            ann = _login(bench, make_browser, "ann")
+            tabs = [ann.copy() for _ in range(6)]
+            writes = [_write_once(tab, str(n)) for n, tab in enumerate(tabs)]
+            bench.steps.note("six requests that write, and among them a logout")
+            _at_once([*writes[:3], lambda: ann.copy().get("/logout"), *writes[3:]])  # noqa: B023
+            _expect_shown(bench, ann, f"who has ann's old cookie, round {number}", {})
+
+
+def _write_once(browser: Browser, value: str) -> Callable[[], object]:
+    return lambda: browser.get("/put", value=value)
+
+
+@case("OWNER-1", depends_on=(*_SERVED, "SET-3", "DESTROY-1"), ground=False)
+def logout_everywhere(bench: Bench) -> None:
+    """All sessions of a user are ended at once, and no other one."""
+    with serving(bench) as make_browser:
+        browsers = [_login(bench, make_browser, "ann") for _ in range(3)]
+        bob = _login(bench, make_browser, "bob")
+        bench.expect(_revoke_all(bench, "ann"), 3, "revoked")
+        for browser in browsers:
+            _expect_shown(bench, browser, "who has one of ann's cookies", {})
+        _expect_shown(bench, bob, "bob", {"user": "bob"})
+
+
+def _revoke_all(bench: Bench, owner: str) -> int:
+    sessions = Sessions(bench.store.native, options_of(bench))
+    bench.steps.note(f"all sessions of {owner} are revoked")
+    if bench.face == "async":
+        return bench.loop.run(sessions.arevoke_all(owner))
+    return sessions.revoke_all(owner)

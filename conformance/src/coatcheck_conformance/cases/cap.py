@@ -1,0 +1,98 @@
+"""CAP: declarations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from coatcheck import PRESENT, Capabilities, Unchanged
+
+from ..bench import Bench
+from ..case import case
+from ..handle import FaceName
+from ..watch import IO_EVENTS, watching
+
+
+@case("CAP-1", foundation=False, hint="the backend is asked for its version when it is read.")
+def without_io(bench: Bench) -> None:
+    """A store that was never used declares its capabilities without asking anybody."""
+    store = bench.elsewhere()
+    with watching(IO_EVENTS) as watch:
+        declared: object = store.capabilities
+    bench.expect_that(
+        isinstance(declared, Capabilities), "a Capabilities object", type(declared).__name__
+    )
+    bench.expect_that(not watch.seen, "no I/O", watch.lines)
+
+
+@case("CAP-1", foundation=False, hint="they are found out at the first use.")
+def always_the_same(bench: Bench) -> None:
+    """The capabilities are the same before the first use, after it and after the end."""
+    store = bench.elsewhere()
+    declared = store.capabilities
+    bench.expect(store.capabilities, declared, "read again")
+    store.set("key", bench.record())
+    store.get("key")
+    bench.expect(store.capabilities, declared, "after use")
+    store.close()
+    bench.expect(store.capabilities, declared, "after `close`")
+
+
+@case("CAP-2", foundation=False, hint="the two classes declare them separately.")
+def faces_agree(bench: Bench) -> None:
+    """Both faces declare the same."""
+    faces: tuple[FaceName, ...] = ("sync", "async")
+    one, other = (
+        bench.open(f"{face}_store", face=face, namespace=f"{bench.namespace}{face}")
+        for face in faces
+    )
+    bench.expect(other.capabilities, one.capabilities, "the asynchronous face declares")
+
+
+def _verbs(bench: Bench) -> dict[str, Callable[[], Any]]:
+    """Return a call of each verb that the store supports, in the order to call them."""
+    store, record, can = bench.store, bench.record(owner="owner"), bench.capabilities
+    verbs: dict[str, Callable[[], Any]] = {
+        "ping": lambda: store.ping(),
+        "set": lambda: store.set("key", record),
+        "set with PRESENT": lambda: store.set("key", record, PRESENT),
+        "set with Unchanged": lambda: store.set("key", record, Unchanged(record.data)),
+        "get": lambda: store.get("key"),
+        "touch": lambda: store.touch("key", record.expires_at, "owner"),
+    }
+    if can.enumerable:
+        verbs |= {"all": lambda: store.all(), "length": lambda: store.length()}
+    if can.owners:
+        verbs["owned_by"] = lambda: store.owned_by("owner")
+    if not can.native_expiry:
+        verbs["prune"] = lambda: store.prune()
+    verbs["destroy"] = lambda: store.destroy("key")
+    if can.clearable:
+        verbs["clear"] = lambda: store.clear()
+    verbs["close"] = lambda: store.close()
+    return verbs
+
+
+@case("CAP-3", hint="a file is written or a server is asked, and `blocking` left at False.")
+def nothing_waits(bench: Bench) -> None:
+    """No verb opens a file, asks a server or sleeps."""
+    bench.store.get("key")  # whatever is imported at the first call
+    for verb, call in _verbs(bench).items():
+        with watching(IO_EVENTS) as watch:
+            call()
+        bench.expect_that(not watch.seen, f"no waiting in `{verb}`", watch.lines)
+
+
+@case("CAP-4", foundation=False, hint="a value of the backend is taken over as it is.")
+def numbers_can_be_calculated_with(bench: Bench) -> None:
+    """The declared numbers are numbers, and in their ranges."""
+    can = bench.capabilities
+    for name in ("owner_lag", "expiry_granularity"):
+        value = getattr(can, name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        right = is_number and math.isfinite(value) and value >= 0
+        bench.expect_that(right, f"a finite `{name}` that is not negative", value)
+    most = can.max_data_bytes
+    right = most is None or (type(most) is int and most > 0)
+    bench.expect_that(right, "a positive integer or None as `max_data_bytes`", most)

@@ -1,0 +1,378 @@
+"""LIFE: opening and closing."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import select
+import signal
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final
+
+from coatcheck import AsyncStore, Store, open_async_store, open_store
+from coatcheck.bridge import as_async, as_sync
+from coatcheck.errors import ConfigurationError, StoreClosed
+
+from ..bench import Bench
+from ..case import case
+from ..handle import Handle, Loop
+from ..harness import ClientStore, resolve
+from ..processes import RemoteHandle, Worker
+from ..watch import IO_EVENTS, THREAD_EVENTS, watching
+
+#: Seconds within which a forked child must have done its work.
+_CHILD_SECONDS: Final = 20
+#: Calls that parent and child make at the same time.
+_CALLS: Final = 20
+
+
+def opened_by_url(bench: Bench, url: str) -> Store | AsyncStore:
+    """Open a URL as the registry does: by its scheme, or by the harness's opener."""
+    bench.steps.note(f"the {bench.face} face is opened by its URL")
+    if bench.harness.opener is not None:
+        store: Store | AsyncStore = resolve(bench.harness.opener)(url, clock=bench.clock)
+        return store
+    opens: Callable[..., Store | AsyncStore]
+    opens = open_async_store if bench.face == "async" else open_store
+    return opens(url, clock=bench.clock)
+
+
+def handle_of(bench: Bench, name: str, store: Store | AsyncStore) -> Handle:
+    """Return a handle of the face under test; the case has to close it."""
+    native = as_async(store) if bench.face == "async" else as_sync(store)
+    return Handle(name, native, bench.loop, bench.steps)
+
+
+def url_of(bench: Bench) -> str:
+    """Return the URL of the bench's namespace."""
+    return bench.need(bench.harness.url(bench.namespace), "the harness gives no URL")
+
+
+@case(
+    "LIFE-1",
+    foundation=False,
+    depends_on=("CAP-1",),
+    hint="the constructor connects, makes its folder or table, or starts a thread.",
+)
+def opening_does_nothing(bench: Bench) -> None:
+    """Opening a store for the second time touches no file, no network and no thread."""
+    bench.elsewhere("a")  # whatever is imported, and whatever the harness makes once
+    with watching(IO_EVENTS | THREAD_EVENTS) as watch:
+        bench.elsewhere("b")
+    bench.steps.note("a store is opened, and not used")
+    bench.expect_that(not watch.seen, "no I/O and no thread", watch.lines)
+
+
+@case(
+    "LIFE-2",
+    foundation=False,
+    needs=("url",),
+    hint="the opener has no parameter `clock`, or returns something else.",
+)
+def opener_takes_a_clock(bench: Bench) -> None:
+    """The opener is called with the URL and a clock, and returns a store."""
+    try:
+        store: object = opened_by_url(bench, url_of(bench))
+    except (TypeError, ConfigurationError) as error:
+        bench.fail("a store", error)
+    if not isinstance(store, Store | AsyncStore):
+        bench.fail("a store", type(store).__name__)
+    handle_of(bench, "opened", store).close()
+
+
+def _wrong_urls(bench: Bench) -> dict[str, str]:
+    url = url_of(bench)
+    joint = "&" if "?" in url else "?"
+    wrong = {
+        "an unknown option": f"{url}{joint}no_such_option=1",
+        "an option without a name": f"{url}{joint}=1",
+    }
+    address = bench.harness.address()
+    if address is not None and f":{address[1]}" in url:
+        wrong["a port that is no number"] = url.replace(f":{address[1]}", ":port", 1)
+    return wrong
+
+
+@case(
+    "LIFE-3",
+    foundation=False,
+    needs=("url",),
+    depends_on=("LIFE-2",),
+    hint="options that nobody asked for are ignored, or handed on to a client that ignores them.",
+)
+def wrong_urls_are_refused(bench: Bench) -> None:
+    """URLs that are wrong in one thing are refused at the opening."""
+    for about, url in _wrong_urls(bench).items():
+        bench.steps.note(f"the URL has {about}")
+        try:
+            store = opened_by_url(bench, url)
+        except ConfigurationError:
+            continue
+        except Exception as error:
+            bench.fail(f"ConfigurationError for {about}", error)
+        handle_of(bench, "opened", store).close()
+        bench.fail(f"ConfigurationError for {about}", "a store")
+
+
+@case("LIFE-4", foundation=False, hint="what was never opened cannot be closed.")
+def closing_an_unused_store(bench: Bench) -> None:
+    """A store that was never used can be closed several times."""
+    store = bench.elsewhere()
+    for _ in range(3):
+        bench.expect(store.call("close"), None)
+
+
+@case("LIFE-4", hint="the second call closes what is gone.")
+def closing_a_used_store(bench: Bench) -> None:
+    """A store that was used can be closed several times."""
+    bench.put(owner="owner")
+    for _ in range(3):
+        bench.expect(bench.store.call("close"), None)
+
+
+def supported(bench: Bench, store: Handle) -> dict[str, Callable[[], Any]]:
+    """Return a call of each verb that the store supports."""
+    can, record = bench.capabilities, bench.record(owner="owner")
+    verbs: dict[str, Callable[[], Any]] = {
+        "get": lambda: store.get("key"),
+        "set": lambda: store.set("key", record),
+        "destroy": lambda: store.destroy("key"),
+        "touch": lambda: store.touch("key", record.expires_at, "owner"),
+        "ping": lambda: store.ping(),
+    }
+    if can.enumerable:
+        verbs |= {"all": lambda: store.all(), "length": lambda: store.length()}
+    if can.clearable:
+        verbs["clear"] = lambda: store.clear()
+    if can.owners:
+        verbs["owned_by"] = lambda: store.owned_by("owner")
+    if not can.native_expiry:
+        verbs["prune"] = lambda: store.prune()
+    return verbs
+
+
+def _expect_closed(bench: Bench, verbs: dict[str, Callable[[], Any]]) -> None:
+    for verb, call in verbs.items():
+        try:
+            returned = call()
+        except StoreClosed:
+            continue
+        except Exception as error:
+            bench.fail(f"StoreClosed from `{verb}`", error)
+        bench.fail(f"StoreClosed from `{verb}`", f"it returned {bench.steps.show(returned)}")
+
+
+@case(
+    "LIFE-5",
+    depends_on=("LIFE-4",),
+    hint="the client connects again by itself, or its own error comes out.",
+)
+def verbs_of_a_closed_store(bench: Bench) -> None:
+    """After a store that was used is closed, each verb raises."""
+    bench.put(owner="owner")
+    verbs = supported(bench, bench.store)
+    bench.store.close()
+    _expect_closed(bench, verbs)
+
+
+@case(
+    "LIFE-5",
+    foundation=False,
+    depends_on=("LIFE-4",),
+    hint="what connects at its first use does so after the end.",
+)
+def verbs_of_a_closed_unused_store(bench: Bench) -> None:
+    """After a store that was never used is closed, each verb raises."""
+    store = bench.elsewhere()
+    verbs = supported(bench, store)
+    store.close()
+    _expect_closed(bench, verbs)
+
+
+@case("LIFE-6", foundation=False, hint="it returns what the server answered.")
+def ping_returns_none(bench: Bench) -> None:
+    """`ping` returns None, before the first use, and again."""
+    for _ in range(3):
+        bench.expect(bench.store.call("ping"), None)
+
+
+@case("LIFE-6", depends_on=("GET-5", "GET-7"), hint="it writes, and does not write back.")
+def ping_changes_no_record(bench: Bench) -> None:
+    """A record is as it was after `ping`, and no key with a likely name is there."""
+    record = bench.put(owner="owner")
+    for _ in range(2):
+        bench.store.ping()
+    bench.expect_unchanged(record)
+    for key in ("ping", "coatcheck-ping", "healthcheck"):
+        bench.expect_absent(key)
+
+
+@case(
+    "LIFE-6",
+    requires=("enumerable",),
+    depends_on=("ENUM-1",),
+    hint="a record that it wrote to try is left.",
+)
+def ping_leaves_no_record(bench: Bench) -> None:
+    """`ping` leaves no record of its own."""
+    bench.put()
+    bench.store.ping()
+    bench.expect_keys(bench.store.all(), ["key"])
+
+
+@case(
+    "LIFE-7",
+    hint="what all handles share is closed, or cleared, with the first.",
+)
+def closing_one_of_two(bench: Bench) -> None:
+    """After one handle is closed, the record is there, and another handle works."""
+    other = bench.second()
+    bench.put(store=other)
+    bench.expect_data(b"data")
+    other.close()
+    bench.expect_data(b"data", about="by the handle that is open")
+    bench.put(data=b"new")
+    bench.expect_data(b"new", store=bench.second(), about="by a third handle")
+    bench.store.ping()
+
+
+@case(
+    "LIFE-8",
+    needs=("url",),
+    hint="a write is acknowledged before it is handed over.",
+)
+def killed_after_a_write(bench: Bench) -> None:
+    """What a process wrote is there after it was killed."""
+    url = url_of(bench)
+    worker = Worker()
+    try:
+        writer = RemoteHandle(bench, "process", worker)
+        writer.open(url)
+        record = bench.record(owner="owner")
+        for key in ("one", "two", "three"):
+            bench.expect(writer.call("set", key, record), True)
+    finally:
+        worker.end()
+    bench.steps.note("the process is killed")
+    store = bench.second()
+    for key in ("one", "two", "three"):
+        bench.expect_data(record.data, key, store)
+
+
+async def _resolved(value: bool | Awaitable[bool] | Awaitable[None] | None) -> bool | None:
+    return await value if inspect.isawaitable(value) else value
+
+
+def _run_client(bench: Bench, made: Callable[[], Coroutine[Any, Any, ClientStore | None]]) -> None:
+    """Use a store, close it, and see whether its caller's client is open."""
+
+    async def run() -> bool | None:
+        given = bench.need(await made(), "the harness makes no store of a client")
+        try:
+            store = as_async(given.store)
+            await store.set("key", bench.record())
+            await store.close()
+            return await _resolved(given.is_open())
+        finally:
+            await _resolved(given.close())
+
+    bench.steps.note("a store of the caller's client is used and closed")
+    bench.expect_that(bool(bench.loop.run(run())), "an open client", "a closed one")
+
+
+@case(
+    "LIFE-9",
+    faces=("sync",),
+    needs=("client",),
+    hint="`close` does not know whose the client is.",
+)
+def client_of_the_caller(bench: Bench) -> None:
+    """A client that was passed in is open after the store was closed."""
+
+    async def made() -> ClientStore | None:
+        return bench.harness.with_client(bench.namespace, bench.clock)
+
+    _run_client(bench, made)
+
+
+@case(
+    "LIFE-9",
+    faces=("async",),
+    needs=("async_client",),
+    hint="`close` does not know whose the client is.",
+)
+def async_client_of_the_caller(bench: Bench) -> None:
+    """An asynchronous client that was passed in is open after the store was closed."""
+    _run_client(bench, lambda: bench.harness.with_async_client(bench.namespace, bench.clock))
+
+
+def _work(store: Handle, name: str) -> str:
+    """Read and write; return what was wrong."""
+    for number in range(_CALLS):
+        for key in ("parent", "child"):
+            found = store.perform("get", key)
+            if found is None or found.data != key.encode():
+                return f"{name}: `get` of {key!r} returned {found!r}"
+        record = store.perform("get", name)
+        if store.perform("set", f"by {name}", record) is not True:
+            return f"{name}: `set` number {number} did not return True"
+    return ""
+
+
+def _in_child(store: Handle, out: int) -> None:
+    """Work in the forked child, tell what was wrong, and end the child."""
+    wrong = "the child could not tell what was wrong"
+    try:
+        own = Handle(store.name, store.native, Loop(), store._steps)
+        wrong = _work(own, "child") or "nothing"
+    except BaseException as error:
+        wrong = f"child: {type(error).__name__}({str(error)!r})"
+    finally:
+        with suppress(OSError):
+            os.write(out, wrong.encode()[:4000])
+        os._exit(0)
+
+
+def _answer(pid: int, source: int) -> str:
+    """Return what the child told, and end it where it told nothing."""
+    try:
+        ready, _, _ = select.select([source], [], [], _CHILD_SECONDS)
+        told = os.read(source, 4096).decode() if ready else ""
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return told or "child: no end"
+
+
+@case(
+    "LIFE-10",
+    hint="parent and child send on the same socket, or wait for a thread that is not there.",
+)
+def both_sides_of_a_fork(bench: Bench) -> None:
+    """A handle that was used works in the child, in the parent meanwhile, and afterwards."""
+    bench.need_fork()
+    for key in ("parent", "child"):
+        bench.put(key, key.encode())
+        bench.expect_data(key.encode(), key)
+    source, out = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that other threads are not copied
+        pid = os.fork()
+    if pid == 0:
+        _in_child(bench.store, out)
+    try:
+        bench.steps.note("the process forks; parent and child read and write")
+        try:
+            mine = _work(bench.store, "parent")
+        finally:
+            theirs = _answer(pid, source)
+    finally:
+        os.close(source)
+        os.close(out)
+    bench.expect(theirs, "nothing", "what was wrong in the child")
+    bench.expect(mine, "", "what was wrong in the parent")
+    bench.expect_data(b"child", "by child", about="what the child wrote")
+    bench.expect_data(b"parent", "by parent", about="afterwards")

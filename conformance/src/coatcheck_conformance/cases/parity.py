@@ -1,0 +1,286 @@
+"""PARITY: two faces."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+from coatcheck import ABSENT, PRESENT, AsyncStore, Record, Unchanged
+
+from ..bench import Bench
+from ..case import case
+from ..clock import DAY
+from ..contract import clauses
+from ..handle import Handle
+from ..machine import run_machine
+
+#: Groups whose clauses are about what a single call returns.
+_SINGLE: Final = ("GET", "SET", "DESTROY", "TOUCH", "EXPIRY", "ENUM", "CLEAR", "OWNER", "PRUNE")
+_VERBS: Final = tuple(
+    id
+    for id, clause in clauses().items()
+    if id.partition("-")[0] in _SINGLE
+    and clause.level != "recommended"
+    and id not in ("GET-1", "SET-1")
+)
+
+
+def _both_ways(bench: Bench) -> Iterator[tuple[Handle, Handle]]:
+    """Yield the two faces, as writer and reader in turn."""
+    other = bench.other_face()
+    yield bench.store, other
+    yield other, bench.store
+
+
+@case(
+    "PARITY-1",
+    depends_on=("GET-5", "GET-7", "SET-2", "RACE-8"),
+    hint="the faces differ in the name of a key, in the encoding or in a field.",
+)
+def written_here_read_there(bench: Bench) -> None:
+    """Data, expiry and owner that one face wrote the other reads, both ways."""
+    contents = (
+        ("key", b"data", None),
+        ("Grün/..*", bytes(range(256)), "ann"),
+        ("long" * 64, b'{"a": 1}', "Ännchen"),
+    )
+    for writer, reader in _both_ways(bench):
+        for key, data, owner in contents:
+            record = bench.put(key, data, owner, store=writer)
+            bench.expect_unchanged(record, key, store=reader)
+
+
+@case(
+    "PARITY-1",
+    depends_on=("DESTROY-1", "TOUCH-1", "SET-5", "RACE-8"),
+    hint="one face keeps what it has read.",
+)
+def changed_here_seen_there(bench: Bench) -> None:
+    """What one face replaces, touches or ends the other sees so, both ways."""
+    for writer, reader in _both_ways(bench):
+        bench.put(store=reader)
+        bench.expect(writer.set("key", bench.record(b"new", "ann"), PRESENT), True)
+        bench.expect_unchanged(bench.record(b"new", "ann"), store=reader)
+        bench.expect(writer.touch("key", bench.clock.now + 2 * DAY), True)
+        bench.expect_unchanged(bench.record(b"new", "ann", 2 * DAY), store=reader)
+        bench.expect(writer.destroy("key"), True)
+        bench.expect_absent(store=reader)
+
+
+# What is returned
+
+
+def _returned(bench: Bench, face: Handle) -> Iterator[tuple[str, Any]]:
+    """Yield each verb, in words, and what it returns; the namespace is as it was afterwards."""
+    live, past = bench.record(b"Data", "ann"), bench.record(b"Data", "ann", life=-60)
+    for only_if in (PRESENT, Unchanged(b"Data"), ABSENT):
+        name = bench.steps.show(only_if)
+        yield f"set past {name}, absent", face.set("key", past, only_if)
+        yield f"set {name}, absent", face.set("key", live, only_if)
+        yield f"get after set {name}", face.get("key")
+        face.set("key", live)
+        yield f"set {name}, live", face.set("key", live, only_if)
+        yield f"destroy {name}, live", face.destroy("key", only_if)
+        face.destroy("key")
+        yield f"destroy {name}, absent", face.destroy("key", only_if)
+    yield "set past, absent", face.set("key", past)
+    yield "touch, absent", face.touch("key", live.expires_at)
+    yield "destroy, absent", face.destroy("key")
+    yield "set, absent", face.set("key", live)
+    for other in (b"data", b"Data ", b"Data\0"):
+        yield "set Unchanged, other bytes", face.set("key", live, Unchanged(other))
+        yield "destroy Unchanged, other bytes", face.destroy("key", Unchanged(other))
+    yield "touch, live", face.touch("key", live.expires_at + 60, "ann")
+    yield "get, live", face.get("key")
+    yield from _listed(face)
+    yield "ping", face.perform("ping")
+    yield "touch past, live", face.touch("key", past.expires_at)
+    yield "get after touch past", face.get("key")
+    yield "set past, live", (face.set("key", live), face.set("key", past), face.get("key"))
+    yield "destroy, live", (face.set("key", live), face.destroy("key"), face.get("key"))
+    if face.capabilities.clearable:
+        yield "clear", face.perform("clear")
+
+
+def _listed(face: Handle) -> Iterator[tuple[str, Any]]:
+    if face.capabilities.enumerable:
+        yield "length", face.length()
+        yield "all", face.all()
+    if face.capabilities.owners and not face.capabilities.owner_lag:
+        yield "owned_by", face.owned_by("ann")
+        yield "owned_by of another", face.owned_by("Ann")
+
+
+@case("PARITY-2", hint="one face returns what the backend's client returns.")
+def the_same_is_returned(bench: Bench) -> None:
+    """The same calls return the same, of the same type, through both faces."""
+    ours = list(_returned(bench, bench.store))
+    theirs = list(_returned(bench, bench.other_face()))
+    for (what, mine), (_, others) in zip(ours, theirs, strict=True):
+        bench.expect(others, mine, f"{what}, as through the {bench.face} face")
+
+
+@case("PARITY-2", depends_on=(*_VERBS, "PARITY-1", "PARITY-5"), limit=120.0)
+def any_sequence_of_calls(bench: Bench) -> None:
+    """Sequences of calls, each on a face chosen at random, return what a dictionary would."""
+    run_machine(bench)
+
+
+# What is raised
+
+
+def _verbs(bench: Bench, face: Handle) -> dict[str, Any]:
+    record = bench.record()
+    plain: dict[str, tuple[Any, ...]] = {
+        "get": ("key",),
+        "set": ("key", record),
+        "destroy": ("key",),
+        "touch": ("key", record.expires_at),
+        "length": (),
+        "clear": (),
+        "prune": (),
+        "ping": (),
+    }
+    calls: dict[str, Any] = {
+        verb: lambda verb=verb, args=args: face.call(verb, *args) for verb, args in plain.items()
+    }
+    return {**calls, "all": face.all, "owned_by": lambda: face.owned_by("ann")}
+
+
+def _raised(call: Any) -> str:
+    """Return the name of the exception class of a call."""
+    try:
+        call()
+    except Exception as error:
+        return type(error).__name__
+    return "nothing"
+
+
+def _expect_same_errors(bench: Bench, verbs: tuple[str, ...], other: Handle) -> None:
+    ours, theirs = _verbs(bench, bench.store), _verbs(bench, other)
+    for verb in verbs:
+        mine, others = _raised(ours[verb]), _raised(theirs[verb])
+        bench.expect(others, mine, f"raised by {verb}, as through the {bench.face} face")
+
+
+_OWN_ERRORS: Final = "one face lets an exception of the backend's client through."
+
+
+@case("PARITY-3", hint=_OWN_ERRORS)
+def undeclared_verbs(bench: Bench) -> None:
+    """What one face refuses as not declared the other refuses by the same error."""
+    declared = bench.capabilities
+    undeclared = {
+        "all": not declared.enumerable,
+        "length": not declared.enumerable,
+        "clear": not declared.clearable,
+        "owned_by": not declared.owners,
+        "prune": declared.native_expiry,
+    }
+    verbs = tuple(verb for verb, is_undeclared in undeclared.items() if is_undeclared)
+    _expect_same_errors(bench, verbs, bench.other_face())
+
+
+@case("PARITY-3", hint=_OWN_ERRORS)
+def closed_stores(bench: Bench) -> None:
+    """On a closed store each verb raises the same error through both faces."""
+    other = bench.other_face()
+    for face in (bench.store, other):
+        face.close()
+    _expect_same_errors(bench, tuple(_verbs(bench, other)), other)
+
+
+@case("PARITY-3", requires=("max_data_bytes",), hint=_OWN_ERRORS)
+def too_large_data(bench: Bench) -> None:
+    """Data that are too large are refused by the same error through both faces."""
+    limit = bench.capabilities.max_data_bytes
+    assert limit is not None, "the case requires it"
+    record = Record(bytes(limit + 1), bench.clock.now + DAY)
+    other = bench.other_face()
+    mine = _raised(lambda: bench.store.set("key", record))
+    others = _raised(lambda: other.set("key", record))
+    bench.expect(others, mine, f"raised by set, as through the {bench.face} face")
+
+
+# How it is called
+
+
+@case(
+    "PARITY-4",
+    faces=("async",),
+    requires=("enumerable",),
+    hint="`async def all` returns an iterator; it has to be `def`, or to yield.",
+)
+def all_is_not_awaited(bench: Bench) -> None:
+    """What `all` returns is an asynchronous iterator, and nothing to await."""
+    bench.put()
+    _expect_iterator(bench, "all")
+
+
+@case(
+    "PARITY-4",
+    faces=("async",),
+    requires=("owners",),
+    hint="`async def owned_by` returns an iterator; it has to be `def`, or to yield.",
+)
+def owned_by_is_not_awaited(bench: Bench) -> None:
+    """What `owned_by` returns is an asynchronous iterator, and nothing to await."""
+    bench.put(owner="ann")
+    _expect_iterator(bench, "owned_by", "ann")
+
+
+def _expect_iterator(bench: Bench, verb: str, *args: str) -> None:
+    native = bench.store.native
+    assert isinstance(native, AsyncStore), "the case is for that face"
+
+    async def called() -> tuple[bool, bool, str]:
+        found = getattr(native, verb)(*args)
+        is_iterator, is_awaitable = isinstance(found, AsyncIterator), inspect.isawaitable(found)
+        if inspect.iscoroutine(found):
+            found.close()
+        elif is_iterator:
+            _ = [item async for item in found]
+        return is_iterator, is_awaitable, type(found).__name__
+
+    is_iterator, is_awaitable, kind = bench.loop.run(called())
+    bench.steps.note(f"{bench.steps.call('store', verb, args)}, without await -> a {kind}")
+    right = is_iterator and not is_awaitable
+    bench.expect_that(right, "an asynchronous iterator that is not to be awaited", f"a {kind}")
+
+
+# Conditions
+
+
+@case(
+    "PARITY-5",
+    depends_on=("PARITY-1", "SET-7", "SET-8", "SET-10"),
+    hint="one face decodes or encodes the data on the way.",
+)
+def compared_across_faces(bench: Bench) -> None:
+    """Bytes that one face read are compared exactly by the other, both ways."""
+    for writer, comparer in _both_ways(bench):
+        for data in (b'{"a": 1}', b"caf\xc3\xa9", bytes(range(256))):
+            bench.put(data=data, store=writer)
+            for near in (data + b" ", data + b"\0", data.swapcase()):
+                outcome = comparer.set("key", bench.record(b"wrong"), Unchanged(near))
+                bench.expect(outcome, False)
+            found = bench.expect_data(data, store=writer)
+            condition = Unchanged(found.data)
+            bench.expect(comparer.set("key", bench.record(b"new"), condition), True)
+            bench.expect(writer.set("key", bench.record(b"late"), condition), False)
+
+
+@case(
+    "PARITY-5",
+    depends_on=("PARITY-1", "SET-4", "SET-6", "DESTROY-6", "DESTROY-7"),
+    hint="one face looks elsewhere for the record than the other writes it.",
+)
+def presence_across_faces(bench: Bench) -> None:
+    """What one face created or ended decides the conditions of the other, both ways."""
+    for writer, comparer in _both_ways(bench):
+        bench.put(data=b"first", store=writer)
+        bench.expect(comparer.set("key", bench.record(), ABSENT), False)
+        bench.expect(comparer.destroy("key", Unchanged(b"other")), False)
+        bench.expect(comparer.destroy("key", Unchanged(b"first")), True)
+        bench.expect(writer.set("key", bench.record(), PRESENT), False)

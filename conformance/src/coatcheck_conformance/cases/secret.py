@@ -1,0 +1,366 @@
+"""SECRET: what nobody else may see."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import shutil
+import socket
+import stat
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from coatcheck import Record, Unchanged
+from coatcheck.errors import CoatcheckError
+
+from ..bench import Bench
+from ..case import case
+from ..clock import DAY
+from ..faults import each_fault
+from ..handle import Handle
+from .get import damaged
+from .life import handle_of, opened_by_url, supported, url_of
+
+_PASSWORD: Final = "pa55word-of-the-url"  # nobody's
+_KEY: Final = "k3y-of-a-session"
+_DATA: Final = "d4ta-of-a-session"
+_OWNER: Final = "0wner-of-a-session"
+
+
+class _Lines(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@dataclass
+class Shown:
+    """What a store has shown of itself.
+
+    :ivar errors: exceptions that it raised.
+    :ivar texts: other texts, and what each is.
+    """
+
+    errors: list[BaseException] = field(default_factory=list)
+    texts: list[tuple[str, str]] = field(default_factory=list)
+
+    def note(self, call: Callable[[], Any]) -> Any:
+        """Call something, and keep what it raises."""
+        try:
+            return call()
+        except Exception as error:  # which one it should be is another clause's
+            self.errors.append(error)
+            return None
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield everything that a log or a debugger would show, and what it is."""
+        for error in self.errors:
+            yield f"the message of {type(error).__name__}", str(error)
+            yield f"the repr of {type(error).__name__}", repr(error)
+        yield from self.texts
+
+    def tracebacks(self) -> Iterator[tuple[str, str]]:
+        """Yield the whole traceback of each exception."""
+        for error in self.errors:
+            text = "".join(traceback.format_exception(error))
+            yield f"the traceback of {type(error).__name__}", text
+
+
+@contextmanager
+def logged(shown: Shown) -> Iterator[None]:
+    """Note what is logged in the block, whatever its level."""
+    root, handler = logging.getLogger(), _Lines()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
+        shown.texts += [("a log line", line) for line in handler.lines]
+
+
+def _expect_none(bench: Bench, lines: Iterator[tuple[str, str]], *secrets: str) -> None:
+    for what, text in lines:
+        for secret in secrets:
+            if secret in text:
+                bench.fail(f"{what} without {secret!r}", text)
+
+
+def _show_native(shown: Shown, store: Handle) -> None:
+    inner = getattr(store.native, "store", None)
+    for one in (store.native, inner):
+        if one is not None:
+            shown.texts += [("the repr of the store", repr(one)), ("its str", str(one))]
+
+
+def _record(bench: Bench) -> Record:
+    return bench.record(_DATA.encode(), _OWNER)
+
+
+def _calls(bench: Bench, store: Handle) -> dict[str, Callable[[], Any]]:
+    """Return calls of the verbs with the secret key, owner and data."""
+    record = _record(bench)
+    return supported(bench, store) | {
+        "get": lambda: store.get(_KEY),
+        "set": lambda: store.set(_KEY, record),
+        "set with Unchanged": lambda: store.set(_KEY, record, Unchanged(record.data)),
+        "destroy": lambda: store.destroy(_KEY, Unchanged(record.data + b"x")),
+        "touch": lambda: store.touch(_KEY, record.expires_at, _OWNER),
+        "owned_by": lambda: store.owned_by(_OWNER),
+        "clear": lambda: store.clear(),
+        "length": lambda: store.length(),
+    }
+
+
+def _use(bench: Bench) -> Shown:
+    """Use a store in each way, and in ways that raise; return what it has shown."""
+    shown, store = Shown(), bench.store
+    with logged(shown):
+        calls = _calls(bench, store)
+        clear = calls.pop("clear")
+        for _ in range(2):
+            for call in calls.values():
+                shown.note(call)
+        for verb, args in (("all", ()), ("owned_by", (_OWNER,))):
+            records = shown.note(lambda: getattr(store.native, verb)(*args))  # noqa: B023
+            shown.texts.append((f"the repr of what `{verb}` returns", repr(records)))
+        _exceed(bench, shown)
+        _show_native(shown, store)
+        bench.elapse(2 * DAY)
+        for call in (*calls.values(), clear):
+            shown.note(call)
+        store.close()
+        for call in (*calls.values(), clear):
+            shown.note(call)
+        _show_native(shown, store)
+    return shown
+
+
+def _exceed(bench: Bench, shown: Shown) -> None:
+    most = bench.capabilities.max_data_bytes
+    if most is not None:
+        data = (_DATA * (most // len(_DATA) + 2)).encode()
+        record = bench.record(data, _OWNER)
+        shown.note(lambda: bench.store.set(_KEY, record))
+
+
+def _meet_damage(bench: Bench) -> Shown:
+    """Read records that are malformed; return what the store has shown."""
+    shown = Shown()
+    with logged(shown):
+        for key, _ in damaged(bench):
+            shown.note(lambda: bench.store.get(key))  # noqa: B023
+            if bench.capabilities.owners:
+                shown.note(lambda: bench.store.owned_by("owner"))
+    return shown
+
+
+def _meet_faults(bench: Bench) -> Shown:
+    """Use a store whose backend is out of reach; return what it has shown."""
+    shown = Shown()
+    bench.put(_KEY, _DATA.encode(), _OWNER)
+    with logged(shown):
+        for met, fault in each_fault(bench, "unavailable"):
+            bench.steps.note(f"meanwhile {fault.name}")
+            with fault.during():
+                for call in _calls(bench, met.store).values():
+                    shown.note(call)
+            _show_native(shown, met.store)
+    return shown
+
+
+@case(
+    "SECRET-1",
+    foundation=False,
+    needs=("url",),
+    depends_on=("LIFE-2",),
+    hint="the message quotes the URL, or the part of it that is wrong.",
+)
+def secret_in_a_refused_url(bench: Bench) -> None:
+    """A URL that is refused is not quoted, whether the secret is in an option's name or value."""
+    shown, url = Shown(), url_of(bench)
+    joint = "&" if "?" in url else "?"
+    with logged(shown):
+        for option in (f"no_such_option={_PASSWORD}", f"password={_PASSWORD}", f"={_PASSWORD}"):
+            store = shown.note(lambda: opened_by_url(bench, f"{url}{joint}{option}"))  # noqa: B023
+            if store is not None:  # LIFE-3 says that it should not be
+                handle = handle_of(bench, "opened", store)
+                _show_native(shown, handle)
+                handle.close()
+    _expect_none(bench, shown.lines(), _PASSWORD)
+
+
+def _closed_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _with_password(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"user:{_PASSWORD}@{host}"))
+
+
+@case(
+    "SECRET-1",
+    foundation=False,
+    needs=("url", "credentials"),
+    depends_on=("LIFE-2",),
+    hint="the client's error has the whole URL, or the repr of the store has it.",
+)
+def password_of_a_server(bench: Bench) -> None:
+    """The password of a server that is not there, or refuses it, is shown nowhere."""
+    address = bench.need(bench.harness.address(), "the harness has no address")
+    shown = Shown()
+    with logged(shown):
+        for host, port in (address, ("127.0.0.1", _closed_port())):
+            url = _with_password(bench.harness.url_at(bench.namespace, host, port))
+            store = shown.note(lambda: opened_by_url(bench, url))  # noqa: B023
+            if store is not None:
+                handle = handle_of(bench, "opened", store)
+                shown.note(handle.ping)
+                shown.note(lambda: handle.get("key"))  # noqa: B023
+                _show_native(shown, handle)
+                shown.note(handle.close)
+    _expect_none(bench, shown.lines(), _PASSWORD)
+
+
+_OFTEN: Final = "it is in the text of an error, or in a line for debugging."
+
+
+@case("SECRET-2", hint=_OFTEN)
+def keys_in_use(bench: Bench) -> None:
+    """The key is shown nowhere, in use and after the end."""
+    _expect_none(bench, _use(bench).lines(), _KEY)
+
+
+@case("SECRET-2", needs=("malformed",), hint="the line that reports the damage names the key.")
+def keys_of_malformed_records(bench: Bench) -> None:
+    """The key of a malformed record is shown nowhere."""
+    shown = _meet_damage(bench)
+    _expect_none(bench, shown.lines(), "key0")
+
+
+@case("SECRET-2", needs=("unavailable",), hint="it is in the client's error, which is quoted.")
+def keys_while_the_backend_is_away(bench: Bench) -> None:
+    """The key is shown nowhere while the backend is out of reach."""
+    _expect_none(bench, _meet_faults(bench).lines(), _KEY)
+
+
+@case("SECRET-3", hint=_OFTEN)
+def data_and_owners_in_use(bench: Bench) -> None:
+    """Data and owner are shown nowhere, in use and after the end."""
+    _expect_none(bench, _use(bench).lines(), _DATA, _OWNER)
+
+
+@case("SECRET-3", needs=("unavailable",), hint="they are in the client's error, which is quoted.")
+def data_and_owners_while_the_backend_is_away(bench: Bench) -> None:
+    """Data and owner are shown nowhere while the backend is out of reach."""
+    _expect_none(bench, _meet_faults(bench).lines(), _DATA, _OWNER)
+
+
+@case(
+    "SECRET-4",
+    depends_on=("SECRET-2", "SECRET-3"),
+    hint="the exception of the client library quotes the command.",
+)
+def tracebacks_in_use(bench: Bench) -> None:
+    """Key, data and owner are in no traceback."""
+    _expect_none(bench, _use(bench).tracebacks(), _KEY, _DATA, _OWNER)
+
+
+@case(
+    "SECRET-4",
+    needs=("unavailable",),
+    depends_on=("SECRET-2", "SECRET-3"),
+    hint="the exception of the client library quotes the command.",
+)
+def tracebacks_while_the_backend_is_away(bench: Bench) -> None:
+    """Key, data and owner are in no traceback while the backend is out of reach."""
+    _expect_none(bench, _meet_faults(bench).tracebacks(), _KEY, _DATA, _OWNER)
+
+
+class _Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return (os.mkdir, (str(self.path),))
+
+
+def _traps(path: Path) -> list[bytes]:
+    programs = [
+        f"__import__('os').mkdir({str(path)!r})",
+        f"!!python/object/apply:os.mkdir [{str(path)!r}]",
+        f'{{"py/reduce": [{{"py/function": "os.mkdir"}}, {{"py/tuple": ["{path}"]}}]}}',
+    ]
+    pickles = [pickle.dumps(_Trap(path), protocol) for protocol in (0, 2, 5)]
+    return [*pickles, *(program.encode() for program in programs)]
+
+
+def _look(bench: Bench, trap: bytes) -> None:
+    """Do everything that a store might unpickle for, whatever comes of it."""
+    store = bench.store
+    calls = supported(bench, store) | {
+        "set": lambda: store.set("key", bench.record(trap, "owner"), Unchanged(trap))
+    }
+    calls["last"] = calls.pop("destroy")
+    for call in calls.values():
+        with suppress(CoatcheckError):
+            call()
+
+
+@case("SECRET-5", hint="the data are unpickled to look at what is in them.")
+def data_are_not_executed(bench: Bench) -> None:
+    """Pickles and programs that would make a folder make none as data, whatever is called."""
+    with ExitStack() as stack:
+        above = Path(tempfile.mkdtemp(prefix="coatcheck-kit-"))
+        stack.callback(shutil.rmtree, above, ignore_errors=True)
+        for number, trap in enumerate(_traps(above / "sprung")):
+            with suppress(CoatcheckError):
+                bench.store.set("key", bench.record(trap, "owner"))
+            _look(bench, trap)
+            if (above / "sprung").exists():
+                bench.fail("data that are kept as they are", f"data number {number} were executed")
+
+
+def _loose(paths: Sequence[Path]) -> list[str]:
+    found = []
+    for path in paths:
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        if mode & 0o077 and not path.is_symlink():
+            found.append(f"{path.name} has the mode {mode:o}")
+    return found
+
+
+@case("SECRET-6", needs=("folder",), hint="the mode is left to the umask.")
+def files_are_the_users_own(bench: Bench) -> None:
+    """Whatever the umask is, files and folders are for the user alone."""
+    folder = bench.need(bench.harness.folder(bench.namespace), "the harness has no folder")
+    before = os.umask(0)
+    try:
+        bench.put(owner="owner")
+        bench.store.touch("key", bench.clock.now + 2 * DAY)
+        bench.put("far", life=9000 * DAY)
+        bench.store.ping()
+    finally:
+        os.umask(before)
+    loose = _loose([folder, *folder.rglob("*")])
+    bench.expect_that(not loose, "nothing that others can read", loose)

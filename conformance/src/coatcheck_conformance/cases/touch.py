@@ -1,0 +1,190 @@
+"""TOUCH: keeping alive."""
+
+from __future__ import annotations
+
+from coatcheck import Record
+
+from ..bench import Bench
+from ..case import case
+from ..clock import DAY
+from ..handle import Handle
+
+#: How often a `touch` and a `set` meet.
+_ROUNDS = 8
+
+#: Seconds for which a reading of the clock holds a thread, so that calls meet.
+_PAUSE = 0.001
+
+
+@case("TOUCH-1", hint="it sets a lifetime from now for what expects an instant, or does nothing.")
+def longer_life(bench: Bench) -> None:
+    """A live record that is touched returns True, and lives beyond its former expiry."""
+    bench.put(life=60)
+    for _ in range(3):
+        bench.expect(bench.store.touch("key", bench.clock.now + 120), True)
+        bench.elapse(61)
+        found = bench.store.get("key")
+        bench.expect_that(found is not None, "a Record, which was touched", found)
+
+
+@case(
+    "TOUCH-1",
+    depends_on=("GET-3",),
+    hint="the life is longer than it was told to be, or has no end any more.",
+)
+def new_expiry(bench: Bench) -> None:
+    """A live record that is touched is absent after the new expiry."""
+    bench.put(life=60)
+    bench.expect(bench.store.touch("key", bench.clock.now + 240), True)
+    bench.elapse(241)
+    bench.expect_absent()
+
+
+@case("TOUCH-1", hint="nothing is matched where the expiry is the same as before.")
+def same_expiry(bench: Bench) -> None:
+    """A `touch` to the expiry that the record has returns True."""
+    record = bench.put()
+    for _ in range(2):
+        bench.expect(bench.store.touch("key", record.expires_at), True)
+
+
+@case("TOUCH-2", hint="it is an upsert.")
+def nothing_there(bench: Bench) -> None:
+    """Under a key that was never set it returns False and creates nothing, with any owner."""
+    bench.put("other", owner="owner")
+    for owner in (None, "owner"):
+        bench.expect(bench.store.touch("key", bench.clock.now + DAY, owner), False)
+        bench.expect_absent()
+
+
+@case(
+    "TOUCH-3",
+    depends_on=("GET-3",),
+    hint="what has expired and is still there is touched like what is live.",
+)
+def expired_record(bench: Bench) -> None:
+    """An expired record returns False and stays absent, with an owner and without."""
+    for key, owner in (("key", None), ("owned", "owner")):
+        bench.expired(key, owner=owner)
+        bench.expect(bench.store.touch(key, bench.clock.now + DAY, owner), False)
+        bench.expect_absent(key)
+
+
+@case("TOUCH-4", hint="the record is written again as it was read.")
+def data_stay(bench: Bench) -> None:
+    """After touches, with an owner and without, the data are those that were set."""
+    for owner in (None, "owner"):
+        for data in (b"data", b"\xff\xfe", b'{ "a" : 1 }\n', b"data\0"):
+            bench.put(data=data, owner=owner)
+            for given in (None, "owner"):
+                bench.store.touch("key", bench.clock.now + 2 * DAY, given)
+                bench.expect_data(data)
+
+
+@case("TOUCH-4", hint="a handle writes back what it has read before.")
+def data_of_another_handle_stay(bench: Bench) -> None:
+    """A `touch` by a handle that has read older data leaves those of another handle."""
+    other = bench.second()
+    bench.put(data=b"old", owner="owner")
+    for number, owner in enumerate((None, "owner")):
+        bench.store.get("key")
+        data = b"new%d" % number
+        bench.put(data=data, owner="owner", store=other)
+        bench.store.touch("key", bench.clock.now + 2 * DAY, owner)
+        bench.expect_data(data)
+
+
+@case(
+    "TOUCH-4",
+    depends_on=("TOUCH-7", "TOUCH-8"),
+    hint="it reads the record, and writes it back after another one has written.",
+)
+def data_of_a_set_at_the_same_time_stay(bench: Bench) -> None:
+    """Where touches and a `set` meet the data are those of the `set` afterwards."""
+    handles = [bench.second() for _ in range(3)]
+    bench.put(owner="owner")
+    bench.clock.pause = _PAUSE
+    try:
+        for number in range(_ROUNDS):
+            _meet(bench, handles, b"data%d" % number)
+    finally:
+        bench.clock.pause = 0
+
+
+def _meet(bench: Bench, handles: list[Handle], data: bytes) -> None:
+    first, second, writer = handles
+    later = bench.clock.now + 2 * DAY
+    bench.together(
+        [
+            first.later("touch", "key", later),
+            writer.later("set", "key", bench.record(data, "owner")),
+            second.later("touch", "key", later + 60, "owner"),
+        ]
+    )
+    bench.expect_data(data)
+
+
+@case("TOUCH-5", depends_on=("GET-3",), hint="the later of two expiries is kept.")
+def shorter_life(bench: Bench) -> None:
+    """A live record that is touched to an earlier time is absent from then on."""
+    bench.put()
+    bench.store.touch("key", bench.clock.now + 60)
+    bench.elapse(61)
+    bench.expect_absent()
+
+
+@case("TOUCH-5", depends_on=("GET-3", "TOUCH-1"), hint="the later of two expiries is kept.")
+def shorter_life_after_a_longer_one(bench: Bench) -> None:
+    """A record whose life was lengthened by a `touch` can be shortened by another."""
+    bench.put(life=60)
+    bench.expect(bench.store.touch("key", bench.clock.now + DAY), True)
+    bench.store.touch("key", bench.clock.now + 120)
+    bench.elapse(121)
+    bench.expect_absent()
+
+
+@case(
+    "TOUCH-6",
+    depends_on=("GET-3", "EXPIRY-1", "TOUCH-5"),
+    hint="a lifetime of nothing is an error to the backend, or means for ever.",
+)
+def past_time(bench: Bench) -> None:
+    """A `touch` of a live record to now or earlier returns True and ends it."""
+    now = bench.clock.now
+    for owner in (None, "owner"):
+        for expires_at in (now, now - 60, now - 400 * DAY, 0.0):
+            bench.put(owner=owner)
+            bench.expect(bench.store.touch("key", expires_at, owner), True)
+            bench.expect_absent()
+
+
+@case(
+    "TOUCH-7",
+    depends_on=("GET-7",),
+    hint="the argument is written to the record.",
+)
+def owner_stays(bench: Bench) -> None:
+    """The owner that `get` shows is the one of the `set`, whatever owner is given."""
+    for key, owner in (("owned", "owner"), ("anonymous", None)):
+        bench.put(key, owner=owner)
+        for given in ("other", "owner"):
+            bench.store.touch(key, bench.clock.now + 2 * DAY, given)
+            found = bench.store.get(key)
+            kept = bench.kept_owner(owner)
+            if not isinstance(found, Record) or found.owner != kept:
+                bench.fail(f"a Record with the owner {kept!r}", found)
+
+
+@case(
+    "TOUCH-8",
+    depends_on=("TOUCH-1", "GET-7"),
+    hint="None is looked for in the index, or written to the record.",
+)
+def without_the_argument(bench: Bench) -> None:
+    """A record that has an owner lives on, and keeps it, when it is touched without."""
+    bench.put(life=60, owner="owner")
+    bench.expect(bench.store.touch("key", bench.clock.now + 240), True)
+    bench.elapse(61)
+    found = bench.store.get("key")
+    if not isinstance(found, Record) or found.owner != bench.kept_owner("owner"):
+        bench.fail("a Record with its owner, which was touched", found)

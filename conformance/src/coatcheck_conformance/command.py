@@ -1,0 +1,226 @@
+"""The kit on the command line: ``python -m coatcheck_conformance URL``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from coatcheck import Capabilities
+from coatcheck.errors import CoatcheckError
+
+from . import contract, report
+from .case import cases_of
+from .deviations import Deviation, read_deviations
+from .failure import HarnessWrong
+from .harness import Harness, resolve
+from .harnesses import harness_for
+from .run import Run, every_job
+from .verdicts import Conformance, Outcome, Verdict, conformance, outcomes
+
+#: The exit status of each verdict; 2 is also a command line that cannot be understood.
+_STATUS: Final = {
+    Conformance.CONFORMANT: 0,
+    Conformance.PARTIAL: 1,
+    Conformance.NOT_CONFORMANT: 1,
+    Conformance.ERROR: 2,
+}
+_STYLES: Final = {
+    Verdict.PASSED: "green",
+    Verdict.FAILED: "bold red",
+    Verdict.HARNESS_ERROR: "bold red",
+    Verdict.DEPENDENCY_FAILED: "red",
+    Verdict.DEVIATION: "yellow",
+    Verdict.NOT_RUN: "yellow",
+    Verdict.NOT_SUPPORTED: "dim",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line.
+
+    :returns: 0 if the store is conformant, 1 if it is not, 2 if that was not found out.
+    """
+    parsed = _parser().parse_args(arguments)
+    if parsed.explain is not None:
+        return _explain(parsed.explain)
+    if parsed.url is None and parsed.harness is None:
+        _parser().error("a URL is needed, or --harness")
+    # SIGTERM ends a run like Ctrl-C: harnesses stop their servers.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console()
+    try:
+        harness = _harness(parsed.url, parsed.harness)
+        deviations = _deviations(parsed.deviations, harness)
+    except (HarnessWrong, CoatcheckError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False)
+        return 2
+    run = Run(harness, deviations=deviations, seed=parsed.seed)
+    started = time.perf_counter()
+    try:
+        _perform(run, console, parsed.only)
+    finally:
+        run.finish()
+    judged = outcomes(run.results(), run.capabilities or Capabilities())
+    _show(judged, run, console, everything=parsed.verbose)
+    if parsed.report is not None:
+        document = report.describe(run, arguments, time.perf_counter() - started)
+        report.write(document, parsed.report)
+        console.print(f"report: {parsed.report / 'report.html'}", markup=False, highlight=False)
+    return _STATUS[conformance(judged)]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m coatcheck_conformance",
+        description="Check a session store against the Store contract of coatcheck.",
+        epilog="Exit status: 0 conformant, 1 not conformant or not wholly verified, 2 not judged.",
+    )
+    add = parser.add_argument
+    add("url", nargs="?", help="the store, as an application opens it; the kit works in namespaces "
+        "of its own, which `{namespace}` in the URL stands for where the store's package has no "
+        "harness")  # fmt: skip
+    add(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write report.json, .md, .html, junit.xml, badge.json",
+    )
+    add("--harness", metavar="MODULE:CLASS", help="the harness, instead of the one of the package")
+    add("--deviations", type=Path, metavar="FILE", help="what is known to be otherwise (TOML)")
+    add("--seed", type=int, default=0, help="the seed of what is chosen at random")
+    add("--only", action="append", default=[], metavar="CLAUSE",
+        help="a clause or a group, repeatable; the rest counts as not run")  # fmt: skip
+    add("--verbose", action="store_true", help="list what passed, too")
+    add("--explain", metavar="CLAUSE", help="say what a clause asks for, and how it is checked")
+    return parser
+
+
+def _explain(id: str) -> int:
+    clause = contract.clauses().get(id.upper())
+    if clause is None:
+        Console(stderr=True).print(f"error: the contract has no clause {id}", markup=False)
+        return 2
+    wrapped: Callable[[str], str] = lambda text: textwrap.fill(  # noqa: E731  # used below alone
+        text, 96, initial_indent="  ", subsequent_indent="  "
+    )
+    bound = "every store" if clause.capability == "-" else f"stores with {clause.capability}"
+    lines = [
+        f"{clause.id} ({clause.level}, {bound}), contract {contract.version()}",
+        "",
+        wrapped(clause.obligation),
+        wrapped(f"Why: {clause.reason}"),
+        "",
+        *(f"  checked by {case.id}: {case.sentence}" for case in cases_of(clause.id)),
+    ]
+    hints = dict.fromkeys(case.hint for case in cases_of(clause.id) if case.hint)
+    lines += ["", *(f"  often it is: {hint}" for hint in hints)] if hints else []
+    Console().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _harness(url: str | None, reference: str | None) -> Harness:
+    if reference is None:
+        assert url is not None, "the command line has been checked"
+        return harness_for(url)
+    harness = resolve(reference)
+    if not (isinstance(harness, type) and issubclass(harness, Harness)):
+        raise HarnessWrong(f"`{reference}` is no subclass of Harness")
+    return harness(url) if url is not None else harness()
+
+
+def _deviations(path: Path | None, harness: Harness) -> list[Deviation]:
+    if path is not None:
+        return read_deviations(path)
+    if harness.deviations is not None:
+        return read_deviations(Path(harness.deviations))
+    return []
+
+
+def _perform(run: Run, console: Console, only: Sequence[str]) -> None:
+    wanted = {name.upper() for name in only}
+    jobs = [
+        (case, face)
+        for case, face in every_job()
+        if not wanted or wanted & {case.clause, case.of.group}
+    ]
+    columns = (
+        TextColumn("{task.description:<48}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(jobs))
+        for case, face in jobs:
+            progress.update(task, description=f"{case.id}"[:48])
+            result = run.result(case, face)
+            progress.advance(task)
+            if result.verdict is Verdict.HARNESS_ERROR and run.check_harness()[1]:
+                break  # nothing that follows would be judged, either
+
+
+def _show(judged: Sequence[Outcome], run: Run, console: Console, *, everything: bool) -> None:
+    ground, why = run.check_harness()
+    if ground is not Verdict.PASSED:
+        console.print(f"[bold red]{ground.value}[/]: {escape(why)}")
+    else:
+        _show_details(judged, console)
+        console.print(_table(judged, everything=everything))
+    _show_sum(judged, run, console)
+
+
+def _show_details(judged: Sequence[Outcome], console: Console) -> None:
+    for outcome in judged:
+        for result in outcome.results:
+            if result.details and result.verdict in (Verdict.FAILED, Verdict.HARNESS_ERROR):
+                console.print(
+                    result.details, markup=False, highlight=False, end="\n\n", soft_wrap=True
+                )
+
+
+def _table(judged: Sequence[Outcome], *, everything: bool) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("clause", "level", "verdict", "remark"):
+        table.add_column(heading, no_wrap=heading != "remark")
+    quiet = () if everything else (Verdict.PASSED, Verdict.NOT_SUPPORTED)
+    for outcome in judged:
+        if outcome.verdict in quiet:
+            continue
+        remark = next(
+            (result.text for result in outcome.results if result.verdict is outcome.verdict), ""
+        )
+        style = _STYLES[outcome.verdict]
+        clause = outcome.clause
+        table.add_row(
+            clause.id, clause.level, f"[{style}]{outcome.verdict.value}[/]", escape(remark[:300])
+        )
+    return table
+
+
+def _show_sum(judged: Sequence[Outcome], run: Run, console: Console) -> None:
+    binding = [outcome for outcome in judged if outcome.binding]
+    passed = sum(outcome.verdict is Verdict.PASSED for outcome in binding)
+    verdict = conformance(judged)
+    style = "bold green" if verdict is Conformance.CONFORMANT else "bold red"
+    counted = ", ".join(
+        f"{count} {kind.value}"
+        for kind in Verdict
+        if (count := sum(outcome.verdict is kind for outcome in judged))
+    )
+    console.print(f"clauses: {counted}", highlight=False, soft_wrap=True)
+    console.print(
+        f"[{style}]{verdict.value}[/]: {run.store_name}, {passed} of {len(binding)} binding "
+        f"clauses of contract {contract.version()} verified (seed {run.seed})",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,129 @@
+"""Everything that can go wrong with a bench's backend, and a store that will meet it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from coatcheck.bridge import as_async, as_sync
+from coatcheck.errors import StoreError
+
+from .bench import Bench
+from .disk import disk_faults
+from .failure import CheckFailed
+from .handle import Handle
+from .harness import Fault
+from .proxy import Mode, Proxy
+
+#: What the network does, as a kind of fault, in words.
+_NETWORK: Final[tuple[tuple[Mode, str, str], ...]] = (
+    ("refuse", "unavailable", "the server refuses connections"),
+    ("reset", "unavailable", "the server resets the connection"),
+    ("cut", "unavailable", "the connection is reset in the middle of a reply"),
+    ("lost", "unavailable", "the server does what it is asked, and the reply is lost"),
+    ("stall", "stall", "the server does not answer"),
+    ("late", "stall", "the server answers when nobody waits any more"),
+    ("half-close", "garbage", "a reply ends in the middle"),
+    ("garbage", "garbage", "a proxy says that the server is down"),
+    ("noise", "garbage", "the reply is noise"),
+)
+
+
+class Meeting:
+    """A store and the faults that it can meet.
+
+    :ivar store: the handle that meets them. Other handles may be spared.
+    :ivar faults: what can be brought about.
+    :ivar proxy: what it talks through, where there is an address.
+    """
+
+    def __init__(
+        self, bench: Bench, store: Handle, faults: Sequence[Fault], proxy: Proxy | None
+    ) -> None:
+        self._bench = bench
+        self.store = store
+        self.faults = faults
+        self.proxy = proxy
+
+    @contextmanager
+    def meeting(self, fault: Fault) -> Iterator[None]:
+        """Let the fault be there for the block."""
+        self._bench.steps.note(f"from now on {fault.name}")
+        with fault.during():
+            yield
+        self._bench.steps.note("all is well again")
+
+    def attempt(self, verb: str, *args: Any) -> Any:
+        """Return what a call of the store returns, or the exception that it raises."""
+        return attempt(self.store, verb, *args)
+
+
+def attempt(store: Handle, verb: str, *args: Any) -> Any:
+    """Return what a call returns, or the exception that it raises."""
+    try:
+        if verb in ("all", "owned_by"):
+            return getattr(store, verb)(*args)
+        return store.call(verb, *args)
+    except CheckFailed:
+        raise
+    except Exception as error:
+        return error
+
+
+@contextmanager
+def meeting(bench: Bench, *kinds: str) -> Iterator[Meeting]:
+    """Give a store with its faults of these kinds; the case is not run where there are none."""
+    with through_proxy(bench) as (store, proxy):
+        found = [fault for fault in _all_faults(bench, proxy) if fault.kind in kinds]
+        bench.need(found or None, f"the harness has no fault of the kind {' or '.join(kinds)}")
+        yield Meeting(bench, store, found, proxy)
+
+
+def each_fault(bench: Bench, *kinds: str) -> Iterator[tuple[Meeting, Fault]]:
+    """Yield each fault with a store that has met none before."""
+    number, count = 0, 1
+    while number < count:
+        with meeting(bench, *kinds) as met:
+            count = len(met.faults)
+            yield met, met.faults[number]
+        number += 1
+
+
+@contextmanager
+def through_proxy(bench: Bench) -> Iterator[tuple[Handle, Proxy | None]]:
+    """Give a store that talks through a proxy, or the bench's own where it talks to nobody."""
+    address = bench.harness.address()
+    if address is None:
+        yield bench.store, None
+        return
+    proxy = Proxy(address)
+    store = _opened_at(bench, proxy.port)
+    try:
+        yield store, proxy
+    finally:
+        with suppress(StoreError):
+            store.perform("close")
+        proxy.close()
+
+
+def _opened_at(bench: Bench, port: int) -> Handle:
+    harness = bench.harness.at("127.0.0.1", port)
+    opens = harness.open_async if bench.face == "async" else harness.open
+    native = opens(bench.namespace, bench.clock)
+    as_face = as_async if bench.face == "async" else as_sync
+    return Handle("distant", as_face(native), bench.loop, bench.steps)
+
+
+def _all_faults(bench: Bench, proxy: Proxy | None) -> list[Fault]:
+    found = list(bench.harness.faults(bench.namespace))
+    if proxy is not None:
+        found += [_network_fault(proxy, *way) for way in _NETWORK]
+    folder = bench.harness.folder(bench.namespace)
+    if folder is not None:
+        found += disk_faults(folder)
+    return found
+
+
+def _network_fault(proxy: Proxy, mode: Mode, kind: str, name: str) -> Fault:
+    return Fault(kind, name, lambda: proxy.doing(mode))

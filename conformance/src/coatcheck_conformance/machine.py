@@ -1,0 +1,293 @@
+"""Sequences of calls at random, compared with a dictionary, and made short where they fail."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from typing import Any, Final
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, Verbosity, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from coatcheck import (
+    ABSENT,
+    ALWAYS,
+    PRESENT,
+    Condition,
+    Record,
+    Unchanged,
+    condition_holds,
+)
+
+from .bench import Bench
+from .clock import DAY
+from .failure import CheckFailed
+from .handle import Handle
+
+#: Keys that backends confuse: with each other, or with something of their own.
+KEYS: Final = (
+    "key", "Key", "key2", "key/", "key:", "a/../b", "..", "*", "k\0ey",
+    unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é"), "%00",
+)  # fmt: skip
+_DATA: Final = (b"one", b"One", b"one ", b'{"a":1}', b'{"a": 1}', b"\xff\x00")
+_OWNERS: Final = (None, "ann", "Ann", "ann/")
+#: Whole minutes, so that no backend has to round them. The first two are over at once.
+_LIVES: Final = (-60, 0, 60, 120, DAY, 40 * DAY)
+_PASSING: Final = (60, 120, 3600)
+#: Seconds for which a failing sequence is made shorter.
+_SHRINKING: Final = 15.0
+
+_SETTINGS: Final = settings(
+    max_examples=15,
+    stateful_step_count=25,
+    deadline=None,
+    database=None,
+    derandomize=False,
+    print_blob=False,
+    report_multiple_bugs=False,
+    verbosity=Verbosity.quiet,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class _Enough(BaseException):
+    """The time for making the sequence shorter is over."""
+
+
+class _Failures:
+    """The shortest sequence that failed."""
+
+    def __init__(self) -> None:
+        self.shortest: tuple[list[str], Exception] | None = None
+        self._first: float | None = None
+
+    def add(self, lines: list[str], error: Exception) -> None:
+        now = time.monotonic()
+        self._first = now if self._first is None else self._first
+        if self.shortest is None or len(lines) <= len(self.shortest[0]):
+            self.shortest = list(lines), error
+        if now > self._first + _SHRINKING:
+            raise _Enough
+
+
+def run_machine(bench: Bench) -> None:
+    """Make sequences of calls on the bench's store and its other face.
+
+    :raises CheckFailed: one returned something else than a dictionary would; the steps of the
+        bench are those of the shortest such sequence.
+    """
+    failures = _Failures()
+    machine = hypothesis.seed(bench.seed)(_machine(bench, (bench.store, bench.other_face())))
+    machine.failures = failures
+    try:
+        run_state_machine_as_test(machine, settings=_SETTINGS)
+    except (Exception, _Enough) as raised:
+        if failures.shortest is None:
+            raise
+        bench.steps.lines[:], error = failures.shortest
+        raise error from (raised if raised is not error else None)
+
+
+class _Model:
+    """What a store is by the contract: a dictionary, a clock and three conditions."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._records: dict[str, Record] = {}
+
+    def live(self, key: str) -> Record | None:
+        record = self._records.get(key)
+        return record if record and record.expires_at > self._bench.clock.now else None
+
+    def set(self, key: str, record: Record, only_if: Condition) -> bool:
+        holds = condition_holds(only_if, self.live(key))
+        if holds:
+            self._records[key] = record
+        return holds
+
+    def destroy(self, key: str, only_if: Condition) -> bool:
+        live = self.live(key)
+        ends = live is not None and condition_holds(only_if, live)
+        if ends:
+            del self._records[key]
+        return ends
+
+    def touch(self, key: str, expires_at: float) -> bool:
+        live = self.live(key)
+        if live is not None:
+            self._records[key] = Record(live.data, expires_at, live.owner)
+        return live is not None
+
+    def clear(self) -> None:
+        self._records.clear()
+
+    def all(self) -> dict[str, Record]:
+        found = ((key, self.live(key)) for key in self._records)
+        return {key: record for key, record in found if record is not None}
+
+    def owned_by(self, owner: str | None) -> dict[str, Record]:
+        return {key: record for key, record in self.all().items() if record.owner == owner}
+
+
+def _machine(  # noqa: C901  # a rule for each verb
+    bench: Bench, faces: tuple[Handle, Handle]
+) -> Any:
+    """Return a state machine's class, whose calls go to these handles."""
+    declared = bench.capabilities
+    keys, face = st.sampled_from(KEYS), st.sampled_from((0, 1))
+    data, owners, lives = map(st.sampled_from, (_DATA, _OWNERS, _LIVES))
+    conditions = st.one_of(
+        st.sampled_from((ALWAYS, ABSENT, PRESENT)), st.builds(Unchanged, data)
+    )  # fmt: skip
+
+    class Machine(_Sequence):
+        def __init__(self) -> None:
+            super().__init__(bench, faces)
+
+        @rule(face=face, key=keys, data=data, owner=owners, life=lives, only_if=conditions)
+        def set(self, face: int, key: str, only_if: Condition, **contents: Any) -> None:
+            self.checked(self.check_set, face, key, only_if, **contents)
+
+        @rule(face=face, key=keys)
+        def set_unchanged(self, face: int, key: str) -> None:
+            self.checked(self.check_set_unchanged, face, key)
+
+        @rule(face=face, key=keys, only_if=conditions)
+        def destroy(self, face: int, key: str, only_if: Condition) -> None:
+            self.checked(self.check_destroy, face, key, only_if)
+
+        @rule(face=face, key=keys, life=lives, names_owner=st.booleans())
+        def touch(self, face: int, key: str, life: float, names_owner: bool) -> None:
+            self.checked(self.check_touch, face, key, life, names_owner)
+
+        @rule(face=face, key=keys)
+        def get(self, face: int, key: str) -> None:
+            self.checked(self.check_get, face, key)
+
+        @rule(seconds=st.sampled_from(_PASSING))
+        def elapse(self, seconds: float) -> None:
+            bench.elapse(seconds)
+
+        @precondition(lambda _: declared.enumerable)
+        @rule(face=face)
+        def list_all(self, face: int) -> None:
+            self.checked(self.check_all, face)
+
+        @precondition(lambda _: declared.clearable)
+        @rule(face=face)
+        def clear(self, face: int) -> None:
+            self.checked(self.check_clear, face)
+
+        @precondition(lambda _: declared.owners and not declared.owner_lag)
+        @rule(face=face, owner=st.sampled_from(_OWNERS[1:]))
+        def list_owned(self, face: int, owner: str) -> None:
+            self.checked(self.check_owned, face, owner)
+
+        @precondition(lambda _: not declared.native_expiry)
+        @rule(face=face, limit=st.sampled_from((None, 0, 2)))
+        def prune(self, face: int, limit: int | None) -> None:
+            self.checked(self.check_prune, face, limit)
+
+        def teardown(self) -> None:
+            self.checked(self.check_everything)
+
+    return Machine
+
+
+class _Sequence(RuleBasedStateMachine):
+    """One sequence of calls."""
+
+    failures: _Failures
+
+    def __init__(self, bench: Bench, faces: tuple[Handle, Handle]) -> None:
+        super().__init__()
+        self.bench, self.faces, self.model = bench, faces, _Model(bench)
+        self.has_failed = False
+
+    @initialize()
+    def begin(self) -> None:
+        """Begin with an empty namespace, and count time from here."""
+        for key in KEYS:
+            self.faces[0].perform("destroy", key)
+        self.bench.steps.lines.clear()
+        self.bench.clock.start = self.bench.clock.now
+
+    def checked(self, check: Any, *args: Any, **more: Any) -> None:
+        """Make a call, and remember what was done if it turns out to be wrong."""
+        if self.has_failed:
+            return
+        try:
+            check(*args, **more)
+        except Exception as error:
+            self.has_failed = True
+            self.failures.add(self.bench.steps.lines, _as_failure(self.bench, error))
+            raise
+
+    def check_set(
+        self, face: int, key: str, only_if: Condition, data: bytes, owner: str | None, life: float
+    ) -> None:
+        record = self.bench.record(data, owner, life)
+        right = self.model.set(key, record, only_if)
+        self.bench.expect(self.faces[face].set(key, record, only_if), right)
+
+    def check_set_unchanged(self, face: int, key: str) -> None:
+        live = self.model.live(key)
+        condition = Unchanged(live.data if live else b"one")
+        self.check_set(face, key, condition, b"new", "ann", DAY)
+
+    def check_destroy(self, face: int, key: str, only_if: Condition) -> None:
+        right = self.model.destroy(key, only_if)
+        self.bench.expect(self.faces[face].destroy(key, only_if), right)
+
+    def check_touch(self, face: int, key: str, life: float, names_owner: bool) -> None:
+        live, expires_at = self.model.live(key), self.bench.clock.now + life
+        owner = live.owner if live and names_owner else None
+        right = self.model.touch(key, expires_at)
+        self.bench.expect(self.faces[face].touch(key, expires_at, owner), right)
+
+    def check_get(self, face: int, key: str) -> None:
+        live = self.model.live(key)
+        if live is None:
+            self.bench.expect_absent(key, store=self.faces[face])
+        else:
+            self.bench.expect_unchanged(live, key, store=self.faces[face])
+
+    def check_all(self, face: int) -> None:
+        self._expect_listing(self.faces[face].all(), self.model.all())
+        self.bench.expect(self.faces[face].length(), len(self.model.all()))
+
+    def check_owned(self, face: int, owner: str) -> None:
+        self._expect_listing(self.faces[face].owned_by(owner), self.model.owned_by(owner))
+
+    def check_clear(self, face: int) -> None:
+        self.model.clear()
+        self.bench.expect(self.faces[face].call("clear"), None)
+
+    def check_prune(self, face: int, limit: int | None) -> None:
+        removed = self.faces[face].prune(limit)
+        right = type(removed) is int and removed >= 0 and (limit is None or removed <= limit)
+        self.bench.expect_that(right, "a number of records, at most the limit", removed)
+
+    def check_everything(self) -> None:
+        for key in KEYS:
+            self.check_get(0, key)
+
+    def _expect_listing(self, found: list[tuple[str, Record]], right: dict[str, Record]) -> None:
+        self.bench.expect_keys(found, list(right))
+        for key, record in found:
+            self.bench.expect_same(record, right[key])
+
+
+def _as_failure(bench: Bench, error: Exception) -> CheckFailed:
+    if isinstance(error, CheckFailed):
+        return error
+    return CheckFailed("no exception", bench.steps.show(error))

@@ -1,0 +1,227 @@
+"""Other processes that use the same store: each is told what to call, and when."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from coatcheck.errors import CoatcheckError
+
+from .bench import Bench
+from .failure import HarnessWrong
+from .handle import FaceName
+
+#: Seconds until calls that are made at the same time: each process must have been told by then.
+_AHEAD: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a worker opens a store."""
+
+    url: str
+    opener: str | None
+    face: FaceName
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker has to do.
+
+    :ivar verb: a verb of the store; with an :class:`Opening` as the argument, ``"open"``.
+    :ivar now: what the clock shows.
+    :ivar pause: how long reading it takes.
+    :ivar instant: when to begin, by ``time.monotonic``, which all processes share.
+    """
+
+    verb: str
+    args: tuple[Any, ...]
+    now: float
+    pause: float = 0.0
+    instant: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of an order: a value, or an exception."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+class Worker:
+    """A process that holds one store at a time."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._process = subprocess.Popen(  # this interpreter
+            [sys.executable, "-m", f"{__package__}.worker"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def send(self, order: Order) -> None:
+        """Give an order."""
+        assert self._process.stdin is not None, "it is a pipe"
+        try:
+            pickle.dump(order, self._process.stdin)
+            self._process.stdin.flush()
+        except OSError as error:
+            raise HarnessWrong("a worker process ended by itself; see its stderr") from error
+
+    def receive(self) -> Answer:
+        """Return the answer to the order before."""
+        assert self._process.stdout is not None, "it is a pipe"
+        try:
+            answer: Answer = pickle.load(self._process.stdout)  # it is our own process
+        except EOFError as error:
+            raise HarnessWrong("a worker process ended by itself; see its stderr") from error
+        return answer
+
+    def ask(self, order: Order) -> Any:
+        """Give an order, and return what came of it.
+
+        :raises Exception: what the call raised there.
+        """
+        self.send(order)
+        answer = self.receive()
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                assert pipe is not None, "they are pipes"
+                pipe.close()
+
+
+class _Staff:
+    """The workers of this process; starting one takes a quarter of a second."""
+
+    def __init__(self) -> None:
+        self._idle: list[Worker] = []
+        self._all: list[Worker] = []
+
+    def take(self) -> Worker:
+        if self._idle:
+            return self._idle.pop()
+        worker = Worker()
+        self._all.append(worker)
+        return worker
+
+    def give_back(self, worker: Worker) -> None:
+        self._idle.append(worker)
+
+    def dismiss(self, worker: Worker) -> None:
+        self._all.remove(worker)
+        worker.end()
+
+    def dismiss_all(self) -> None:
+        self._idle.clear()
+        while self._all:
+            self._all.pop().end()
+
+    def forget(self) -> None:
+        """In a forked child: they are its parent's."""
+        self._idle, self._all = [], []
+
+
+_staff: Final = _Staff()
+atexit.register(_staff.dismiss_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_staff.forget)
+
+
+def end_workers() -> None:
+    """End all worker processes that are left for further use."""
+    _staff.dismiss_all()
+
+
+class RemoteHandle:
+    """The store of a bench, opened in another process."""
+
+    def __init__(self, bench: Bench, name: str, worker: Worker) -> None:
+        self.name = name
+        self.worker = worker
+        self._bench = bench
+
+    def open(self, url: str) -> None:
+        """Open the store in the worker."""
+        harness = self._bench.harness
+        opening = Opening(url, harness.opener, self._bench.face)
+        self.worker.ask(Order("open", (opening,), self._bench.clock.now))
+
+    def call(self, verb: str, *args: Any) -> Any:
+        """Call a verb there, and note it."""
+        return at_once(self._bench, [self], [(verb, args)], instant=0.0)[0]
+
+
+@contextmanager
+def processes(bench: Bench, count: int) -> Iterator[list[RemoteHandle]]:
+    """Give the bench's store in other processes, for the block.
+
+    The case must say that it needs a ``url``.
+    """
+    url = bench.need(bench.harness.url(bench.namespace), "the harness gives no URL")
+    handles: list[RemoteHandle] = []
+    try:
+        for number in range(count):
+            handle = RemoteHandle(bench, f"process{number + 1}", _staff.take())
+            handles.append(handle)
+            handle.open(url)
+        yield handles
+        for handle in handles:
+            handle.worker.ask(Order("close", (), bench.clock.now))
+    except BaseException:
+        for handle in handles:  # whatever they are doing
+            _staff.dismiss(handle.worker)
+        raise
+    for handle in handles:
+        _staff.give_back(handle.worker)
+
+
+def at_once(
+    bench: Bench,
+    handles: Sequence[RemoteHandle],
+    calls: Sequence[tuple[str, tuple[Any, ...]]],
+    *,
+    instant: float | None = None,
+) -> list[Any]:
+    """Make a call in each process at the same time.
+
+    :param instant: when; soon, unless given.
+    :returns: what each returned, or the :class:`coatcheck.errors.CoatcheckError` that it raised.
+    :raises Exception: whatever else a call raised.
+    """
+    when = time.monotonic() + _AHEAD if instant is None else instant
+    if instant is None:
+        bench.steps.note("at the same time:")
+    for handle, (verb, args) in zip(handles, calls, strict=True):
+        handle.worker.send(Order(verb, args, bench.clock.now, bench.clock.pause, when))
+    answers = [handle.worker.receive() for handle in handles]
+    for handle, (verb, args), answer in zip(handles, calls, answers, strict=True):
+        shown = bench.steps.show(answer.error or answer.value)
+        outcome = f"raised {shown}" if answer.error is not None else shown
+        bench.steps.called(handle.name, verb, args, outcome)
+    return [_outcome(answer) for answer in answers]
+
+
+def _outcome(answer: Answer) -> Any:
+    if answer.error is None:
+        return answer.value
+    if isinstance(answer.error, CoatcheckError):
+        return answer.error
+    raise answer.error

@@ -1,0 +1,277 @@
+"""A proxy between a store and its server: it breaks what passes through, and counts it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, Literal, TypeAlias
+
+#: What is done to the traffic:
+#: ``pass`` nothing; ``refuse`` nobody is let in, and whoever is in is thrown out; ``reset`` each
+#: request is answered by a reset; ``cut`` by half of a reply and a reset; ``half-close`` by half of
+#: a reply and an end; ``lost`` the server gets the request, and its reply becomes a reset;
+#: ``stall`` nothing gets through; ``late`` requests get through, and replies when all is well
+#: again; ``garbage`` another protocol's words for a reply; ``noise`` bytes without a meaning;
+#: ``drip`` replies come byte by byte.
+Mode: TypeAlias = Literal[
+    "pass", "refuse", "reset", "cut", "half-close", "lost", "stall", "late", "garbage", "noise",
+    "drip",
+]  # fmt: skip
+
+_CHUNK: Final = 65536
+_GARBAGE: Final = (
+    b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 31\r\n"
+    b"Connection: close\r\n\r\n<html>502 Bad Gateway</html>\r\n\r\n"
+)
+_NOISE: Final = bytes((7 * number + 129) % 256 for number in range(512))
+#: Replies of more bytes are dripped as if they had no more.
+_DRIPPED: Final = 2000
+#: An end without a farewell: the other side gets a reset.
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+
+
+class Traffic:
+    """What went through.
+
+    :ivar turns: how often a request followed a reply, or was the first on a connection.
+    :ivar sent: bytes of requests.
+    :ivar received: bytes of replies.
+    :ivar connections: how many were made.
+    """
+
+    def __init__(self) -> None:
+        self.turns = self.sent = self.received = self.connections = 0
+
+    def copy(self) -> Traffic:
+        """Return the counts of now."""
+        copied = Traffic()
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def since(self, before: Traffic) -> Traffic:
+        """Return what has gone through since then."""
+        passed = Traffic()
+        for name, count in self.__dict__.items():
+            setattr(passed, name, count - getattr(before, name))
+        return passed
+
+
+class Proxy:
+    """Listens at a port of this machine for a server at another address.
+
+    :ivar port: where it listens.
+    :ivar traffic: what went through it.
+    """
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._address = address
+        self._mode: Mode = "pass"
+        self._links: set[_Link] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        self.traffic = Traffic()
+        self.port = 0
+        self._listener = self._listen()
+        self.port = self._listener.getsockname()[1]
+
+    @property
+    def mode(self) -> Mode:
+        """Return what is done to the traffic."""
+        return self._mode
+
+    @contextmanager
+    def doing(self, mode: Mode) -> Iterator[None]:
+        """Do something to the traffic as long as the block runs."""
+        self._mode = mode
+        if mode == "refuse":
+            self._stop_listening()
+            self._reset_all()
+        try:
+            yield
+        finally:
+            self._end(mode)
+
+    def close(self) -> None:
+        """End all connections, and listen no more."""
+        self._closed = True
+        self._stop_listening()
+        self._reset_all()
+
+    def left(self, link: _Link) -> None:
+        """Forget a connection that has ended."""
+        with self._lock:
+            self._links.discard(link)
+
+    def _end(self, mode: Mode) -> None:
+        self._mode = "pass"
+        if mode == "refuse":
+            self._listener = self._listen()
+        for link in self._all_links():
+            if link.is_stalled:
+                # What was held back must not reach the server now, when nobody expects it.
+                link.reset()
+            link.release()
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
+        listener.listen(128)
+        work = threading.Thread(target=self._accept, args=(listener,), daemon=True)
+        work.start()
+        return listener
+
+    def _stop_listening(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes whoever accepts
+        self._listener.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            if self._closed or self._mode == "refuse":
+                _reset(client)
+                continue
+            self._join(client)
+
+    def _join(self, client: socket.socket) -> None:
+        try:
+            server = socket.create_connection(self._address, 10)
+        except OSError:
+            _reset(client)
+            return
+        server.settimeout(None)
+        link = _Link(self, client, server)
+        with self._lock:
+            self._links.add(link)
+            self.traffic.connections += 1
+        link.start()
+
+    def _all_links(self) -> list[_Link]:
+        with self._lock:
+            return list(self._links)
+
+    def _reset_all(self) -> None:
+        for link in self._all_links():
+            link.reset()
+
+
+class _Link:
+    """A connection through the proxy: a thread for each direction."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
+        self._proxy, self._client, self._server = proxy, client, server
+        self._in_request = False
+        self._held = bytearray()
+        self._lock = threading.Lock()
+        self.is_stalled = False
+        for side in (client, server):
+            side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def start(self) -> None:
+        """Begin to pass on."""
+        for work in (self._requests, self._replies):
+            threading.Thread(target=work, daemon=True).start()
+
+    def reset(self) -> None:
+        """End both sides without a farewell."""
+        for side in (self._client, self._server):
+            _reset(side)
+        self._proxy.left(self)
+
+    def release(self) -> None:
+        """Pass on the replies that were held back."""
+        with self._lock, suppress(OSError):
+            self._client.sendall(self._held)
+            self._held.clear()
+
+    def _requests(self) -> None:
+        try:
+            while content := self._client.recv(_CHUNK):
+                self._count_request(len(content))
+                self._request(content)
+            self._server.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.reset()
+
+    def _request(self, content: bytes) -> None:
+        mode = self._proxy.mode
+        if mode == "stall" or self.is_stalled:
+            self.is_stalled = True
+        elif mode == "reset":
+            self.reset()
+        elif mode in ("garbage", "noise"):
+            self._client.sendall(_GARBAGE if mode == "garbage" else _NOISE)
+            self._hang_up()
+        else:
+            self._server.sendall(content)
+
+    def _replies(self) -> None:
+        try:
+            while content := self._server.recv(_CHUNK):
+                self._in_request = False
+                self._proxy.traffic.received += len(content)
+                self._reply(content)
+            self._client.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.reset()
+        self._proxy.left(self)
+
+    def _reply(self, content: bytes) -> None:
+        if self._hold(content):
+            return
+        mode = self._proxy.mode
+        if mode == "lost":
+            self.reset()
+        elif mode in ("cut", "half-close"):
+            self._client.sendall(content[: len(content) // 2])
+            if mode == "cut":
+                self.reset()
+            else:
+                self._hang_up()
+        elif mode == "drip":
+            self._drip(content)
+        else:
+            self._client.sendall(content)
+
+    def _hold(self, content: bytes) -> bool:
+        # With the lock, so that nothing is added after the release.
+        with self._lock:
+            holds = self._proxy.mode in ("late", "stall")
+            if holds:
+                self._held += content
+        return holds
+
+    def _drip(self, content: bytes) -> None:
+        for place in range(min(len(content), _DRIPPED)):
+            self._client.sendall(content[place : place + 1])
+            time.sleep(0.0002)  # so that they are not joined on the way
+        self._client.sendall(content[_DRIPPED:])
+
+    def _hang_up(self) -> None:
+        """End the client's side as a server does that has nothing more to say."""
+        with suppress(OSError):
+            self._client.shutdown(socket.SHUT_WR)
+        _reset(self._server)
+
+    def _count_request(self, size: int) -> None:
+        traffic = self._proxy.traffic
+        traffic.sent += size
+        traffic.turns += not self._in_request
+        self._in_request = True
+
+
+def _reset(side: socket.socket) -> None:
+    with suppress(OSError):
+        side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        # Wakes a thread that reads from it: closing alone does not.
+        side.shutdown(socket.SHUT_RD)
+    with suppress(OSError):
+        side.close()

@@ -1,0 +1,81 @@
+"""What pytest loads in every project that has the kit: options, markers, one case a test.
+
+It imports nothing but pytest, so that projects without a store pay nothing and measure their
+coverage from the start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .run import Run
+
+pytest.register_assert_rewrite("coatcheck_conformance.pytest_door", "coatcheck_conformance.cases")
+
+#: The name under which a test tells its verdict to the report.
+PROPERTY = "coatcheck"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the kit."""
+    group = parser.getgroup("coatcheck", "conformance of session stores")
+    group.addoption(
+        "--require-backend",
+        action="store_true",
+        default=bool(os.environ.get("CI")),
+        help="fail where a backend is absent or a clause not verified; the default if CI is set",
+    )
+    group.addoption(
+        "--coatcheck-seed",
+        type=int,
+        default=0,
+        help="the seed of what the conformance kit chooses at random",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers of the kit."""
+    config.addinivalue_line("markers", "clause(id): the clause of the Store contract it checks")
+    config.addinivalue_line("markers", "realtime: it waits for the clock on the wall")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of each case on each face."""
+    if "coatcheck_job" in metafunc.fixturenames:
+        from .pytest_door import jobs
+
+        metafunc.parametrize("coatcheck_job", jobs())
+
+
+@pytest.fixture(scope="class")
+def coatcheck_run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """Give the run of a class, which remembers what came out of each case."""
+    from .pytest_door import run_for
+
+    run = run_for(request)
+    yield run
+    run.finish()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many cases have which verdict, because a skip is no pass."""
+    verdicts = Counter(
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == PROPERTY and getattr(report, "when", "") == "call"
+    )
+    if verdicts:
+        terminalreporter.section("store conformance")
+        counted = (f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+        terminalreporter.write_line(", ".join(counted))
+        terminalreporter.write_line(
+            "the verdict, and a report: python -m coatcheck_conformance URL --report DIR"
+        )

@@ -1,0 +1,131 @@
+"""What a block of code does beyond computing, seen by the interpreter's audit events.
+
+What imports and reading the metadata of installed packages do is left out: it is not the store's.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Final
+
+#: Audit events of calls that reach for a file, a network or another process, or that wait.
+IO_EVENTS: Final = frozenset(
+    [
+        "open",
+        "os.listdir",
+        "os.scandir",
+        "os.mkdir",
+        "os.rename",
+        "os.remove",
+        "os.rmdir",
+        "os.link",
+        "os.symlink",
+        "os.truncate",
+        "os.utime",
+        "os.chmod",
+        "os.chown",
+        "os.setxattr",
+        "os.system",
+        "os.posix_spawn",
+        "os.exec",
+        "os.fork",
+        "fcntl.flock",
+        "fcntl.lockf",
+        "shutil.rmtree",
+        "tempfile.mkstemp",
+        "tempfile.mkdtemp",
+        "sqlite3.connect",
+        "subprocess.Popen",
+        "time.sleep",
+        "socket.connect",
+        "socket.bind",
+        "socket.sendto",
+        "socket.sendmsg",
+        "socket.getaddrinfo",
+        "socket.gethostbyname",
+        "socket.gethostbyaddr",
+    ]
+)
+#: Threads that are started; the interpreter has an event of it from 3.12 on only, the kit its own.
+THREAD_EVENTS: Final = frozenset({"coatcheck.thread"})
+
+
+@dataclass(slots=True)
+class Watch:
+    """What was seen.
+
+    :ivar events: which audit events count.
+    :ivar bystanders: threads that are not watched: those that ran before, but for the caller's.
+    :ivar seen: each event in words, with the thread's id.
+    """
+
+    events: frozenset[str]
+    bystanders: frozenset[int]
+    seen: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[str]:
+        """Return the events in words."""
+        return [line for line, _ in self.seen]
+
+
+_watches: Final[list[Watch]] = []
+_guard: Final = threading.Lock()
+_installed: Final[list[bool]] = []
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if not _watches or not (event in IO_EVENTS or event in THREAD_EVENTS):
+        return
+    thread = threading.get_ident()
+    for watch in tuple(_watches):
+        if event not in watch.events or thread in watch.bystanders:
+            continue
+        if not _is_of_an_import(sys._getframe(1)):
+            watch.seen.append((f"{event}{_about(event, args)}", thread))
+
+
+def _about(event: str, args: tuple[Any, ...]) -> str:
+    if not args:
+        return ""
+    return f"({args[-1]!r})" if event in ("socket.connect", "socket.bind") else f"({args[0]!r})"
+
+
+def _is_of_an_import(frame: FrameType | None) -> bool:
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if name == "importlib" or name.startswith(("importlib.", "_frozen_importlib")):
+            return True
+        frame = frame.f_back
+    return False
+
+
+_start: Final = threading.Thread.start
+
+
+def _start_and_tell(thread: threading.Thread) -> None:
+    sys.audit("coatcheck.thread", thread.name)
+    _start(thread)
+
+
+@contextmanager
+def watching(events: frozenset[str]) -> Iterator[Watch]:
+    """Watch the calling thread, and whatever thread begins meanwhile, for the block."""
+    with _guard:
+        if not _installed:  # it cannot be taken away again
+            sys.addaudithook(_audit)
+            threading.Thread.start = _start_and_tell  # type: ignore[method-assign]
+            _installed.append(True)
+    mine = threading.get_ident()
+    others = frozenset(thread.ident or 0 for thread in threading.enumerate()) - {mine}
+    watch = Watch(events, others)
+    _watches.append(watch)
+    try:
+        yield watch
+    finally:
+        _watches.remove(watch)

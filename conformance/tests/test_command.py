@@ -1,0 +1,208 @@
+"""The kit on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import jsonschema
+import pytest
+
+from coatcheck_conformance import contract, report
+from coatcheck_conformance.command import main
+
+SCHEMA = json.loads(Path(report.__file__).with_name("report.schema.json").read_text())
+
+
+def run_kit(
+    *arguments: str, folder: Path | None = None, path: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the kit as a user does."""
+    environment = os.environ | {"COLUMNS": "200"} | ({"PYTHONPATH": str(path)} if path else {})
+    return subprocess.run(
+        [sys.executable, "-m", "coatcheck_conformance", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """Give a folder with harnesses of stores that are wrong, in one way each."""
+    (tmp_path / "mine.py").write_text(
+        "from coatcheck import MemoryStore\n"
+        "from coatcheck_conformance.harnesses import MemoryHarness\n"
+        "class Raises(MemoryStore):\n"
+        "    def get(self, key):\n"
+        "        if key == 'unknown':\n"
+        "            raise KeyError('<b>|\\x00')\n"
+        "        return super().get(key)\n"
+        "class Broken(MemoryHarness):\n"
+        "    def open(self, namespace, clock):\n"
+        "        return self._stores.setdefault(namespace, Raises(clock=clock))\n"
+        "class Shared(MemoryHarness):\n"
+        "    def open(self, namespace, clock):\n"
+        "        return super().open('one', clock)\n"
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def broken_report(mine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the folder of a report about a store that is wrong."""
+    monkeypatch.syspath_prepend(mine)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    arguments = [
+        "memory:",
+        "--harness",
+        "mine:Broken",
+        "--only",
+        "GET",
+        "--report",
+        str(mine / "r"),
+    ]
+    assert main(arguments) == 1
+    return mine / "r"
+
+
+def test_a_store_that_is_wrong(mine: Path) -> None:
+    """The exit status is 1, the text of the failure and a table are shown."""
+    done = run_kit("memory:", "--harness", "mine:Broken", "--only", "GET", path=mine)
+    assert done.returncode == 1, done.stderr
+    assert "GET-2 failed on the synchronous face of Raises" in done.stdout
+    assert re.search(r"GET-2 +required +failed", done.stdout)
+    assert "not conformant" in done.stdout
+
+
+def test_a_selection_is_never_a_verdict() -> None:
+    """What was left out was not run."""
+    done = run_kit("memory:", "--only", "GET-1")
+    assert done.returncode == 1
+    assert "partial: MemoryStore" in done.stdout
+
+
+def test_a_selection_of_nothing_is_an_error() -> None:
+    """Nothing run is no verdict."""
+    done = run_kit("memory:", "--only", "NOTHING")
+    assert done.returncode == 2
+    assert "error: MemoryStore" in done.stdout or "error: MemoryHarness" in done.stdout
+
+
+def test_a_harness_that_is_wrong(mine: Path) -> None:
+    """The store is not judged, and the reason is shown once."""
+    done = run_kit("memory:", "--harness", "mine:Shared", path=mine)
+    assert done.returncode == 2
+    assert done.stdout.count("share their records") == 1
+    assert "failed" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("nothing://host",), "`{namespace}`"),
+        (("redis://host:6379/0",), "`{namespace}`"),
+        (("nothing://host/{namespace}",), "no installed store has the scheme"),
+        (("memory:?size=3",), "memory store's URL"),
+        ((), "a URL is needed"),
+        (("memory:", "--harness", "nowhere:Harness"), "names nothing"),
+        (("memory:", "--harness", "json:loads"), "no subclass of Harness"),
+        (("memory:", "--deviations", "missing.toml"), "cannot be read"),
+        (("--explain", "GET-99"), "no clause GET-99"),
+    ],
+)
+def test_command_lines_that_cannot_work(arguments: tuple[str, ...], text: str) -> None:
+    """The exit status is 2, and the text says why."""
+    done = run_kit(*arguments)
+    assert done.returncode == 2
+    assert text in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_explain() -> None:
+    """A clause is explained, with its cases."""
+    done = run_kit("--explain", "get-2")
+    assert done.returncode == 0
+    assert "GET-2 (required, every store), contract 1.0" in done.stdout
+    assert "checked by GET-2.unknown_key" in done.stdout
+
+
+def test_the_json_report(broken_report: Path) -> None:
+    """It is of the form that the schema describes, and has each clause."""
+    document = json.loads((broken_report / "report.json").read_text())
+    jsonschema.validate(document, SCHEMA, jsonschema.Draft202012Validator)
+    assert document["verdict"] == "not conformant"
+    assert document["store"]["class"] == "Raises"
+    assert [clause["id"] for clause in document["clauses"]] == list(contract.clauses())
+    verdicts = {clause["id"]: clause["verdict"] for clause in document["clauses"]}
+    assert (verdicts["GET-1"], verdicts["GET-2"]) == ("passed", "failed")
+    assert verdicts["RACE-1"] == "not_run"
+    assert "--harness mine:Broken" in document["command"]
+
+
+def test_the_junit_report(broken_report: Path) -> None:
+    """A failure is a failure, with the text; what XML cannot say is replaced."""
+    suite = ET.parse(broken_report / "junit.xml").getroot()[0]
+    failures = [case for case in suite if case.find("failure") is not None]
+    assert {case.get("name") for case in failures} == {"GET-2.unknown_key"}
+    assert "GET-2 failed on" in (failures[0].findtext("failure") or "")
+    assert int(suite.get("failures", "")) == len(failures) == 2
+    assert int(suite.get("tests", "")) == len(suite)
+
+
+def test_the_html_report(broken_report: Path) -> None:
+    """It needs nothing from elsewhere, and shows what a store says as text."""
+    page = (broken_report / "report.html").read_text()
+    assert "&lt;b&gt;" in page
+    assert "<b>" not in page
+    assert not re.search(r"(src|href)=[\"'](?!#)", page)
+    assert "not conformant" in page
+
+
+def test_the_markdown_report(broken_report: Path) -> None:
+    """Each clause is one row of one table."""
+    text = (broken_report / "report.md").read_text()
+    rows = [line for line in text.splitlines() if re.match(r"\| [A-Z]+-\d+ \|", line)]
+    assert len(rows) == len(contract.clauses())
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 6 for row in rows)
+
+
+def test_the_badge(broken_report: Path) -> None:
+    """It is an endpoint of shields.io."""
+    badge = json.loads((broken_report / "badge.json").read_text())
+    assert badge == {
+        "schemaVersion": 1, "label": "coatcheck", "message": "not conformant", "color": "red",
+    }  # fmt: skip
+
+
+def test_no_credentials_are_in_a_report() -> None:
+    """What reproduces a run is shown without the password of its URL."""
+    shown = report.redacted(["redis://user:s3cret@host/0?prefix={namespace}", "--seed", "1"])
+    assert "s3cret" not in shown
+    assert "redis://***@host" in shown
+
+
+def test_a_run_that_is_ended_cleans_up(tmp_path: Path) -> None:
+    """SIGTERM in the middle leaves nothing behind in the folder of the file store."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "coatcheck_conformance", f"file:{tmp_path}/sessions"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    folder = tmp_path / "sessions"
+    deadline = time.monotonic() + 60
+    while not (folder.exists() and list(folder.iterdir())):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)  # nothing else tells that the run has begun
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) != 0
+    assert not list(folder.iterdir())

@@ -1,0 +1,80 @@
+"""The text of a failure is all that a store's author has to go by."""
+
+from __future__ import annotations
+
+import pytest
+from breaking import BrokenMemoryHarness
+
+from coatcheck import MemoryStore, Record
+from coatcheck_conformance import Harness
+from coatcheck_conformance.case import cases_of
+from coatcheck_conformance.run import Run
+from coatcheck_conformance.verdicts import Verdict
+
+
+class Forgetful(MemoryStore):
+    """Keeps the first record that was set."""
+
+    def set(self, key: str, record: Record, *only_if: object) -> bool:
+        if key == "key" and self._slots.get(key) is not None:
+            return True
+        return super().set(key, record)
+
+
+class Raising(MemoryStore):
+    """Raises what no store may raise."""
+
+    def get(self, key: str) -> Record | None:
+        if key == "unknown":
+            raise KeyError("not here")
+        return super().get(key)
+
+
+FORGETFUL = """\
+GET-1 failed on the synchronous face of Forgetful
+
+  `get` of a live record returns a `Record` with the data of the last successful `set`.
+  Why: It is what a store is for.
+
+  what was done
+    1. store.set('key', Record(b'one', expires_at=start+86400)) -> True
+    2. store.get('key') -> Record(b'one', expires_at=start+86400)
+    3. store.set('key', Record(b'two', expires_at=start+86400)) -> True
+    4. store.get('key') -> Record(b'one', expires_at=start+86400)
+
+  expected   a Record with the data b'two'
+  seen       Record(b'one', expires_at=start+86400)
+
+  often it is  the record is written under another key, or in another form, than it is read.
+
+  case GET-1.data_of_the_last_set; clause (required): docs/contract.md#get-reading
+  python -m coatcheck_conformance --explain GET-1"""
+
+RAISING = """\
+GET-2 failed on the asynchronous face of Raising
+
+  `get` of a key that was never set returns None.
+  Why: An unknown id is an everyday event and no error.
+
+  what was done
+    1. store.get('unknown') -> raised KeyError("'not here'")
+
+  expected   no exception
+  seen       KeyError("'not here'")
+
+  often it is  a missing key raises the backend's own KeyError.
+
+  case GET-2.unknown_key; clause (required): docs/contract.md#get-reading
+  python -m coatcheck_conformance --explain GET-2"""
+
+
+@pytest.mark.parametrize(
+    ("store", "clause", "face", "text"),
+    [(Forgetful, "GET-1", "sync", FORGETFUL), (Raising, "GET-2", "async", RAISING)],
+)
+def test_the_text_of_a_failure(store: type[MemoryStore], clause: str, face: str, text: str) -> None:
+    """Clause, sentence, steps, expected and seen, the most common cause, where to read on."""
+    harness: Harness = BrokenMemoryHarness(store)
+    result = Run(harness).result(cases_of(clause)[0], face)  # type: ignore[arg-type]
+    assert result.verdict is Verdict.FAILED
+    assert result.details == text

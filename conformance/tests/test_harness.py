@@ -1,0 +1,213 @@
+"""A harness that is wrong is told apart from a store that is wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from coatcheck import Capabilities, MemoryStore, Store
+from coatcheck.errors import StoreUnavailable
+from coatcheck_conformance import Harness
+from coatcheck_conformance.case import cases_of
+from coatcheck_conformance.failure import HarnessWrong
+from coatcheck_conformance.harnesses import MemoryHarness, harness_for
+from coatcheck_conformance.run import Run
+from coatcheck_conformance.verdicts import Verdict
+
+
+def verdict_of(harness: Harness, clause: str = "GET-1") -> tuple[Verdict, str]:
+    """Return what the kit says about the first case of a clause."""
+    result = Run(harness).result(cases_of(clause)[0], "sync")
+    return result.verdict, result.text
+
+
+class Opening(MemoryHarness):
+    """A memory harness, to be spoiled."""
+
+    def open(self, namespace: str, clock: Callable[[], float]) -> Store:
+        return super().open(namespace, clock)
+
+
+class OneForAll(Opening):
+    """Each namespace is the same store."""
+
+    def open(self, namespace: str, clock: Callable[[], float]) -> Store:
+        return super().open("one", clock)
+
+
+class Leftover(Opening):
+    """A new namespace holds a record."""
+
+    def open(self, namespace: str, clock: Callable[[], float]) -> Store:
+        is_new = namespace not in self._stores
+        store = super().open(namespace, clock)
+        if is_new:
+            from coatcheck import Record
+
+            store.set("left", Record(b"over", clock() + 1000))
+        return store
+
+
+class Apart(Opening):
+    """Each handle has data of its own, though the store declares several processes."""
+
+    def open(self, namespace: str, clock: Callable[[], float]) -> Store:
+        store = MemoryStore(clock=clock)
+        store.capabilities = Capabilities(multi_process=True)
+        return store
+
+
+class Hasty(Opening):
+    """More time passes in the backend than was asked for."""
+
+    def elapse(self, namespace: str, seconds: float) -> None:
+        self._stores[namespace]._clock.advance(10_000)  # type: ignore[attr-defined]
+
+
+class OwnTime(Opening):
+    """The store does not get the kit's clock."""
+
+    def open(self, namespace: str, clock: Callable[[], float]) -> Store:
+        return super().open(namespace, time.time)
+
+
+class NoStore(Opening):
+    """What is opened is no store."""
+
+    def open(self, namespace: str, clock: Callable[[], float]) -> Any:
+        return {"not": "a store"}
+
+
+class Raising(Opening):
+    """Opening fails with an error of the harness's own."""
+
+    def open(self, namespace: str, clock: Callable[[], float]) -> Store:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("harness", "text"),
+    [
+        (OneForAll, "share their records"),
+        (Leftover, "holds 1 records"),
+        (Apart, "a second handle"),
+        (Hasty, "lets too much time pass"),
+        (OwnTime, "must pass its argument `clock` on"),
+        (NoStore, "which is no store"),
+        (Raising, "ZeroDivisionError"),
+    ],
+)
+def test_a_wrong_harness_is_named(harness: type[Harness], text: str) -> None:
+    """The verdict is an error of the harness, with what to do about it, and no failed clause."""
+    verdict, seen = verdict_of(harness())
+    assert verdict is Verdict.HARNESS_ERROR
+    assert text in seen
+
+
+class NeverExpires(MemoryStore):
+    """A store that is wrong itself: nothing expires."""
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        super().__init__(clock=lambda: clock() * 0)
+
+
+class Forgetful(MemoryStore):
+    """A store that is wrong itself: it keeps nothing."""
+
+    def set(self, *args: Any) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", [NeverExpires, Forgetful])
+def test_a_wrong_store_is_no_wrong_harness(kind: Any) -> None:
+    """What the store does wrong is found by the cases, and the harness is not blamed."""
+
+    class Opens(MemoryHarness):
+        def open(self, namespace: str, clock: Callable[[], float]) -> Store:
+            return self._stores.setdefault(namespace, kind(clock=clock))
+
+    verdicts = {
+        Run(Opens()).result(case, "sync").verdict
+        for id in ("GET-1", "GET-3")
+        for case in cases_of(id)
+    }
+    assert Verdict.HARNESS_ERROR not in verdicts
+    assert Verdict.FAILED in verdicts
+
+
+def test_an_absent_backend_is_not_run() -> None:
+    """Nothing is said about a store whose server is not there."""
+
+    class Absent(MemoryStore):
+        def get(self, key: str) -> None:
+            raise StoreUnavailable("refused")
+
+    class Opens(MemoryHarness):
+        def open(self, namespace: str, clock: Callable[[], float]) -> Store:
+            return Absent(clock=clock)
+
+    verdict, text = verdict_of(Opens())
+    assert verdict is Verdict.NOT_RUN
+    assert "the backend is absent" in text
+
+
+def test_a_store_in_use_is_never_written_to() -> None:
+    """Where the namespace is ignored and records are there, nothing is changed or cleared."""
+    from coatcheck import Record
+
+    class StaysOpen(MemoryStore):
+        def close(self) -> None:
+            """Be used by others meanwhile."""
+
+    production = StaysOpen()
+    record = Record(b"somebody's", time.time() + 9000)
+    production.set("session", record)
+
+    class Production(MemoryHarness):
+        def open(self, namespace: str, clock: Callable[[], float]) -> Store:
+            return production
+
+        def remove(self, namespace: str) -> None:
+            Harness.remove(self, namespace)
+
+    verdict, text = verdict_of(Production())
+    assert verdict is Verdict.HARNESS_ERROR
+    assert "nobody's sessions" in text
+    assert production.get("session") == record
+
+
+def test_declared_absences_are_checked() -> None:
+    """A harness declares what there is, with a reason."""
+
+    class Unknown(MemoryHarness):
+        absent = {"everything": "no"}
+
+    class Silent(MemoryHarness):
+        absent = {"client": " "}
+
+    assert "there are url" in verdict_of(Unknown())[1]
+    assert "no reason" in verdict_of(Silent())[1]
+
+
+@pytest.mark.parametrize("url", ["redis://host/0", "nothing:"])
+def test_urls_say_where_the_namespace_goes(url: str) -> None:
+    """A URL that could be somebody's own store is refused."""
+    with pytest.raises(HarnessWrong, match="namespace"):
+        harness_for(url)
+    with pytest.raises(HarnessWrong, match="namespace"):
+        Harness(url)
+
+
+def test_what_the_harness_does_not_give_was_not_run() -> None:
+    """A facility that is neither written nor declared absent leaves its clauses open."""
+
+    class Undecided(MemoryHarness):
+        absent = {}
+
+    verdict, text = verdict_of(Undecided(), "GET-4")
+    assert verdict is Verdict.NOT_RUN
+    assert "give it `malformed`, or declare it in `absent`" in text
+    assert verdict_of(MemoryHarness(), "GET-4")[0] is Verdict.NOT_SUPPORTED

@@ -1,0 +1,77 @@
+"""The contract, the cases and the broken stores are in step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from breaking import all_broken
+
+from coatcheck import CONTRACT_VERSION
+from coatcheck_conformance import contract
+from coatcheck_conformance.case import all_cases, cases_of
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "contract.md"
+CLAUSES = contract.clauses()
+
+#: Required clauses that nothing but the backend's absence of a facility can break.
+each_clause = pytest.mark.parametrize("id", CLAUSES)
+
+
+def test_the_kit_has_the_document_as_it_is() -> None:
+    """The clauses that the kit reads are those of docs/contract.md."""
+    hint = "cp docs/contract.md conformance/src/coatcheck_conformance/contract.md"
+    assert contract.document() == DOCUMENT.read_text("utf-8"), hint
+
+
+def test_version() -> None:
+    """The kit is about the version of the contract that the core speaks."""
+    assert contract.version() == CONTRACT_VERSION
+
+
+@each_clause
+def test_each_clause_has_a_case(id: str) -> None:
+    """No clause is without a check."""
+    assert cases_of(id)
+
+
+def test_each_case_has_a_clause() -> None:
+    """No check is without a clause, and none is named twice."""
+    assert {case.clause for case in all_cases().values()} <= set(CLAUSES)
+    assert len({case.check for case in all_cases().values()}) == len(all_cases())
+
+
+@pytest.mark.parametrize("id", [id for id, clause in CLAUSES.items() if clause.level == "required"])
+def test_each_required_clause_has_a_broken_store(id: str) -> None:
+    """For each required clause there is a store that is wrong in it."""
+    assert [broken.name for broken in all_broken() if id in broken.clauses]
+
+
+def test_broken_stores_are_many_and_name_what_they_break() -> None:
+    """There are at least 40, with names of their own, each with clauses that exist."""
+    names = [broken.name for broken in all_broken()]
+    assert len(names) == len(set(names)) >= 40
+    for broken in all_broken():
+        assert broken.clauses
+        assert broken.clauses <= set(CLAUSES)
+
+
+def test_dependencies_have_no_circle() -> None:
+    """Each case can be judged before what depends on it."""
+    done: set[str] = set()
+
+    def visit(clause: str, path: tuple[str, ...]) -> None:
+        assert clause not in path, f"a circle: {' -> '.join((*path, clause))}"
+        if clause not in done:
+            for case in cases_of(clause):
+                for other in case.depends_on:
+                    visit(other, (*path, clause))
+            done.add(clause)
+
+    for id in CLAUSES:
+        visit(id, ())
+
+
+def test_one_case_waits_for_the_clock_on_the_wall() -> None:
+    """All others move the kit's clock."""
+    assert sum(case.realtime for case in all_cases().values()) == 1

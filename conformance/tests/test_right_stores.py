@@ -1,0 +1,70 @@
+"""Stores that are right pass, whatever is chosen at random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from networked import NetworkHarness
+from references import REFERENCES
+
+from coatcheck import Capabilities
+from coatcheck_conformance import Harness
+from coatcheck_conformance.case import cases_of
+from coatcheck_conformance.harnesses import MemoryHarness
+from coatcheck_conformance.run import Run
+from coatcheck_conformance.verdicts import Conformance, Verdict, conformance, outcomes
+from coatcheck_file.conformance import FileHarness
+
+
+def shortfalls(run: Run) -> list[str]:
+    """Run everything, and return what is neither passed nor declared."""
+    fine = (Verdict.PASSED, Verdict.NOT_SUPPORTED)
+    return [
+        f"{result.case} ({result.face}) {result.verdict.value}: {result.text}"
+        for result in run.all()
+        if result.verdict not in fine
+    ]
+
+
+def check_conformant(harness: Harness) -> None:
+    """Run the kit, and expect that the store conforms."""
+    run = Run(harness)
+    try:
+        missing = shortfalls(run)
+    finally:
+        run.finish()
+    judged = outcomes(run.results(), run.capabilities or Capabilities())
+    assert conformance(judged) is Conformance.CONFORMANT, missing
+
+
+@pytest.mark.parametrize("make", REFERENCES, ids=lambda make: make.__name__)
+def test_reference_stores_conform(make: Callable[[], Harness]) -> None:
+    """Stores with other capabilities than ours conform."""
+    check_conformant(make())
+
+
+def test_the_file_store_conforms(tmp_path: Path) -> None:
+    """Each binding clause is verified, on both faces."""
+    check_conformant(FileHarness(f"file:{tmp_path}/sessions?durability=process"))
+
+
+def test_a_store_with_a_server_conforms() -> None:
+    """Both native faces conform, with the faults of a network in between."""
+    check_conformant(NetworkHarness())
+
+
+def test_the_memory_store_conforms() -> None:
+    """Each binding clause is verified, on both faces."""
+    check_conformant(MemoryHarness())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_seed_makes_no_difference(seed: int) -> None:
+    """A right store passes whichever sequences of calls are tried."""
+    run = Run(MemoryHarness(), seed=seed)
+    for case in cases_of("PARITY-2"):
+        for face in case.faces:
+            result = run.result(case, face)
+            assert result.verdict is Verdict.PASSED, result.details

@@ -1,0 +1,19 @@
+"""Registers the URL scheme ``sqlite``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coatcheck import StoreSpec, hookimpl
+
+
+@hookimpl
+def coatcheck_stores() -> Iterator[StoreSpec]:
+    """See :mod:`coatcheck.hookspecs`."""
+    yield StoreSpec(
+        name="sqlite",
+        schemes=("sqlite",),
+        contract="1.0",
+        summary="one SQLite file",
+        open="coatcheck_sqlite:SQLiteStore.from_url",
+    )

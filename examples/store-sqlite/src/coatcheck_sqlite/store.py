@@ -1,0 +1,204 @@
+"""The SQLite store: one row for each record, in a table for each namespace."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qsl, unquote
+
+from coatcheck import ALWAYS, Capabilities, Condition, Record, Store, Unchanged
+from coatcheck.errors import ConfigurationError
+
+from .connections import Connections
+from .statements import Statements
+
+#: The columns id, key, data, expires_at and owner.
+Row: TypeAlias = tuple[int, bytes, bytes, float, bytes | None]
+#: Runs a statement with values, and returns how many rows it changed.
+Runner: TypeAlias = Callable[..., int]
+
+_FORM: Final = (
+    "a SQLite store's URL is `sqlite:///PATH`, with four slashes for an absolute path, and may "
+    "end with `?namespace=NAME`"
+)
+#: Rows of a listing that are in memory at a time.
+_PAGE: Final = 100
+#: Rows that one transaction removes at most, so that no other writer waits for long.
+_PIECE: Final = 500
+#: Expired rows that a write removes at most.
+_SWEPT: Final = 4
+
+
+class SQLiteStore(Store):
+    """Sessions in a table of a SQLite file, for all processes of one machine.
+
+    :param path: the file. It is made at the first call; its folder has to be there.
+    :param namespace: small letters, digits and ``_``; the table is ``coatcheck_`` and this.
+    :param clock: returns POSIX seconds.
+    :param timeout: seconds to wait for other writers, and as many again where the file is opened.
+    :raises ConfigurationError: an argument that cannot work.
+    """
+
+    capabilities = Capabilities(
+        enumerable=True, clearable=True, owners=True, multi_process=True, durable=True
+    )
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        namespace: str = "sessions",
+        clock: Callable[[], float] = time.time,
+        timeout: float = 4.0,
+    ) -> None:
+        if not re.fullmatch(r"[a-z0-9_]{1,100}", namespace):
+            raise ConfigurationError("`namespace` must be small letters, digits and `_`, up to 100")
+        if not 0 < timeout < float("inf"):
+            raise ConfigurationError(f"`timeout` must be seconds, more than zero, not {timeout!r}")
+        self._path = Path(path).absolute()
+        self._table = f"coatcheck_{namespace}"
+        self._clock = clock
+        self._sql = Statements(self._table)
+        self._connections = Connections(self._path, self._sql.schema, timeout)
+
+    @classmethod
+    def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> SQLiteStore:
+        """Open ``sqlite:///PATH?namespace=NAME``.
+
+        :raises ConfigurationError: the URL has another form or an unknown option.
+        """
+        path, namespace = parse(url)
+        return cls(path, namespace=namespace, clock=clock)
+
+    def __repr__(self) -> str:
+        return f"<SQLiteStore {str(self._path)!r}, table {self._table!r}>"
+
+    def get(self, key: str) -> Record | None:
+        rows = self._read(self._sql.get, key=key.encode())
+        return next((record for _, record in map(_decoded, rows) if record), None)
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        with self._transaction() as run:
+            # One whose expiry is past is written like others: it is absent, and soon swept away.
+            written = run(
+                self._sql.set(only_if),
+                key=key.encode(),
+                data=record.data,
+                expires_at=float(record.expires_at),
+                owner=None if record.owner is None else record.owner.encode(),
+                expected=_expected(only_if),
+            )
+            run(self._sql.prune, limit=_SWEPT)
+        return written > 0
+
+    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        name = key.encode()
+        with self._transaction() as run:
+            ended = run(self._sql.destroy(only_if), key=name, expected=_expected(only_if))
+            if only_if is ALWAYS and not ended:
+                run(self._sql.remove, key=name)  # expired or malformed: no session has ended
+        return ended > 0
+
+    def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        with self._transaction() as run:
+            touched = run(self._sql.touch, key=key.encode(), expires_at=float(expires_at))
+        return touched > 0
+
+    def all(self) -> Iterator[tuple[str, Record]]:
+        return self._listed(self._sql.all)
+
+    def length(self) -> int:
+        ((count,),) = self._read(self._sql.length)
+        return int(count)
+
+    def clear(self) -> None:
+        self._in_pieces(self._sql.clear)
+
+    def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        return self._listed(self._sql.owned, owner=owner.encode())
+
+    def prune(self, limit: int | None = None) -> int:
+        if limit is None:
+            return self._in_pieces(self._sql.prune)
+        with self._transaction() as run:
+            return run(self._sql.prune, limit=limit)
+
+    def ping(self) -> None:
+        self._read(self._sql.ping)
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def _read(self, statement: str, **values: object) -> list[Any]:
+        with self._connections.one() as connection:
+            values["now"] = self._clock()
+            return connection.execute(statement, values).fetchall()
+
+    def _listed(self, statement: str, **values: object) -> Iterator[tuple[str, Record]]:
+        """Yield records page by page. No connection is held while the caller looks at one."""
+        last = 0
+        while rows := self._read(statement, last=last, limit=_PAGE, **values):
+            for key, record in map(_decoded, rows):
+                if record is not None:
+                    yield key, record
+            last = rows[-1][0]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Runner]:
+        """Give what runs statements in one transaction."""
+        with self._connections.one() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            now = self._clock()  # after the waiting
+
+            def run(statement: str, **values: object) -> int:
+                return connection.execute(statement, {"now": now, **values}).rowcount
+
+            yield run
+
+    def _in_pieces(self, removal: str) -> int:
+        """Remove rows until there are none left, and let others write in between."""
+        removed, piece = 0, _PIECE
+        while piece == _PIECE:
+            with self._transaction() as run:
+                piece = run(removal, limit=_PIECE)
+            removed += piece
+        return removed
+
+
+def parse(url: str) -> tuple[str, str]:
+    """Return the path and the namespace of a URL.
+
+    :raises ConfigurationError: it has another form, or an option that there is not.
+    """
+    scheme, _, rest = url.partition(":///")
+    path, question, query = rest.partition("?")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(question))
+        path = unquote(path, errors="strict")
+    except ValueError:
+        raise ConfigurationError(_FORM) from None
+    is_file = bool(path) and not path.endswith("/") and not set("\0\r\n") & set(path)
+    if scheme.lower() != "sqlite" or not is_file or "#" in url:
+        raise ConfigurationError(_FORM)
+    options = dict(pairs)
+    if options.keys() - {"namespace"} or len(options) != len(pairs):
+        raise ConfigurationError(f"an option is unknown or stands twice: {_FORM}")
+    return path, options.get("namespace", "sessions")
+
+
+def _expected(only_if: Condition) -> bytes | None:
+    return only_if.data if isinstance(only_if, Unchanged) else None
+
+
+def _decoded(row: Row) -> tuple[str, Record | None]:
+    """Return key and record; None where somebody else has put in what is no text."""
+    _, key, data, expires_at, owner = row
+    try:
+        return key.decode(), Record(data, expires_at, None if owner is None else owner.decode())
+    except (AttributeError, UnicodeDecodeError):
+        return "", None
