@@ -64,7 +64,7 @@ def test_dependencies_have_no_circle() -> None:
         assert clause not in path, f"a circle: {' -> '.join((*path, clause))}"
         if clause not in done:
             for case in cases_of(clause):
-                for other in case.depends_on:
+                for other in case.depends_on if case.ground else ():
                     visit(other, (*path, clause))
             done.add(clause)
 

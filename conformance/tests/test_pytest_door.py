@@ -85,7 +85,7 @@ def test_six_lines_are_enough(tmp_path: Path) -> None:
 
 def test_no_plugin_for_coroutines_is_needed(tmp_path: Path) -> None:
     """The kit has its own event loops."""
-    done = run_pytest(tmp_path, SIX_LINES, "-p", "no:anyio", "-k", "GET and async")
+    done = run_pytest(tmp_path, SIX_LINES, "-p", "no:anyio", "-k", "GET-2 and async")
     assert done.returncode == 0, done.stdout
     assert "skipped" not in done.stdout.replace("not_supported", "")
 
@@ -147,7 +147,7 @@ def test_what_was_not_verified_fails_in_ci(tmp_path: Path) -> None:
 
 def test_nothing_run_is_an_error(tmp_path: Path) -> None:
     """A selection that selects nothing does not end well."""
-    assert run_pytest(tmp_path, SIX_LINES, "-k", "NOTHING").returncode == 5
+    assert run_pytest(tmp_path, SIX_LINES, "-k", "no_such_case").returncode == 5
 
 
 def test_a_class_without_a_harness_is_told(tmp_path: Path) -> None:

@@ -119,7 +119,8 @@ def watching(events: frozenset[str]) -> Iterator[Watch]:
     with _guard:
         if not _installed:  # it cannot be taken away again
             sys.addaudithook(_audit)
-            threading.Thread.start = _start_and_tell  # type: ignore[method-assign]
+            # A method by another name of its first argument.
+            threading.Thread.start = _start_and_tell  # type: ignore[assignment, method-assign]
             _installed.append(True)
     mine = threading.get_ident()
     others = frozenset(thread.ident or 0 for thread in threading.enumerate()) - {mine}

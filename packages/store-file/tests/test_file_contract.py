@@ -2620,7 +2620,7 @@ def test_the_cause_is_the_systems_error(bench: Bench, store: Store) -> None:
 
 
 def test_a_folder_that_vanished(bench: Bench, store: Store) -> None:
-    """FAULT-1, FAULT-4, FAULT-5, FAULT-7, FAULT-12: it is missed until it is back, and not made again."""
+    """FAULT-1, FAULT-4, FAULT-5, FAULT-7, FAULT-12: missed until it is back, not made again."""
     record = bench.put(owner="ann")
     aside = bench.folder.with_name("aside")
     bench.folder.rename(aside)

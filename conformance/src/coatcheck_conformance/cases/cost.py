@@ -151,3 +151,37 @@ def memory_of_a_listing(bench: Bench) -> None:
 
     peak, total = _peak(walk), _LISTED * size
     bench.expect_that(peak < total * 3 // 4, f"less than {total * 3 // 4} bytes at a time", peak)
+
+
+@case(
+    "COST-5",
+    depends_on=("ENUM-1",),
+    hint="one command or one transaction lists everything, and nobody else gets a turn.",
+)
+def others_are_served_while_it_lists(bench: Bench) -> None:
+    """Between two records of a listing other handles read and write, and counting goes on."""
+    for number in range(40):
+        bench.put(f"key{number}")
+    other = bench.second()
+    for number, (key, _) in enumerate(bench.store.iterate("all")):
+        bench.expect(other.set(key, bench.record(b"new")), True)
+        bench.expect_data(b"new", key, other)
+        if number % 10 == 0:
+            bench.expect(bench.store.length(), 40)
+
+
+@case(
+    "COST-6",
+    depends_on=("CLEAR-1",),
+    hint="one transaction removes everything, and nobody else gets a turn.",
+)
+def others_are_served_while_it_clears(bench: Bench) -> None:
+    """Calls of another namespace at the same time succeed, and lose nothing."""
+    elsewhere = bench.elsewhere()
+    for number in range(40):
+        bench.put(f"key{number}")
+    calls = [bench.store.later("clear")]
+    calls += [elsewhere.later("set", f"key{number}", bench.record(b"new")) for number in range(4)]
+    bench.expect(bench.together(calls)[1:], [True] * 4)
+    for number in range(4):
+        bench.expect_data(b"new", f"key{number}", elsewhere)

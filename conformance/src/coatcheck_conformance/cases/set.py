@@ -246,7 +246,8 @@ def refused_writes(bench: Bench) -> None:
 )
 def refused_writes_keep_nothing_alive(bench: Bench) -> None:
     """A record that a write with a later expiry left as it was expires as it would have."""
-    for number, only_if in enumerate((ABSENT, _OTHER)):
+    conditions: tuple[Condition, ...] = (ABSENT, _OTHER)
+    for number, only_if in enumerate(conditions):
         bench.put(f"key{number}", life=60)
         bench.expect(bench.store.set(f"key{number}", bench.record(b"new"), only_if), False)
     bench.elapse(61)
