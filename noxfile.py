@@ -23,6 +23,12 @@ OLDEST = PYTHONS[0]
 STORES = sorted(ROOT.glob("packages/store-*"))
 KIT = ROOT / "conformance"
 EXAMPLE = ROOT / "examples/store-sqlite"
+#: The tests of the packages, which run everywhere; the kit's own run on the oldest Python.
+PACKAGE_TESTS = [str(package / "tests") for package in (ROOT / "packages/core", *STORES)]
+TESTS = {
+    python: [*PACKAGE_TESTS, *([str(KIT / "tests")] if python == OLDEST else [])]
+    for python in PYTHONS
+}
 #: Every package, for `session.install`, without copies.
 EDITABLE = (
     "-e",
@@ -48,7 +54,7 @@ def check_installed(session: nox.Session, module: str) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite, on each Python."""
     session.install(*EDITABLE, *group("test"))
-    session.run("pytest", "-n", "2", *session.posargs)
+    session.run("pytest", "-n", "2", *(session.posargs or TESTS[session.python]))
 
 
 @nox.session(python=OLDEST)
@@ -73,8 +79,7 @@ def typing(session: nox.Session) -> None:
 @nox.session(python=OLDEST)
 def minimums(session: nox.Session) -> None:
     """The test suite on the oldest supported release of each dependency."""
-    packages = (ROOT / "packages/core", KIT, *STORES)
-    projects = [nox.project.load_toml(package / "pyproject.toml") for package in packages]
+    projects = [CORE, *(nox.project.load_toml(store / "pyproject.toml") for store in STORES)]
     oldest = [
         requirement.replace(">=", "==")
         for project in projects
@@ -82,7 +87,7 @@ def minimums(session: nox.Session) -> None:
         if not requirement.startswith("coatcheck")
     ]
     session.install(*EDITABLE, *group("test"), *oldest)
-    session.run("pytest", "-n", "2", *session.posargs)
+    session.run("pytest", "-n", "2", *(session.posargs or PACKAGE_TESTS))
 
 
 @nox.session(python=OLDEST)
@@ -98,7 +103,7 @@ def wheel(session: nox.Session) -> None:
     tests_alone = Path(session.create_tmp()).resolve() / "alone"
     shutil.rmtree(tests_alone, ignore_errors=True)
     folders = [
-        f"{package.relative_to(ROOT)}/tests" for package in (ROOT / "packages/core", KIT, *STORES)
+        f"{package.relative_to(ROOT)}/tests" for package in (ROOT / "packages/core", *STORES)
     ]
     for folder in (*folders, "docs", "examples"):
         shutil.copytree(ROOT / folder, tests_alone / folder)
@@ -109,14 +114,14 @@ def wheel(session: nox.Session) -> None:
     session.run("pytest", "-n", "2", "-o", f"pythonpath={paths}", *folders)
 
 
-@nox.session(python=OLDEST)
+@nox.session(python=OLDEST, default=False)
 def proof(session: nox.Session) -> None:
     """The conformance kit finds what is wrong in each of the broken stores, and nothing else."""
     session.install(*EDITABLE, *group("test"))
     session.run("pytest", "-n", "2", "conformance/proof", *session.posargs)
 
 
-@nox.session(python=OLDEST)
+@nox.session(python=OLDEST, default=False)
 @nox.parametrize("pytest", ["8.0.0", "newest"])
 def runners(session: nox.Session, pytest: str) -> None:
     """The kit under the oldest and the newest pytest, with xdist, and in random order."""
@@ -131,7 +136,7 @@ def runners(session: nox.Session, pytest: str) -> None:
     session.run("pytest", *strict, "-q", "-p", "randomly", tests)
 
 
-@nox.session(python=OLDEST)
+@nox.session(python=OLDEST, default=False)
 def example(session: nox.Session) -> None:
     """The example of docs/writing-a-store.md, from wheels alone, found by its entry point."""
     dist = Path(session.create_tmp()).resolve() / "dist"
