@@ -192,8 +192,9 @@ def test_no_credentials_are_in_a_report() -> None:
     assert "redis://***@host" in shown
 
 
-def test_a_run_that_is_ended_cleans_up(tmp_path: Path) -> None:
-    """SIGTERM in the middle leaves nothing behind in the folder of the file store."""
+@pytest.mark.parametrize("after", [0, 0.01, 0.05, 0.2, 1])
+def test_a_run_that_is_ended_cleans_up(tmp_path: Path, after: float) -> None:
+    """SIGTERM at any moment leaves nothing behind in the folder of the file store."""
     process = subprocess.Popen(
         [sys.executable, "-m", "coatcheck_conformance", f"file:{tmp_path}/sessions"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -203,6 +204,7 @@ def test_a_run_that_is_ended_cleans_up(tmp_path: Path) -> None:
     while not (folder.exists() and list(folder.iterdir())):
         assert time.monotonic() < deadline
         time.sleep(0.01)  # nothing else tells that the run has begun
+    time.sleep(after)  # the moment is what the test varies
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) != 0
+    assert process.wait(60) == 2
     assert not list(folder.iterdir())

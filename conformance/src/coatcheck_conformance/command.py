@@ -68,6 +68,9 @@ def main(arguments: Sequence[str]) -> int:
     started = time.perf_counter()
     try:
         _perform(run, console, parsed.only)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("ended by a signal: not judged", style="red")
+        return _STATUS[Conformance.ERROR]
     finally:
         run.finish()
     judged = outcomes(run.results(), run.capabilities or Capabilities())

@@ -33,6 +33,10 @@ class HarnessWrong(Exception):
     """The harness does not do what the kit needs; the text says what, and what to do."""
 
 
+class RunEnded(BaseException):
+    """Somebody ended the run: the case that is under way does nothing more."""
+
+
 def explain(
     clause: Clause, *, case: str, face: str, store: str, steps: Sequence[str], failed: CheckFailed,
     hint: str,

@@ -23,7 +23,7 @@ from coatcheck import ALWAYS, AsyncStore, Capabilities, Condition, Record, Store
 from coatcheck.errors import CoatcheckError
 
 from .clock import Clock
-from .failure import CheckFailed
+from .failure import CheckFailed, RunEnded
 
 T = TypeVar("T")
 FaceName: TypeAlias = Literal["sync", "async"]
@@ -58,6 +58,19 @@ class Steps:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.lines: list[str] = []
+        self._is_over = False
+
+    def end(self) -> None:
+        """Let no call of this case begin any more: the next one raises :class:`RunEnded`."""
+        self._is_over = True
+
+    def go_on(self) -> None:
+        """Do nothing, unless the run was ended.
+
+        :raises RunEnded: it was.
+        """
+        if self._is_over:
+            raise RunEnded
 
     def note(self, line: str) -> None:
         """Add a step that is no call of a verb."""
@@ -207,12 +220,15 @@ class Handle:
 
     def perform(self, verb: str, *args: Any) -> Any:
         """Call a verb, and note nothing: for calls from several threads, and by the thousand."""
+        if verb not in ("close", "destroy"):  # what cleans up goes on
+            self._steps.go_on()
         function = getattr(self.native, verb)
         if isinstance(self.native, AsyncStore):
             return self._loop.run(_awaited(function, *args))
         return function(*args)
 
     def _listing(self, verb: str, *args: Any) -> list[tuple[str, Record]]:
+        self._steps.go_on()
         try:
             function = getattr(self.native, verb)
             if isinstance(self.native, AsyncStore):
@@ -261,6 +277,7 @@ def together(calls: Sequence[Call], loop: Loop, steps: Steps) -> list[Any]:
     :returns: what each returned, or the :class:`coatcheck.errors.CoatcheckError` that it raised.
     :raises Exception: whatever else a call raised.
     """
+    steps.go_on()
     if all(call.handle.face == "async" for call in calls):
         outcomes = loop.run(_in_tasks(calls))
     else:

@@ -16,12 +16,14 @@ from coatcheck.errors import CoatcheckError, StoreTimeout, StoreUnavailable
 from .bench import Bench
 from .case import Case, all_cases, cases_of
 from .deviations import Deviation, find
-from .failure import CheckFailed, HarnessWrong, NotRun, explain
+from .failure import CheckFailed, HarnessWrong, NotRun, RunEnded, explain
 from .handle import FaceName
 from .harness import FACILITIES, Harness
 from .smoke import check_harness
 from .verdicts import Result, Verdict
 
+#: Seconds that a case which is under way gets to clean up when the run is ended.
+_GRACE: Final = 10
 #: Verdicts on a clause with which whatever depends on it cannot be judged.
 _NO_GROUND: Final = (Verdict.FAILED, Verdict.DEVIATION, Verdict.DEPENDENCY_FAILED)
 
@@ -43,7 +45,10 @@ class Run:
         self.capabilities: Capabilities | None = None
         self.store_name, self.store_module = type(harness).__name__, ""
         self._token = uuid.uuid4().hex[:10]
-        self._benches = 0
+        self._benches: list[Bench] = []
+        self._number = 0
+        self._working: threading.Event | None = None
+        self._is_over = False
         self._results: dict[tuple[str, str], Result] = {}
         self._smoke: tuple[Verdict, str] | None = None
 
@@ -74,7 +79,7 @@ class Run:
 
     def _checked(self) -> tuple[Verdict, str]:
         try:
-            _limited(60, lambda: check_harness(self.harness, self._smoke_bench))
+            self._limited(60, lambda: check_harness(self.harness, self._smoke_bench))
         except (StoreUnavailable, StoreTimeout, NotRun) as error:
             cause = f" ({error.__cause__!r})" if error.__cause__ else ""
             return Verdict.NOT_RUN, f"the backend is absent: {error}{cause}"
@@ -86,13 +91,21 @@ class Run:
         return Verdict.PASSED, ""
 
     def finish(self) -> None:
-        """Release what the harness holds."""
+        """End what is under way, and release what the harness holds."""
+        self._is_over = True
+        for bench in self._benches:
+            bench.steps.end()
+        if self._working is not None:
+            self._working.wait(_GRACE)
         self.harness.finish()
 
     def _bench(self, face: FaceName) -> Bench:
-        self._benches += 1
-        namespace = f"kit{self._token}n{self._benches}"
-        return Bench(self.harness, face, namespace, seed=self.seed)
+        if self._is_over:
+            raise RunEnded
+        self._number += 1
+        bench = Bench(self.harness, face, f"kit{self._token}n{self._number}", seed=self.seed)
+        self._benches.append(bench)
+        return bench
 
     def _smoke_bench(self, face: FaceName) -> Bench:
         bench = self._bench(face)
@@ -189,7 +202,7 @@ class Run:
             bench.close()
 
         try:
-            _limited(case.limit, perform)
+            self._limited(case.limit, perform)
         except CheckFailed as failed:
             verdict, text, details = self._failure(case, face, benches, failed)
         except NotRun as error:
@@ -230,6 +243,28 @@ class Run:
         text = f"{whose} raised {type(error).__name__}: {error}"
         return Verdict.HARNESS_ERROR, text, text
 
+    def _limited(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do the work in a thread of its own, and give it up where it hangs."""
+        raised: list[BaseException] = []
+        # Not Thread.join: once a signal has interrupted it, it takes the thread for ended.
+        done = self._working = threading.Event()
+
+        def run() -> None:
+            try:
+                work()
+            except BaseException as error:  # it is raised again by whoever waits
+                raised.append(error)
+            finally:
+                done.set()
+
+        threading.Thread(target=run, name="coatcheck-kit", daemon=True).start()
+        if not done.wait(seconds):
+            raise CheckFailed("an end", f"no end after {seconds:g} seconds: a call hangs")
+        self._working = None
+        self._benches.clear()
+        if raised:
+            raise raised[0]
+
 
 def every_job() -> Iterator[tuple[Case, FaceName]]:
     """Yield each case with each of its faces."""
@@ -255,25 +290,6 @@ def _origin(error: BaseException) -> str:
             origin = "harness"
         trace = trace.tb_next
     return origin
-
-
-def _limited(seconds: float, work: Callable[[], None]) -> None:
-    """Do the work in a thread of its own, and give it up where it hangs."""
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # it is raised again by whoever waits
-            raised.append(error)
-
-    thread = threading.Thread(target=run, name="coatcheck-kit", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise CheckFailed("an end", f"no end after {seconds:g} seconds: a call hangs")
-    if raised:
-        raise raised[0]
 
 
 def _result(
