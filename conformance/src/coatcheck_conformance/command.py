@@ -163,7 +163,8 @@ def _perform(run: Run, console: Console, only: Sequence[str]) -> None:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(jobs))
+        task = progress.add_task("the harness", total=len(jobs))
+        run.check_harness()
         for case, face in jobs:
             progress.update(task, description=f"{case.id}"[:48])
             result = run.result(case, face)
