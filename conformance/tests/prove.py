@@ -7,14 +7,19 @@ from collections import Counter
 
 from breaking import Broken, all_broken
 
-from coatcheck_conformance.run import Run
+from coatcheck_conformance.run import Run, every_job
 from coatcheck_conformance.verdicts import Verdict
 
 
 def prove(broken: Broken) -> str:
     """Return what is wrong with the proof; empty if the kit finds exactly what is broken."""
     run = Run(broken.make_harness())
-    results = list(run.all())
+    results = [
+        run.result(case, face)
+        for case, face in every_job()
+        # The case that waits only where it can find something: there are many broken stores.
+        if not case.realtime or case.clause in broken.clauses
+    ]
     run.finish()
     wrong = [result for result in results if result.verdict is Verdict.HARNESS_ERROR]
     if wrong:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import textwrap
 import time
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str]) -> int:
         _parser().error("a URL is needed, or --harness")
     # SIGTERM ends a run like Ctrl-C: harnesses stop their servers.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What a store logs about the faults that the kit brings about is no news.
+    logging.getLogger().addHandler(logging.NullHandler())
     console = Console()
     try:
         harness = _harness(parsed.url, parsed.harness)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Final
 
+#: A connect of a socket that does not wait, as an event loop's own: no event of the interpreter.
+_NOT_WAITING: Final = "socket.connect, without waiting"
 #: Audit events of calls that reach for a file, a network or another process, or that wait.
 IO_EVENTS: Final = frozenset(
     [
@@ -43,6 +45,7 @@ IO_EVENTS: Final = frozenset(
         "subprocess.Popen",
         "time.sleep",
         "socket.connect",
+        _NOT_WAITING,
         "socket.bind",
         "socket.sendto",
         "socket.sendmsg",
@@ -51,6 +54,10 @@ IO_EVENTS: Final = frozenset(
         "socket.gethostbyaddr",
     ]
 )
+#: Audit events of calls that wait for a disk, a name server, another process or the clock.
+WAITING_EVENTS: Final = IO_EVENTS - {
+    *("os.fork", "os.exec", "socket.bind", "socket.sendto", "socket.sendmsg", _NOT_WAITING)
+}
 #: Threads that are started; the interpreter has an event of it from 3.12 on only, the kit its own.
 THREAD_EVENTS: Final = frozenset({"coatcheck.thread"})
 
@@ -73,6 +80,11 @@ class Watch:
         """Return the events in words."""
         return [line for line, _ in self.seen]
 
+    def lines_of_this_thread(self) -> list[str]:
+        """Return what the calling thread did, in words."""
+        mine = threading.get_ident()
+        return [line for line, thread in self.seen if thread == mine]
+
 
 _watches: Final[list[Watch]] = []
 _guard: Final = threading.Lock()
@@ -82,6 +94,8 @@ _installed: Final[list[bool]] = []
 def _audit(event: str, args: tuple[Any, ...]) -> None:
     if not _watches or not (event in IO_EVENTS or event in THREAD_EVENTS):
         return
+    if event == "socket.connect" and args[0].gettimeout() == 0:
+        event = _NOT_WAITING
     thread = threading.get_ident()
     for watch in tuple(_watches):
         if event not in watch.events or thread in watch.bystanders:
@@ -93,7 +107,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
 def _about(event: str, args: tuple[Any, ...]) -> str:
     if not args:
         return ""
-    return f"({args[-1]!r})" if event in ("socket.connect", "socket.bind") else f"({args[0]!r})"
+    return f"({args[-1]!r})" if event.startswith("socket.") else f"({args[0]!r})"
 
 
 def _is_of_an_import(frame: FrameType | None) -> bool:

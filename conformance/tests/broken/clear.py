@@ -22,6 +22,7 @@ class ClearsWhatIsOwned(MemoryStore):
     """`clear` goes by the owners, and finds no record without one."""
 
     def clear(self) -> None:
+        self._check_open()
         with self._lock:
             owned = [self._owned[owner] for owner in self._owned]
         for keys in owned:

@@ -32,7 +32,7 @@ class AlwaysTrue(MemoryStore):
         return super().destroy(key, only_if) or only_if is ALWAYS
 
 
-@broken("DESTROY-2", "PARITY-2")
+@broken("DESTROY-2")
 class RaisesTheSecondTime(MemoryStore):
     """Logging out twice is an error."""
 

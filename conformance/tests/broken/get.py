@@ -93,7 +93,7 @@ class _Damaged(FileStore):
         name = encode_name(key)
         try:
             self._open(digest(name), name)
-        except FileNotFoundError:
+        except OSError:
             return False
         except Damaged:
             return True
@@ -122,7 +122,7 @@ class EmptyForTheMalformed(_Damaged):
         return found
 
 
-@broken("GET-5", "PARITY-1")
+@broken("GET-5")
 class ShowsTheExpiryOfSet(MemoryStore):
     """A copy of the expiry is kept inside the record, where `touch` does not change it."""
 
@@ -163,7 +163,7 @@ class ReadingForgetsTheOwner(MemoryStore):
         return found
 
 
-@broken("GET-7", "PARITY-1")
+@broken("GET-7")
 class ShowsNoOwner(MemoryStore):
     """`get` does not read the owner, which only the index has."""
 
@@ -172,7 +172,7 @@ class ShowsNoOwner(MemoryStore):
         return None if found is None else replace(found, owner=None)
 
 
-@broken("GET-7", "PARITY-1")
+@broken("GET-7")
 class ShowsUndeclaredOwners(MemoryStore):
     """It shows the owner without declaring that it keeps one."""
 

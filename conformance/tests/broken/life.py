@@ -83,7 +83,7 @@ class MistakesAreKeyErrors(MemoryStore):
         return cls(clock=clock)
 
 
-@broken("LIFE-4", "PARITY-3")
+@broken("LIFE-4")
 class ClosesOnce(MemoryStore):
     """The second `close` finds the store closed."""
 
@@ -92,7 +92,7 @@ class ClosesOnce(MemoryStore):
         super().close()
 
 
-@broken("LIFE-4", "PARITY-3")
+@broken("LIFE-4")
 class ClosesWhatWasUsed(MemoryStore):
     """What was never used has no connection that could be closed."""
 

@@ -260,7 +260,7 @@ class UndoesTheIndex(MemoryStore):
         return done
 
 
-@broken("OWNER-12", "PARITY-3")
+@broken("OWNER-12")
 class NobodyOwnsAnything(PlainStore):
     """`owned_by` is not declared, and lists nothing."""
 
@@ -277,7 +277,7 @@ class RefusesAtTheFirstItem(PlainStore):
         yield from super().owned_by(owner)
 
 
-@broken("OWNER-13", "SET-11")
+@broken("OWNER-13")
 class RefusesALaterOwner(PlainStore):
     """A record that has lost its owner cannot get another one."""
 

@@ -458,7 +458,7 @@ class _PastExpiry(MemoryStore):
         return only_if is ALWAYS or (live is None) == (only_if is ABSENT)
 
 
-@broken("SET-14", "PARITY-2")
+@broken("SET-14")
 class PastExpiryRaises(_PastExpiry):
     """A lifetime that is not positive is an error to the backend."""
 

@@ -90,7 +90,7 @@ class CannotShorten(MemoryStore):
         return super().touch(key, expires_at, owner)
 
 
-@broken("TOUCH-6", "PARITY-2")
+@broken("TOUCH-6")
 class RefusesToEnd(MemoryStore):
     """A past expiry is an error."""
 
@@ -112,7 +112,7 @@ class BelievesTheArgument(_Peeking):
         return done
 
 
-@broken("TOUCH-8", "PARITY-1")
+@broken("TOUCH-8")
 class ForgetsTheOwner(_Peeking):
     """Without the argument the record loses its owner."""
 

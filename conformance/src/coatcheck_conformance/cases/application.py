@@ -60,7 +60,15 @@ def logout(bench: Bench) -> None:
         _expect_shown(bench, bob, "bob", {"user": "bob"})
 
 
-@case("DESTROY-6", depends_on=(*_SERVED, "SET-3"), ground=False)
+@case(
+    "DESTROY-6",
+    depends_on=(
+        *_SERVED,
+        "SET-3",
+        "DATA-2",
+    ),
+    ground=False,
+)
 def rotation(bench: Bench) -> None:
     """When a session moves to a new id its data move along, and the old cookie opens nothing."""
     with serving(bench) as make_browser:
@@ -114,7 +122,16 @@ def _write_once(browser: Browser, value: str) -> Callable[[], object]:
     return lambda: browser.get("/put", value=value)
 
 
-@case("OWNER-1", depends_on=(*_SERVED, "SET-3", "DESTROY-1"), ground=False)
+@case(
+    "OWNER-1",
+    depends_on=(
+        *_SERVED,
+        "SET-3",
+        "DESTROY-1",
+        "CAP-4",
+    ),
+    ground=False,
+)
 def logout_everywhere(bench: Bench) -> None:
     """All sessions of a user are ended at once, and no other one."""
     with serving(bench) as make_browser:

@@ -74,7 +74,11 @@ def _verbs(bench: Bench) -> dict[str, Callable[[], Any]]:
     return verbs
 
 
-@case("CAP-3", hint="a file is written or a server is asked, and `blocking` left at False.")
+@case(
+    "CAP-3",
+    depends_on=("CLEAR-3",),
+    hint="a file is written or a server is asked, and `blocking` left at False.",
+)
 def nothing_waits(bench: Bench) -> None:
     """No verb opens a file, asks a server or sleeps."""
     bench.store.get("key")  # whatever is imported at the first call

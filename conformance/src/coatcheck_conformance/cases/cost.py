@@ -155,7 +155,11 @@ def memory_of_a_listing(bench: Bench) -> None:
 
 @case(
     "COST-5",
-    depends_on=("ENUM-1",),
+    depends_on=(
+        "ENUM-1",
+        "ENUM-3",
+        "ENUM-6",
+    ),
     hint="one command or one transaction lists everything, and nobody else gets a turn.",
 )
 def others_are_served_while_it_lists(bench: Bench) -> None:
@@ -172,7 +176,10 @@ def others_are_served_while_it_lists(bench: Bench) -> None:
 
 @case(
     "COST-6",
-    depends_on=("CLEAR-1",),
+    depends_on=(
+        "CLEAR-1",
+        "CLEAR-2",
+    ),
     hint="one transaction removes everything, and nobody else gets a turn.",
 )
 def others_are_served_while_it_clears(bench: Bench) -> None:

@@ -187,7 +187,11 @@ def _limit(bench: Bench) -> int:
 
 @case(
     "DATA-7",
-    depends_on=("KEY-1", "OWNER-13"),
+    depends_on=(
+        "KEY-1",
+        "OWNER-13",
+        "CAP-4",
+    ),
     hint="the backend's limit is one of key, owner and data together.",
 )
 def the_largest(bench: Bench) -> None:
@@ -201,7 +205,12 @@ def the_largest(bench: Bench) -> None:
 
 @case(
     "DATA-7",
-    depends_on=("DATA-1", "KEY-1", "OWNER-13"),
+    depends_on=(
+        "DATA-1",
+        "KEY-1",
+        "OWNER-13",
+        "CAP-4",
+    ),
     hint="binary data are kept in a form that is longer.",
 )
 def the_largest_of_any_bytes(bench: Bench) -> None:

@@ -116,7 +116,11 @@ def nothing_if_absent(bench: Bench) -> None:
     bench.expect(bench.store.destroy("old", ABSENT), False)
 
 
-@case("DESTROY-6", hint="the condition is compared with another form of the data.")
+@case(
+    "DESTROY-6",
+    depends_on=("DATA-2",),
+    hint="the condition is compared with another form of the data.",
+)
 def unchanged_record(bench: Bench) -> None:
     """With `Unchanged` and its bytes a live record is removed, and the call returns True."""
     for data in (b"data", b'{"a": 1}', b"\xff\xfe"):
@@ -127,7 +131,11 @@ def unchanged_record(bench: Bench) -> None:
 
 @case(
     "DESTROY-6",
-    depends_on=("SET-11", "TOUCH-1"),
+    depends_on=(
+        "SET-11",
+        "TOUCH-1",
+        "DATA-2",
+    ),
     hint="a version is compared that each touch changes as well.",
 )
 def touched_record(bench: Bench) -> None:

@@ -109,6 +109,7 @@ def boundary_after_touch(bench: Bench) -> None:
         "GET-6",
     ),
     realtime=True,
+    ground=False,
     hint="seconds are taken for milliseconds, or local time for UTC.",
 )
 def by_the_clock_on_the_wall(bench: Bench) -> None:

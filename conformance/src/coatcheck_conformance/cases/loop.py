@@ -20,12 +20,12 @@ from coatcheck.bridge import AsyncBridge, as_async
 from coatcheck.errors import ConfigurationError, StoreError
 
 from ..bench import Bench
-from ..blocking import watching_this_thread
 from ..case import case
 from ..clock import DAY
 from ..failure import CheckFailed, NotRun
 from ..faults import Meeting, each_fault
 from ..handle import impatient
+from ..watch import WAITING_EVENTS, watching
 from .race import held
 
 _CALLERS: Final = 12
@@ -307,9 +307,9 @@ def nothing_waits_on_the_loop(bench: Bench) -> None:
 
     async def main() -> list[str]:
         await _work(_native(bench), bench, "before")  # modules are imported by now
-        with watching_this_thread() as seen:
+        with watching(WAITING_EVENTS) as watch:
             await _work(_native(bench), bench, "key")
-        return seen
+        return watch.lines_of_this_thread()
 
     found: list[str] = []
     _attempt(bench, "on a watched event loop", lambda: found.extend(bench.loop.run(main())))

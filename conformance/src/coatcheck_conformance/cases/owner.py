@@ -68,7 +68,11 @@ def _owned(bench: Bench, owner: str, store: Handle | None = None) -> list[tuple[
 
 @case(
     "OWNER-1",
-    depends_on=("GET-5", "GET-7"),
+    depends_on=(
+        "GET-5",
+        "GET-7",
+        "CAP-4",
+    ),
     hint="the index is written by some of the ways to write a record, and not by others.",
 )
 def records_of_an_owner(bench: Bench) -> None:
@@ -87,7 +91,12 @@ def records_of_an_owner(bench: Bench) -> None:
 
 @case(
     "OWNER-1",
-    depends_on=("SET-3", "SET-5", "SET-7"),
+    depends_on=(
+        "SET-3",
+        "SET-5",
+        "SET-7",
+        "CAP-4",
+    ),
     hint="the index is written by some of the ways to write a record, and not by others.",
 )
 def records_of_each_condition(bench: Bench) -> None:
@@ -102,7 +111,11 @@ def records_of_each_condition(bench: Bench) -> None:
 
 @case(
     "OWNER-2",
-    depends_on=("GET-3", "OWNER-1"),
+    depends_on=(
+        "GET-3",
+        "OWNER-1",
+        "EXPIRY-1",
+    ),
     hint="what the index leads to is not looked at again.",
 )
 def expired_records(bench: Bench) -> None:
@@ -116,7 +129,11 @@ def expired_records(bench: Bench) -> None:
 
 @case(
     "OWNER-2",
-    depends_on=("DESTROY-1", "OWNER-1"),
+    depends_on=(
+        "DESTROY-1",
+        "OWNER-1",
+        "EXPIRY-1",
+    ),
     hint="`destroy` does not take the record off the index.",
 )
 def destroyed_records(bench: Bench) -> None:
@@ -131,7 +148,13 @@ def destroyed_records(bench: Bench) -> None:
 
 @case(
     "OWNER-2",
-    depends_on=("DESTROY-1", "GET-7", "OWNER-1", "OWNER-5"),
+    depends_on=(
+        "DESTROY-1",
+        "GET-7",
+        "OWNER-1",
+        "OWNER-5",
+        "EXPIRY-1",
+    ),
     hint="`destroy` leaves an entry in the index, and what it leads to is somebody else's now.",
 )
 def keys_that_are_used_again(bench: Bench) -> None:
@@ -145,7 +168,13 @@ def keys_that_are_used_again(bench: Bench) -> None:
 
 @case(
     "OWNER-2",
-    depends_on=("GET-3", "GET-7", "OWNER-1", "OWNER-5"),
+    depends_on=(
+        "GET-3",
+        "GET-7",
+        "OWNER-1",
+        "OWNER-5",
+        "EXPIRY-1",
+    ),
     hint="the entry of an expired record leads to what was written under its key since.",
 )
 def expired_keys_that_are_used_again(bench: Bench) -> None:
@@ -223,7 +252,12 @@ def record_becomes_owned(bench: Bench) -> None:
 
 @case(
     "OWNER-6",
-    depends_on=("TOUCH-1", "OWNER-1", "GET-3"),
+    depends_on=(
+        "TOUCH-1",
+        "OWNER-1",
+        "GET-3",
+        "EXPIRY-4",
+    ),
     hint="`touch` moves the expiry of the record, and not that of its index entry.",
 )
 def touched_records(bench: Bench) -> None:
@@ -236,7 +270,12 @@ def touched_records(bench: Bench) -> None:
 
 @case(
     "OWNER-6",
-    depends_on=("TOUCH-1", "OWNER-1", "GET-3"),
+    depends_on=(
+        "TOUCH-1",
+        "OWNER-1",
+        "GET-3",
+        "EXPIRY-4",
+    ),
     hint="an index that was written for a short life is not extended by a longer one.",
 )
 def touched_records_of_several(bench: Bench) -> None:

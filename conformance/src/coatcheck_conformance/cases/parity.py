@@ -35,7 +35,15 @@ def _both_ways(bench: Bench) -> Iterator[tuple[Handle, Handle]]:
 
 @case(
     "PARITY-1",
-    depends_on=("GET-5", "GET-7", "SET-2", "RACE-8"),
+    depends_on=(
+        "GET-5",
+        "GET-7",
+        "SET-2",
+        "RACE-8",
+        "DATA-1",
+        "DATA-2",
+        "TOUCH-8",
+    ),
     hint="the faces differ in the name of a key, in the encoding or in a field.",
 )
 def written_here_read_there(bench: Bench) -> None:
@@ -53,7 +61,17 @@ def written_here_read_there(bench: Bench) -> None:
 
 @case(
     "PARITY-1",
-    depends_on=("DESTROY-1", "TOUCH-1", "SET-5", "RACE-8"),
+    depends_on=(
+        "DESTROY-1",
+        "TOUCH-1",
+        "SET-5",
+        "RACE-8",
+        "DATA-1",
+        "DATA-2",
+        "GET-5",
+        "GET-7",
+        "TOUCH-8",
+    ),
     hint="one face keeps what it has read.",
 )
 def changed_here_seen_there(bench: Bench) -> None:
@@ -112,7 +130,17 @@ def _listed(face: Handle) -> Iterator[tuple[str, Any]]:
         yield "owned_by of another", face.owned_by("Ann")
 
 
-@case("PARITY-2", hint="one face returns what the backend's client returns.")
+@case(
+    "PARITY-2",
+    depends_on=(
+        "CLEAR-3",
+        "DESTROY-2",
+        "SET-14",
+        "TOUCH-6",
+        "ENUM-3",
+    ),
+    hint="one face returns what the backend's client returns.",
+)
 def the_same_is_returned(bench: Bench) -> None:
     """The same calls return the same, of the same type, through both faces."""
     ours = list(_returned(bench, bench.store))
@@ -121,7 +149,20 @@ def the_same_is_returned(bench: Bench) -> None:
         bench.expect(others, mine, f"{what}, as through the {bench.face} face")
 
 
-@case("PARITY-2", depends_on=(*_VERBS, "PARITY-1", "PARITY-5"), limit=120.0)
+@case(
+    "PARITY-2",
+    depends_on=(
+        *_VERBS,
+        "PARITY-1",
+        "PARITY-5",
+        "CLEAR-3",
+        "DESTROY-2",
+        "SET-14",
+        "TOUCH-6",
+        "ENUM-3",
+    ),
+    limit=120.0,
+)
 def any_sequence_of_calls(bench: Bench) -> None:
     """Sequences of calls, each on a face chosen at random, return what a dictionary would."""
     run_machine(bench)
@@ -167,7 +208,16 @@ def _expect_same_errors(bench: Bench, verbs: tuple[str, ...], other: Handle) -> 
 _OWN_ERRORS: Final = "one face lets an exception of the backend's client through."
 
 
-@case("PARITY-3", hint=_OWN_ERRORS)
+@case(
+    "PARITY-3",
+    depends_on=(
+        "LIFE-4",
+        "OWNER-12",
+        "ENUM-8",
+        "CLEAR-5",
+    ),
+    hint=_OWN_ERRORS,
+)
 def undeclared_verbs(bench: Bench) -> None:
     """What one face refuses as not declared the other refuses by the same error."""
     declared = bench.capabilities
@@ -182,7 +232,16 @@ def undeclared_verbs(bench: Bench) -> None:
     _expect_same_errors(bench, verbs, bench.other_face())
 
 
-@case("PARITY-3", hint=_OWN_ERRORS)
+@case(
+    "PARITY-3",
+    depends_on=(
+        "LIFE-4",
+        "OWNER-12",
+        "ENUM-8",
+        "CLEAR-5",
+    ),
+    hint=_OWN_ERRORS,
+)
 def closed_stores(bench: Bench) -> None:
     """On a closed store each verb raises the same error through both faces."""
     other = bench.other_face()
@@ -191,7 +250,17 @@ def closed_stores(bench: Bench) -> None:
     _expect_same_errors(bench, tuple(_verbs(bench, other)), other)
 
 
-@case("PARITY-3", requires=("max_data_bytes",), hint=_OWN_ERRORS)
+@case(
+    "PARITY-3",
+    depends_on=(
+        "LIFE-4",
+        "OWNER-12",
+        "ENUM-8",
+        "CLEAR-5",
+    ),
+    requires=("max_data_bytes",),
+    hint=_OWN_ERRORS,
+)
 def too_large_data(bench: Bench) -> None:
     """Data that are too large are refused by the same error through both faces."""
     limit = bench.capabilities.max_data_bytes

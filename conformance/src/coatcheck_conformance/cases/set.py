@@ -195,7 +195,11 @@ def exact_bytes(bench: Bench) -> None:
 
 @case(
     "SET-11",
-    depends_on=("SET-7", "TOUCH-1"),
+    depends_on=(
+        "SET-7",
+        "TOUCH-1",
+        "OWNER-13",
+    ),
     hint="a version is compared that each touch changes as well.",
 )
 def touched_in_between(bench: Bench) -> None:
@@ -209,7 +213,10 @@ def touched_in_between(bench: Bench) -> None:
 
 @case(
     "SET-11",
-    depends_on=("SET-7",),
+    depends_on=(
+        "SET-7",
+        "OWNER-13",
+    ),
     hint="a version is compared, or the whole record.",
 )
 def another_owner_in_between(bench: Bench) -> None:

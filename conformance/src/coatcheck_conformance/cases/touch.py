@@ -70,7 +70,14 @@ def expired_record(bench: Bench) -> None:
         bench.expect_absent(key)
 
 
-@case("TOUCH-4", hint="the record is written again as it was read.")
+@case(
+    "TOUCH-4",
+    depends_on=(
+        "DATA-2",
+        "DATA-3",
+    ),
+    hint="the record is written again as it was read.",
+)
 def data_stay(bench: Bench) -> None:
     """After touches, with an owner and without, the data are those that were set."""
     for owner in (None, "owner"):
@@ -81,7 +88,14 @@ def data_stay(bench: Bench) -> None:
                 bench.expect_data(data)
 
 
-@case("TOUCH-4", hint="a handle writes back what it has read before.")
+@case(
+    "TOUCH-4",
+    depends_on=(
+        "DATA-2",
+        "DATA-3",
+    ),
+    hint="a handle writes back what it has read before.",
+)
 def data_of_another_handle_stay(bench: Bench) -> None:
     """A `touch` by a handle that has read older data leaves those of another handle."""
     other = bench.second()
@@ -96,7 +110,12 @@ def data_of_another_handle_stay(bench: Bench) -> None:
 
 @case(
     "TOUCH-4",
-    depends_on=("TOUCH-7", "TOUCH-8"),
+    depends_on=(
+        "TOUCH-7",
+        "TOUCH-8",
+        "DATA-2",
+        "DATA-3",
+    ),
     hint="it reads the record, and writes it back after another one has written.",
 )
 def data_of_a_set_at_the_same_time_stay(bench: Bench) -> None:
