@@ -50,8 +50,6 @@ def test_the_file_store_conforms(tmp_path: Path) -> None:
     check_conformant(FileHarness(f"file:{tmp_path}/sessions?durability=process"))
 
 
-# A stalled connection of a loop that was closed is collected with a warning.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_store_with_a_server_conforms() -> None:
     """Both native faces conform, with the faults of a network in between."""
     check_conformant(NetworkHarness())

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, Literal, TypeAlias
 
@@ -97,7 +97,8 @@ class Proxy:
 
     def close(self) -> None:
         """End all connections, and listen no more."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self._stop_listening()
         self._reset_all()
 
@@ -150,9 +151,14 @@ class Proxy:
         server.settimeout(None)
         link = _Link(self, client, server)
         with self._lock:
-            self._links.add(link)
-            self.traffic.connections += 1
-        link.start()
+            is_late = self._closed
+            if not is_late:
+                self._links.add(link)
+                self.traffic.connections += 1
+        if is_late:
+            link.reset()
+        else:
+            link.start()
 
     def _all_links(self) -> list[_Link]:
         with self._lock:
@@ -169,6 +175,7 @@ class _Link:
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self._proxy, self._client, self._server = proxy, client, server
         self._in_request = False
+        self._directions = 2
         self._held = bytearray()
         self._lock = threading.Lock()
         self.is_stalled = False
@@ -178,13 +185,12 @@ class _Link:
     def start(self) -> None:
         """Begin to pass on."""
         for work in (self._requests, self._replies):
-            threading.Thread(target=work, daemon=True).start()
+            threading.Thread(target=self._follow, args=(work,), daemon=True).start()
 
     def reset(self) -> None:
         """End both sides without a farewell."""
         for side in (self._client, self._server):
             _reset(side)
-        self._proxy.left(self)
 
     def release(self) -> None:
         """Pass on the replies that were held back."""
@@ -192,14 +198,24 @@ class _Link:
             self._client.sendall(self._held)
             self._held.clear()
 
-    def _requests(self) -> None:
+    def _follow(self, direction: Callable[[], None]) -> None:
         try:
-            while content := self._client.recv(_CHUNK):
-                self._count_request(len(content))
-                self._request(content)
-            self._server.shutdown(socket.SHUT_WR)
+            direction()
         except OSError:
             self.reset()
+        with self._lock:
+            self._directions -= 1
+            is_over = not self._directions
+        if is_over:
+            for side in (self._client, self._server):
+                side.close()
+            self._proxy.left(self)
+
+    def _requests(self) -> None:
+        while content := self._client.recv(_CHUNK):
+            self._count_request(len(content))
+            self._request(content)
+        self._server.shutdown(socket.SHUT_WR)
 
     def _request(self, content: bytes) -> None:
         mode = self._proxy.mode
@@ -214,15 +230,11 @@ class _Link:
             self._server.sendall(content)
 
     def _replies(self) -> None:
-        try:
-            while content := self._server.recv(_CHUNK):
-                self._in_request = False
-                self._proxy.traffic.received += len(content)
-                self._reply(content)
-            self._client.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.reset()
-        self._proxy.left(self)
+        while content := self._server.recv(_CHUNK):
+            self._in_request = False
+            self._proxy.traffic.received += len(content)
+            self._reply(content)
+        self._client.shutdown(socket.SHUT_WR)
 
     def _reply(self, content: bytes) -> None:
         if self._hold(content):

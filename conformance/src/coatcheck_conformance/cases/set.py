@@ -33,7 +33,13 @@ def always_over_the_expired(bench: Bench) -> None:
 
 @case(
     "SET-2",
-    depends_on=("GET-5", "GET-7", "SET-5", "SET-7"),
+    depends_on=(
+        "GET-5",
+        "GET-7",
+        "SET-5",
+        "SET-7",
+        "EXPIRY-10",
+    ),
     hint="an owner of None is left out of the update instead of being written.",
 )
 def the_whole_record(bench: Bench) -> None:
@@ -48,7 +54,12 @@ def the_whole_record(bench: Bench) -> None:
 
 @case(
     "SET-2",
-    depends_on=("GET-5", "GET-7", "SET-13"),
+    depends_on=(
+        "GET-5",
+        "GET-7",
+        "SET-13",
+        "EXPIRY-10",
+    ),
     hint="what has expired and is still there is updated, and its owner left.",
 )
 def nothing_of_the_expired(bench: Bench) -> None:
