@@ -45,10 +45,10 @@ class Bench:
         self.steps = Steps(self.clock)
         self.loop = Loop()
         self.seed = seed
-        self._opened: list[Handle] = []
+        self._opened: list[tuple[str, Handle]] = []
         self._primary: dict[str, Store | AsyncStore] = {}
         self._namespaces = {namespace}
-        self._names: set[str] = set()
+        self._sequences = 0
         self.store = self.open("store")
 
     # Stores
@@ -72,7 +72,7 @@ class Bench:
         self._namespaces.add(namespace)
         native = self._native(face or self.face, namespace, clock or self.clock)
         handle = Handle(name, native, self.loop, self.steps)
-        self._opened.append(handle)
+        self._opened.append((namespace, handle))
         return handle
 
     def second(self) -> Handle:
@@ -87,6 +87,33 @@ class Bench:
     def elsewhere(self, extension: str = "a") -> Handle:
         """Return a handle on another namespace, whose name begins with that of this one."""
         return self.open("elsewhere", namespace=self.namespace + extension)
+
+    @contextmanager
+    def sequence(self) -> Iterator[tuple[Handle, Handle]]:
+        """Give a handle of this face and one of the other, on a namespace of their own.
+
+        It is removed at the end, so that what one sequence of calls has left changes no other.
+        """
+        self._sequences += 1
+        namespace = f"{self.namespace}q{self._sequences}"
+        other: FaceName = "sync" if self.face == "async" else "async"
+        try:
+            yield (
+                self.open("store", namespace=namespace),
+                self.open(f"{other}_store", face=other, namespace=namespace),
+            )
+        finally:
+            self._discard(namespace)
+
+    def _discard(self, namespace: str) -> None:
+        for place, handle in list(self._opened):
+            if place == namespace:
+                self._opened.remove((place, handle))
+                with suppress(StoreError):
+                    handle.perform("close")
+        self._primary.pop(namespace, None)
+        self._namespaces.discard(namespace)
+        self.harness.remove(namespace)
 
     def _native(
         self, face: FaceName, namespace: str, clock: Callable[[], float]
@@ -240,7 +267,7 @@ class Bench:
             removed; where it is not known, nothing may be.
         """
         try:
-            for handle in self._opened:
+            for _, handle in self._opened:
                 with suppress(StoreError):
                     handle.perform("close")
         finally:

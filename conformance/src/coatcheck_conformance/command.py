@@ -201,8 +201,8 @@ def _table(judged: Sequence[Outcome], *, everything: bool) -> Table:
         table.add_column(heading, no_wrap=heading != "remark")
     quiet = () if everything else (Verdict.PASSED, Verdict.NOT_SUPPORTED)
     for outcome in judged:
-        if outcome.verdict in quiet:
-            continue
+        if outcome.verdict in quiet or not outcome.results:
+            continue  # nothing to say, or left out by `--only`
         remark = next(
             (result.text for result in outcome.results if result.verdict is outcome.verdict), ""
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import unicodedata
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 import hypothesis
@@ -30,24 +32,28 @@ from coatcheck import (
 from .bench import Bench
 from .clock import DAY
 from .failure import CheckFailed
-from .handle import Handle
 
 #: Keys that backends confuse: with each other, or with something of their own.
 KEYS: Final = (
     "key", "Key", "key2", "key/", "key:", "a/../b", "..", "*", "k\0ey",
     unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é"), "%00",
 )  # fmt: skip
+#: Any key of the contract (KEY-1): 1 to 256 Unicode scalar values.
+_ANY_KEY: Final = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)
+#: How many keys a sequence has: few, so that calls meet.
+_KEYS_AT_ONCE: Final = 3
 _DATA: Final = (b"one", b"One", b"one ", b'{"a":1}', b'{"a": 1}', b"\xff\x00")
 _OWNERS: Final = (None, "ann", "Ann", "ann/")
-#: Whole minutes, so that no backend has to round them. The first two are over at once.
-_LIVES: Final = (-60, 0, 60, 120, DAY, 40 * DAY)
-_PASSING: Final = (60, 120, 3600)
+#: Whole minutes, so that no backend has to round them.
+_LIVES: Final = (60, 120, DAY, DAY, 40 * DAY)
+_PAST: Final = (0, -60)
+_PASSING: Final = (60, 60, 120, 3600)
 #: Seconds for which a failing sequence is made shorter.
 _SHRINKING: Final = 15.0
 
 _SETTINGS: Final = settings(
-    max_examples=15,
-    stateful_step_count=25,
+    max_examples=100,
+    stateful_step_count=50,
     deadline=None,
     database=None,
     derandomize=False,
@@ -86,7 +92,7 @@ def run_machine(bench: Bench) -> None:
         bench are those of the shortest such sequence.
     """
     failures = _Failures()
-    machine = hypothesis.seed(bench.seed)(_machine(bench, (bench.store, bench.other_face())))
+    machine = hypothesis.seed(bench.seed)(_machine(bench))
     machine.failures = failures
     try:
         run_state_machine_as_test(machine, settings=_SETTINGS)
@@ -138,40 +144,48 @@ class _Model:
         return {key: record for key, record in self.all().items() if record.owner == owner}
 
 
-def _machine(  # noqa: C901  # a rule for each verb
-    bench: Bench, faces: tuple[Handle, Handle]
-) -> Any:
-    """Return a state machine's class, whose calls go to these handles."""
+def _machine(bench: Bench) -> Any:  # noqa: C901  # a rule for each verb
+    """Return a state machine's class, whose calls go to the bench's store."""
     declared = bench.capabilities
-    keys, face = st.sampled_from(KEYS), st.sampled_from((0, 1))
-    data, owners, lives = map(st.sampled_from, (_DATA, _OWNERS, _LIVES))
+    place, face = st.integers(0, _KEYS_AT_ONCE - 1), st.sampled_from((0, 1))
+    data, owners, long_lives = map(st.sampled_from, (_DATA, _OWNERS, _LIVES))
+    lives = st.sampled_from((*_LIVES, *_PAST))
     conditions = st.one_of(
-        st.sampled_from((ALWAYS, ABSENT, PRESENT)), st.builds(Unchanged, data)
+        st.sampled_from((ABSENT, PRESENT, ALWAYS)), st.builds(Unchanged, data)
     )  # fmt: skip
 
     class Machine(_Sequence):
         def __init__(self) -> None:
-            super().__init__(bench, faces)
+            super().__init__(bench)
 
-        @rule(face=face, key=keys, data=data, owner=owners, life=lives, only_if=conditions)
-        def set(self, face: int, key: str, only_if: Condition, **contents: Any) -> None:
-            self.checked(self.check_set, face, key, only_if, **contents)
+        @rule(face=face, place=place, data=data, owner=owners, life=lives, only_if=conditions)
+        def set(self, face: int, place: int, only_if: Condition, **contents: Any) -> None:
+            self.checked(self.check_set, face, self.keys[place], only_if, **contents)
 
-        @rule(face=face, key=keys)
-        def set_unchanged(self, face: int, key: str) -> None:
-            self.checked(self.check_set_unchanged, face, key)
+        @rule(face=face, place=place, data=data, owner=owners, life=long_lives)
+        def put(self, face: int, place: int, **contents: Any) -> None:
+            self.checked(self.check_set, face, self.keys[place], ALWAYS, **contents)
 
-        @rule(face=face, key=keys, only_if=conditions)
-        def destroy(self, face: int, key: str, only_if: Condition) -> None:
-            self.checked(self.check_destroy, face, key, only_if)
+        @rule(face=face, place=place)
+        def set_unchanged(self, face: int, place: int) -> None:
+            self.checked(self.check_set_unchanged, face, self.keys[place])
 
-        @rule(face=face, key=keys, life=lives, names_owner=st.booleans())
-        def touch(self, face: int, key: str, life: float, names_owner: bool) -> None:
-            self.checked(self.check_touch, face, key, life, names_owner)
+        @rule(face=face, place=place, only_if=conditions)
+        def destroy(self, face: int, place: int, only_if: Condition) -> None:
+            self.checked(self.check_destroy, face, self.keys[place], only_if)
 
-        @rule(face=face, key=keys)
-        def get(self, face: int, key: str) -> None:
-            self.checked(self.check_get, face, key)
+        @rule(face=face, place=place, now=_rarely())
+        def destroy_unchanged(self, face: int, place: int, now: bool) -> None:
+            if now:
+                self.checked(self.check_destroy_unchanged, face, self.keys[place])
+
+        @rule(face=face, place=place, life=lives, names_owner=st.booleans())
+        def touch(self, face: int, place: int, life: float, names_owner: bool) -> None:
+            self.checked(self.check_touch, face, self.keys[place], life, names_owner)
+
+        @rule(face=face, place=place)
+        def get(self, face: int, place: int) -> None:
+            self.checked(self.check_get, face, self.keys[place])
 
         @rule(seconds=st.sampled_from(_PASSING))
         def elapse(self, seconds: float) -> None:
@@ -183,9 +197,10 @@ def _machine(  # noqa: C901  # a rule for each verb
             self.checked(self.check_all, face)
 
         @precondition(lambda _: declared.clearable)
-        @rule(face=face)
-        def clear(self, face: int) -> None:
-            self.checked(self.check_clear, face)
+        @rule(face=face, now=_rarely())
+        def clear(self, face: int, now: bool) -> None:
+            if now:
+                self.checked(self.check_clear, face)
 
         @precondition(lambda _: declared.owners and not declared.owner_lag)
         @rule(face=face, owner=st.sampled_from(_OWNERS[1:]))
@@ -197,10 +212,12 @@ def _machine(  # noqa: C901  # a rule for each verb
         def prune(self, face: int, limit: int | None) -> None:
             self.checked(self.check_prune, face, limit)
 
-        def teardown(self) -> None:
-            self.checked(self.check_everything)
-
     return Machine
+
+
+def _rarely() -> st.SearchStrategy[bool]:
+    """Return True now and then, for what leaves less for other calls to meet."""
+    return st.integers(0, 5).map(lambda number: number == 5)
 
 
 class _Sequence(RuleBasedStateMachine):
@@ -208,18 +225,30 @@ class _Sequence(RuleBasedStateMachine):
 
     failures: _Failures
 
-    def __init__(self, bench: Bench, faces: tuple[Handle, Handle]) -> None:
+    def __init__(self, bench: Bench) -> None:
         super().__init__()
-        self.bench, self.faces, self.model = bench, faces, _Model(bench)
+        self.bench, self.model = bench, _Model(bench)
+        self.stack = ExitStack()
+        self.faces = self.stack.enter_context(bench.sequence())
+        self.keys: Sequence[str] = ()
         self.has_failed = False
 
-    @initialize()
-    def begin(self) -> None:
-        """Begin with an empty namespace, and count time from here."""
-        for key in KEYS:
-            self.faces[0].perform("destroy", key)
+    @initialize(
+        keys=st.lists(
+            st.one_of(st.sampled_from(KEYS), _ANY_KEY),
+            min_size=_KEYS_AT_ONCE, max_size=_KEYS_AT_ONCE, unique=True,
+        )
+    )  # fmt: skip
+    def begin(self, keys: list[str]) -> None:
+        """Count time from here."""
+        self.keys = keys
         self.bench.steps.lines.clear()
         self.bench.clock.start = self.bench.clock.now
+
+    def teardown(self) -> None:
+        """See what the sequence has left, and end it."""
+        with self.stack:
+            self.checked(self.check_everything)
 
     def checked(self, check: Any, *args: Any, **more: Any) -> None:
         """Make a call, and remember what was done if it turns out to be wrong."""
@@ -247,6 +276,10 @@ class _Sequence(RuleBasedStateMachine):
     def check_destroy(self, face: int, key: str, only_if: Condition) -> None:
         right = self.model.destroy(key, only_if)
         self.bench.expect(self.faces[face].destroy(key, only_if), right)
+
+    def check_destroy_unchanged(self, face: int, key: str) -> None:
+        live = self.model.live(key)
+        self.check_destroy(face, key, Unchanged(live.data if live else b"one"))
 
     def check_touch(self, face: int, key: str, life: float, names_owner: bool) -> None:
         live, expires_at = self.model.live(key), self.bench.clock.now + life
@@ -278,7 +311,7 @@ class _Sequence(RuleBasedStateMachine):
         self.bench.expect_that(right, "a number of records, at most the limit", removed)
 
     def check_everything(self) -> None:
-        for key in KEYS:
+        for key in self.keys:
             self.check_get(0, key)
 
     def _expect_listing(self, found: list[tuple[str, Record]], right: dict[str, Record]) -> None:

@@ -12,7 +12,7 @@ from networked import AsyncNetStore
 from references import DeclaredAsync
 
 from broken.loop import NativeHarness
-from coatcheck import ALWAYS, Condition, Record, Unchanged
+from coatcheck import ALWAYS, Condition, MemoryStore, Record, Unchanged
 from coatcheck.errors import StoreClosed, StoreUnavailable
 
 
@@ -30,7 +30,7 @@ class QuotesKeys(AsyncNetStore):
             yield unquote(key), record
 
 
-@broken("PARITY-2", "DESTROY-2", "DESTROY-3", harness=NativeHarness)
+@broken("PARITY-2", "DESTROY-2", harness=NativeHarness)
 class ReturnsNoneForFalse(AsyncNetStore):
     """The asynchronous face returns None where a conditional destroy finds nothing."""
 
@@ -99,3 +99,25 @@ class IgnoresTheOwner(AsyncNetStore):
 
     async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         return await super().set(key, replace(record, owner=None), only_if)
+
+
+@broken("PARITY-2")
+class KeepsATouch(MemoryStore):
+    """A life that was given by `touch` ends a record that was written since, when it is pruned."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._touched: dict[str, float] = {}
+
+    def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        touched = super().touch(key, expires_at, owner)
+        if touched:
+            self._touched[key] = expires_at
+        return touched
+
+    def prune(self, limit: int | None = None) -> int:
+        over = [key for key, end in self._touched.items() if end <= self._clock()][:limit]
+        for key in over:
+            del self._touched[key]
+            self.destroy(key)
+        return len(over) + super().prune(None if limit is None else limit - len(over))
