@@ -19,11 +19,14 @@ class Broken:
 
     :ivar clauses: what must fail, and nothing else but what depends on it.
     :ivar make_harness: returns a harness that opens it.
+    :ivar seeds: how many seeds are tried at most; more than one where chance must find it, so that
+        another release of Hypothesis may choose otherwise.
     """
 
     name: str
     clauses: frozenset[str]
     make_harness: Callable[[], Harness]
+    seeds: int = 1
 
 
 class BrokenMemoryHarness(MemoryHarness):
@@ -46,17 +49,18 @@ _broken: list[Broken] = []
 
 
 def broken(
-    *clauses: str, harness: Callable[[Any], Harness] = BrokenMemoryHarness
+    *clauses: str, harness: Callable[[Any], Harness] = BrokenMemoryHarness, seeds: int = 1
 ) -> Callable[[Any], Any]:
     """Make a class a broken store.
 
     :param clauses: the clauses that must fail.
     :param harness: makes the harness from the class.
+    :param seeds: how many seeds are tried at most.
     """
 
     def register(store_class: Any) -> Any:
-        made = Broken(store_class.__name__, frozenset(clauses), lambda: harness(store_class))
-        _broken.append(made)
+        name, makes = store_class.__name__, lambda: harness(store_class)
+        _broken.append(Broken(name, frozenset(clauses), makes, seeds))
         return store_class
 
     return register

@@ -156,15 +156,18 @@ class SharedHarness(BrokenMemoryHarness):
 
 
 class FolderHarness(FileHarness):
-    """Opens a subclass of the file store in a folder of its own."""
+    """Opens a subclass of the file store, in this process and in others."""
 
     def __init__(self, store_class: Any) -> None:
         self._above = tempfile.mkdtemp(prefix="coatcheck-broken-")
-        super().__init__(f"file://{self._above}")
+        super().__init__(f"file://{self._above}?durability=process")
+        self.opener = f"{store_class.__module__}:{store_class.__qualname__}.from_url"
         self.store_class = store_class
 
     def open(self, namespace: str, clock: Callable[[], float]) -> Any:
-        return self.store_class(self.folder(namespace), durability="process", clock=clock)
+        # As the opener does, but for the time that a stall takes.
+        folder = self.folder(namespace)
+        return self.store_class(folder, durability="process", clock=clock, lock_timeout=1)
 
     def finish(self) -> None:
         super().finish()

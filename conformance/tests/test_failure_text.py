@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from breaking import BrokenMemoryHarness
+from broken.parity import KeepsATouch
 
 from coatcheck import MemoryStore, Record
 from coatcheck_conformance import Harness
-from coatcheck_conformance.case import cases_of
+from coatcheck_conformance.case import all_cases, cases_of
 from coatcheck_conformance.run import Run
 from coatcheck_conformance.verdicts import Verdict
 
@@ -78,3 +81,15 @@ def test_the_text_of_a_failure(store: type[MemoryStore], clause: str, face: str,
     result = Run(harness).result(cases_of(clause)[0], face)  # type: ignore[arg-type]
     assert result.verdict is Verdict.FAILED
     assert result.details == text
+
+
+def test_a_failing_sequence_is_made_short() -> None:
+    """Of the calls at random those are told that it takes, and what came of them."""
+    case = all_cases()["PARITY-2.any_sequence_of_calls"]
+    runs = (Run(BrokenMemoryHarness(KeepsATouch), seed=seed) for seed in range(20))
+    results = (run.result(case, "sync") for run in runs)
+    result = next(result for result in results if result.verdict is Verdict.FAILED)
+    done = result.details.partition("what was done\n")[2].partition("\n\n")[0]
+    verbs = re.findall(r"\d\. (?:async_)?store\.(\w+)\(", done)
+    assert len(verbs) <= 5, done
+    assert {"set", "touch"} <= set(verbs), done

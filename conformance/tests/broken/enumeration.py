@@ -159,7 +159,7 @@ class RaisesAtTheFirstItem(PlainStore):
         yield from Store.all(self)
 
 
-@broken("ENUM-8")
+@broken("ENUM-8", "PARITY-3")
 class YieldsNothing(PlainStore):
     """`all` that is not declared is empty."""
 

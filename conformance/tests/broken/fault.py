@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import socket
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,11 +19,11 @@ from networked import (
     ProtocolError,
     item_of,
 )
+from references import FolderHarness
 
 from coatcheck import ALWAYS, Condition, Record
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck_file import FileStore
-from coatcheck_file.conformance import FileHarness
 
 
 def _bridged(store_class: type[NetStore]) -> NetworkHarness:
@@ -278,15 +277,7 @@ class PingNeverLooks(NetStore):
             super().ping()
 
 
-class _FileHarness(FileHarness):
-    """Opens a subclass of the file store, in this process and in others."""
-
-    def __init__(self, store_class: type[FileStore]) -> None:
-        super().__init__(f"file://{tempfile.gettempdir()}/coatcheck-broken")
-        self.opener = f"{store_class.__module__}:{store_class.__qualname__}.from_url"
-
-
-@broken("FAULT-2", harness=_FileHarness)
+@broken("FAULT-2", harness=FolderHarness)
 class FullDiskIsNoError(FileStore):
     """A write that the disk has no room for is taken for done."""
 

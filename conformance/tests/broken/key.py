@@ -149,6 +149,8 @@ class EndsByPattern(MemoryStore):
     """`destroy` says DELETE ... WHERE name LIKE."""
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        if "%" not in key and "_" not in key:
+            return super().destroy(key, only_if)
         pattern = key.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]")
         pattern = pattern.replace("%", "*").replace("_", "?")
         found = [name for name in list(self._slots) if fnmatch.fnmatchcase(name, pattern)]

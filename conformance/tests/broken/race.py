@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from breaking import broken
+from references import FolderHarness
 
 from coatcheck import (
     ABSENT,
@@ -24,18 +24,6 @@ from coatcheck import (
 )
 from coatcheck_file import FileStore
 from coatcheck_file.conformance import FileHarness
-
-
-class FileHarnessOf(FileHarness):
-    """Opens a subclass of the file store, in this process and in others."""
-
-    def __init__(self, store_class: type[FileStore]) -> None:
-        super().__init__(f"file:{self._folder_of(store_class)}?durability=process")
-        self.opener = f"{store_class.__module__}:{store_class.__qualname__}.from_url"
-
-    @staticmethod
-    def _folder_of(store_class: type[FileStore]) -> str:
-        return f"{tempfile.gettempdir()}/coatcheck-broken-{store_class.__name__}"
 
 
 @broken("RACE-1")
@@ -152,7 +140,7 @@ class ReadsInTwoSteps(MemoryStore):
         return second and first and replace(second, data=first.data)
 
 
-@broken("RACE-8", harness=FileHarnessOf)
+@broken("RACE-8", harness=FolderHarness)
 class RemembersWhatItRead(FileStore):
     """It keeps what it has read as long as the data are the same, and misses touches by others."""
 
@@ -189,7 +177,7 @@ _locks: dict[Path, dict[str, threading.Lock]] = {}
 _guard = threading.Lock()
 
 
-class _NoStallHarness(FileHarnessOf):
+class _NoStallHarness(FolderHarness):
     """Its store does not notice who else holds the locks of the files."""
 
     absent: ClassVar = {**FileHarness.absent, "stall": "the store waits for threads alone"}

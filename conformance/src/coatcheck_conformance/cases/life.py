@@ -349,6 +349,7 @@ def _answer(pid: int, source: int) -> str:
 
 @case(
     "LIFE-10",
+    depends_on=("LOOP-3",),
     hint="parent and child send on the same socket, or wait for a thread that is not there.",
 )
 def both_sides_of_a_fork(bench: Bench) -> None:

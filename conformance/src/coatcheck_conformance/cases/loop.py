@@ -322,6 +322,7 @@ def nothing_waits_on_the_loop(bench: Bench) -> None:
         "SET-7",
         "SET-11",
         "DESTROY-1",
+        "FAULT-3",
     ),
     faces=("async",),
     needs=("stall",),

@@ -54,6 +54,7 @@ def _both_ways(bench: Bench) -> Iterator[tuple[Handle, Handle]]:
         "DATA-1",
         "DATA-2",
         "TOUCH-8",
+        "KEY-1",
     ),
     hint="the faces differ in the name of a key, in the encoding or in a field.",
 )
@@ -82,6 +83,7 @@ def written_here_read_there(bench: Bench) -> None:
         "GET-5",
         "GET-7",
         "TOUCH-8",
+        "KEY-1",
     ),
     hint="one face keeps what it has read.",
 )
