@@ -78,7 +78,7 @@ def test_the_documented_store_cleans_up(store: Store, clock: Clock) -> None:
 
 def test_the_documented_store_refuses_options_that_it_does_not_have(store: Store) -> None:
     """A misspelt option is found at the start, and makes no file."""
-    for url in ("sqlite:", "sqlite:demo.db?timeout=5"):
+    for url in ("sqlite:", "sqlite:demo.db", "sqlite:///", "sqlite:///demo.db?timeout=5"):
         with pytest.raises(ConfigurationError):
             type(store).from_url(url)  # type: ignore[attr-defined]  # openers are no verbs
 

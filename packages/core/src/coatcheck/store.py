@@ -18,9 +18,9 @@ in a table of SQLite::
 
         @classmethod
         def from_url(cls, url, *, clock=time.time):
-            path = url.removeprefix("sqlite:")
-            if not path or "?" in path:
-                raise ConfigurationError("the URL must be `sqlite:PATH`, without options")
+            path = url.removeprefix("sqlite:///")
+            if not path or path == url or "?" in path:
+                raise ConfigurationError("the URL must be `sqlite:///PATH`, without options")
             return cls(path, clock=clock)
 
         def _run(self, sql, *parameters):
@@ -96,8 +96,9 @@ in a table of SQLite::
         def close(self):
             self._closed = True
 
-A plugin module of six lines makes ``store="sqlite:sessions.db"`` work: see
-:mod:`coatcheck.hookspecs`.
+A plugin module of six lines makes ``store="sqlite:///sessions.db"`` work: see
+:mod:`coatcheck.hookspecs`. docs/writing-a-store.md has the same with all capabilities, as a package
+that conforms.
 """
 
 from __future__ import annotations
