@@ -100,7 +100,7 @@ def test_a_broken_store_fails_with_the_whole_text(tmp_path: Path, options: tuple
     assert "pytest_door.py" not in done.stdout
 
 
-def test_deviations_are_read_beside_the_tests(tmp_path: Path) -> None:
+def test_deviations_are_read_beside_the_harness(tmp_path: Path) -> None:
     """What the author's list has is expected to fail."""
     (tmp_path / "deviations.toml").write_text(
         '[[deviation]]\nclause = "GET-2"\nreason = "not-yet"\nwhy = "no time"\n'

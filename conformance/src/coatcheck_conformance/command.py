@@ -21,7 +21,7 @@ from coatcheck.errors import CoatcheckError
 
 from . import contract, report
 from .case import cases_of
-from .deviations import Deviation, read_deviations
+from .deviations import deviations_of, read_deviations
 from .failure import HarnessWrong
 from .harness import Harness, resolve
 from .harnesses import harness_for
@@ -63,7 +63,11 @@ def main(arguments: Sequence[str]) -> int:
     console = Console()
     try:
         harness = _harness(parsed.url, parsed.harness)
-        deviations = _deviations(parsed.deviations, harness)
+        deviations = (
+            deviations_of(harness)
+            if parsed.deviations is None
+            else read_deviations(parsed.deviations)
+        )
     except (HarnessWrong, CoatcheckError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False)
         return 2
@@ -142,14 +146,6 @@ def _harness(url: str | None, reference: str | None) -> Harness:
     if not (isinstance(harness, type) and issubclass(harness, Harness)):
         raise HarnessWrong(f"`{reference}` is no subclass of Harness")
     return harness(url) if url is not None else harness()
-
-
-def _deviations(path: Path | None, harness: Harness) -> list[Deviation]:
-    if path is not None:
-        return read_deviations(path)
-    if harness.deviations is not None:
-        return read_deviations(Path(harness.deviations))
-    return []
 
 
 def _perform(run: Run, console: Console, only: Sequence[str]) -> None:

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import inspect
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Any, Final
 from .contract import clauses
 from .failure import HarnessWrong
 from .handle import FACES
+from .harness import Harness
 
 #: Why a store deviates: the backend cannot, the author has not yet, or the kit is wrong.
 REASONS: Final = ("backend-cannot", "not-yet", "kit-bug")
@@ -55,6 +57,16 @@ def read_deviations(path: Path) -> list[Deviation]:
     if set(content) - {"deviation"}:
         raise HarnessWrong(f"{path.name} has tables other than `[[deviation]]`")
     return [_deviation(entry, path.name) for entry in content.get("deviation", ())]
+
+
+def deviations_of(harness: Harness) -> list[Deviation]:
+    """Return the deviations that a harness names, from a file beside the one of its class.
+
+    :raises HarnessWrong: as :func:`read_deviations` does.
+    """
+    if harness.deviations is None:
+        return []
+    return read_deviations(Path(inspect.getfile(type(harness))).parent / harness.deviations)
 
 
 def find(deviations: Iterable[Deviation], clause: str, face: str) -> Deviation | None:

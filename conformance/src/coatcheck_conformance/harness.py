@@ -90,8 +90,7 @@ class Harness:
     #: What this kind of store cannot have: a facility, and the reason.
     absent: ClassVar[Mapping[str, str]] = {}
 
-    #: The file of deviations: for pytest beside the file of the tests, for the command line below
-    #: the working directory.
+    #: The file of deviations, seen from the folder of the file that the class is in.
     deviations: ClassVar[str | None] = None
 
     def __init__(self, url: str | None = None, *, opener: str | None = None) -> None:

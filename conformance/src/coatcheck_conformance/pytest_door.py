@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import pytest
 
 from .case import Case
-from .deviations import Deviation, read_deviations
+from .deviations import deviations_of
 from .handle import FaceName
 from .harness import Harness
 from .pytest_plugin import PROPERTY
@@ -60,16 +58,9 @@ def run_for(request: pytest.FixtureRequest) -> Run:
         _fail(f"{request.cls.__name__} needs `harness = MyHarness()`")
     return Run(
         harness,
-        deviations=deviations_of(harness, Path(inspect.getfile(request.cls))),
+        deviations=deviations_of(harness),
         seed=request.config.getoption("--coatcheck-seed"),
     )
-
-
-def deviations_of(harness: Harness, beside: Path) -> list[Deviation]:
-    """Return the deviations that a harness names, from the file beside the one of the tests."""
-    if harness.deviations is None:
-        return []
-    return read_deviations(beside.parent / harness.deviations)
 
 
 def jobs() -> list[Any]:
