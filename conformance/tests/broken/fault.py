@@ -13,6 +13,7 @@ from breaking import broken
 from networked import (
     AsyncNetClient,
     AsyncNetStore,
+    Idle,
     NetClient,
     NetStore,
     NetworkHarness,
@@ -163,14 +164,14 @@ class _KeepsTimedOut(NetClient):
         try:
             return super()._asked(link, request, deadline)
         except TimeoutError:
-            self._kept = link.dup()
+            self._kept = Idle([link.dup()])
             raise
 
     def _drop_idle(self) -> None:
         super()._drop_idle()
         kept = self.__dict__.pop("_kept", None)
         if kept is not None:
-            self._idle[os.getpid()].append(kept)
+            self._idle[os.getpid()].append(kept.pop())
 
 
 @broken("FAULT-7", harness=_bridged)

@@ -260,7 +260,7 @@ class UndoesTheIndex(MemoryStore):
         return done
 
 
-@broken("OWNER-12")
+@broken("OWNER-12", "PARITY-3")
 class NobodyOwnsAnything(PlainStore):
     """`owned_by` is not declared, and lists nothing."""
 

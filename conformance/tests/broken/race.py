@@ -106,7 +106,7 @@ class TouchesRevive(MemoryStore):
         return super().set(key, replace(found, expires_at=expires_at), ABSENT)
 
 
-@broken("RACE-6")
+@broken("RACE-6", "TOUCH-4")
 class TouchesUndo(MemoryStore):
     """A touch writes all of the record that it has read."""
 
