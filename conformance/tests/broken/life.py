@@ -45,6 +45,16 @@ class MakesItsFolder(FileStore):
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
+@broken("LIFE-1", harness=lambda store_class: NetworkHarness(store_class, None))
+class ConnectsAtOnce(NetStore):
+    """The constructor looks whether the server is there."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        with suppress(StoreError):
+            self.ping()
+
+
 @broken("LIFE-2", harness=OpenerHarness)
 class OpenerWithoutAClock(MemoryStore):
     """The opener takes a URL and nothing else."""
