@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -224,6 +225,15 @@ def test_missing_extra(tmp_path: Path, package: str) -> None:
 # Serving
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Let children be interrupted, also where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_serving_until_interrupted() -> None:
     """The demo prints its URL and what to try, answers there, and Ctrl-C ends it quietly."""
     with served("--port=0", "--store=memory:") as (process, url):
