@@ -175,3 +175,20 @@ class CountsNothing(PlainStore):
     def length(self) -> int:
         self._check_open()
         return 0
+
+
+@broken("ENUM-1")
+class YieldsOneMegabyte(MemoryStore):
+    """`all` ends with the page that has grown to a megabyte."""
+
+    def all(self) -> Iterator[tuple[str, Record]]:
+        self._check_open()
+        return self._page(super().all())
+
+    def _page(self, records: Iterator[tuple[str, Record]]) -> Iterator[tuple[str, Record]]:
+        size = 0
+        for key, record in records:
+            yield key, record
+            size += len(record.data)
+            if size > 1_000_000:
+                return

@@ -12,7 +12,7 @@ from typing import Any
 from breaking import BrokenMemoryHarness, broken
 from references import CoarseStore, NativeStore
 
-from coatcheck import ALWAYS, Condition, MemoryStore, Record
+from coatcheck import ABSENT, ALWAYS, Condition, MemoryStore, Record
 
 
 class _Rewriting(MemoryStore):
@@ -232,4 +232,25 @@ class KeepsTheFormer(MemoryStore):
         found = self.get(key)
         if found is not None and only_if is not ALWAYS and record.expires_at > self._clock():
             record = replace(record, expires_at=found.expires_at)
+        return super().set(key, record, only_if)
+
+
+@broken("EXPIRY-1")
+class TakenAtTheInstant(MemoryStore):
+    """At the very instant of its expiry a record is shown to nobody, and in the way of `ABSENT`."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        slot = self._slots.get(key)
+        if only_if is ABSENT and slot and slot.record.expires_at == self._clock():
+            return False
+        return super().set(key, record, only_if)
+
+
+@broken("EXPIRY-5")
+class TakesIntegersForMilliseconds(MemoryStore):
+    """An expiry without a fraction is taken for milliseconds, as JavaScript counts."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        if isinstance(record.expires_at, int):
+            record = replace(record, expires_at=record.expires_at / 1000)
         return super().set(key, record, only_if)

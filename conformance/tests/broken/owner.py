@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -302,3 +303,11 @@ class DelayOfNothing(PlainStore):
     """It declares how late an index is that it does not have."""
 
     capabilities = Capabilities(owner_lag=1.0)
+
+
+@broken("OWNER-1")
+class FirstBatchOfAnOwner(MemoryStore):
+    """`owned_by` reads the 101 records that a client gets at once, and asks for no more."""
+
+    def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        return itertools.islice(super().owned_by(owner), 101)

@@ -329,6 +329,18 @@ class _Versioned(MemoryStore):
         return super().set(key, record, only_if)
 
 
+@broken("SET-10")
+class ComparesTheFirstPage(MemoryStore):
+    """Compare-and-set compares the length, and the first 8 KiB of long data."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        if isinstance(only_if, Unchanged):
+            found, data = self.get(key), only_if.data
+            if found and len(found.data) == len(data) and found.data[:8192] == data[:8192]:
+                only_if = Unchanged(found.data)
+        return super().set(key, record, only_if)
+
+
 @broken("SET-11")
 class ComparesTheExpiry(_Versioned):
     """Compare-and-set compares also the expiry, which a touch moves."""

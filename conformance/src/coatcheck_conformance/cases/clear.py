@@ -7,7 +7,8 @@ from coatcheck.errors import UnsupportedOperation
 from ..bench import Bench
 from ..case import case
 
-_MANY = 40
+#: More than the first batch of any client that is in use.
+_MANY = 130
 
 
 @case("CLEAR-1", hint="one page of a listing is removed, or what has no owner.")

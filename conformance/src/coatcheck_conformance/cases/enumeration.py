@@ -8,12 +8,15 @@ from ..bench import Bench
 from ..case import case
 from ..clock import DAY
 
-_MANY = 30
+#: More than the first batch of any client that is in use.
+_MANY = 130
+#: Bytes of which a page of a listing may not have more than ten.
+_LARGE = 120_000
 
 
 def _put_many(bench: Bench, count: int = _MANY) -> list[str]:
     """Set records with and without owners, and return their keys."""
-    keys = [f"key{number:02}" for number in range(count)]
+    keys = [f"key{number:03}" for number in range(count)]
     for number, key in enumerate(keys):
         bench.put(key, f"data of {key}".encode(), f"owner{number % 3}" if number % 2 else None)
     return keys
@@ -34,6 +37,23 @@ def each_record_once(bench: Bench) -> None:
     bench.expect_keys(found, keys)
     for key, record in found:
         bench.expect(record, bench.store.get(key), f"the record of {key!r} as `get` shows it")
+
+
+@case(
+    "ENUM-1",
+    depends_on=("GET-5", "GET-7"),
+    hint="a page ends where it has grown to a size, and the rest is not asked for.",
+)
+def large_records(bench: Bench) -> None:
+    """Records of more than a megabyte in all are yielded, each whole."""
+    data = b"x" * (min(_LARGE, bench.capabilities.max_data_bytes or _LARGE) - 4)
+    for number in range(12):
+        bench.put(f"key{number:02}", data + b"%4d" % number)
+    found = dict(bench.store.all())
+    bench.expect_keys(list(found.items()), [f"key{number:02}" for number in range(12)])
+    for number in range(12):
+        seen = found[f"key{number:02}"].data
+        bench.expect(seen, data + b"%4d" % number, f"the data of key{number:02}")
 
 
 @case(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
-from coatcheck import ALWAYS, PRESENT, Record, Unchanged
+from coatcheck import ABSENT, ALWAYS, PRESENT, Record, Unchanged
 
 from ..bench import MICROSECOND, Bench
 from ..case import case
@@ -100,6 +100,29 @@ def boundary_after_touch(bench: Bench) -> None:
     expires_at = _exact(bench, 240)
     bench.expect(bench.store.touch("key", expires_at), True)
     _expect_boundary(bench, expires_at)
+
+
+@case(
+    "EXPIRY-1",
+    depends_on=("SET-13", "TOUCH-3", "DESTROY-3"),
+    ground=False,
+    hint="a condition is decided by a comparison of its own, `<` where it must be `<=`.",
+)
+def conditions_at_the_boundary(bench: Bench) -> None:
+    """At the instant of its expiry a record is absent for each condition, and for each verb."""
+    expires_at = _exact(bench, 120)
+    for number in range(6):
+        bench.expect(bench.store.set(f"key{number}", Record(b"data", expires_at)), True)
+    bench.elapse(expires_at - bench.clock.now)
+    store, new = bench.store, bench.record(b"new")
+    bench.expect(store.set("key0", new, PRESENT), False)
+    bench.expect(store.set("key1", new, Unchanged(b"data")), False)
+    bench.expect(store.touch("key2", new.expires_at), False)
+    bench.expect(store.destroy("key3"), False)
+    bench.expect(store.destroy("key4", Unchanged(b"data")), False)
+    bench.expect(store.set("key5", new, ABSENT), True)
+    for number in range(5):
+        bench.expect_absent(f"key{number}")
 
 
 @case(
@@ -284,6 +307,17 @@ def _expect_expiry(bench: Bench, given: float) -> None:
 
 
 _FRACTIONS: Final = (0.0, 0.000001, 0.123456, 0.25, 0.5, 0.654321, 0.999, 0.999999)
+
+
+@case("EXPIRY-5", hint="integers are taken for another unit, or refused.")
+def whole_numbers(bench: Bench) -> None:
+    """An expiry that is an `int` is kept like the same number as a `float`."""
+    for life in (120, DAY, 400 * DAY):
+        expires_at = math.ceil(bench.clock.now) + int(life)
+        bench.expect(bench.store.set("key", Record(b"data", expires_at)), True)
+        bench.expect_unchanged(Record(b"data", float(expires_at)))
+        bench.expect(bench.store.touch("key", expires_at + 60), True)
+        bench.expect_unchanged(Record(b"data", float(expires_at + 60)))
 
 
 @case(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from coatcheck import PRESENT
+from coatcheck import ABSENT, PRESENT, Unchanged
 
 from ..bench import Bench
 from ..case import case
@@ -149,13 +149,18 @@ def _expect_accepted(bench: Bench, keys: Iterable[str]) -> None:
         bench.put(key)
         bench.expect_data(b"data", key)
         bench.expect(bench.store.touch(key, bench.clock.now + 60), True)
+        bench.expect_unchanged(bench.record(life=60), key)
+        bench.expect(bench.store.set(key, bench.record(b"new"), Unchanged(b"data")), True)
+        bench.expect(bench.store.set(key, bench.record(), ABSENT), False)
+        bench.expect_data(b"new", key)
         bench.expect(bench.store.destroy(key), True)
+        bench.expect(bench.store.set(key, bench.record(), PRESENT), False)
         bench.expect_absent(key)
 
 
 @case(
     "KEY-1",
-    depends_on=("DESTROY-1",),
+    depends_on=("GET-5", "SET-4", "SET-6", "SET-7", "TOUCH-1", "DESTROY-1"),
     hint="the backend limits the bytes of a name: hash longer ones.",
 )
 def shortest_and_longest(bench: Bench) -> None:
@@ -165,7 +170,7 @@ def shortest_and_longest(bench: Bench) -> None:
 
 @case(
     "KEY-1",
-    depends_on=("DESTROY-1",),
+    depends_on=("GET-5", "SET-4", "SET-6", "SET-7", "TOUCH-1", "DESTROY-1"),
     hint="keys are encoded as ASCII or Latin-1, or parsed as numbers.",
 )
 def unusual_characters(bench: Bench) -> None:

@@ -184,6 +184,17 @@ def expired_keys_that_are_used_again(bench: Bench) -> None:
     bench.expect_keys(_owned(bench, "ann"), [], "of the former owner")
 
 
+@case("OWNER-1", depends_on=("GET-5", "GET-7"), hint="the first batch of an index is all of it.")
+def many_records(bench: Bench) -> None:
+    """An owner of 130 records has all of them, and another one the others."""
+    keys = [f"key{number:03}" for number in range(130)]
+    for key in keys:
+        bench.put(key, owner="ann")
+    bench.put("other", owner="bob")
+    bench.expect_keys(_owned(bench, "ann"), keys)
+    bench.expect_keys(_owned(bench, "bob"), ["other"])
+
+
 @case(
     "OWNER-3",
     depends_on=("OWNER-1", "TOUCH-1"),

@@ -205,6 +205,20 @@ def exact_bytes(bench: Bench) -> None:
 
 
 @case(
+    "SET-10",
+    depends_on=("SET-8", "DATA-1"),
+    hint="the first page of the data is compared, or a checksum of it.",
+)
+def exact_bytes_at_the_end(bench: Bench) -> None:
+    """Bytes that differ from large data in the last one alone are no match."""
+    for size in (1025, 8193, 100_001):
+        lead = b"x" * (min(size, bench.capabilities.max_data_bytes or size) - 1)
+        bench.put(data=lead + b"a")
+        only_if = Unchanged(lead + b"b")
+        bench.expect(bench.store.set("key", bench.record(b"new"), only_if), False)
+
+
+@case(
     "SET-11",
     depends_on=(
         "SET-7",
