@@ -97,7 +97,8 @@ def test_a_broken_store_fails_with_the_whole_text(tmp_path: Path, options: tuple
     assert done.returncode == 1, done.stdout
     assert "GET-2 failed on the synchronous face of MyStore" in done.stdout
     assert "often it is" in done.stdout
-    assert "pytest_door.py" not in done.stdout
+    assert "pytest.fail(" not in done.stdout
+    assert "_tell(" not in done.stdout
 
 
 def test_deviations_are_read_beside_the_harness(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from .harnesses import harness_for
 from .run import Run, every_job
 from .verdicts import Conformance, Outcome, Verdict, conformance, outcomes
 
+#: Characters of a line of the table where the output is no terminal.
+_WIDTH: Final = 160
 #: The exit status of each verdict; 2 is also a command line that cannot be understood.
 _STATUS: Final = {
     Conformance.CONFORMANT: 0,
@@ -61,6 +63,8 @@ def main(arguments: Sequence[str]) -> int:
     # What a store logs about the faults that the kit brings about is no news.
     logging.getLogger().addHandler(logging.NullHandler())
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)  # a file or a log has none of its own
     try:
         harness = _harness(parsed.url, parsed.harness)
         deviations = (

@@ -246,17 +246,13 @@ class Harness:
         """Tell whether a facility that is not declared absent is there."""
         if facility == "url":
             return self.template is not None
-        if facility in ("address", "traffic"):
+        if facility in ("address", "traffic", "credentials"):
             return self.address() is not None
         if facility in ("unavailable", "stall", "garbage"):
             by_disk = facility == "unavailable" and type(self).folder is not Harness.folder
             own = type(self).faults is not Harness.faults
             return self.address() is not None or own or by_disk
-        method = {"client": "with_client", "async_client": "with_async_client"}.get(
-            facility, facility
-        )
-        if facility == "credentials":
-            return self.address() is not None
+        method = method_of(facility)
         return getattr(type(self), method) is not getattr(Harness, method)
 
     def _opened(self, opener: str, url: str, clock: Callable[[], float]) -> Store | AsyncStore:
@@ -275,6 +271,16 @@ class _Elsewhere(Harness):
 
     def url(self, namespace: str) -> str | None:
         return self._real.url_at(namespace, self._host, self._port)
+
+
+def method_of(facility: str) -> str:
+    """Return the method of a harness that gives a facility."""
+    if facility in ("unavailable", "stall", "garbage"):
+        return "faults"
+    if facility in ("traffic", "credentials"):
+        return "address"
+    others = {"client": "with_client", "async_client": "with_async_client"}
+    return others.get(facility, facility)
 
 
 def resolve(reference: str) -> Any:

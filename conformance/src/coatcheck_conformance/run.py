@@ -18,7 +18,7 @@ from .case import Case, all_cases, cases_of
 from .deviations import Deviation, find
 from .failure import CheckFailed, HarnessWrong, NotRun, RunEnded, explain
 from .handle import FaceName
-from .harness import FACILITIES, Harness
+from .harness import FACILITIES, Harness, method_of
 from .smoke import check_harness
 from .verdicts import Result, Verdict
 
@@ -147,8 +147,8 @@ class Run:
             if not self.harness.has(facility):
                 return (
                     f"`{type(self.harness).__name__}` does not say whether "
-                    f"{FACILITIES[facility].partition(' (')[0]}: give it `{facility}`, or declare "
-                    "it in `absent` with the reason"
+                    f"{FACILITIES[facility].partition(' (')[0]}: give it "
+                    f"`{method_of(facility)}`, or declare `{facility}` in `absent` with the reason"
                 )
         return ""
 
