@@ -209,5 +209,5 @@ def test_what_the_harness_does_not_give_was_not_run() -> None:
 
     verdict, text = verdict_of(Undecided(), "GET-4")
     assert verdict is Verdict.NOT_RUN
-    assert "give it `malformed`, or declare it in `absent`" in text
+    assert "give it `malformed`, or declare `malformed` in `absent`" in text
     assert verdict_of(MemoryHarness(), "GET-4")[0] is Verdict.NOT_SUPPORTED
