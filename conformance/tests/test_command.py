@@ -94,7 +94,7 @@ def test_a_selection_is_never_a_verdict() -> None:
 
 def test_a_selection_of_nothing_is_an_error() -> None:
     """Nothing run is no verdict."""
-    done = run_kit("memory:", "--only", "NOTHING")
+    done = run_kit("memory:", "--only", "DATA-7")
     assert done.returncode == 2
     assert "error: MemoryStore" in done.stdout or "error: MemoryHarness" in done.stdout
 
@@ -118,6 +118,8 @@ def test_a_harness_that_is_wrong(mine: Path) -> None:
         (("memory:", "--harness", "nowhere:Harness"), "names nothing"),
         (("memory:", "--harness", "json:loads"), "no subclass of Harness"),
         (("memory:", "--deviations", "missing.toml"), "cannot be read"),
+        (("memory:", "--only", "GETS"), "no clause and no group GETS"),
+        (("memory:", "--report", "/dev/null/report"), "Not a directory"),
         (("--explain", "GET-99"), "no clause GET-99"),
     ],
 )

@@ -58,6 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         return _explain(parsed.explain)
     if parsed.url is None and parsed.harness is None:
         _parser().error("a URL is needed, or --harness")
+    _check_selection(parsed.only)
     # SIGTERM ends a run like Ctrl-C: harnesses stop their servers.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # What a store logs about the faults that the kit brings about is no news.
@@ -72,7 +73,9 @@ def main(arguments: Sequence[str]) -> int:
             if parsed.deviations is None
             else read_deviations(parsed.deviations)
         )
-    except (HarnessWrong, CoatcheckError) as error:
+        if parsed.report is not None:
+            parsed.report.mkdir(parents=True, exist_ok=True)  # known before, and not after minutes
+    except (HarnessWrong, CoatcheckError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False)
         return 2
     run = Run(harness, deviations=deviations, seed=parsed.seed)
@@ -117,6 +120,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--verbose", action="store_true", help="list what passed, too")
     add("--explain", metavar="CLAUSE", help="say what a clause asks for, and how it is checked")
     return parser
+
+
+def _check_selection(names: Sequence[str]) -> None:
+    known = {name for clause in contract.clauses().values() for name in (clause.id, clause.group)}
+    for name in names:
+        if name.upper() not in known:
+            _parser().error(f"the contract has no clause and no group {name}")
 
 
 def _explain(id: str) -> int:
