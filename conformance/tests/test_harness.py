@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from breaking import BrokenMemoryHarness
 
-from coatcheck import Capabilities, MemoryStore, Store
+from coatcheck import Capabilities, MemoryStore, Record, Store
 from coatcheck.errors import StoreUnavailable
 from coatcheck_conformance import Harness
 from coatcheck_conformance.case import cases_of
@@ -211,3 +212,15 @@ def test_what_the_harness_does_not_give_was_not_run() -> None:
     assert verdict is Verdict.NOT_RUN
     assert "give it `malformed`, or declare `malformed` in `absent`" in text
     assert verdict_of(MemoryHarness(), "GET-4")[0] is Verdict.NOT_SUPPORTED
+
+
+def test_a_store_that_raises_is_no_wrong_harness() -> None:
+    """What goes through a verb is the store's; it fails, and is judged."""
+
+    class Raising(MemoryStore):
+        def get(self, key: str) -> Record | None:
+            raise OSError("the disk")
+
+    verdict, text = verdict_of(BrokenMemoryHarness(Raising), "GET-1")
+    assert verdict is Verdict.FAILED
+    assert "OSError" in text

@@ -83,9 +83,13 @@ class Run:
         except (StoreUnavailable, StoreTimeout, NotRun) as error:
             cause = f" ({error.__cause__!r})" if error.__cause__ else ""
             return Verdict.NOT_RUN, f"the backend is absent: {error}{cause}"
-        except (HarnessWrong, CheckFailed) as error:
+        except CheckFailed as failed:
+            return Verdict.HARNESS_ERROR, f"the store cannot be used at all: {failed.seen}"
+        except HarnessWrong as error:
             return Verdict.HARNESS_ERROR, str(error)
         except Exception as error:
+            if _origin(error) == "store" and self.capabilities is not None:
+                return Verdict.PASSED, ""  # the store's own fault: the cases will say so
             text = f"the harness raised {type(error).__name__}: {error}"
             return Verdict.HARNESS_ERROR, text
         return Verdict.PASSED, ""

@@ -103,6 +103,15 @@ class ClosesOnce(MemoryStore):
 
 
 @broken("LIFE-4")
+class ClosingTheClosed(MemoryStore):
+    """`close` ends with the error of a connection that has gone already."""
+
+    def close(self) -> None:
+        super().close()
+        raise OSError("not connected")
+
+
+@broken("LIFE-4")
 class ClosesWhatWasUsed(MemoryStore):
     """What was never used has no connection that could be closed."""
 

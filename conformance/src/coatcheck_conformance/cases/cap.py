@@ -14,7 +14,12 @@ from ..handle import FaceName
 from ..watch import IO_EVENTS, watching
 
 
-@case("CAP-1", foundation=False, hint="the backend is asked for its version when it is read.")
+@case(
+    "CAP-1",
+    depends_on=("LIFE-4",),
+    foundation=False,
+    hint="the backend is asked for its version when it is read.",
+)
 def without_io(bench: Bench) -> None:
     """A store that was never used declares its capabilities without asking anybody."""
     store = bench.elsewhere()
@@ -26,7 +31,9 @@ def without_io(bench: Bench) -> None:
     bench.expect_that(not watch.seen, "no I/O", watch.lines)
 
 
-@case("CAP-1", foundation=False, hint="they are found out at the first use.")
+@case(
+    "CAP-1", depends_on=("LIFE-4",), foundation=False, hint="they are found out at the first use."
+)
 def always_the_same(bench: Bench) -> None:
     """The capabilities are the same before the first use, after it and after the end."""
     store = bench.elsewhere()
@@ -76,7 +83,10 @@ def _verbs(bench: Bench) -> dict[str, Callable[[], Any]]:
 
 @case(
     "CAP-3",
-    depends_on=("CLEAR-3",),
+    depends_on=(
+        "CLEAR-3",
+        "LIFE-4",
+    ),
     hint="a file is written or a server is asked, and `blocking` left at False.",
 )
 def nothing_waits(bench: Bench) -> None:

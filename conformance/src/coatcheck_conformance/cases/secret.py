@@ -243,32 +243,47 @@ def password_of_a_server(bench: Bench) -> None:
 _OFTEN: Final = "it is in the text of an error, or in a line for debugging."
 
 
-@case("SECRET-2", hint=_OFTEN)
+@case("SECRET-2", depends_on=("LIFE-4",), hint=_OFTEN)
 def keys_in_use(bench: Bench) -> None:
     """The key is shown nowhere, in use and after the end."""
     _expect_none(bench, _use(bench).lines(), _KEY)
 
 
-@case("SECRET-2", needs=("malformed",), hint="the line that reports the damage names the key.")
+@case(
+    "SECRET-2",
+    depends_on=("LIFE-4",),
+    needs=("malformed",),
+    hint="the line that reports the damage names the key.",
+)
 def keys_of_malformed_records(bench: Bench) -> None:
     """The key of a malformed record is shown nowhere."""
     shown = _meet_damage(bench)
     _expect_none(bench, shown.lines(), "key0")
 
 
-@case("SECRET-2", needs=("unavailable",), hint="it is in the client's error, which is quoted.")
+@case(
+    "SECRET-2",
+    depends_on=("LIFE-4",),
+    needs=("unavailable",),
+    hint="it is in the client's error, which is quoted.",
+)
 def keys_while_the_backend_is_away(bench: Bench) -> None:
     """The key is shown nowhere while the backend is out of reach."""
     _expect_none(bench, _meet_faults(bench).lines(), _KEY)
 
 
-@case("SECRET-3", hint=_OFTEN)
+@case("SECRET-3", depends_on=("LIFE-4",), hint=_OFTEN)
 def data_and_owners_in_use(bench: Bench) -> None:
     """Data and owner are shown nowhere, in use and after the end."""
     _expect_none(bench, _use(bench).lines(), _DATA, _OWNER)
 
 
-@case("SECRET-3", needs=("unavailable",), hint="they are in the client's error, which is quoted.")
+@case(
+    "SECRET-3",
+    depends_on=("LIFE-4",),
+    needs=("unavailable",),
+    hint="they are in the client's error, which is quoted.",
+)
 def data_and_owners_while_the_backend_is_away(bench: Bench) -> None:
     """Data and owner are shown nowhere while the backend is out of reach."""
     _expect_none(bench, _meet_faults(bench).lines(), _DATA, _OWNER)
