@@ -64,6 +64,36 @@ class CoarseStore(MemoryStore):
         return super().touch(key, self.rounded(expires_at), owner)
 
 
+class MinutesStore(CoarseStore):
+    """It keeps whole minutes."""
+
+    capabilities = replace(MemoryStore.capabilities, expiry_granularity=60.0)
+
+    def rounded(self, expires_at: float) -> float:
+        return float(expires_at // 60 * 60)
+
+
+class LaggingStore(MemoryStore):
+    """Its index of owners shows a write a second later."""
+
+    capabilities = replace(MemoryStore.capabilities, owner_lag=1.0)
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(clock=clock)
+        self._written: dict[str, float] = {}
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        done = super().set(key, record, only_if)
+        if done:
+            self._written[key] = self._clock()
+        return done
+
+    def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        owned = super().owned_by(owner)
+        shown = self._clock() - self.capabilities.owner_lag
+        return (item for item in owned if self._written[item[0]] <= shown)
+
+
 class NativeStore(MemoryStore):
     """Its backend removes what has expired, and it looks at its own clock as well."""
 
@@ -215,6 +245,8 @@ REFERENCES: Final = (
     _reference(PlainStore),
     _reference(LimitedStore),
     _reference(CoarseStore),
+    _reference(MinutesStore),
+    _reference(LaggingStore),
     _reference(NativeStore),
     _reference(UndeclaredAsync),
     _reference(DeclaredAsync),
