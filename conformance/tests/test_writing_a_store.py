@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,3 +29,36 @@ def test_the_parts_of_a_package_are_shown() -> None:
 def test_files_are_shown_as_they_are(name: str) -> None:
     """What is shown is what is tested."""
     assert FILES[name] == (EXAMPLE / name).read_text("utf-8")
+
+
+def test_a_failure_reads_as_it_is_shown(tmp_path: Path) -> None:
+    """The mistake that the page asks for is told in the words that the page has."""
+    shutil.copytree(EXAMPLE / "src", tmp_path / "src")
+    path = tmp_path / "src" / "coatcheck_sqlite" / "statements.py"
+    source = path.read_text("utf-8")
+    start = source.index("_LIVE")
+    assert "expires_at >" in source[start:]
+    path.write_text(source[:start] + source[start:].replace("expires_at >", "expires_at >=", 1))
+    _install(tmp_path / "src")
+    url = f"sqlite:///{tmp_path}/sessions.db"
+    done = subprocess.run(
+        [sys.executable, "-m", "coatcheck_conformance", url, "--only", "EXPIRY-1"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    (shown,) = re.findall(r"^```\n(EXPIRY-1 failed.*?)\n```$", TEXT, re.MULTILINE | re.DOTALL)
+    assert done.returncode == 1
+    assert shown in done.stdout
+
+
+def _install(folder: Path) -> None:
+    """Make a folder of sources what an installer makes of the package, as to its entry points."""
+    project = tomllib.loads(FILES["pyproject.toml"])["project"]
+    about = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    about.mkdir()
+    name_and_version = f"Name: {project['name']}\nVersion: {project['version']}\n"
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\n{name_and_version}", "utf-8")
+    lines: list[str] = []
+    for group, entries in project["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {where}" for name, where in entries.items())]
+    (about / "entry_points.txt").write_text("\n".join(lines), "utf-8")
