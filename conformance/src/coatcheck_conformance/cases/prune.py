@@ -51,6 +51,18 @@ def live_records_stay(bench: Bench) -> None:
         bench.expect_data(record.data, key, about=f"{key!r} after `prune`")
 
 
+@case("PRUNE-2", depends_on=("GET-3",), hint="a limit is filled up with what expires first.")
+def many_live_records_stay(bench: Bench) -> None:
+    """With a limit, too, nothing is removed of 130 live records."""
+    keys = [f"key{number:03}" for number in range(130)]
+    for number, key in enumerate(keys):
+        bench.put(key, life=3600 + 60 * number)
+    for limit in (1, 10, 1000):
+        bench.expect(bench.store.prune(limit), 0)
+    for key in keys:
+        bench.expect_data(b"data", key, about=f"{key!r} after `prune`")
+
+
 @case(
     "PRUNE-2",
     depends_on=("GET-3", "TOUCH-1", "EXPIRY-10"),
