@@ -99,8 +99,9 @@ class CanBeUndone(MemoryStore):
         return done
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
-        if key in self._aside and owner == "ann":
-            super().set(key, self._aside.pop(key))
+        aside = self._aside.pop(key, None) if owner == "ann" else None
+        if aside is not None:
+            super().set(key, aside)
         return super().touch(key, expires_at, owner)
 
 

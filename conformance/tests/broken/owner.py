@@ -229,13 +229,13 @@ class IndexWithACache(FileStore):
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         self._check_open()
-        if owner not in self._cache:
+        found = self._cache.get(owner)
+        if found is None:
             found = list(super().owned_by(owner))
-            if not found:
-                return iter(found)
-            self._cache[owner] = found
+            if found:
+                self._cache[owner] = found
         now = self._clock()
-        return iter([item for item in self._cache[owner] if item[1].expires_at > now])
+        return iter([item for item in found if item[1].expires_at > now])
 
 
 @broken("OWNER-10", harness=SharedHarness)

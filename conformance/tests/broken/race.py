@@ -153,8 +153,8 @@ class RemembersWhatItRead(FileStore):
         if found is None:
             return None
         if cached is None or cached.data != found.data or self._live(cached) is None:
-            self._cache[key] = found
-        return self._cache[key]
+            self._cache[key] = cached = found
+        return cached
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         self._cache.pop(key, None)
