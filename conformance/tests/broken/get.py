@@ -132,11 +132,9 @@ class ShowsTheExpiryOfSet(MemoryStore):
 
     def get(self, key: str) -> Record | None:
         found = super().get(key)
-        return (
-            None
-            if found is None
-            else replace(found, expires_at=self._copies.get(key, found.expires_at))
-        )
+        if found is None:
+            return None
+        return replace(found, expires_at=self._copies.get(key, found.expires_at))
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         done = super().set(key, record, only_if)

@@ -58,7 +58,7 @@ class KeepsTheKeyOfATask(AsyncNetStore):
 
     async def get(self, key: str) -> Record | None:
         self._wanted = key
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # lets other tasks overwrite it
         return await super().get(self._wanted)
 
 

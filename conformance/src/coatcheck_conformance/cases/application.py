@@ -114,7 +114,7 @@ def logout_amid_requests(bench: Bench) -> None:
             tabs = [ann.copy() for _ in range(6)]
             writes = [_write_once(tab, str(n)) for n, tab in enumerate(tabs)]
             bench.steps.note("six requests that write, and among them a logout")
-            _at_once([*writes[:3], lambda: ann.copy().get("/logout"), *writes[3:]])  # noqa: B023
+            _at_once([*writes[:3], lambda: ann.copy().get("/logout"), *writes[3:]])  # noqa: B023  # called at once
             _expect_shown(bench, ann, f"who has ann's old cookie, round {number}", {})
 
 

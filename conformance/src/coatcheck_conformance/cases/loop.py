@@ -145,7 +145,7 @@ _ONE_LOOP: Final = "a client or a lock is made on the first event loop, and used
 def one_loop_after_the_other(bench: Bench) -> None:
     """The store works on three event loops, of which each is closed before the next begins."""
     for number in range(3):
-        _attempt(bench, f"on event loop {number}", lambda: _on_new_loop(bench, f"key{number}"))  # noqa: B023
+        _attempt(bench, f"on event loop {number}", lambda: _on_new_loop(bench, f"key{number}"))  # noqa: B023  # called at once
 
 
 @case("LOOP-3", faces=("async",), depends_on=("LOOP-2",), hint=_ONE_LOOP)

@@ -136,7 +136,7 @@ def _use(bench: Bench) -> Shown:
             for call in calls.values():
                 shown.note(call)
         for verb, args in (("all", ()), ("owned_by", (_OWNER,))):
-            records = shown.note(lambda: getattr(store.native, verb)(*args))  # noqa: B023
+            records = shown.note(lambda: getattr(store.native, verb)(*args))  # noqa: B023  # called at once
             shown.texts.append((f"the repr of what `{verb}` returns", repr(records)))
         _exceed(bench, shown)
         _show_native(shown, store)
@@ -163,7 +163,7 @@ def _meet_damage(bench: Bench) -> Shown:
     shown = Shown()
     with logged(shown):
         for key, _ in damaged(bench):
-            shown.note(lambda: bench.store.get(key))  # noqa: B023
+            shown.note(lambda: bench.store.get(key))  # noqa: B023  # called at once
             if bench.capabilities.owners:
                 shown.note(lambda: bench.store.owned_by("owner"))
     return shown
@@ -196,7 +196,7 @@ def secret_in_a_refused_url(bench: Bench) -> None:
     joint = "&" if "?" in url else "?"
     with logged(shown):
         for option in (f"no_such_option={_PASSWORD}", f"password={_PASSWORD}", f"={_PASSWORD}"):
-            store = shown.note(lambda: opened_by_url(bench, f"{url}{joint}{option}"))  # noqa: B023
+            store = shown.note(lambda: opened_by_url(bench, f"{url}{joint}{option}"))  # noqa: B023  # called at once
             if store is not None:  # LIFE-3 says that it should not be
                 handle = handle_of(bench, "opened", store)
                 _show_native(shown, handle)
@@ -230,11 +230,11 @@ def password_of_a_server(bench: Bench) -> None:
     with logged(shown):
         for host, port in (address, ("127.0.0.1", _closed_port())):
             url = _with_password(bench.harness.url_at(bench.namespace, host, port))
-            store = shown.note(lambda: opened_by_url(bench, url))  # noqa: B023
+            store = shown.note(lambda: opened_by_url(bench, url))  # noqa: B023  # called at once
             if store is not None:
                 handle = handle_of(bench, "opened", store)
                 shown.note(handle.ping)
-                shown.note(lambda: handle.get("key"))  # noqa: B023
+                shown.note(lambda: handle.get("key"))  # noqa: B023  # called at once
                 _show_native(shown, handle)
                 shown.note(handle.close)
     _expect_none(bench, shown.lines(), _PASSWORD)
