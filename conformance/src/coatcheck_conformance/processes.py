@@ -114,6 +114,7 @@ class _Staff:
     def __init__(self) -> None:
         self._idle: list[Worker] = []
         self._all: list[Worker] = []
+        self._inherited: list[Worker] = []
 
     def take(self) -> Worker:
         if self._idle:
@@ -136,6 +137,8 @@ class _Staff:
 
     def forget(self) -> None:
         """In a forked child: they are its parent's."""
+        # Kept, so that nothing is closed or waited for here that is the parent's.
+        self._inherited += self._all
         self._idle, self._all = [], []
 
 

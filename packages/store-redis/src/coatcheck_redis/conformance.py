@@ -1,0 +1,147 @@
+"""What the conformance kit has to know about Redis; the kit imports it, nothing else."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
+
+import redis
+import redis.asyncio
+from redis.cluster import RedisCluster
+
+from coatcheck_conformance import ClientStore, Harness
+
+from .layout import Layout, note
+from .store import AsyncRedisStore, RedisStore
+from .url import parse
+
+#: Takes time from a record and its note, in one step.
+_ELAPSE: Final = """
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 then return 0 end
+for _, key in ipairs(KEYS) do
+  redis.call('PEXPIRE', key, string.format('%.0f', left - tonumber(ARGV[1])))
+end
+return 1
+"""
+
+
+class RedisHarness(Harness):
+    """Opens stores with prefixes of their own in the database of a URL.
+
+    :param url: a Redis store's URL, without the option ``prefix``.
+    """
+
+    absent: ClassVar[Mapping[str, str]] = {
+        "stored": "Redis has no other strings than those of bytes",
+        "folder": "there are no files",
+    }
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+        self._base = f"coatcheck-kit-{uuid.uuid4().hex[:8]}:"
+        self._redis = _client(url)
+
+    def url(self, namespace: str) -> str:
+        joint = "&" if "?" in self._url else "?"
+        return f"{self._url}{joint}prefix={quote(self._prefix(namespace))}"
+
+    def has(self, facility: str) -> bool:
+        return facility == "url" or super().has(facility)
+
+    def address(self) -> tuple[str, int] | None:
+        settings = parse(self._url)
+        return settings.client["host"], settings.client["port"]
+
+    def finish(self) -> None:
+        super().finish()
+        self._redis.close()
+
+    def backend(self) -> str:
+        """Return the server's product and version."""
+        about: dict[str, Any] = self._redis.info("server")
+        if "valkey_version" in about:
+            return f"Valkey {about['valkey_version']}"
+        return f"Redis {about['redis_version']}"
+
+    def elapse(self, namespace: str, seconds: float) -> None:
+        milliseconds = round(seconds * 1000)
+        for record in self._records(namespace):
+            self._redis.eval(_ELAPSE, 2, record, note(record), milliseconds)
+
+    def malformed(self, namespace: str, key: str) -> Mapping[str, Callable[[], None]]:
+        record, client = self._layout(namespace).record(key), self._redis
+
+        def replace(write: Callable[[bytes, Any], object], content: object) -> None:
+            client.delete(record)
+            write(record, content)
+
+        return {
+            "an empty string": lambda: client.set(record, b"", keepttl=True),
+            "a list": lambda: replace(client.rpush, b"item"),
+            "a set": lambda: replace(client.sadd, b"member"),
+            "a sorted set": lambda: replace(client.zadd, {b"member": 1}),
+            "a hash": lambda: replace(lambda name, value: client.hset(name, "data", value), b"x"),
+        }
+
+    def foreign(self, namespace: str) -> Callable[[], bool]:
+        # It begins as the namespace's records do, but for the last character.
+        key = f"{self._prefix(namespace)[:-1]}-foreign"
+        self._redis.set(key, b"not a session", ex=3600)
+        return lambda: bool(self._redis.get(key) == b"not a session")
+
+    def with_client(self, namespace: str, clock: Callable[[], float]) -> ClientStore:
+        name = uuid.uuid4().hex
+        client = _client(self._url, client_name=name)
+        store = RedisStore(client, prefix=self._prefix(namespace), clock=clock)
+        return ClientStore(store, lambda: self._is_connected(name), client.close)
+
+    async def with_async_client(self, namespace: str, clock: Callable[[], float]) -> ClientStore:
+        name = uuid.uuid4().hex
+        client = _async_client(self._url, client_name=name)
+        store = AsyncRedisStore(client, prefix=self._prefix(namespace), clock=clock)
+        return ClientStore(store, lambda: self._is_connected(name), client.aclose)
+
+    def _prefix(self, namespace: str) -> str:
+        return f"{self._base}{namespace}:"
+
+    def _layout(self, namespace: str) -> Layout:
+        return Layout(self._prefix(namespace))
+
+    def _records(self, namespace: str) -> list[bytes]:
+        pattern = self._layout(namespace).pattern
+        return list(self._redis.scan_iter(match=pattern, count=1000))
+
+    def _is_connected(self, name: str) -> bool:
+        clients = self._redis.client_list()
+        return any(client["name"] == name for client in clients)
+
+
+def _client(url: str, **more: Any) -> Any:
+    settings = parse(url)
+    kind = RedisCluster if settings.cluster else redis.Redis
+    return kind(**settings.client, ssl=settings.tls, **more)
+
+
+def _async_client(url: str, **more: Any) -> Any:
+    settings = parse(url)
+    kind = redis.asyncio.RedisCluster if settings.cluster else redis.asyncio.Redis
+    return kind(**settings.client, ssl=settings.tls, **more)
+
+
+class RedisClusterHarness(RedisHarness):
+    """The same in a cluster, whose servers are reached at the addresses that they announce."""
+
+    absent: ClassVar[Mapping[str, str]] = {
+        **RedisHarness.absent,
+        **dict.fromkeys(
+            ("address", "unavailable", "stall", "garbage", "traffic", "credentials"),
+            "a cluster's servers are reached at the addresses that they announce, past a proxy",
+        ),
+    }
+
+    def address(self) -> None:
+        return None

@@ -1,0 +1,51 @@
+"""The Lua scripts: one for each verb, sent by their SHA-1 digest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, Final, TypeAlias
+
+from redis.exceptions import NoScriptError
+
+#: The words of a command.
+Command: TypeAlias = tuple[Any, ...]
+#: Yields commands, is sent their replies, and returns a result.
+Steps: TypeAlias = Generator[Command, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script.
+
+    :ivar source: its text.
+    :ivar digest: under which the server keeps it.
+    """
+
+    source: bytes = field(repr=False)
+    digest: bytes
+
+    @classmethod
+    def of(cls, *names: str) -> Script:
+        """Return the script of the named files, one after the other."""
+        folder = resources.files(__package__) / "scripts"
+        source = b"".join((folder / f"{name}.lua").read_bytes() for name in names)
+        return cls(source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
+
+    def run(self, keys: Sequence[bytes], *arguments: bytes) -> Steps:
+        """Run it: one command, or two where the server does not know it yet."""
+        operands = (len(keys), *keys, *arguments)
+        try:
+            return (yield ("EVALSHA", self.digest, *operands))
+        except NoScriptError:
+            return (yield ("EVAL", self.source, *operands))
+
+
+GET: Final = Script.of("live", "reply", "get")
+SET: Final = Script.of("live", "condition", "index", "set")
+DESTROY: Final = Script.of("live", "condition", "destroy")
+TOUCH: Final = Script.of("live", "condition", "index", "touch")
+ADD: Final = Script.of("index", "add")
+OWNED: Final = Script.of("live", "reply", "owned")

@@ -1,0 +1,15 @@
+-- Tell whether a condition holds for the data of a live record, or for nil.
+local function holds(condition, data, expected)
+  if condition == 'always' then return true end
+  if condition == 'absent' then return data == nil end
+  if condition == 'unchanged' then return data == expected end
+  return data ~= nil
+end
+
+-- Remove a record, and remember who did it for as long as somebody may ask again.
+-- The removal comes first: it is allowed, and allows the rest, where memory is short.
+local REMEMBERED = 10000
+local function remove(record, note, token)
+  redis.call('DEL', record, note)
+  redis.pcall('SET', note, '!' .. token, 'PX', REMEMBERED)
+end

@@ -1,0 +1,234 @@
+"""What the verbs do, for both faces: generators that yield commands and are sent the replies."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final, TypeAlias
+
+from coatcheck import Condition, Record, Unchanged
+
+from . import scripts
+from .layout import Layout, note
+from .scripts import Steps
+
+#: Records that one script reads; each may have a MiB or more.
+PAGE: Final = 32
+#: Keys that one SCAN looks at.
+SCANNED: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Primaries:
+    """Asks for the clients of all servers that hold keys: one, but for a cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class On:
+    """A command for one of these servers.
+
+    :ivar node: its client.
+    :ivar command: the words.
+    """
+
+    node: Any
+    command: scripts.Command
+
+
+#: Yields commands and is sent replies; what it yields as a list are results.
+Listing: TypeAlias = Generator[Any, Any, None]
+
+
+class Verbs:
+    """The verbs of both faces.
+
+    :param layout: where things are.
+    :param clock: returns POSIX seconds.
+    :param cluster: whether keys lie on several servers: no command has keys of two slots then.
+    """
+
+    def __init__(self, layout: Layout, clock: Callable[[], float], *, cluster: bool) -> None:
+        self._layout = layout
+        self._clock = clock
+        self._cluster = cluster
+
+    def get(self, key: str) -> Steps:
+        """See :meth:`coatcheck.Store.get`."""
+        place = self._layout.record(key)
+        beside = note(place)
+        data, about = yield ("MGET", place, beside)
+        if not data:  # what is no string is none, too
+            return None
+        now = self._clock()
+        known: list[bytes] = about.split(b" ", 2) if about else []
+        if len(known) > 1 and (expires_at := float(known[0])) > now:
+            owner = known[2].decode() if len(known) == 3 and known[1] != b"?" else None
+            return Record(data, expires_at, owner or None)
+        # It has expired, or another program has written it. The script tells.
+        (reply,) = yield from scripts.GET.run((place, beside), _number(now))
+        return reply and _record(reply)
+
+    def set(self, key: str, record: Record, only_if: Condition) -> Steps:
+        """See :meth:`coatcheck.Store.set`."""
+        place, now, token = self._layout.record(key), self._clock(), _token()
+        expiry, entry = _number(record.expires_at), key.encode()
+        keys = [place, note(place)]
+        text = b"%s %s" % (expiry, token)
+        ttl = _milliseconds(record.expires_at - now)
+        if record.owner is not None:
+            owner = record.owner.encode()
+            text = b"%s %s" % (text, owner)
+            if ttl > 0:
+                keys += yield from self._indexed(owner, entry, expiry, now)
+        written = yield from scripts.SET.run(
+            keys, _number(now), *_condition(only_if), token, record.data, expiry, b"%d" % ttl,
+            text, entry,
+        )  # fmt: skip
+        return bool(written)
+
+    def destroy(self, key: str, only_if: Condition) -> Steps:
+        """See :meth:`coatcheck.Store.destroy`."""
+        record = self._layout.record(key)
+        removed = yield from scripts.DESTROY.run(
+            (record, note(record)), _number(self._clock()), *_condition(only_if), _token()
+        )
+        return bool(removed)
+
+    def touch(self, key: str, expires_at: float, owner: str | None) -> Steps:
+        """See :meth:`coatcheck.Store.touch`."""
+        record, entry, expiry = self._layout.record(key), key.encode(), _number(expires_at)
+        token, known = _token(), (owner or "").encode()
+        while True:
+            now = self._clock()
+            ttl = _milliseconds(expires_at - now)
+            keys = [record, note(record)]
+            if known and ttl > 0:
+                keys += yield from self._indexed(known, entry, expiry, now)
+            reply = yield from scripts.TOUCH.run(
+                keys, _number(now), expiry, b"%d" % ttl, token, known, entry
+            )
+            if not isinstance(reply, bytes):
+                return bool(reply)
+            known = reply  # another request has changed it
+
+    def all(self) -> Listing:
+        """See :meth:`coatcheck.Store.all`."""
+        yield from self._scanned(self._read)
+
+    def _read(self, places: list[bytes]) -> Listing:
+        for page in self._pages(places, PAGE):
+            now = _number(self._clock())
+            found = yield from scripts.GET.run(_with_notes(page), now)
+            yield self._items(page, found)
+
+    def length(self) -> Steps:
+        """See :meth:`coatcheck.Store.length`: the server leaves out what has expired by it."""
+        count = 0
+
+        def add(places: list[bytes]) -> Listing:
+            nonlocal count
+            count += len(places)
+            yield from ()
+
+        yield from self._scanned(add)
+        return count
+
+    def clear(self) -> Steps:
+        """See :meth:`coatcheck.Store.clear`. Indexes lead to nothing then, and expire."""
+        yield from self._scanned(self._unlink)
+
+    def _unlink(self, places: list[bytes]) -> Listing:
+        for page in self._pages(places, SCANNED):
+            yield ("UNLINK", *_with_notes(page))
+
+    def owned_by(self, owner: str) -> Listing:
+        """See :meth:`coatcheck.Store.owned_by`."""
+        whose = owner.encode()
+        index = self._layout.index(whose)
+        entries = yield ("ZRANGE", index, 0, -1)
+        for page in self._pages(entries, PAGE):
+            places = [self._layout.prefix + entry for entry in page]
+            keys = _with_notes(places)
+            if not self._cluster:
+                keys.insert(0, index)
+            now = _number(self._clock())
+            found = yield from scripts.OWNED.run(keys, now, whose, *page)
+            yield self._items(places, found)
+
+    def ping(self) -> Listing:
+        """See :meth:`coatcheck.Store.ping`."""
+        for node in (yield Primaries()):
+            yield On(node, ("PING",))
+
+    def _indexed(self, owner: bytes, entry: bytes, expiry: bytes, now: float) -> Steps:
+        """Have a record in its owner's index: return the key that its script needs to do so.
+
+        In a cluster the index is on another server, and is written before the record.
+        """
+        index = self._layout.index(owner)
+        if not self._cluster:
+            return (index,)
+        yield from scripts.ADD.run((index,), _number(now), expiry, entry)
+        return ()
+
+    def _scanned(self, visit: Callable[[list[bytes]], Listing]) -> Listing:
+        """Visit the places of all records in pages, each once: SCAN may name some twice."""
+        seen: set[bytes] = set()
+        for node in (yield Primaries()):
+            cursor = -1
+            while cursor:
+                start = max(0, cursor)
+                cursor, found = yield On(
+                    node, ("SCAN", start, "MATCH", self._layout.pattern, "COUNT", SCANNED)
+                )
+                cursor = int(cursor)
+                new = [place for place in dict.fromkeys(found) if place not in seen]
+                seen.update(new)
+                yield from visit([place for place in new if self._layout.key(place) is not None])
+
+    def _pages(self, places: list[bytes], size: int) -> Iterator[list[bytes]]:
+        """Split places so that one command may name a page: in a cluster, one at a time."""
+        rest = iter(places)
+        while page := list(islice(rest, 1 if self._cluster else size)):
+            yield page
+
+    def _items(
+        self, places: Iterable[bytes], found: Iterable[bytes | None]
+    ) -> list[tuple[str, Record]]:
+        return [
+            (key, _record(reply))
+            for place, reply in zip(places, found, strict=True)
+            if reply and (key := self._layout.key(place)) is not None
+        ]
+
+
+def _with_notes(places: Iterable[bytes]) -> list[bytes]:
+    return [name for place in places for name in (place, note(place))]
+
+
+def _record(reply: bytes) -> Record:
+    """Read what scripts/reply.lua makes."""
+    expiry, size, rest = reply.split(b" ", 2)
+    end = int(size)
+    return Record(rest[end:], float(expiry), rest[:end].decode() if end else None)
+
+
+def _token() -> bytes:
+    return secrets.token_hex(8).encode()
+
+
+def _number(seconds: float) -> bytes:
+    return repr(float(seconds)).encode()
+
+
+def _milliseconds(seconds: float) -> int:
+    return math.ceil(seconds * 1000)
+
+
+def _condition(only_if: Condition) -> tuple[bytes, bytes]:
+    if isinstance(only_if, Unchanged):
+        return b"unchanged", only_if.data
+    return only_if.value.encode(), b""

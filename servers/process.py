@@ -1,0 +1,131 @@
+"""One server's process."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+#: Seconds that a server has to become ready, and to end.
+PATIENCE = 20.0
+
+
+class ServerFailed(Exception):
+    """A server ended, or did not become ready; the message has its last words."""
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class ServerProcess:
+    """A server that is a child of this process; a context manager that starts and stops it.
+
+    :param command: what to run, for a port and a folder of its own.
+    :param ready: tells whether the server on a port answers.
+    :ivar port: where it listens; the same for each start.
+    :ivar folder: for its files; removed at the end.
+    """
+
+    def __init__(
+        self, command: Callable[[int, Path], Sequence[str]], ready: Callable[[int], bool]
+    ) -> None:
+        self._command = command
+        self._ready = ready
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="coatcheck-server-"))
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self._clean()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.stop()
+        finally:
+            self._clean()
+
+    @property
+    def pid(self) -> int:
+        """Return the process's id."""
+        assert self._process is not None, "it has not been started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, and wait until it answers.
+
+        :raises ServerFailed: it does not.
+        """
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(self.port, self.folder),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + PATIENCE
+        while not self._ready(self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise ServerFailed(f"the server did not become ready:\n{self._last_words()}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """End it in good order, or by force."""
+        if self._process is None:
+            return
+        self.resume()
+        self._process.terminate()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """End it as the end of its power supply would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it stand still: connections stay, and nobody answers."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "server.log"
+
+    def _last_words(self) -> str:
+        return self._log.read_text(errors="replace")[-2000:]
+
+    def _clean(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)

