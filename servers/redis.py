@@ -57,10 +57,11 @@ class RedisServer(ServerProcess):
 
     :param options: more of its command line.
     :param executable: which program; by default any that is here.
+    :ivar executable: that program.
     """
 
     def __init__(self, *options: str, executable: Path | None = None) -> None:
-        path = program() if executable is None else executable
+        path = self.executable = program() if executable is None else executable
 
         def command(port: int, folder: Path) -> Sequence[str]:
             listening = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder))

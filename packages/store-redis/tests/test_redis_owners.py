@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from conftest import Backend
+from redis_backend import Backend
 
 from coatcheck import Record
 from coatcheck_redis import RedisStore

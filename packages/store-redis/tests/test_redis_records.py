@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import Backend
+from redis_backend import Backend
 
 from coatcheck import ABSENT, ALWAYS, PRESENT, Condition, Record, Unchanged
 from coatcheck.store import MAX_KEY_LENGTH

@@ -164,8 +164,8 @@ def _closed_with_loop(
 ) -> AsyncGenerator[None, None]:
     """Return an asynchronous generator whose end closes a client.
 
-    `asyncio.run` and servers end all such generators before they close an event loop, and one
-    that nobody refers to any more is ended by its loop: there is no other hook for that.
+    `asyncio.run` and servers end all such generators before they close an event loop: there is no
+    other hook for that.
     """
     reference = weakref.ref(loop)
 

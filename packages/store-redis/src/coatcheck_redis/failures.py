@@ -17,6 +17,12 @@ _UNAVAILABLE = (
     exceptions.RedisClusterException,
 )
 
+#: Redis 6.2 wraps what a command in a script says into an error of its own.
+_NO_MEMORY = "OOM command not allowed"
+#: What a server says that may serve again later: a script that runs for too long, a disk that is
+#: full, replicas that are missing, a primary that is one no more, slots of other servers.
+_LATER = ("BUSY ", "MISCONF ", "NOREPLICAS ", "READONLY ", "MOVED ")
+
 
 def closed() -> StoreError:
     """Return the error of a store that is used after `close`."""
@@ -33,9 +39,9 @@ def translated(error: Exception) -> StoreError:
         return StoreUnavailable("Redis refused the user name or the password")
     if isinstance(error, exceptions.NoPermissionError):
         return StoreError("the Redis user may not do this; docs/redis.md lists what is needed")
-    if isinstance(error, exceptions.OutOfMemoryError):
+    if isinstance(error, exceptions.OutOfMemoryError) or _NO_MEMORY in str(error):
         return StoreError("Redis has no memory left (`maxmemory`): nothing was written")
-    if isinstance(error, _UNAVAILABLE):
+    if isinstance(error, _UNAVAILABLE) or any(word in str(error) for word in _LATER):
         return StoreUnavailable("Redis cannot be reached, or cannot serve now")
     return StoreError("Redis answered with an error")
 
