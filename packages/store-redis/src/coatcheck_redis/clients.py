@@ -13,14 +13,11 @@ from weakref import WeakKeyDictionary
 import redis
 import redis.asyncio
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
-from redis.asyncio.retry import Retry as AsyncRetry
 from redis.cluster import RedisCluster
-from redis.exceptions import ConnectionError as BrokenConnection
-from redis.retry import Retry
 
 from coatcheck.errors import ConfigurationError
 
-from .pools import AsyncPool, Pool, backoff
+from .senders import AsyncCluster, AsyncPool, AsyncSingle, Cluster, Pool, Single
 from .url import Settings
 
 _KINDS: Final[dict[bool, tuple[Any, ...]]] = {
@@ -52,14 +49,15 @@ class Client:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         # Made when it is needed: redis-py's cluster client connects when it is made.
-        self._made: dict[int, Any] = {}
+        self._made: dict[int, Pool | Cluster] = {}
 
-    def now(self) -> Any:
+    def now(self) -> Pool | Cluster:
         """Return the client of this process."""
         pid = os.getpid()
         client = self._made.get(pid)
         if client is None:
-            ours = _cluster(self._settings) if self._settings.cluster else Pool(self._settings)
+            settings = self._settings
+            ours = Cluster.of(settings) if settings.cluster else Pool(settings)
             client = self._made.setdefault(pid, ours)
             if client is not ours:
                 ours.close()  # another thread was faster
@@ -76,7 +74,7 @@ class GivenClient:
     """A client that the caller made, and closes."""
 
     def __init__(self, client: Any) -> None:
-        self._client = client
+        self._client = Cluster(client) if isinstance(client, RedisCluster) else Single(client)
 
     def now(self) -> Any:
         """Return it."""
@@ -84,15 +82,6 @@ class GivenClient:
 
     def close(self) -> None:
         """Leave it open."""
-
-
-def _cluster(settings: Settings) -> RedisCluster:
-    return RedisCluster(
-        **settings.client,
-        ssl=settings.tls,
-        max_connections=settings.max_connections,
-        retry=Retry(backoff(), settings.retries, supported_errors=(BrokenConnection,)),
-    )
 
 
 class AsyncClient:
@@ -113,7 +102,7 @@ class AsyncClient:
         if made is None:
             self._forget_closed()
             settings = self._settings
-            client = _async_cluster(settings) if settings.cluster else AsyncPool(settings)
+            client = AsyncCluster.of(settings) if settings.cluster else AsyncPool(settings)
             made = self._made[loop] = client, _closed_with_loop(self._made, loop, client)
         return made[0]
 
@@ -188,7 +177,8 @@ class GivenAsyncClient:
     """A client that the caller made, and closes. It belongs to one event loop."""
 
     def __init__(self, client: Any) -> None:
-        self._client = client
+        cluster = isinstance(client, AsyncRedisCluster)
+        self._client = AsyncCluster(client) if cluster else AsyncSingle(client)
         self._loop: asyncio.AbstractEventLoop | None = None
         with suppress(RuntimeError):  # made before there is a loop
             self._loop = asyncio.get_running_loop()
@@ -212,22 +202,11 @@ class GivenAsyncClient:
         """Leave it open."""
 
 
-def _async_cluster(settings: Settings) -> AsyncRedisCluster:
-    return AsyncRedisCluster(
-        **settings.client,
-        ssl=settings.tls,
-        max_connections=settings.max_connections,
-        retry=AsyncRetry(backoff(), settings.retries, supported_errors=(BrokenConnection,)),
-    )
-
-
 def _abandon(client: Any) -> None:
     """Close the sockets of a client whose event loop does not run."""
-    if isinstance(client, AsyncPool):
-        connections = list(client.connections)
-    else:
-        connections = [link for node in client.get_nodes() for link in node._connections]
-    for connection in connections:
+    connections = client.connections
+    client.closed = True
+    for connection in list(connections):
         writer = getattr(connection, "_writer", None)
         if writer is None:
             continue

@@ -62,7 +62,8 @@ class RedisHarness(Harness):
 
     def backend(self) -> str:
         """Return the server's product and version."""
-        about: dict[str, Any] = self._redis.info("server")
+        with _client(self._url) as client:  # the report is written after `finish`
+            about: dict[str, Any] = client.info("server")
         if "valkey_version" in about:
             return f"Valkey {about['valkey_version']}"
         return f"Redis {about['redis_version']}"

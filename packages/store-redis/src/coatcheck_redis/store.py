@@ -147,14 +147,11 @@ class RedisStore(Store):
         return step
 
     def _reply(self, step: Any) -> Any:
-        client = self._client.now()
         if isinstance(step, tuple):
-            return client.execute_command(*step)
+            return self._client.now().execute_command(*step)
         if isinstance(step, On):
             return step.node.execute_command(*step.command)
-        if isinstance(client, RedisCluster):
-            return [node.redis_connection for node in client.get_primaries()]  # type: ignore[no-untyped-call]
-        return [client]
+        return self._client.now().primaries()
 
 
 class AsyncRedisStore(AsyncStore):
@@ -277,6 +274,4 @@ class AsyncRedisStore(AsyncStore):
             return await client.execute_command(*step)
         if isinstance(step, On):
             return await step.node.execute_command(*step.command)
-        if isinstance(client, AsyncRedisCluster):
-            return (await client.initialize()).get_primaries()
-        return [client]
+        return await client.primaries()
