@@ -234,11 +234,18 @@ def file_store() -> Any:
     return files
 
 
+def redis_store() -> Any:
+    """Return what measures the Redis store, which not everybody has installed."""
+    from benchmarks import redis
+
+    return redis
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=101, help="interleaved rounds")
     parser.add_argument("--calls", type=int, default=200, help="requests a round")
-    parser.add_argument("--only", choices=("speed", "memory", "import", "files", "growth"))
+    parser.add_argument("--only", choices=("speed", "memory", "import", "files", "growth", "redis"))
     parser.add_argument(
         "--largest", type=int, default=100_000, help="sessions in the growth table, at most"
     )
@@ -248,6 +255,7 @@ def main() -> None:
         "memory": memory,
         "import": start_up,
         "files": lambda: file_store().against_the_floor(session_data(), arguments.rounds),
+        "redis": lambda: redis_store().against_the_floor(session_data(), arguments.rounds),
         "growth": lambda: file_store().growth(session_data(), arguments.largest),
     }
     for name, part in parts.items():

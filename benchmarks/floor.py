@@ -22,17 +22,17 @@ _KEY = hashlib.sha256(b"floor").digest()
 _YEAR_2100 = 4_102_444_800.0
 
 
-def _sign(session_id: str) -> str:
+def sign(session_id: str) -> str:
     mac = hmac.new(_KEY, session_id.encode(), hashlib.sha256).digest()
     return f"{session_id}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
-def _verify(header: str) -> str | None:
+def verify(header: str) -> str | None:
     for pair in header.split(";"):
         name, _, value = pair.strip().partition("=")
         if name == "sid":
             session_id = value.rpartition(".")[0]
-            if hmac.compare_digest(_sign(session_id), value):
+            if hmac.compare_digest(sign(session_id), value):
                 return session_id
     return None
 
@@ -45,7 +45,7 @@ class Floor:
         self.store = store
 
     def load(self, header: str | None) -> tuple[str | None, bytes | None, dict[str, Any]]:
-        session_id = None if header is None else _verify(header)
+        session_id = None if header is None else verify(header)
         if session_id is not None:
             record = self.store.get(hashlib.sha256(session_id.encode()).hexdigest())
             if record is not None:
@@ -66,7 +66,7 @@ class Floor:
             return None
         session_id = secrets.token_urlsafe(24)
         self.store.set(hashlib.sha256(session_id.encode()).hexdigest(), record, ABSENT)
-        return f"sid={_sign(session_id)}; Path=/; HttpOnly; SameSite=Lax"
+        return f"sid={sign(session_id)}; Path=/; HttpOnly; SameSite=Lax"
 
 
 class ASGIFloor(Floor):

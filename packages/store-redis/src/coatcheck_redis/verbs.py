@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
-from coatcheck import Condition, Record, Unchanged
+from coatcheck import ABSENT, Condition, Record, Unchanged
 
 from . import scripts
 from .layout import Layout, note
@@ -83,6 +83,13 @@ class Verbs:
             text = b"%s %s" % (text, owner)
             if ttl > 0:
                 keys += yield from self._indexed(owner, entry, expiry, now)
+        # A new session: most often there is nothing that has to be looked at.
+        elif (
+            only_if is ABSENT
+            and ttl > 0
+            and (yield from scripts.CREATE.run(keys, record.data, b"%d" % ttl, text))
+        ):
+            return True
         written = yield from scripts.SET.run(
             keys, _number(now), *_condition(only_if), token, record.data, expiry, b"%d" % ttl,
             text, entry,

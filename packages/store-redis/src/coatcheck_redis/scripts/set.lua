@@ -3,17 +3,6 @@
 -- the key as the index has it.
 -- Return 1 if the record was written, now or by an earlier attempt with the same token.
 local now, token, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[7])
-
-local function write_rest()
-  redis.call('SET', KEYS[2], ARGV[8], 'PX', ARGV[7])
-  if KEYS[3] then index(KEYS[3], ARGV[9], ARGV[6], now) end
-  return 1
-end
-
--- Most new sessions: nothing has to be looked at.
-if ARGV[2] == 'absent' and ttl > 0 and redis.call('SET', KEYS[1], ARGV[5], 'NX', 'PX', ARGV[7]) then
-  return write_rest()
-end
 local data, _, last, _, note = live(KEYS[1], KEYS[2], now)
 if (data and last == token) or note == '!' .. token then return 1 end
 if not holds(ARGV[2], data, ARGV[3]) then return 0 end
@@ -22,4 +11,6 @@ if ttl <= 0 then
   return 1
 end
 redis.call('SET', KEYS[1], ARGV[5], 'PX', ARGV[7])
-return write_rest()
+redis.call('SET', KEYS[2], ARGV[8], 'PX', ARGV[7])
+if KEYS[3] then index(KEYS[3], ARGV[9], ARGV[6], now) end
+return 1
