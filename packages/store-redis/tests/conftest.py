@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-import redis
 from redis_backend import Backend
 
+import redis
 from coatcheck_redis import RedisStore
 from servers.redis import RedisServer, server
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import redis
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 
+import redis
 from coatcheck import ABSENT, AsyncStore, Record, Unchanged, open_async_store, open_store
 from coatcheck.errors import StoreUnavailable
 from coatcheck_redis import AsyncRedisStore, RedisStore

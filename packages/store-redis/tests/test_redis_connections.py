@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
-import redis
 import redis.asyncio
 from losing import LosingProxy
 from redis_backend import Backend
 
+import redis
 from coatcheck import ABSENT, PRESENT, Record, Unchanged
 from coatcheck.errors import (
     ConfigurationError,

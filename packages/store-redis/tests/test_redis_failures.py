@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import redis
 
+import redis
 from coatcheck import Record
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck_redis import AsyncRedisStore, RedisStore

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import redis
 from redis_backend import Backend
 
+import redis
 from coatcheck import ABSENT, ALWAYS, PRESENT, Condition, Record, Unchanged
 from coatcheck.store import MAX_KEY_LENGTH
 from coatcheck_redis import RedisStore

@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
-import redis
 from redis_backend import Backend
 
+import redis
 from coatcheck import AsyncStore
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.wsgi import SessionMiddleware as WSGISessions

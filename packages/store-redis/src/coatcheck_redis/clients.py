@@ -10,11 +10,11 @@ from contextlib import suppress
 from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
-import redis
 import redis.asyncio
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 
+import redis
 from coatcheck.errors import ConfigurationError
 
 from .senders import AsyncCluster, AsyncPool, AsyncSingle, Cluster, Pool, Single

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-import redis
 import redis.asyncio
 from redis.cluster import RedisCluster
 
+import redis
 from coatcheck_conformance import ClientStore, Harness
 
 from .layout import Layout, note

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from redis import exceptions
-
 from coatcheck.errors import StoreClosed, StoreError, StoreTimeout, StoreUnavailable
+from redis import exceptions
 
 _REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError)
 _UNAVAILABLE = (

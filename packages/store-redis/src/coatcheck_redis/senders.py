@@ -16,15 +16,15 @@ import time
 from collections import deque
 from typing import Any
 
-import redis
 import redis.asyncio
-from redis import exceptions
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import AbstractBackoff, ExponentialWithJitterBackoff
 from redis.cluster import RedisCluster
 from redis.retry import Retry
 
+import redis
 from coatcheck.errors import StoreError
+from redis import exceptions
 
 from .failures import used_up
 from .url import Settings

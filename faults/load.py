@@ -1,0 +1,171 @@
+"""Sessions in use, and a book of what was promised about them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from coatcheck import ABSENT, AsyncStore, Record, Unchanged
+from coatcheck.errors import StoreError
+
+#: Seconds.
+LIFETIME: Final = 3600.0
+
+
+@dataclass
+class Session:
+    """One session, as the only worker that uses it at the moment knows it.
+
+    :ivar key: where it is; a session that is begun anew has a new one.
+    :ivar data: what was last seen or acknowledged; None before it was created.
+    :ivar possible: what else may be stored, because a write ended with an error.
+    """
+
+    key: str
+    data: bytes | None = None
+    possible: set[bytes] = field(default_factory=set)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass
+class Outcome:
+    """What happened.
+
+    :ivar acknowledged: calls that returned.
+    :ivar failed: calls that raised, by the class of the error.
+    :ivar untyped: errors that are none of coatcheck's.
+    :ivar lost: acknowledged writes that were not there afterwards.
+    :ivar revived: ended sessions that were there again.
+    :ivar longest: seconds that the longest call took.
+    :ivar successes: when calls returned, for the time of recovery.
+    """
+
+    acknowledged: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    untyped: list[BaseException] = field(default_factory=list)
+    lost: int = 0
+    revived: int = 0
+    longest: float = 0.0
+    successes: list[float] = field(default_factory=list)
+
+    def recovery(self, since: float) -> float:
+        """Return seconds from a time (monotonic) to the first call that returned after it."""
+        return next((at - since for at in self.successes if at > since), float("inf"))
+
+
+class Load:
+    """Workers that read, write, keep alive, end and begin sessions.
+
+    :param store: what they use.
+    :param workers: how many at once.
+    :param sessions: how many there are at any time.
+    :param seed: of what is chosen at random.
+    """
+
+    def __init__(self, store: AsyncStore, *, workers: int, sessions: int, seed: int = 0) -> None:
+        self._store = store
+        self._workers = workers
+        self._random = random.Random(seed)
+        self._sessions = [Session(uuid.uuid4().hex) for _ in range(sessions)]
+        self._ended: list[str] = []
+        self._numbers = iter(range(10**9))
+        self.outcome = Outcome()
+        self.done = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until ``done`` is set."""
+        await asyncio.gather(*(self._work() for _ in range(self._workers)))
+
+    async def check(self) -> None:
+        """Look at every session that there was, when all is well again."""
+        for session in self._sessions:
+            if session.data is not None or session.possible:
+                await self._read(session)
+        for key in self._ended:
+            if await self._store.get(key) is not None:
+                self.outcome.revived += 1
+
+    async def _work(self) -> None:
+        while not self.done.is_set():
+            session = self._random.choice(self._sessions)
+            if session.lock.locked():
+                await asyncio.sleep(0)
+                continue
+            async with session.lock:
+                await self._use(session)
+
+    async def _use(self, session: Session) -> None:
+        began = time.monotonic()
+        try:
+            if session.data is None:
+                await self._begin(session)
+            elif session.possible:
+                await self._read(session)  # what is there after the error?
+            else:
+                await self._act(session)
+            self.outcome.acknowledged += 1
+            self.outcome.successes.append(time.monotonic())
+        except StoreError as error:
+            self.outcome.failed[type(error).__name__] += 1
+        except Exception as error:
+            self.outcome.untyped.append(error)
+        finally:
+            self.outcome.longest = max(self.outcome.longest, time.monotonic() - began)
+
+    async def _act(self, session: Session) -> None:
+        act = self._random.choices(
+            (self._read, self._write, self._touch, self._end), (40, 40, 10, 10)
+        )
+        await act[0](session)
+
+    async def _begin(self, session: Session) -> None:
+        data = self._content()
+        session.key, session.possible = uuid.uuid4().hex, set()
+        # A key of its own for each attempt: one that failed may still arrive.
+        if await self._store.set(session.key, self._record(data), ABSENT):
+            session.data = data
+        else:
+            self.outcome.lost += 1
+
+    async def _read(self, session: Session) -> None:
+        found = await self._store.get(session.key)
+        data = None if found is None else found.data
+        if data is not None and data in session.possible:
+            session.data = data
+        elif data != session.data:
+            self.outcome.lost += 1
+            session.data = data
+        session.possible = set()
+
+    async def _write(self, session: Session) -> None:
+        assert session.data is not None, "only sessions that exist are written"
+        data = self._content()
+        session.possible = {data}
+        if await self._store.set(session.key, self._record(data), Unchanged(session.data)):
+            session.data = data
+        else:
+            self.outcome.lost += 1
+        session.possible = set()
+
+    async def _touch(self, session: Session) -> None:
+        if not await self._store.touch(session.key, time.time() + LIFETIME):
+            self.outcome.lost += 1
+
+    async def _end(self, session: Session) -> None:
+        key, data, session.data = session.key, session.data, None
+        # If this fails, nobody uses the key any more: whether it was ended is not known.
+        if await self._store.destroy(key):
+            self._ended.append(key)
+        else:
+            self.outcome.lost += data is not None
+
+    def _content(self) -> bytes:
+        return b"%d %s" % (next(self._numbers), b"x" * self._random.randrange(200, 800))
+
+    def _record(self, data: bytes) -> Record:
+        return Record(data, time.time() + LIFETIME)

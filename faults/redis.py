@@ -1,0 +1,68 @@
+"""What is done to a Redis server under load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import redis
+from servers.redis import RedisServer, ask
+
+#: Waits for a part of the time that the load runs.
+Wait = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way to fail.
+
+    :ivar name: in a few words.
+    :ivar options: of the server's command line.
+    :ivar during: does it, given the server and a way to wait for a share of the load's time.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    during: Callable[[RedisServer, Wait], Awaitable[None]]
+
+
+async def _killed(server: RedisServer, wait: Wait) -> None:
+    for _ in range(2):
+        await wait(0.25)
+        server.kill()
+        await wait(0.1)
+        await asyncio.to_thread(server.start)
+
+
+async def _stopped(server: RedisServer, wait: Wait) -> None:
+    await wait(0.3)
+    server.pause()
+    await asyncio.sleep(5)
+    server.resume()
+
+
+async def _full(server: RedisServer, wait: Wait) -> None:
+    await wait(0.3)
+    ask(server.port, "CONFIG", "SET", "maxmemory", "1")
+    await wait(0.3)
+    ask(server.port, "CONFIG", "SET", "maxmemory", "0")
+
+
+async def _overrun(server: RedisServer, wait: Wait) -> None:
+    # The administrator is in already: nobody else gets a place once they are taken.
+    with redis.Redis(port=server.port, single_connection_client=True) as administrator:
+        await wait(0.3)
+        administrator.config_set("maxclients", 4)
+        administrator.client_kill_filter(_type="normal", skipme=True)
+        await wait(0.3)
+        administrator.config_set("maxclients", 1000)
+
+
+FAULTS: Final = (
+    Fault("killed twice, restarted", ("--appendonly", "yes", "--appendfsync", "always"), _killed),
+    Fault("stands still for 5 s", (), _stopped),
+    Fault("memory full (noeviction)", ("--maxmemory-policy", "noeviction"), _full),
+    Fault("too many clients", (), _overrun),
+)
