@@ -43,11 +43,15 @@ def backends() -> Iterator[str]:
         yield URL_VARIABLE
 
 
-@pytest.mark.parametrize("name", backends())
+@pytest.mark.parametrize("name", list(backends()))
 def test_the_store_conforms(name: str, tmp_path: Path) -> None:
     """All clauses that bind it are verified; the reports of a release are made in the same way."""
     reports = os.environ.get("COATCHECK_REPORTS")
-    folder = Path(reports) / f"redis ({name})".replace(", ", " ") if reports else tmp_path
+    folder = (
+        Path(reports) / f"redis-{name.removeprefix('redis-')}".replace(", ", "-")
+        if reports
+        else tmp_path
+    )
     with backend(name) as url:
         command = (sys.executable, "-m", "coatcheck_conformance", url, "--report", str(folder))
         ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)

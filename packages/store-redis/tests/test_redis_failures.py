@@ -30,7 +30,7 @@ def programs() -> Iterator[object]:
             yield pytest.param(program(kind), id=kind)
 
 
-@pytest.fixture(params=programs())
+@pytest.fixture(params=list(programs()))
 def own_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     with RedisServer(executable=request.param) as started:
         yield started
