@@ -15,7 +15,8 @@ from redis.cluster import RedisCluster
 
 import redis
 from coatcheck import ABSENT, AsyncStore, Record, Unchanged, open_async_store, open_store
-from coatcheck.errors import StoreUnavailable
+from coatcheck.bridge import as_sync
+from coatcheck.errors import StoreTimeout, StoreUnavailable
 from coatcheck_redis import AsyncRedisStore, RedisStore
 from coatcheck_redis.layout import slot
 from servers.redis import RedisServer, ask, cluster
@@ -202,7 +203,7 @@ def settled(read: Callable[[], Record | None]) -> Record:
     while True:
         try:
             found = read()
-        except StoreUnavailable:
+        except (StoreTimeout, StoreUnavailable):
             continue
         assert found is not None
         return found
@@ -222,3 +223,35 @@ def move(number: int, source: RedisServer, target: RedisServer, ids: dict[int, s
             time.sleep(0.01)  # as over a network; a record and its note may be apart meanwhile
     for member in (target, source):
         ask(member.port, "CLUSTER", "SETSLOT", str(number), "NODE", ids[target.port])
+
+
+@pytest.mark.parametrize("face", ["sync", "async"])
+def test_a_server_that_stands_still_costs_its_own_sessions_alone(
+    members: list[RedisServer], face: str
+) -> None:
+    """They fail in bounded time, the others' are served, and afterwards all are."""
+    opened = open_store if face == "sync" else lambda url: as_sync(open_async_store(url))
+    store = opened(url_of(members, f"still-{face}:"))
+    keys = [f"key {number}" for number in range(30)]
+    for key in keys:
+        store.set(key, record())
+    silent = members[1]
+    reached = {owner_of(members, f"still-{face}:{key}".encode()): key for key in keys}
+    silent.pause()
+    try:
+        began = time.monotonic()
+        with pytest.raises((StoreTimeout, StoreUnavailable)):
+            store.get(reached[silent])
+        assert time.monotonic() - began < 10
+        assert settled(lambda: store.get(reached[members[0]])).data == b"x"
+        assert time.monotonic() - began < 20
+    finally:
+        silent.resume()
+    for key in keys:
+        assert settled(lambda key=key: store.get(key)).data == b"x"
+    store.close()
+
+
+def owner_of(members: list[RedisServer], place: bytes) -> RedisServer:
+    """Return whose a key is, as `cluster` has dealt the slots out."""
+    return next(m for n, m in enumerate(members) if slot(place) < (n + 1) * 16384 // len(members))

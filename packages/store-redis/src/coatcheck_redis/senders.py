@@ -14,7 +14,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -300,8 +300,9 @@ class AsyncCluster(_Attempts):
             except Exception as error:
                 # redis-py closes connections when it learns the cluster anew, also those that
                 # other tasks use at that moment; they see any error.
+                broken = error if isinstance(error, _TELLING) else _broken(error)
                 failures += 1
-                await asyncio.sleep(self.pause(error, failures))
+                await asyncio.sleep(self.pause(broken, failures))
 
     async def primaries(self) -> list[Any]:
         """See :meth:`Pool.primaries`."""
@@ -321,10 +322,21 @@ class AsyncCluster(_Attempts):
                 self._is_ready = True
 
 
+#: Errors that say themselves what happened.
+_TELLING: Final = (exceptions.RedisError, StoreError, OSError)
+
+
+def _broken(error: Exception) -> exceptions.ConnectionError:
+    broken = exceptions.ConnectionError("redis-py has closed the connection")
+    broken.__cause__ = error
+    return broken
+
+
 def _cluster_arguments(settings: Settings, retry: Any) -> dict[str, Any]:
     return {
         **settings.client,
         "ssl": settings.tls,
         "max_connections": settings.max_connections,
-        "retry": retry(backoff(), settings.retries, supported_errors=(exceptions.ConnectionError,)),
+        # It would try again after a timeout, too; what is tried again is decided here.
+        "retry": retry(backoff(), 0, supported_errors=(exceptions.ConnectionError,)),
     }

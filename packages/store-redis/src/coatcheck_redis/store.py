@@ -30,7 +30,18 @@ _CAPABILITIES: Final = Capabilities(
 )
 
 
-class RedisStore(Store):
+class _Face:
+    """What both faces are made of."""
+
+    capabilities = _CAPABILITIES
+
+    def _open(self, client: Any, prefix: str, clock: Callable[[], float], *, cluster: bool) -> None:
+        self._client = client
+        self._verbs = Verbs(Layout(prefix), clock, cluster=cluster)
+        self._closed = False
+
+
+class RedisStore(_Face, Store):
     """Sessions in Redis or Valkey.
 
     :param client: a ``redis.Redis`` or ``redis.cluster.RedisCluster`` without
@@ -39,8 +50,6 @@ class RedisStore(Store):
     :param clock: returns POSIX seconds.
     :raises ConfigurationError: the client decodes, or is not one of these; the prefix is empty.
     """
-
-    capabilities = _CAPABILITIES
 
     def __init__(
         self,
@@ -64,18 +73,6 @@ class RedisStore(Store):
         store = cls.__new__(cls)
         store._open(Client(settings), settings.prefix, clock, cluster=settings.cluster)
         return store
-
-    def _open(
-        self,
-        client: Client | GivenClient,
-        prefix: str,
-        clock: Callable[[], float],
-        *,
-        cluster: bool,
-    ) -> None:
-        self._client = client
-        self._verbs = Verbs(Layout(prefix), clock, cluster=cluster)
-        self._closed = False
 
     def get(self, key: str) -> Record | None:
         """See :meth:`coatcheck.Store.get`."""
@@ -154,7 +151,7 @@ class RedisStore(Store):
         return self._client.now().primaries()
 
 
-class AsyncRedisStore(AsyncStore):
+class AsyncRedisStore(_Face, AsyncStore):
     """Sessions in Redis or Valkey, for event loops of asyncio.
 
     :param client: a ``redis.asyncio.Redis`` or ``redis.asyncio.cluster.RedisCluster`` without
@@ -164,8 +161,6 @@ class AsyncRedisStore(AsyncStore):
     :param clock: returns POSIX seconds.
     :raises ConfigurationError: the client decodes, or is not one of these; the prefix is empty.
     """
-
-    capabilities = _CAPABILITIES
 
     def __init__(
         self,
@@ -185,18 +180,6 @@ class AsyncRedisStore(AsyncStore):
         store = cls.__new__(cls)
         store._open(AsyncClient(settings), settings.prefix, clock, cluster=settings.cluster)
         return store
-
-    def _open(
-        self,
-        client: AsyncClient | GivenAsyncClient,
-        prefix: str,
-        clock: Callable[[], float],
-        *,
-        cluster: bool,
-    ) -> None:
-        self._client = client
-        self._verbs = Verbs(Layout(prefix), clock, cluster=cluster)
-        self._closed = False
 
     async def get(self, key: str) -> Record | None:
         """See :meth:`coatcheck.Store.get`."""
