@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -18,8 +19,12 @@ class ServerMissing(Exception):
 
 
 def on_path(*names: str) -> list[Path]:
-    """Return the programs of these names that PATH leads to."""
-    found = [shutil.which(name) for name in names]
+    """Return the programs of these names that PATH leads to, but for those of wheels."""
+    own = str(Path(sys.prefix, "bin"))
+    path = os.pathsep.join(
+        folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder != own
+    )
+    found = [shutil.which(name, path=path) for name in names]
     return [Path(path) for path in found if path is not None]
 
 

@@ -111,7 +111,7 @@ def test_a_harness_that_is_wrong(mine: Path) -> None:
     ("arguments", "text"),
     [
         (("nothing://host",), "`{namespace}`"),
-        (("redis://host:6379/0",), "`{namespace}`"),
+        (("elsewhere://host:6379/0",), "`{namespace}`"),
         (("nothing://host/{namespace}",), "no installed store has the scheme"),
         (("memory:?size=3",), "memory store's URL"),
         ((), "a URL is needed"),

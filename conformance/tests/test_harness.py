@@ -193,7 +193,7 @@ def test_declared_absences_are_checked() -> None:
     assert "no reason" in verdict_of(Silent())[1]
 
 
-@pytest.mark.parametrize("url", ["redis://host/0", "nothing:"])
+@pytest.mark.parametrize("url", ["elsewhere://host/0", "nothing:"])
 def test_urls_say_where_the_namespace_goes(url: str) -> None:
     """A URL that could be somebody's own store is refused."""
     with pytest.raises(HarnessWrong, match="namespace"):

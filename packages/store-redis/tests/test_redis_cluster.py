@@ -135,7 +135,7 @@ class _Load:
 
     def go_on(self) -> None:
         """Wait until there has been some writing."""
-        enough, deadline = sum(self.written.values()) + 30, time.monotonic() + 20
+        enough, deadline = sum(self.written.values()) + 30, time.monotonic() + 60
         while sum(self.written.values()) < enough:
             assert time.monotonic() < deadline
             time.sleep(0.005)

@@ -1,5 +1,19 @@
 """coatcheck's sessions in Redis or Valkey: ``store="redis://localhost:6379/0"``."""
 
-from .store import AsyncRedisStore, RedisStore
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .store import AsyncRedisStore, RedisStore
 
 __all__ = ["AsyncRedisStore", "RedisStore"]
+
+
+def __getattr__(name: str) -> object:
+    # The plugin is in this package, too, and listing stores must not import redis-py.
+    if name in __all__:
+        from . import store
+
+        return getattr(store, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
