@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from redis_backend import Backend
 
 from coatcheck import Record
@@ -73,6 +74,15 @@ def test_shorter_lives_leave_the_index_complete(store: RedisStore) -> None:
     store.set("key", Record(b"x", now + 5000, "ada"))
     assert store.touch("key", now + 5, "ada")
     assert [key for key, _ in store.owned_by("ada")] == ["key"]
+
+
+def test_an_entry_is_never_made_to_end_earlier(store: RedisStore, backend: Backend) -> None:
+    """In a cluster two writers may meet the index in one order and the record in the other."""
+    now = time.time()
+    store.set("key", Record(b"x", now + 5000, "ada"))
+    store.set("key", Record(b"x", now + 5, "ada"))
+    score = backend.raw.zscore(index_of(backend, "ada"), "key")
+    assert score == pytest.approx(now + 5000)
 
 
 def test_an_owner_s_sessions_are_read_in_pages(store: RedisStore, backend: Backend) -> None:
