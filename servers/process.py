@@ -29,7 +29,7 @@ def free_port() -> int:
     one 10,000 above.
     """
     while True:
-        port = random.randrange(15_000, 32_000)
+        port = random.randrange(12_000, 22_000)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

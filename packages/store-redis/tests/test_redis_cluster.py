@@ -7,7 +7,8 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
@@ -113,8 +114,10 @@ def test_a_slot_that_moves_while_its_sessions_are_written_loses_nothing(
     load = (_Load if face == "sync" else _AsyncLoad)(url, keys)
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(load.run)
-        move_around(members, slot(b"{t}"), load)
-        load.done.set()
+        try:
+            move_around(members, slot(b"{t}"), partial(load.go_on, writing))
+        finally:
+            load.done.set()
         writing.result()
     for key in keys:
         assert int(settled(lambda key=key: store.get(key)).data) == load.written[key] > 0
@@ -133,10 +136,15 @@ class _Load:
         self.written = dict.fromkeys(keys, 0)
         self.done = threading.Event()
 
-    def go_on(self) -> None:
-        """Wait until there has been some writing."""
+    def go_on(self, writing: Future[None]) -> None:
+        """Wait until there has been some writing.
+
+        :raises Exception: what has ended the writing.
+        """
         enough, deadline = sum(self.written.values()) + 30, time.monotonic() + 60
         while sum(self.written.values()) < enough:
+            if writing.done():
+                writing.result()
             assert time.monotonic() < deadline
             time.sleep(0.005)
 
@@ -189,14 +197,14 @@ class _AsyncLoad(_Load):
                 self.written[key] = await asyncio.to_thread(self._looked_up, key)
 
 
-def move_around(members: list[RedisServer], number: int, load: _Load) -> None:
+def move_around(members: list[RedisServer], number: int, go_on: Callable[[], None]) -> None:
     ids = {m.port: ask(m.port, "CLUSTER", "MYID").split(b"\r\n")[1].decode() for m in members}
     owner = next(m for m in members if owns(m, number))
     first, second = (m for m in members if m is not owner)
     for source, target in ((owner, first), (first, second), (second, owner)):
-        load.go_on()
+        go_on()
         move(number, source, target, ids)
-        load.go_on()
+        go_on()
 
 
 def settled(read: Callable[[], Record | None]) -> Record:

@@ -12,6 +12,7 @@ _UNAVAILABLE = (
     exceptions.ReadOnlyError,
     exceptions.MasterDownError,
     exceptions.ClusterDownError,
+    exceptions.ClusterError,
     exceptions.TryAgainError,
     exceptions.RedisClusterException,
 )
