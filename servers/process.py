@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import random
 import shutil
 import signal
@@ -22,21 +23,45 @@ class ServerFailed(Exception):
     """A server ended, or did not become ready; the message has its last words."""
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on at the moment.
+class Claim:
+    """A port of 127.0.0.1 that nobody listens on, and that no other claim is given until the end.
 
-    Below those that the system gives to clients, and low enough for servers that take a second
-    one 10,000 above.
+    A server needs a moment before it listens: two that are started at the same time, by one
+    process or by two, must not get the same port. The claim is a lock on a file, which ends with
+    the process at the latest.
+
+    Below those ports that the system gives to clients, and low enough for servers that take a
+    second one 10,000 above.
     """
-    while True:
-        port = random.randrange(12_000, 22_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def __init__(self) -> None:
+        folder = Path(tempfile.gettempdir()) / "coatcheck-ports"
+        folder.mkdir(exist_ok=True)
+        while True:
+            self.port = random.randrange(12_000, 22_000)
+            self._file = (folder / str(self.port)).open("ab")
             try:
-                probe.bind(("127.0.0.1", port))
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
+                self._file.close()
                 continue
-            return port
+            if _is_free(self.port):
+                return
+            self._file.close()
+
+    def end(self) -> None:
+        """Let others have the port."""
+        self._file.close()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 class ServerProcess:
@@ -54,7 +79,8 @@ class ServerProcess:
         self._command = command
         self._ready = ready
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
+        self._claim = Claim()
+        self.port = self._claim.port
         self.folder = Path(tempfile.mkdtemp(prefix="coatcheck-server-"))
 
     def __enter__(self) -> Self:
@@ -140,3 +166,4 @@ class ServerProcess:
 
     def _clean(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._claim.end()

@@ -19,8 +19,8 @@ class Broken:
 
     :ivar clauses: what must fail, and nothing else but what depends on it.
     :ivar make_harness: returns a harness that opens it.
-    :ivar seeds: how many seeds are tried at most; more than one where chance must find it, so that
-        another release of Hypothesis may choose otherwise.
+    :ivar seeds: how many seeds are tried at most; more than one where chance must find it: another
+        release of Hypothesis may choose otherwise, and threads race as the machine lets them.
     """
 
     name: str

@@ -38,7 +38,7 @@ class NativeHarness(NetworkHarness):
         return type(self)(async_class, server=self.server, port=port, timeout=self._timeout)
 
 
-@broken("LOOP-1")
+@broken("LOOP-1", seeds=5)
 class KeepsTheKeyOfACall(MemoryStore):
     """The key of a call is kept in an attribute that all threads share."""
 

@@ -46,7 +46,7 @@ class PrunesByTheFirstExpiry(MemoryStore):
             return len(gone[:limit])
 
 
-@broken("PRUNE-2")
+@broken("PRUNE-2", seeds=5)
 class LooksAndThenRemoves(MemoryStore):
     """Between finding what has expired and removing it others may write."""
 
@@ -106,7 +106,7 @@ class BeginsAtTheSamePlace(MemoryStore):
             return len(gone)
 
 
-@broken("PRUNE-6")
+@broken("PRUNE-6", seeds=5)
 class CountsWhatItFound(MemoryStore):
     """It counts what has expired, and not what it removed itself."""
 

@@ -26,7 +26,7 @@ from coatcheck_file import FileStore
 from coatcheck_file.conformance import FileHarness
 
 
-@broken("RACE-1")
+@broken("RACE-1", seeds=5)
 class CreatesInTwoSteps(MemoryStore):
     """It looks whether the key is absent, and then writes."""
 
@@ -39,7 +39,7 @@ class CreatesInTwoSteps(MemoryStore):
         return super().set(key, record)
 
 
-@broken("RACE-2")
+@broken("RACE-2", seeds=5)
 class ComparesInTwoSteps(MemoryStore):
     """It compares the bytes, and then writes over whatever is there."""
 
@@ -52,7 +52,7 @@ class ComparesInTwoSteps(MemoryStore):
         return super().set(key, record, PRESENT)
 
 
-@broken("RACE-3")
+@broken("RACE-3", seeds=5)
 class EndsInTwoSteps(MemoryStore):
     """It looks whether the record is there, and then removes it."""
 
@@ -65,7 +65,7 @@ class EndsInTwoSteps(MemoryStore):
         return found is not None
 
 
-@broken("RACE-4")
+@broken("RACE-4", seeds=5)
 class UpdatesRevive(MemoryStore):
     """It looks whether the record is there, and then writes without a condition."""
 
@@ -78,7 +78,7 @@ class UpdatesRevive(MemoryStore):
         return super().set(key, record)
 
 
-@broken("RACE-4")
+@broken("RACE-4", seeds=5)
 class ReplacementsRevive(MemoryStore):
     """A write that was compared in time comes back after the record's end."""
 
@@ -92,7 +92,7 @@ class ReplacementsRevive(MemoryStore):
         return live and super().set(key, record, ABSENT)
 
 
-@broken("RACE-5")
+@broken("RACE-5", seeds=5)
 class TouchesRevive(MemoryStore):
     """A touch writes the record that it has read where there is none any more."""
 
@@ -118,7 +118,7 @@ class TouchesUndo(MemoryStore):
         return super().set(key, replace(found, expires_at=expires_at), PRESENT)
 
 
-@broken("RACE-7")
+@broken("RACE-7", seeds=5)
 class RemovesBeforeItWrites(MemoryStore):
     """It replaces a record by removing it and writing another one."""
 
@@ -129,7 +129,7 @@ class RemovesBeforeItWrites(MemoryStore):
         return super().set(key, record, only_if)
 
 
-@broken("RACE-7")
+@broken("RACE-7", seeds=5)
 class ReadsInTwoSteps(MemoryStore):
     """It reads the data, and then what belongs to them."""
 

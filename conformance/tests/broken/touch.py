@@ -67,7 +67,7 @@ class NormalisesData(_Peeking):
         return done
 
 
-@broken("TOUCH-4")
+@broken("TOUCH-4", seeds=5)
 class RewritesTheRecord(_Peeking):
     """A touch reads the record and writes it again."""
 

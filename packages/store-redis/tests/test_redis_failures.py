@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import redis
 from coatcheck import Record
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck_redis import AsyncRedisStore, RedisStore
+from servers.process import Claim
 from servers.programs import ServerMissing
 from servers.redis import KINDS, RedisServer, ask, program
 
@@ -204,3 +206,19 @@ def test_a_cluster_reached_by_the_wrong_scheme_says_so(own_server: RedisServer) 
         with pytest.raises(StoreUnavailable):
             store.get("key")
         store.close()
+
+
+# The servers of these tests
+
+
+def test_servers_that_start_at_the_same_time_get_different_ports() -> None:
+    """Before they listen, nobody sees that a port is taken."""
+    state = random.getstate()
+    first = Claim()
+    random.setstate(state)
+    second = Claim()
+    try:
+        assert first.port != second.port
+    finally:
+        first.end()
+        second.end()
