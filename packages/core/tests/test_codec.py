@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from webclient import SECRET, Browser, Clock, CountingStore, asgi_app
 
 from coatcheck import JSONCodec, MemoryStore, Record, SessionState
-from coatcheck.codec import _encode, _prepared_encode
+from coatcheck.codec import _prepared_encode, encode_json
 from coatcheck.cookie_format import NativeCookieFormat
 from coatcheck.errors import CorruptRecord, SerializationError
 
@@ -494,6 +494,6 @@ def test_an_interpreter_without_the_fast_encoder_writes_the_same(
     monkeypatch.setattr(json.encoder, "c_make_encoder", None)
     encode = _prepared_encode()
     value = {"name": "Zoë", "list": [1, 2.5, None, True, "\n"], "empty": {}}
-    assert encode(value) == _encode(value)
+    assert encode(value) == encode_json(value)
     with pytest.raises(ValueError, match="not JSON compliant"):
         encode(math.nan)

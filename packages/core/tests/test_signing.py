@@ -15,7 +15,7 @@ from webclient import Browser, CountingStore, asgi_app, set_cookies
 
 from coatcheck import SessionOptions
 from coatcheck.errors import ConfigurationError
-from coatcheck.signing import Signer, _Key
+from coatcheck.signing import Key, Signer
 
 ID = "abcdefghijklmnopqrstuvwxyz012345"
 OLD, NEW = "the old secret, thirty-two bytes", "the new secret, thirty-two bytes"
@@ -171,4 +171,4 @@ def test_signatures_are_hmac_sha256(key: bytes, value: str) -> None:
     """For each key and value the signature is what the standard library computes (RFC 2104)."""
     digest = hmac.digest(key, value.encode(), "sha256")
     text = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-    assert _Key(key).signature(value) == text
+    assert Key(key).signature(value) == text

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 from .errors import CorruptRecord, SerializationError
@@ -50,6 +50,11 @@ class Codec(Protocol):
     :ivar canonical: whatever :meth:`dumps` wrote is what :meth:`pack` stores, and decodes and
         encodes to itself. Then the loaded bytes show whether a session was modified; otherwise
         the engine decodes and encodes them once more to find out.
+
+    For layouts of other programs a codec may have two attributes more: ``keeps_created_at``,
+    False where the record does not say when the session began, so that there is no absolute
+    timeout; and ``whole_cookie``, True where the record holds all settings of the cookie, so that
+    a new session's ``cookie`` has them all.
     """
 
     canonical: bool
@@ -113,14 +118,14 @@ _SAMPLE: Final[dict[str, Any]] = {
     "more": [{}, []],
 }
 
-_encode: Final = _prepared_encode()
+encode_json: Final = _prepared_encode()
 
 
 #: POSIX seconds beyond which a record is nonsense, and arithmetic would overflow.
 _END_OF_TIME: Final = 1e12
 
 #: What Python's decoders raise for bytes that are not of our making.
-_DECODING_ERRORS: Final = (
+DECODING_ERRORS: Final = (
     ValueError,
     TypeError,
     KeyError,
@@ -152,16 +157,16 @@ class JSONCodec:
             envelope.update(state.extra)
         try:
             if _is_plain(state.data) and (not state.extra or _is_plain(state.extra)):
-                content = _encode(envelope).encode("utf-8", "surrogatepass")
+                content = encode_json(envelope).encode("utf-8", "surrogatepass")
                 # A key of the application's that looks like a tag is rare: looked for afterwards.
                 if _TAG_BYTES not in content:
                     return content
             envelope["d"] = _tagged(state.data)
             for name, value in state.extra.items():
                 envelope[name] = _tagged(value)
-            return _encode(envelope).encode("utf-8", "surrogatepass")
-        except (_Unstorable, RecursionError, ValueError, TypeError):
-            raise _blame(state.data) from None
+            return encode_json(envelope).encode("utf-8", "surrogatepass")
+        except (Unstorable, RecursionError, ValueError, TypeError):
+            raise blame(state.data, _tagged) from None
 
     def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
         """See :meth:`Codec.pack`."""
@@ -175,7 +180,7 @@ class JSONCodec:
             envelope, end = (_decode_tagged if _TAG_BYTES in data else _decode)(text)
             if end != len(text):
                 raise ValueError("more than one value")
-        except _DECODING_ERRORS as error:
+        except DECODING_ERRORS as error:
             raise CorruptRecord(
                 f"the record is not coatcheck's JSON: {type(error).__name__}"
             ) from None
@@ -216,7 +221,11 @@ def _is_time(value: Any) -> bool:
 _TOO_DEEP: Final = "it is nested too deeply, or contains itself"
 
 
-class _Unstorable(Exception):
+#: Returns what JSON has for a value, or raises Unstorable.
+StoredForm: TypeAlias = Callable[[Any], Any]
+
+
+class Unstorable(Exception):
     """A value without a stored form; the message says why."""
 
 
@@ -254,7 +263,7 @@ def _tagged(value: Any) -> Any:
     for base in _BASES:
         if isinstance(value, base):
             return _tagged(_BASES[base](value))
-    raise _Unstorable(
+    raise Unstorable(
         f"it is of type {kind.__name__}; a session keeps None, bool, int, float, str, bytes, "
         "list, tuple, dict, set, datetime, date, Decimal and UUID"
     )
@@ -263,7 +272,7 @@ def _tagged(value: Any) -> Any:
 def _tagged_dict(value: dict[Any, Any]) -> dict[str, Any]:
     for key in value:
         if not isinstance(key, str):
-            raise _Unstorable(f"it has a key of type {type(key).__name__}; keys must be strings")
+            raise Unstorable(f"it has a key of type {type(key).__name__}; keys must be strings")
     plain = {str.__str__(key): _tagged(item) for key, item in value.items()}
     if _TAG in plain:
         return {_TAG: "dict", _VALUE: list(map(list, plain.items()))}
@@ -276,7 +285,7 @@ def _encode_sequence(value: Any) -> list[Any]:
 
 def _encode_set(value: set[Any]) -> list[Any]:
     # Sorted by what is written: the order of a set of strings differs between processes.
-    return sorted(map(_tagged, value), key=_encode)
+    return sorted(map(_tagged, value), key=encode_json)
 
 
 _TAGS: Final[dict[type, tuple[str, Callable[[Any], Any]]]] = {
@@ -317,23 +326,26 @@ def _untag(pairs: dict[str, Any]) -> Any:
     return _UNTAG[pairs[_TAG]](pairs[_VALUE])
 
 
-def _refuse_constant(name: str) -> Any:
+def refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_decode: Final = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+_decode: Final = json.JSONDecoder(parse_constant=refuse_constant).raw_decode
 
 _decode_tagged: Final = json.JSONDecoder(
-    parse_constant=_refuse_constant, object_hook=_untag
+    parse_constant=refuse_constant, object_hook=_untag
 ).raw_decode
 
 
-def _blame(value: Any, path: str = "session") -> SerializationError:
-    """Name the innermost value that cannot be stored."""
-    reason = _failure(value)
+def blame(value: Any, stored_form: StoredForm, path: str = "session") -> SerializationError:
+    """Name the innermost value that cannot be stored.
+
+    :param stored_form: returns what JSON has for a value, and raises :class:`Unstorable`.
+    """
+    reason = _failure(value, stored_form)
     for part, item in () if reason == _TOO_DEEP and path != "session" else _items(value):
-        if _failure(item) is not None:
-            return _blame(item, path + part)
+        if _failure(item, stored_form) is not None:
+            return blame(item, stored_form, path + part)
     return SerializationError(f"`{path}` cannot be stored: {reason}", path)
 
 
@@ -345,10 +357,10 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
     return (("{...}", item) for item in value) if isinstance(value, set) else iter(())
 
 
-def _failure(value: Any) -> str | None:
+def _failure(value: Any, stored_form: StoredForm) -> str | None:
     try:
-        _encode(_tagged(value))
-    except _Unstorable as error:
+        encode_json(stored_form(value))
+    except Unstorable as error:
         return str(error)
     except RecursionError:
         return _TOO_DEEP

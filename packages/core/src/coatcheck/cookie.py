@@ -63,13 +63,11 @@ class CookieOptions:
     partitioned: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, str) or not self.path.startswith("/"):
-            raise _wrong("path", self.path, "a path that starts with `/`")
-        _check_attribute("path", self.path)
+        self._check_path()
         if self.domain is not None:
-            _check_attribute("domain", self.domain)
+            check_attribute("domain", self.domain)
             if not _DOMAIN.fullmatch(self.domain):
-                raise _wrong("domain", self.domain, "a host name (in punycode) or None")
+                raise wrong("domain", self.domain, "a host name (in punycode) or None")
         self._check_lifetime()
         _check_bool("http_only", self.http_only)
         _check_bool("partitioned", self.partitioned)
@@ -77,7 +75,27 @@ class CookieOptions:
             _check_bool("secure", self.secure, '`True`, `False` or "auto"')
         object.__setattr__(self, "same_site", _normal_same_site(self.same_site))
         if self.priority not in (None, "low", "medium", "high"):
-            raise _wrong("priority", self.priority, '"low", "medium", "high" or None')
+            raise wrong("priority", self.priority, '"low", "medium", "high" or None')
+        self._check_combinations()
+
+    def _check_path(self) -> None:
+        if not isinstance(self.path, str) or not self.path.startswith("/"):
+            raise wrong("path", self.path, "a path that starts with `/`")
+        check_attribute("path", self.path)
+
+    def _check_lifetime(self) -> None:
+        object.__setattr__(self, "max_age", checked_seconds("cookie `max_age`", self.max_age))
+        if self.max_age is not None and self.expires is not None:
+            raise ConfigurationError("cookie `max_age` and `expires` exclude each other")
+        if isinstance(self.max_age, float | int) and self.max_age > _MAX_AGE_LIMIT:
+            raise wrong("max_age", self.max_age, "at most 400 days (34560000 seconds)")
+        object.__setattr__(self, "expires", checked_expires(self.expires))
+        if self.expires is not None and posix(self.expires) < 0:
+            raise wrong("expires", self.expires, "an aware datetime, POSIX seconds or None")
+        if self.expires is not None and posix(self.expires) - time.time() > _MAX_AGE_LIMIT:
+            raise wrong("expires", self.expires, "at most 400 days from now")
+
+    def _check_combinations(self) -> None:
         if self.secure is False and self.same_site == "none":
             raise ConfigurationError(
                 'cookie `same_site="none"` needs `secure=True`: browsers refuse the cookie'
@@ -86,21 +104,6 @@ class CookieOptions:
             raise ConfigurationError(
                 "cookie `partitioned=True` needs `secure=True`: browsers refuse the cookie"
             )
-
-    def _check_lifetime(self) -> None:
-        object.__setattr__(self, "max_age", checked_seconds("cookie `max_age`", self.max_age))
-        if self.max_age is not None and self.expires is not None:
-            raise ConfigurationError("cookie `max_age` and `expires` exclude each other")
-        if isinstance(self.max_age, float | int) and self.max_age > _MAX_AGE_LIMIT:
-            raise _wrong("max_age", self.max_age, "at most 400 days (34560000 seconds)")
-        if isinstance(self.expires, datetime):
-            if self.expires.tzinfo is None:
-                raise _wrong("expires", self.expires, "an aware datetime or POSIX seconds")
-            object.__setattr__(self, "expires", self.expires.timestamp())
-        elif self.expires is not None and not _is_number(self.expires, 1e12):
-            raise _wrong("expires", self.expires, "an aware datetime, POSIX seconds or None")
-        if self.expires is not None and posix(self.expires) - time.time() > _MAX_AGE_LIMIT:
-            raise _wrong("expires", self.expires, "at most 400 days from now")
 
     def check_name(self, name: str) -> None:
         """Check a cookie name together with these options.
@@ -192,14 +195,14 @@ class SessionCookie:
         object.__setattr__(self, "_session", session)
 
     def __getattr__(self, name: str) -> Any:
-        if name not in _FIELDS:
+        if name not in SETTINGS:
             raise AttributeError(f"a session cookie has no setting `{name}`")
         return getattr(self._session._cookie_options(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in _FIELDS:
+        if name not in SETTINGS:
             raise ConfigurationError(
-                f"a session cookie has no setting `{name}`; it has {', '.join(_FIELDS)}"
+                f"a session cookie has no setting `{name}`; it has {', '.join(SETTINGS)}"
             )
         changes = {name: value}
         if value is not None and name in _EXCLUSIVE:
@@ -212,7 +215,8 @@ class SessionCookie:
         return f"<SessionCookie {self._session._cookie_options()!r}>"
 
 
-_FIELDS: Final = tuple(option.name for option in fields(CookieOptions))
+#: The names of all settings of a cookie.
+SETTINGS: Final = tuple(option.name for option in fields(CookieOptions))
 _EXCLUSIVE: Final = {"max_age": "expires", "expires": "max_age"}
 
 
@@ -220,7 +224,7 @@ def with_own(options: CookieOptions, own: Mapping[str, Any]) -> CookieOptions:
     """Lay a session's stored settings over the configured ones."""
     if not own:
         return options
-    known = {name: value for name, value in own.items() if name in _FIELDS}
+    known = {name: value for name, value in own.items() if name in SETTINGS}
     for name, other in _EXCLUSIVE.items():
         if known.get(name) is not None:
             known[other] = None
@@ -248,10 +252,26 @@ def checked_seconds(option: str, value: object, *, zero: bool = False) -> float 
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if number is None:
         return None
-    if not _is_number(number, 1e12) or (number == 0 and not zero):
+    if not is_number(number, 1e12) or number < 0 or (number == 0 and not zero):
         limit = "zero or more" if zero else "more than zero"
         raise ConfigurationError(f"{option} must be seconds or a timedelta, {limit}, not {value!r}")
     return number
+
+
+def checked_expires(value: object) -> float | None:
+    """Return a fixed end in POSIX seconds.
+
+    :raises ConfigurationError: not an aware datetime or a number of seconds.
+    """
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise wrong("expires", value, "an aware datetime or POSIX seconds")
+        return value.timestamp()
+    if is_number(value, 1e12):
+        return value
+    raise wrong("expires", value, "an aware datetime, POSIX seconds or None")
 
 
 def posix(value: float | datetime) -> float:
@@ -324,24 +344,30 @@ def _normal_same_site(value: object) -> object:
         return None
     if isinstance(value, str) and value.lower() in ("lax", "strict", "none", "auto"):
         return value.lower()
-    raise _wrong("same_site", value, '"lax", "strict", "none", "auto", True, False or None')
+    raise wrong("same_site", value, '"lax", "strict", "none", "auto", True, False or None')
 
 
 def _check_bool(option: str, value: object, allowed: str = "`True` or `False`") -> None:
     if not isinstance(value, bool):
-        raise _wrong(option, value, allowed)
+        raise wrong(option, value, allowed)
 
 
-def _check_attribute(option: str, value: object) -> None:
+def check_attribute(option: str, value: object) -> None:
+    """Check text that is to stand in a Set-Cookie header.
+
+    :raises ConfigurationError: it holds what no attribute may hold, or too much.
+    """
     if not isinstance(value, str) or not _ATTRIBUTE_VALUE.fullmatch(value):
-        raise _wrong(option, value, "printable ASCII without `;`")
+        raise wrong(option, value, "printable ASCII without `;`")
     if len(value) > _MAX_ATTRIBUTE_BYTES:
         raise ConfigurationError(f"cookie `{option}` must have at most 1024 bytes")
 
 
-def _is_number(value: object, limit: float) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < limit
+def is_number(value: object, limit: float) -> TypeGuard[float]:
+    """Tell whether a value is a number between ``-limit`` and ``limit``."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < limit
 
 
-def _wrong(option: str, value: object, allowed: str) -> ConfigurationError:
+def wrong(option: str, value: object, allowed: str) -> ConfigurationError:
+    """Return the error that says what a setting may be."""
     return ConfigurationError(f"cookie `{option}` must be {allowed}, not {value!r}")

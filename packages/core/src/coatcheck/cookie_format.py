@@ -22,10 +22,14 @@ class Ticket(NamedTuple):
 
     :ivar id: the session id.
     :ivar current: signed the way new cookies are; False asks for a fresh cookie.
+    :ivar other_key: another key of the store's that the session may be under: looked up where
+        there is nothing under the key of today. If the cookie is not current either, the session
+        moves to the key of today.
     """
 
     id: str
     current: bool
+    other_key: str | None = None
 
     def __repr__(self) -> str:
         return f"<Ticket current={self.current}>"
@@ -62,6 +66,11 @@ class CookieFormat(Protocol):
         """Return the writer for a cookie name and checked secrets, the signing one first."""
 
 
+def is_native_id(session_id: str) -> bool:
+    """Tell whether an id has 16 to 128 characters of ``A-Za-z0-9_-``."""
+    return _ID.fullmatch(session_id) is not None
+
+
 class NativeCookieFormat:
     """``id.signature``, both URL-safe; the signature is bound to the cookie's name."""
 
@@ -90,7 +99,7 @@ class _NativeCookieWriter:
         return self._signer.sign(session_id)
 
     def valid_id(self, session_id: str) -> bool:
-        return _ID.fullmatch(session_id) is not None
+        return is_native_id(session_id)
 
     def set_cookie(self, value: str, attributes: CookieAttributes) -> str:
         return set_cookie_line(self._name, value, attributes)

@@ -58,6 +58,8 @@ class Engine:
         if isinstance(options.cookie, CookieOptions):
             self.fixed_policy = Policy(options, options.cookie, self.announce)
         self.everywhere = self.fixed_policy is not None and self.fixed_policy.cookie.path == "/"
+        #: Whether a record holds all settings of the cookie, not those of its session alone.
+        self.whole_cookie = bool(getattr(options.codec, "whole_cookie", False))
         # These three need to know of each request whether it has a session.
         every_request = options.rolling or options.resave or options.save_uninitialized
         self.eager = every_request or options.load == "eager" or (options.load == "auto" and eager)

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from .codec import SessionState
 from .cookie import CookieOptions
+from .cookie_format import Ticket
 from .errors import (
     ConfigurationError,
     LateWriteError,
@@ -20,7 +21,7 @@ from .errors import (
 )
 from .events import logger
 from .lifecycle import KeyTaken, Snapshot
-from .operations import Await, Steps
+from .operations import Await, Destroy, Steps
 from .policy import Policy
 from .request_cookie import RequestCookie
 from .session import Departure, Session, gone
@@ -68,6 +69,8 @@ class Exchange(RequestCookie):
     _wrote = False
     _renew = False
     _resign = False
+    #: Where else in the store the session may be, which ends with it.
+    _other_key: str | None = None
 
     # What the session asks for
 
@@ -95,6 +98,13 @@ class Exchange(RequestCookie):
     def cookie_options(self) -> CookieOptions:
         """The cookie settings for this request, before those of the session."""
         return self.policy.cookie
+
+    @property
+    def whole_cookie(self) -> Mapping[str, Any]:
+        """All settings of a new session's cookie, where its record is to hold them; or nothing."""
+        if not self._engine.whole_cookie:
+            return {}
+        return self.policy.settings(self._attributes(self.policy.cookie))
 
     def check_cookie(self, options: CookieOptions) -> None:
         """Check settings that the application gave to this session."""
@@ -130,9 +140,11 @@ class Exchange(RequestCookie):
         session = self.session
         if session._loaded:
             return  # by another task, while this one waited
-        for session_id, current in self.tickets():
+        for ticket in self.tickets():
             try:
-                found = yield from self.policy.lifecycle.load(self._engine.key_of(session_id))
+                found = yield from self.policy.lifecycle.load(
+                    self._engine.key_of(ticket.id), ticket.other_key, move=not ticket.current
+                )
             except StoreError as error:
                 self._load_failed(error)
                 return
@@ -140,10 +152,17 @@ class Exchange(RequestCookie):
                 session._fail(error)
                 return
             if found is not None:
-                session._fill(session_id, *found)
-                self._resign = not current
+                self._note_other_key(ticket, found[0].key)
+                session._fill(ticket.id, *found)
+                self._resign = not ticket.current
                 return
         session._start()
+
+    def _note_other_key(self, ticket: Ticket, key: str) -> None:
+        """Note where else the session may be: a move that was cut short leaves it in two places."""
+        if ticket.other_key is not None:
+            today = self._engine.key_of(ticket.id)
+            self._other_key = today if key == ticket.other_key else ticket.other_key
 
     def save(self) -> Steps[None]:
         """Do what the application asked for now."""
@@ -425,6 +444,7 @@ class Exchange(RequestCookie):
             else:
                 keep = session._keeps_old
                 stored = yield from lifecycle.rotate(old, key, state, keep, attempts, content)
+                yield from self._end_elsewhere()
         except KeyTaken:
             departure.id = session._id = None  # what is stored there is another session
             session._turn_back(departure)
@@ -457,7 +477,7 @@ class Exchange(RequestCookie):
             session._turn_back(departure)
             raise
         if stored is not None:
-            lasts = renew and bool(cookie.max_age or cookie.expires)
+            lasts = renew and (cookie.max_age is not None or cookie.expires is not None)
             self._renew = self._renew or changed_cookie or lasts
         return self._note(departure, stored)
 
@@ -484,19 +504,30 @@ class Exchange(RequestCookie):
             keys.append(session._old.key)
         elif session._degraded and session._ended:
             # The load failed, so nobody knows which of them is alive: a logout is never skipped.
-            keys.extend(self._engine.key_of(ticket.id) for ticket in self._tickets or ())
+            for ticket in self._tickets or ():
+                keys.append(self._engine.key_of(ticket.id))
+                if ticket.other_key is not None:
+                    keys.append(ticket.other_key)
         return keys
 
     def _end_pending(self) -> Steps[None]:
         for key in self._pending_keys():
             yield from self.policy.lifecycle.end(key)
         session = self.session
+        if session._old is not None:
+            yield from self._end_elsewhere()
         if session._degraded and session._ended:
             self._tickets = []
         if not session._announced:
             session._snapshot = session._attempts = None
         session._old = None
         session._orphans = ()
+
+    def _end_elsewhere(self) -> Steps[None]:
+        """Remove what may be left of the ended session under another key."""
+        if self._other_key is not None:
+            yield Destroy(self._other_key)
+            self._other_key = None
 
     def _touch(self) -> Steps[None]:
         """Move the expiry of a session that was not written, where that is due."""
@@ -574,6 +605,7 @@ class Exchange(RequestCookie):
     def _checked_id(self, made: object) -> str:
         if not isinstance(made, str) or not self._engine.writer.valid_id(made):
             raise ConfigurationError(
-                "`generate_id` must return 16 to 128 characters of A-Z, a-z, 0-9, `-` and `_`"
+                "`generate_id` must return 16 to 128 characters of A-Z, a-z, 0-9, `-` and `_`, "
+                "or what the cookie format takes instead"
             )
         return made

@@ -106,16 +106,38 @@ class Lifecycle:
         self._monotonic = monotonic
         self._jitter = jitter
 
-    def load(self, key: str) -> Steps[tuple[Snapshot, SessionState] | None]:
-        """Return what is stored under a key, or None if there is no live, readable record."""
+    def load(
+        self, key: str, other_key: str | None = None, *, move: bool = False
+    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """Return what is stored under a key, or None if there is no live, readable record.
+
+        :param other_key: where the session is looked for if it is not there.
+        :param move: the session is to move from there to the key.
+        """
         record: Record | None = yield Get(key)
-        if record is None:
-            self._announce("unknown", key)
-            return None
-        found = self._open(key, record)
+        if record is not None:
+            found = self._open(key, record)
+        elif other_key is not None:
+            found = yield from (self._move(other_key, key) if move else self._reload(other_key))
+        else:
+            found = None
         if found is not None:
-            self._announce("loaded", key)
+            self._announce("loaded", found[0].key)
+        elif record is None:
+            self._announce("unknown", key)
         return found
+
+    def _move(self, old_key: str, key: str) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """Move a session to another key, as :meth:`rotate` does, while others may do the same."""
+        found = yield from self._reload(old_key)
+        if found is not None:
+            old, state = found
+            mine = self._encode(key, state, old.record.expires_at)
+            written: bool = yield Set(key, mine.record, ABSENT)
+            if written:
+                return (yield from self._end_old(old, (mine, state), Attempts(), True))
+        # Another request moved it between two looks of this one.
+        return (yield from self._reload(key))
 
     def create(
         self, key: str, state: SessionState, attempts: Attempts, content: bytes | None = None
@@ -220,13 +242,37 @@ class Lifecycle:
         if new_key == old.key:
             raise KeyTaken
         stored = yield from self.create(new_key, state, attempts, content)
-        shown = stored[0].record.data
-        attempts.unknown[shown] = shown
+        attempts.unknown[stored[0].record.data] = stored[0].record.data
+        if not keep:
+            yield Destroy(old.key)
+        else:
+            merges = self._concurrency != "error"
+            ended = yield from self._end_old(old, stored, attempts, merges)
+            if ended is None:
+                return None
+            stored = ended
+        self._announce("regenerated", old.key)
+        return stored
+
+    def _end_old(
+        self,
+        old: Snapshot,
+        stored: tuple[Snapshot, SessionState],
+        attempts: Attempts,
+        merges: bool,
+    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """End the record that a new one continues, taking over what others write to it.
+
+        :param stored: the new one.
+        :param merges: False: what others wrote is a conflict.
+        :returns: what is stored now; None if the session is gone.
+        """
+        new_key, shown = stored[0].key, stored[0].record.data
         deadline = self._monotonic() + CONFLICT_SECONDS
         attempt = 0
-        while not (yield Destroy(old.key, self._condition(old) if keep else ALWAYS)) and keep:
+        while not (yield Destroy(old.key, self._condition(old))):
             current = yield from self._reload(old.key)
-            refused = self._concurrency == "error" or self._monotonic() > deadline
+            refused = not merges or self._monotonic() > deadline
             if current is None or refused:
                 yield Destroy(new_key)
                 if current is not None:
@@ -243,7 +289,6 @@ class Lifecycle:
             attempts.unknown[stored[0].record.data] = shown
             yield from self._back_off(attempt)
             attempt += 1
-        self._announce("regenerated", old.key)
         return stored
 
     def content(self, snapshot: Snapshot) -> bytes:
@@ -251,8 +296,7 @@ class Lifecycle:
         if self.codec.canonical:
             return snapshot.record.data
         if snapshot.content is None:
-            state = self.codec.loads(snapshot.record.data, snapshot.key)
-            snapshot.content = self.codec.dumps(state)
+            snapshot.content = self.codec.dumps(self._decode(snapshot.key, snapshot.record))
         return snapshot.content
 
     def rebase(
@@ -266,7 +310,7 @@ class Lifecycle:
         :param stored: what the write stored, merged with the changes of others.
         """
         base = self._encode(stored.key, sent, stored.record.expires_at, content)
-        theirs = self.codec.loads(stored.record.data, stored.key)
+        theirs = self._decode(stored.key, stored.record)
         return self._merge(base, mine, theirs)
 
     def _open(self, key: str, record: Record) -> tuple[Snapshot, SessionState] | None:
@@ -274,7 +318,7 @@ class Lifecycle:
             self._announce("expired", key)
             return None
         try:
-            state = self.codec.loads(record.data, key)
+            state = self._decode(key, record)
         except CorruptRecord as error:
             self._announce("corrupt", key, error)
             return None
@@ -283,6 +327,13 @@ class Lifecycle:
             self._announce("expired", key)
             return None
         return Snapshot(key, record), state
+
+    def _decode(self, key: str, record: Record) -> SessionState:
+        state = self.codec.loads(record.data, key)
+        if state.owner is None:
+            # Not every layout has a place for it: then the store's own is the only one.
+            state.owner = record.owner
+        return state
 
     def _reload(self, key: str) -> Steps[tuple[Snapshot, SessionState] | None]:
         record: Record | None = yield Get(key)
@@ -367,7 +418,7 @@ class Lifecycle:
         yield Sleep(longest * self._jitter())
 
     def _merge(self, base: Snapshot, mine: SessionState, theirs: SessionState) -> SessionState:
-        before = self.codec.loads(base.record.data, base.key)
+        before = self._decode(base.key, base.record)
         merged = merge(before, mine, theirs, self._encode_value)
         if self._owner is not None:
             merged.owner = self._owner(merged.data)

@@ -144,6 +144,11 @@ class SessionOptions:
             object.__setattr__(
                 self, name, checked_seconds(f"`{name}`", getattr(self, name), zero=zero)
             )
+        if self.absolute_timeout is not None and not getattr(self.codec, "keeps_created_at", True):
+            raise ConfigurationError(
+                "`absolute_timeout` cannot work with this codec: its records do not say when a "
+                "session began"
+            )
         checked = check_secrets(self.secret, self.cookie_format.minimum_secret_bytes)
         object.__setattr__(self, "secrets", checked)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .codec import SessionState
-from .cookie import CookieAttributes, CookieOptions, in_seconds, posix
+from .cookie import SETTINGS, CookieAttributes, CookieOptions, in_seconds, posix
 from .events import Announcer
 from .lifecycle import Lifecycle
 from .options import DEFAULT_LIFETIME, SessionOptions
@@ -77,6 +77,16 @@ class Policy:
         if is_https not in self._attributes:
             self._attributes[is_https] = self.cookie.resolve(name, is_https)
         return self._attributes[is_https]
+
+    def settings(self, attributes: CookieAttributes) -> dict[str, Any]:
+        """Return all settings of the cookie, for sessions without settings of their own.
+
+        :param attributes: what :meth:`attributes` returned, where ``"auto"`` is settled.
+        """
+        configured = {name: getattr(self.cookie, name) for name in SETTINGS}
+        times = {"max_age": self._max_age, "expires": self._expires}
+        settled = {"secure": attributes.secure, "same_site": attributes.same_site}
+        return {**configured, **times, **settled}
 
     def touch_is_due(self, expires_at: float, stored: float, forced: bool | None) -> bool:
         """Tell whether a stored expiry is to be moved.

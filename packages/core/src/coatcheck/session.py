@@ -43,6 +43,8 @@ class Backend(Protocol):
     def derives_owner(self) -> bool: ...
     @property
     def cookie_options(self) -> CookieOptions: ...
+    @property
+    def whole_cookie(self) -> Mapping[str, Any]: ...
     def rebase(self, sent: Departure, mine: SessionState, stored: Snapshot) -> SessionState: ...
 
 
@@ -466,8 +468,11 @@ class Session(MutableMapping[str, Any]):
         self._attempts = None
 
     def _state(self) -> SessionState:
-        owner = self._current_owner()
-        return SessionState(self._data, self._born(), self._own_cookie, owner, self._extra)
+        owner, cookie = self._current_owner(), self._own_cookie
+        whole = self._backend.whole_cookie
+        if whole:
+            cookie = {**whole, **cookie}
+        return SessionState(self._data, self._born(), cookie, owner, self._extra)
 
     def _born(self) -> float:
         if self._created_at is None:

@@ -25,27 +25,32 @@ _ADVISED_BYTES: Final = 32
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
-class _Key:
+class Key:
     """HMAC-SHA256 (RFC 2104) whose key is set up once instead of for each signature.
 
     The standard library's object can be copied after its setup, too, at twice the price.
-
-    :param key: 64 bytes at most.
     """
 
     __slots__ = ("_inner", "_outer")
 
     def __init__(self, key: bytes) -> None:
-        block = key.ljust(hashlib.sha256().block_size, b"\0")
+        size = hashlib.sha256().block_size
+        if len(key) > size:
+            key = hashlib.sha256(key).digest()
+        block = key.ljust(size, b"\0")
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
+    def digest(self, message: bytes) -> bytes:
+        """Return the HMAC of a message."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
+
     def signature(self, value: str) -> str:
         """Return what itsdangerous' Signer with this key puts behind the dot."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(value.encode("ascii"))
-        outer.update(inner.digest())
-        text = b2a_base64(outer.digest(), newline=False)
+        text = b2a_base64(self.digest(value.encode("ascii")), newline=False)
         return text.translate(_URL_SAFE, b"=").decode("ascii")
 
 
@@ -57,7 +62,7 @@ class Signer:
     """
 
     def __init__(self, secrets: Sequence[bytes], name: str) -> None:
-        self._keys = [_Key(_derive_key(secret, name)) for secret in secrets]
+        self._keys = [Key(_derive_key(secret, name)) for secret in secrets]
 
     def sign(self, value: str) -> str:
         """Return ``value.signature``."""

@@ -1,0 +1,194 @@
+"""express-session's record: one JSON object, the data at its top and ``cookie`` among them::
+
+{"cookie":{"originalMaxAge":60000,"expires":"2026-11-23T17:54:48.167Z","httpOnly":true,
+"path":"/"},"user":{"name":"Ada"},"n":1}
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+from ..codec import DECODING_ERRORS, SessionState, Unstorable, blame, encode_json, refuse_constant
+from ..errors import CorruptRecord, SerializationError
+from .cookie import member_of, settings_of, with_times
+
+#: Keys at the top of a record that express-session does not give to the application: they are
+#: names of its session object, or of any object.
+_NODES_OWN: Final = frozenset(
+    (
+        "cookie", "id", "req", "touch", "resetMaxAge", "save", "reload", "destroy", "regenerate",
+        "constructor", "toString", "toLocaleString", "valueOf", "hasOwnProperty", "isPrototypeOf",
+        "propertyIsEnumerable", "__proto__", "__defineGetter__", "__defineSetter__",
+        "__lookupGetter__", "__lookupSetter__",
+    )
+)  # fmt: skip
+#: What session-file-store puts among the data.
+STORE_KEYS: Final = ("__lastAccess",)
+
+#: Up to here a double holds each integer (ECMA-262, 21.1.2.6).
+_EXACT: Final = 2**53
+#: From here on Node writes integers with an exponent (ECMA-262, 6.1.6.1.20).
+_EXPONENT: Final = 10**21
+
+
+class ExpressCodec:
+    """Reads and writes express-session's records.
+
+    Values are those that JSON has in Node: None, bool, int, float, str, list and dict. A float
+    without a fraction is stored as an integer, and so are -0.0 and 1.0, because Node has but one
+    kind of number and would write them so. Integers that Node would change, NaN, infinities and
+    all other types are a :class:`~coatcheck.errors.SerializationError`, and so are the keys that
+    express-session does not hand out.
+
+    The record does not say when the session began: ``created_at`` is 0.0. Its owner is the
+    store's to keep.
+
+    :param member: what the member ``cookie`` of a new record says to the letter, for settings
+        that are as configured.
+    :param store_keys: top-level keys that a store of Express's keeps for itself. They are not
+        among the data, and stay as they are.
+    :param clock: returns POSIX seconds.
+    """
+
+    canonical: bool = False
+    keeps_created_at: bool = False
+    whole_cookie: bool = True
+
+    def __init__(
+        self,
+        member: Mapping[str, Any] | None = None,
+        *,
+        store_keys: Collection[str] = STORE_KEYS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._member = dict(member or {})
+        self._store_keys = frozenset(store_keys)
+        self._clock = clock
+
+    def dumps(self, state: SessionState) -> bytes:
+        """See :meth:`coatcheck.codec.Codec.dumps`.
+
+        The owner, which the record has no place for, is a line of its own: who changes it alone
+        has changed the session.
+        """
+        known = state.extra.get("cookie", self._member)
+        member = member_of({**settings_of(known), **state.cookie}, known)
+        self._check_keys(state.data)
+        try:
+            data = {**state.data, **state.extra.get("store", {})}
+            return b"\n".join(map(_json, (state.owner, member, as_node_has_it(data))))
+        except (Unstorable, RecursionError, ValueError, TypeError):
+            raise blame(state.data, as_node_has_it) from None
+
+    def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
+        """See :meth:`coatcheck.codec.Codec.pack`. Adds the times to the cookie's settings."""
+        _, member, data = content.split(b"\n", 2)
+        cookie = _json(with_times(json.loads(member), expires_at, self._clock()))
+        return b'{"cookie":' + cookie + (b"}" if data == b"{}" else b"," + data[1:])
+
+    def loads(self, data: bytes, key: str) -> SessionState:
+        """See :meth:`coatcheck.codec.Codec.loads`."""
+        try:
+            record = _decoder.decode(data.decode("utf-8"))
+        except DECODING_ERRORS as error:
+            raise CorruptRecord(f"the record is not JSON: {type(error).__name__}") from None
+        member = record.get("cookie") if type(record) is dict else None
+        if type(member) is not dict:
+            raise CorruptRecord("the record is not express-session's: it has no `cookie`")
+        for name in _NODES_OWN.intersection(record):
+            del record[name]
+        extra = {"cookie": member}
+        if not self._store_keys.isdisjoint(record):
+            extra["store"] = {name: record.pop(name) for name in self._store_keys & record.keys()}
+        return SessionState(record, 0.0, settings_of(member), extra=extra)
+
+    def _check_keys(self, data: Mapping[str, Any]) -> None:
+        for name in (self._store_keys | _NODES_OWN).intersection(data):
+            owner = "a store" if name in self._store_keys else "express-session"
+            path = f"session[{name!r}]"
+            raise SerializationError(
+                f"`{path}` cannot be stored: {owner} keeps this name for itself", path
+            )
+
+
+def as_node_has_it(value: Any) -> Any:
+    """Return a value as it is after Node has read and written it.
+
+    :raises Unstorable: Node would have another value, or none.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is int:
+        return value if -_EXACT <= value <= _EXACT else _large(value)
+    if kind is float:
+        return _number(value)
+    if kind is list:
+        return [as_node_has_it(item) for item in value]
+    if kind is dict:
+        for name in value:
+            if not isinstance(name, str):
+                kind_name = type(name).__name__
+                raise Unstorable(f"it has a key of type {kind_name}; keys must be strings")
+        return {str.__str__(name): as_node_has_it(item) for name, item in value.items()}
+    for base, plain in _BASES.items():
+        if isinstance(value, base):
+            return as_node_has_it(plain(value))
+    raise Unstorable(
+        f"it is of type {kind.__name__}; a session that Node reads keeps None, bool, int, float, "
+        "str, list and dict (a datetime as its `isoformat()`)"
+    )
+
+
+_BASES: Final[dict[type, Callable[[Any], Any]]] = {
+    str: str.__str__,
+    int: int.__int__,
+    float: float.__float__,
+    dict: dict,
+    list: list,
+}
+
+
+def _large(value: int) -> int:
+    """Return an integer that is larger than all that a double holds for sure."""
+    if abs(value) >= _EXPONENT or int(float(value)) != value:
+        raise Unstorable(
+            "Node has no integers beyond 2**53 and would change its last digits; store a string"
+        )
+    return value
+
+
+def _number(value: float) -> float:
+    if value - value != 0.0:
+        raise Unstorable("NaN and infinities have no JSON form, and Node would store null")
+    return int(value) if value.is_integer() and abs(value) < _EXPONENT else value
+
+
+def _read_int(text: str) -> float | None:
+    """Return an integer as Node has it: records may come from elsewhere."""
+    return int(text) if len(text) < 16 else _read_number(text)
+
+
+def _read_number(text: str) -> float | None:
+    value = float(text)
+    # JSON has larger numbers than a double: infinite in Node, and null when it writes them.
+    return _number(value) if value - value == 0.0 else None
+
+
+_decoder: Final = json.JSONDecoder(
+    parse_int=_read_int,
+    parse_float=_read_number,
+    parse_constant=refuse_constant,
+)
+
+
+def _json(value: Any) -> bytes:
+    text = encode_json(value)
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        # A lone surrogate, which UTF-8 does not have: escaped, as Node does it.
+        return json.dumps(value, separators=(",", ":")).encode("ascii")

@@ -1,0 +1,240 @@
+"""The cookie's settings: express-session's option ``cookie``, and the member of its records.
+
+express-session writes all settings of a session's cookie into the session's record, and takes
+them from there ever after, whatever its options say by that time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal, TypedDict
+
+from ..cookie import (
+    CookieAttributes,
+    CookieOptions,
+    Priority,
+    SameSite,
+    check_attribute,
+    checked_expires,
+    in_seconds,
+    is_number,
+    wrong,
+)
+from ..errors import ConfigurationError
+
+#: The settings as a session has them, by the names of CookieOptions.
+Settings = dict[str, Any]
+#: The member ``cookie`` of a record.
+Member = Mapping[str, Any]
+
+#: The largest time that an ECMAScript Date holds, in seconds (ECMA-262, 21.4.1.1).
+_END_OF_TIME: Final = 8.64e12
+
+
+class ExpressCookie(TypedDict, total=False):
+    """express-session's option ``cookie``, in snake_case.
+
+    ``max_age_ms`` is milliseconds, ``expires`` an aware datetime. What is left out has Express's
+    default.
+    """
+
+    path: str
+    domain: str | None
+    max_age_ms: float | None
+    expires: datetime | None
+    http_only: bool
+    secure: bool | Literal["auto"]
+    same_site: SameSite
+    priority: Priority
+    partitioned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressCookieOptions(CookieOptions):
+    """Cookie attributes with Express's defaults, and without coatcheck's advice.
+
+    What browsers refuse (SameSite=None without Secure) or cut (lifetimes over 400 days) is
+    accepted: applications and sessions that have it exist, and are to go on. A ``path`` of ``""``
+    leaves Path out. ``max_age`` may be zero or less: the session ends at once.
+
+    :raises ConfigurationError: a value of a wrong type, or that no header can carry.
+    """
+
+    secure: bool | Literal["auto"] = False
+    same_site: SameSite = None
+
+    def _check_path(self) -> None:
+        if self.path != "":
+            check_attribute("path", self.path)
+
+    def _check_lifetime(self) -> None:
+        max_age = in_seconds(self.max_age) if isinstance(self.max_age, timedelta) else self.max_age
+        if not (max_age is None or is_number(max_age, _END_OF_TIME)):
+            raise wrong("max_age", max_age, "seconds, a timedelta or None")
+        object.__setattr__(self, "max_age", max_age)
+        object.__setattr__(self, "expires", checked_expires(self.expires))
+
+    def _check_combinations(self) -> None:
+        """Leave it to the browsers."""
+
+    def resolve(self, name: str, secure: bool) -> CookieAttributes:
+        """See :meth:`coatcheck.CookieOptions.resolve`."""
+        attributes = CookieOptions.resolve(self, name, secure)
+        return attributes if self.path else replace(attributes, path=None)
+
+
+def from_option(option: object) -> ExpressCookieOptions:
+    """Return the settings that an :class:`ExpressCookie` asks for.
+
+    :raises ConfigurationError: an unknown setting, or a value that cannot work.
+    """
+    if not isinstance(option, Mapping):
+        raise ConfigurationError(
+            '`cookie` must be a dictionary as {"max_age_ms": 3600000}, or a callable of the '
+            f"request that returns one, not {type(option).__name__}"
+        )
+    given = dict(option)
+    for name in given:
+        if name not in ExpressCookie.__annotations__:
+            raise ConfigurationError(
+                f"`cookie` has no setting {name!r}; it has "
+                f"{', '.join(ExpressCookie.__annotations__)}"
+            )
+    if "max_age_ms" in given:
+        max_age_ms = given.pop("max_age_ms")
+        if not (max_age_ms is None or is_number(max_age_ms, _END_OF_TIME * 1000)):
+            raise wrong("max_age_ms", max_age_ms, "milliseconds or None")
+        given["max_age"] = None if max_age_ms is None else max_age_ms / 1000
+    return ExpressCookieOptions(**given)
+
+
+def member_of_option(option: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a new session's member says to the letter, where nothing changes it."""
+    given = {name: option[ours] for name, ours in _NAMES.items() if ours in option}
+    return {name: value for name, value in given.items() if value != "auto"}
+
+
+def settings_of(member: Member) -> Settings:
+    """Return what a member says, as express-session understands it.
+
+    The lifetime is ``originalMaxAge``. ``expires`` is but where that led to at the last write,
+    and often past, because touching moves the store's own field alone.
+    """
+    path, domain, priority = member.get("path", "/"), member.get("domain"), member.get("priority")
+    settings: Settings = {
+        "max_age": None,
+        "expires": None,
+        "path": path if isinstance(path, str) else "",
+        "domain": domain if isinstance(domain, str) and domain else None,
+        "http_only": bool(member.get("httpOnly", True)),
+        "secure": bool(member.get("secure")),
+        "same_site": _chosen(member.get("sameSite"), ("lax", "strict", "none")),
+        "priority": _chosen(priority, ("low", "medium", "high")),
+        "partitioned": bool(member.get("partitioned")),
+    }
+    if member.get("sameSite") is True:
+        settings["same_site"] = "strict"
+    lifetime = member.get("originalMaxAge")
+    if is_number(lifetime, _END_OF_TIME * 1000):
+        settings["max_age"] = lifetime / 1000
+    elif lifetime:
+        # Not a number that could be added to the time: the end stays where it is.
+        settings["expires"] = _posix_of(member.get("expires"))
+    return settings
+
+
+def member_of(settings: Settings, known: Member) -> dict[str, Any]:
+    """Return the member for settings, without the times that :func:`with_times` adds.
+
+    :param known: a member as it was; what it says of settings that are the same stays as it is.
+    """
+    before = settings_of(known)
+    member: dict[str, Any] = {}
+    for name, ours in _NAMES.items():
+        value = settings[ours]
+        if value == before[ours]:
+            if name in known or name in _ALWAYS:
+                member[name] = known.get(name, value)
+        elif value is not None:
+            member[name] = value
+    if settings["max_age"] is not None:
+        if settings["max_age"] == before["max_age"]:
+            member["originalMaxAge"] = known["originalMaxAge"]
+        else:
+            member["originalMaxAge"] = _milliseconds(settings["max_age"])
+    elif settings["expires"] is None:
+        member["originalMaxAge"] = member["expires"] = None
+    elif settings["expires"] == before["expires"]:
+        member["originalMaxAge"] = known["originalMaxAge"]
+        member["expires"] = known["expires"]
+    else:
+        member["expires"] = _iso_date(settings["expires"])
+    return member
+
+
+def with_times(member: Mapping[str, Any], expires_at: float, now: float) -> dict[str, Any]:
+    """Return a member with the times that change with each write, in express-session's order.
+
+    :param expires_at: when the record expires, in POSIX seconds.
+    :param now: POSIX seconds.
+    """
+    times: dict[str, Any] = {}
+    if "expires" not in member:
+        times["expires"] = _iso_date(expires_at)
+    elif "originalMaxAge" not in member:
+        times["originalMaxAge"] = _milliseconds(expires_at - now)
+    whole = {**member, **times}
+    return {name: whole[name] for name in _ORDER if name in whole}
+
+
+def _chosen(value: object, allowed: tuple[str, ...]) -> str | None:
+    lower = value.lower() if isinstance(value, str) else None
+    return lower if lower in allowed else None
+
+
+def _milliseconds(seconds: float) -> float:
+    """Return milliseconds, whole ones where floating point is all that is in the way."""
+    exact = seconds * 1000
+    return round(exact) if abs(exact - round(exact)) < 1e-3 else exact
+
+
+def _iso_date(timestamp: float) -> str:
+    """Return what ``Date.toISOString`` does (ECMA-262, 21.4.4.36), up to the year 9999."""
+    # A whole number of milliseconds, cut off, as a Date has them.
+    milliseconds = math.floor(max(0.0, min(timestamp, _END_OF_ISO)) * 1000 + 1e-3)
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC).replace(tzinfo=None)
+    return f"{moment.isoformat()}.{milliseconds % 1000:03}Z"
+
+
+def _posix_of(value: object) -> float | None:
+    """Return the POSIX time of a date in JSON, or None for what is none."""
+    if is_number(value, _END_OF_TIME * 1000):
+        return value / 1000
+    try:
+        moment = datetime.fromisoformat(value)  # type: ignore[arg-type]  # refuses what is no text
+    except (TypeError, ValueError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+#: What express-session calls the settings that no write changes by itself.
+_NAMES: Final = {
+    "partitioned": "partitioned",
+    "priority": "priority",
+    "secure": "secure",
+    "httpOnly": "http_only",
+    "domain": "domain",
+    "path": "path",
+    "sameSite": "same_site",
+}
+#: Members that are there even where nobody gave them.
+_ALWAYS: Final = frozenset({"httpOnly", "path"})
+_ORDER: Final = (
+    "originalMaxAge", "partitioned", "priority", "expires", "secure", "httpOnly", "domain", "path",
+    "sameSite",
+)  # fmt: skip
+#: The last second of the year 9999.
+_END_OF_ISO: Final = 253402300799.0
