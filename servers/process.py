@@ -64,6 +64,15 @@ def _is_free(port: int) -> bool:
         return True
 
 
+def accepts(port: int) -> bool:
+    """Tell whether somebody accepts connections on a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), PATIENCE).close()
+    except OSError:
+        return False
+    return True
+
+
 class ServerProcess:
     """A server that is a child of this process; a context manager that starts and stops it.
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from .process import PATIENCE, ServerFailed, ServerProcess
+from .process import PATIENCE, ServerFailed, ServerProcess, accepts
 from .programs import ServerMissing, in_node_modules, in_wheel, on_path
 
 #: Another server for the tests than one that they start.
@@ -93,7 +93,7 @@ class TLSRedisServer(ServerProcess):
             )  # fmt: skip
             return (str(path), *listening, "--dir", str(folder), *files, *_PLAIN, *options)
 
-        super().__init__(command, _accepts)
+        super().__init__(command, accepts)
 
 
 @contextlib.contextmanager
@@ -168,14 +168,6 @@ def _answers(port: int) -> bool:
     except ServerFailed as error:
         # It answers, and wants a password first; while it loads, it is not ready.
         return "LOADING" not in str(error)
-    except OSError:
-        return False
-    return True
-
-
-def _accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), PATIENCE).close()
     except OSError:
         return False
     return True

@@ -1,0 +1,56 @@
+"""Node.js applications, with the packages that their lock file names."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from .process import ServerProcess, accepts
+from .programs import ServerMissing, on_path
+
+_ADVICE = "install Node.js 20 or later, with npm: https://nodejs.org"
+
+
+def install(folder: Path) -> None:
+    """Install what a folder's package-lock.json names, unless it is there already.
+
+    :raises ServerMissing: there is no npm.
+    """
+    npm = on_path("npm")
+    if not npm:
+        raise ServerMissing(f"there is no npm: {_ADVICE}")
+    lock, done = folder / "package-lock.json", folder / "node_modules" / ".installed"
+    with (folder / ".npm-lock").open("ab") as waiting:
+        fcntl.flock(waiting, fcntl.LOCK_EX)  # others may be at it
+        if done.exists() and done.read_bytes() == lock.read_bytes():
+            return
+        command = (str(npm[0]), "ci", "--no-audit", "--no-fund", "--loglevel=error")
+        subprocess.run(command, cwd=folder, check=True, timeout=600)
+        done.write_bytes(lock.read_bytes())
+
+
+class NodeServer(ServerProcess):
+    """A Node.js application that listens on the port that is its first argument.
+
+    :param script: it; what its folder's package-lock.json names is installed.
+    :param arguments: the others.
+    :raises ServerMissing: there is no Node.js.
+    """
+
+    def __init__(self, script: Path, *arguments: str) -> None:
+        node = on_path("node", "nodejs")
+        if not node:
+            raise ServerMissing(f"there is no Node.js: {_ADVICE}")
+        install(script.parent)
+
+        def command(port: int, _: Path) -> Sequence[str]:
+            return (str(node[0]), str(script), str(port), *arguments)
+
+        super().__init__(command, accepts)
+
+    @property
+    def url(self) -> str:
+        """Return where it is, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
