@@ -24,7 +24,8 @@ PATH_SAFE: Final = "/!$&'()*+,;=:@"
 MAX_CANDIDATES: Final = 5
 _MAX_COOKIE_BYTES: Final = 4096
 _MAX_ATTRIBUTE_BYTES: Final = 1024
-_MAX_AGE_LIMIT: Final = 400 * 86400
+#: Seconds to which browsers cut the lifetime of a cookie.
+MAX_AGE_LIMIT: Final = 400 * 86400
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ATTRIBUTE_VALUE = re.compile(r"[\x20-\x3a\x3c-\x7e]+")
@@ -87,12 +88,12 @@ class CookieOptions:
         object.__setattr__(self, "max_age", checked_seconds("cookie `max_age`", self.max_age))
         if self.max_age is not None and self.expires is not None:
             raise ConfigurationError("cookie `max_age` and `expires` exclude each other")
-        if isinstance(self.max_age, float | int) and self.max_age > _MAX_AGE_LIMIT:
+        if isinstance(self.max_age, float | int) and self.max_age > MAX_AGE_LIMIT:
             raise wrong("max_age", self.max_age, "at most 400 days (34560000 seconds)")
         object.__setattr__(self, "expires", checked_expires(self.expires))
         if self.expires is not None and posix(self.expires) < 0:
             raise wrong("expires", self.expires, "an aware datetime, POSIX seconds or None")
-        if self.expires is not None and posix(self.expires) - time.time() > _MAX_AGE_LIMIT:
+        if self.expires is not None and posix(self.expires) - time.time() > MAX_AGE_LIMIT:
             raise wrong("expires", self.expires, "at most 400 days from now")
 
     def _check_combinations(self) -> None:

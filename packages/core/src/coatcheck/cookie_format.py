@@ -22,14 +22,17 @@ class Ticket(NamedTuple):
 
     :ivar id: the session id.
     :ivar current: signed the way new cookies are; False asks for a fresh cookie.
-    :ivar other_key: another key of the store's that the session may be under: looked up where
-        there is nothing under the key of today. If the cookie is not current either, the session
-        moves to the key of today.
+    :ivar other_key: another key of the store's that the session may be under, besides the one
+        that follows from the id. It ends with the session.
+    :ivar finds: the session is looked up there, too, if it is not under the other one.
+    :ivar moves: what is found there moves to the key that follows from the id.
     """
 
     id: str
     current: bool
     other_key: str | None = None
+    finds: bool = False
+    moves: bool = False
 
     def __repr__(self) -> str:
         return f"<Ticket current={self.current}>"

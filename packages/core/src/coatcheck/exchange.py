@@ -143,7 +143,9 @@ class Exchange(RequestCookie):
         for ticket in self.tickets():
             try:
                 found = yield from self.policy.lifecycle.load(
-                    self._engine.key_of(ticket.id), ticket.other_key, move=not ticket.current
+                    self._engine.key_of(ticket.id),
+                    ticket.other_key if ticket.finds else None,
+                    move=ticket.moves,
                 )
             except StoreError as error:
                 self._load_failed(error)

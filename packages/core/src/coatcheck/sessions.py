@@ -7,10 +7,11 @@ work on any store.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .codec import SessionState
 from .cookie import in_seconds
@@ -40,6 +41,9 @@ class SessionEntry:
     owner: str | None = field(default=None, repr=False)
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+
+#: A key of hashed ids.
+_HASH: Final = re.compile("[0-9a-f]{64}")
 
 # `list` is a verb of the class below, which hides the type inside it.
 Entries: TypeAlias = list[SessionEntry]
@@ -130,7 +134,8 @@ class Sessions:
         return None if stored is None else self._ref(stored)
 
     def _ref(self, key: str) -> str:
-        if self._options.hash_ids:
+        # A key that is no hash is an id, left by other options, and would open the session.
+        if self._options.hash_ids and _HASH.fullmatch(key):
             return key
         return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -14,6 +14,7 @@
 docs/from-express.md goes through it option by option.
 """
 
+from .changeover import leaving_express
 from .codec import ExpressCodec
 from .cookie import ExpressCookie, ExpressCookieOptions
 from .cookie_format import ExpressCookieFormat
@@ -25,4 +26,5 @@ __all__ = [
     "ExpressCookieFormat",
     "ExpressCookieOptions",
     "express_options",
+    "leaving_express",
 ]

@@ -1,0 +1,216 @@
+"""From Express's sessions to coatcheck's own, without logging anybody out.
+
+An Express session moves when its visitor next comes: it is looked up under the key of today and,
+where there is nothing, under Express's; then it gets a record of coatcheck's under the key of
+today, the old record ends, and the response carries a cookie of coatcheck's with the same id. So
+parallel requests with the old cookie find it, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any, Final, Literal, TypeAlias
+
+from ..codec import Codec, SessionState
+from ..cookie import MAX_AGE_LIMIT, CookieAttributes, CookieOptions, in_seconds
+from ..cookie_format import CookieWriter, Ticket
+from ..errors import ConfigurationError, CorruptRecord
+from ..options import SessionOptions
+from .codec import ExpressCodec
+
+Write: TypeAlias = Literal["express", "native"]
+
+#: How a record of the native JSON codec begins.
+_NATIVE_BEGINNING: Final = b'{"v":'
+
+
+def leaving_express(
+    native: SessionOptions, express: SessionOptions, *, write: Write = "native"
+) -> SessionOptions:
+    """Return options that read both kinds of sessions, and write one of them.
+
+    With several processes, first let all of them ``write="express"``: they read both and go on as
+    before. Then let them ``write="native"``. When the longest lifetime is over, use ``native``.
+
+    :param native: the options to come, with ``hash_ids``. A new name for the cookie works, but the
+        old cookie stays in the browser until it expires.
+    :param express: the options until now, from :func:`~coatcheck.express.express_options`.
+    :param write: which kind new sessions are, and Express sessions become.
+    :raises ConfigurationError: the options are not of these kinds.
+    """
+    if not isinstance(express.codec, ExpressCodec):
+        raise ConfigurationError("`express` must be what `express_options` returned")
+    if isinstance(native.codec, ExpressCodec) or not native.hash_ids:
+        raise ConfigurationError("`native` must have `hash_ids=True` and a codec of its own")
+    if write not in ("express", "native"):
+        raise ConfigurationError(f'`write` must be "express" or "native", not {write!r}')
+    writes = native if write == "native" else express
+    codec: Codec = (_WritesNative if write == "native" else _WritesExpress)(native, express)
+    return replace(writes, cookie_format=_BothCookieFormats(native, express, write), codec=codec)
+
+
+class _BothCookieFormats:
+    """Reads cookies of both formats, and writes one."""
+
+    def __init__(self, native: SessionOptions, express: SessionOptions, write: Write) -> None:
+        self._options = {"native": native, "express": express}
+        self._write = write
+        self.minimum_secret_bytes = self._options[write].cookie_format.minimum_secret_bytes
+
+    def bind(self, name: str, secrets: Sequence[bytes]) -> CookieWriter:
+        """See :meth:`coatcheck.cookie_format.CookieFormat.bind`."""
+        writers = {
+            kind: options.cookie_format.bind(options.name, options.secrets)
+            for kind, options in self._options.items()
+        }
+        names = {kind: options.name for kind, options in self._options.items()}
+        writers[self._write] = self._options[self._write].cookie_format.bind(name, secrets)
+        names[self._write] = name
+        one_name = names["native"] == names["express"]
+        return _BothCookies(writers["native"], writers["express"], self._write, one_name)
+
+
+class _BothCookies:
+    def __init__(
+        self, native: CookieWriter, express: CookieWriter, write: Write, one_name: bool
+    ) -> None:
+        self._native, self._express = native, express
+        self._one_name = one_name
+        self._writes_native = write == "native"
+        self._writer = native if self._writes_native else express
+
+    def candidates(self, headers: Iterable[str]) -> Iterable[str]:
+        if self._one_name:
+            return self._native.candidates(headers)
+        return chain(self._native.candidates(headers), self._express.candidates(headers))
+
+    def unsign(self, value: str) -> Ticket | None:
+        ticket = self._native.unsign(value)
+        if ticket is not None:
+            if self._writes_native:
+                # What a move that was cut short has left is to end with the session.
+                return ticket._replace(other_key=ticket.id)
+            return Ticket(ticket.id, True, _hashed(ticket.id), finds=True)
+        ticket = self._express.unsign(value)
+        if ticket is None:
+            return None
+        if self._writes_native:
+            return Ticket(ticket.id, False, ticket.id, finds=True, moves=True)
+        return ticket._replace(other_key=_hashed(ticket.id), finds=True)
+
+    def sign(self, session_id: str) -> str:
+        return self._writer.sign(session_id)
+
+    def valid_id(self, session_id: str) -> bool:
+        return self._native.valid_id(session_id) or self._express.valid_id(session_id)
+
+    def set_cookie(self, value: str, attributes: CookieAttributes) -> str:
+        return self._writer.set_cookie(value, attributes)
+
+
+def _hashed(session_id: str) -> str:
+    return hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class _ReadsBoth:
+    def __init__(self, native: SessionOptions, express: SessionOptions) -> None:
+        self._native, self._express = native.codec, express.codec
+
+    def _read(self, data: bytes, key: str) -> tuple[bool, SessionState]:
+        """Return whether a record is native, and its session."""
+        native_first = data.startswith(_NATIVE_BEGINNING)
+        kinds = (native_first, not native_first)
+        for is_native in kinds:
+            try:
+                return is_native, (self._native if is_native else self._express).loads(data, key)
+            except CorruptRecord:
+                continue
+        raise CorruptRecord("the record is neither coatcheck's nor express-session's")
+
+
+class _WritesNative(_ReadsBoth):
+    """Reads records of both kinds, and makes native ones of all."""
+
+    def __init__(self, native: SessionOptions, express: SessionOptions) -> None:
+        super().__init__(native, express)
+        self._clock, self._lifetime = native.clock, _lifetime(native)
+        # Express's records are never under today's key: they are written anew when they move.
+        self.canonical = native.codec.canonical
+
+    def dumps(self, state: SessionState) -> bytes:
+        return self._native.dumps(state)
+
+    def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
+        return self._native.pack(content, state, expires_at, key)
+
+    def loads(self, data: bytes, key: str) -> SessionState:
+        is_native, state = self._read(data, key)
+        if is_native:
+            return state
+        # The record does not say when the session began: its time counts from here.
+        return SessionState(state.data, self._clock(), self._own_settings(state.cookie))
+
+    def _own_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a session's own lifetime, if that is not what the options say.
+
+        Express's records hold all settings of the cookie, and do not say which of them were the
+        session's own. Attributes are taken to be the configured ones.
+        """
+        max_age = settings["max_age"]
+        if max_age is not None:
+            max_age = min(max_age, MAX_AGE_LIMIT)
+        if max_age == self._lifetime.get("max_age") or (max_age is not None and max_age <= 0):
+            return {}
+        return {"max_age": max_age}
+
+
+class _WritesExpress(_ReadsBoth):
+    """Reads records of both kinds, leaves each what it is, and makes Express's of new sessions."""
+
+    canonical = False
+    keeps_created_at = False
+    whole_cookie = True
+
+    def __init__(self, native: SessionOptions, express: SessionOptions) -> None:
+        super().__init__(native, express)
+        self._lifetime = _lifetime(express)
+
+    def dumps(self, state: SessionState) -> bytes:
+        kept = state.extra.get(_KEPT)
+        if kept is None:
+            return self._express.dumps(state)
+        own = {*kept["cookie"], *self._lifetime}
+        configured = self._lifetime if kept["cookie"].keys().isdisjoint(self._lifetime) else {}
+        cookie = {
+            name: value
+            for name, value in state.cookie.items()
+            if name in own and (name not in configured or value != configured[name])
+        }
+        return self._native.dumps(
+            SessionState(state.data, state.created_at, cookie, state.owner, kept["extra"])
+        )
+
+    def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
+        codec = self._express if state.extra.get(_KEPT) is None else self._native
+        return codec.pack(content, state, expires_at, key)
+
+    def loads(self, data: bytes, key: str) -> SessionState:
+        is_native, state = self._read(data, key)
+        if is_native:
+            state.extra = {_KEPT: {"cookie": state.cookie, "extra": state.extra}}
+        return state
+
+
+def _lifetime(options: SessionOptions) -> dict[str, Any]:
+    """Return the configured lifetime, unless it depends on the request."""
+    cookie = options.cookie
+    if not isinstance(cookie, CookieOptions):
+        return {}
+    return {"max_age": in_seconds(cookie.max_age), "expires": cookie.expires}
+
+
+#: Where a native session in Express's company has what only a native record holds.
+_KEPT: Final = "native"

@@ -1,0 +1,393 @@
+"""From Express's sessions to coatcheck's own: nobody is logged out, and no logout is undone."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from webclient import Clock, CountingStore, YieldingStore, set_cookies
+
+from coatcheck import CookieOptions, MemoryStore, Record, SessionOptions, Sessions
+from coatcheck.asgi import SessionMiddleware
+from coatcheck.errors import ConfigurationError, StoreUnavailable
+from coatcheck.express import express_options, leaving_express
+from coatcheck.store import ALWAYS, Condition
+
+SECRET = "a secret of thirty-two bytes, more"
+OLD_SECRET = "keyboard cat"
+ID = "AZaz09-_AZaz09-_AZaz09-_AZaz09-_"
+KEY = hashlib.sha256(ID.encode()).hexdigest()
+NOW = 1_700_000_000.0
+DAY = 86400.0
+
+Handler = Callable[[Any], Any]
+
+
+class Shop:
+    """The same sessions by the options until now, in between, and to come."""
+
+    def __init__(
+        self,
+        store: Any = None,
+        clock: Clock | None = None,
+        name: str = "connect.sid",
+        cookie: CookieOptions | None = None,
+        **native: Any,
+    ) -> None:
+        self.clock = clock or Clock(NOW)
+        self.store = CountingStore(clock=self.clock) if store is None else store
+        self.express = express_options(secret=OLD_SECRET, store=self.store, clock=self.clock)
+        self.native = SessionOptions(
+            secret=SECRET,
+            store=self.store,
+            name=name,
+            clock=self.clock,
+            cookie=cookie or CookieOptions(),
+            **native,
+        )
+        self.both = leaving_express(self.native, self.express)
+        self.prepared = leaving_express(self.native, self.express, write="express")
+        signs = self.express.cookie_format.bind("connect.sid", self.express.secrets)
+        self.old_cookie = f"connect.sid={signs.sign(ID)}"
+
+    def put(
+        self, key: str = ID, life: float = DAY, owner: str | None = None, **cookie: Any
+    ) -> None:
+        """Store a session of Express's."""
+        member = {"originalMaxAge": None, "expires": None, "httpOnly": True, "path": "/", **cookie}
+        data = json.dumps({"cookie": member, "n": 1}).encode()
+        self.store.set(key, Record(data, self.clock() + life, owner))
+        self.store.taken()
+
+    def keys(self) -> set[str]:
+        return {key for key, _ in self.store.all()}
+
+
+async def get(options: SessionOptions, cookie: str | None, handler: Handler) -> httpx.Response:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        result = str(handler(scope["session"])).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": result})
+
+    transport = httpx.ASGITransport(SessionMiddleware(app, options))
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client:
+        return await client.get("/", headers={} if cookie is None else {"cookie": cookie})
+
+
+def shows(session: Any) -> Any:
+    return session.get("n")
+
+
+def adds(session: Any) -> Any:
+    session["n"] += 1
+    return session["n"]
+
+
+def destroys(session: Any) -> None:
+    session.destroy()
+
+
+def cookie_of(response: httpx.Response) -> str:
+    [line] = set_cookies(response)
+    return line.partition(";")[0]
+
+
+pytestmark = pytest.mark.anyio
+
+
+# One visitor
+
+
+async def test_a_session_moves_at_its_next_request() -> None:
+    shop = Shop()
+    shop.put()
+    response = await get(shop.both, shop.old_cookie, shows)
+    assert response.text == "1"
+    assert shop.store.taken() == ["get", "get", "set", "destroy", "touch"]
+    cookie = cookie_of(response)
+    assert cookie.startswith(f"connect.sid={ID}.")
+    assert shop.keys() == {KEY}
+    for options in (shop.both, shop.native):
+        shop.store.taken()
+        response = await get(options, cookie, shows)
+        assert response.text == "1"
+        assert set_cookies(response) == []
+        assert shop.store.taken() == ["get"]
+
+
+async def test_requests_with_the_old_cookie_find_what_has_moved() -> None:
+    shop = Shop()
+    shop.put()
+    await get(shop.both, shop.old_cookie, adds)
+    shop.store.taken()
+    response = await get(shop.both, shop.old_cookie, adds)
+    assert response.text == "3"
+    assert shop.store.taken() == ["get", "set"]
+    assert cookie_of(response).startswith(f"connect.sid={ID}.")
+
+
+async def test_new_sessions_are_native() -> None:
+    shop = Shop()
+
+    def begins(session: Any) -> None:
+        session["n"] = 1
+
+    response = await get(shop.both, None, begins)
+    assert (await get(shop.native, cookie_of(response), shows)).text == "1"
+    assert shop.store.taken() == ["set", "get"]
+
+
+async def test_old_cookies_of_dead_sessions_open_nothing() -> None:
+    shop = Shop()
+    assert (await get(shop.both, shop.old_cookie, shows)).text == "None"
+    assert shop.store.taken() == ["get", "get", "get"]
+
+
+@pytest.mark.parametrize("ends", ["destroy", "regenerate"])
+async def test_the_end_of_a_session_is_its_end_everywhere(ends: str) -> None:
+    """Also where a move was cut short and left it in two places, whatever the cookie."""
+    shop = Shop()
+    for made_by in (shop.old_cookie, None):
+        shop.put()
+        cookie = cookie_of(await get(shop.both, shop.old_cookie, shows))
+        shop.put()
+        await get(shop.both, made_by or cookie, lambda session: getattr(session, ends)())
+        assert shop.keys().isdisjoint({ID, KEY})
+        for copy in (shop.old_cookie, cookie):
+            assert (await get(shop.both, copy, shows)).text == "None"
+        shop.store.clear()
+
+
+async def test_a_logout_of_a_session_that_could_not_be_loaded() -> None:
+    class Failing(CountingStore):
+        def get(self, key: str) -> Record | None:
+            raise StoreUnavailable("no")
+
+    shop = Shop(Failing(clock=Clock(NOW)), on_store_error="anonymous")
+    shop.put()
+    shop.put(KEY)
+    await get(shop.both, shop.old_cookie, destroys)
+    assert shop.keys() == set()
+
+
+async def test_what_a_session_has_of_its_own_comes_along() -> None:
+    shop = Shop(cookie=CookieOptions(max_age=DAY), absolute_timeout=timedelta(days=7))
+    shop.put(owner="ada", originalMaxAge=30 * 86_400_000, secure=True, sameSite="none")
+
+    def tells(session: Any) -> Any:
+        return [session.owner, session.cookie.max_age, session.cookie.same_site, session.created_at]
+
+    response = await get(shop.both, shop.old_cookie, tells)
+    assert response.text == str(["ada", 30 * DAY, "lax", NOW])
+    assert "Secure" not in set_cookies(response)[0]
+    found = shop.store.get(KEY)
+    assert found is not None
+    assert json.loads(found.data) == {
+        "v": 1, "t": NOW, "c": {"max_age": 30 * DAY}, "o": "ada", "d": {"n": 1},
+    }  # fmt: skip
+    assert found.expires_at == NOW + 7 * DAY
+
+
+@pytest.mark.parametrize(
+    ("original_max_age", "own"),
+    [
+        (86_400_000, {}), (None, {"max_age": None}), (10**12, {"max_age": 400 * DAY}), (0, {}),
+        (60_000, {"max_age": 60}), ("x", {"max_age": None}),
+    ],
+)  # fmt: skip
+async def test_lifetimes(original_max_age: Any, own: dict[str, Any]) -> None:
+    shop = Shop(cookie=CookieOptions(max_age=DAY))
+    shop.put(originalMaxAge=original_max_age)
+    await get(shop.both, shop.old_cookie, shows)
+    found = shop.store.get(KEY)
+    assert found is not None
+    assert json.loads(found.data).get("c", {}) == own
+
+
+async def test_a_cookie_of_another_name() -> None:
+    shop = Shop(name="sid")
+    shop.put()
+    response = await get(shop.both, shop.old_cookie, shows)
+    assert response.text == "1"
+    assert cookie_of(response).startswith(f"sid={ID}.")
+    cookies = f"{shop.old_cookie}; {cookie_of(response)}"
+    for options in (shop.both, shop.prepared):
+        assert (await get(options, cookies, adds)).status_code == 200
+    assert (await get(shop.both, cookies, shows)).text == "3"
+    await get(shop.both, cookies, destroys)
+    assert (await get(shop.both, shop.old_cookie, shows)).text == "None"
+
+
+async def test_other_cookies_and_records_are_none() -> None:
+    shop = Shop()
+    shop.put()
+    for cookie in ("connect.sid=x", f"connect.sid={ID}", f"connect.sid=s%3A{ID}.AAAA"):
+        assert (await get(shop.both, cookie, shows)).text == "None"
+    assert shop.store.taken() == []
+    shop.store.set(ID, Record(b'{"v":1}', NOW + 5))
+    assert (await get(shop.both, shop.old_cookie, shows)).text == "None"
+
+
+def test_impossible_options() -> None:
+    shop = Shop()
+    with pytest.raises(ConfigurationError, match="what `express_options` returned"):
+        leaving_express(shop.native, shop.native)
+    with pytest.raises(ConfigurationError, match="`hash_ids=True`"):
+        leaving_express(shop.express, shop.express)
+    with pytest.raises(ConfigurationError, match="`hash_ids=True`"):
+        leaving_express(SessionOptions(secret=SECRET, hash_ids=False), shop.express)
+    with pytest.raises(ConfigurationError, match='`write` must be "express" or "native"'):
+        leaving_express(shop.native, shop.express, write="both")  # type: ignore[arg-type]
+
+
+# Old and new processes side by side
+
+
+async def test_processes_that_are_not_there_yet_read_what_has_moved() -> None:
+    """They leave it what it is, and the next one reads what they have written."""
+    shop = Shop(cookie=CookieOptions(max_age=DAY))
+    shop.put(originalMaxAge=86_400_000)
+    cookie = cookie_of(await get(shop.both, shop.old_cookie, adds))
+    for presented in (cookie, shop.old_cookie):
+        response = await get(shop.prepared, presented, adds)
+        assert response.status_code == 200
+    found = shop.store.get(KEY)
+    assert found is not None
+    assert json.loads(found.data) == {"v": 1, "t": NOW, "d": {"n": 4}}
+    assert (await get(shop.both, cookie, shows)).text == "4"
+    assert shop.keys() == {KEY}
+
+
+async def test_processes_that_are_not_there_yet_go_on_as_before() -> None:
+    shop = Shop()
+    shop.put()
+    assert (await get(shop.prepared, shop.old_cookie, adds)).text == "2"
+    assert shop.store.taken() == ["get", "set"]
+    found = shop.store.get(ID)
+    assert found is not None
+    assert set(json.loads(found.data)) == {"cookie", "n"}
+
+    def begins(session: Any) -> None:
+        session["n"] = 5
+
+    cookie = cookie_of(await get(shop.prepared, None, begins))
+    assert cookie.startswith("connect.sid=s%3A")
+    assert (await get(shop.express, cookie, shows)).text == "5"
+    assert (await get(shop.both, cookie, shows)).text == "5"
+
+
+async def test_a_rotation_by_either_kind_of_process_is_found_by_the_other() -> None:
+    shop = Shop()
+    shop.put()
+
+    def rotates(session: Any) -> None:
+        session.regenerate(keep_data=True)
+
+    cookie = shop.old_cookie
+    for options in (shop.prepared, shop.both, shop.prepared, shop.prepared, shop.both, shop.both):
+        response = await get(options, cookie, rotates)
+        for earlier in (cookie, shop.old_cookie):
+            assert (await get(shop.both, earlier, shows)).text == "None"
+        cookie = cookie_of(response)
+        assert len(shop.keys()) == 1
+    assert (await get(shop.both, cookie, shows)).text == "1"
+    assert len(shop.keys()) == 1
+
+
+async def test_refs_open_nothing() -> None:
+    """An Express session that has not moved has its id for a key."""
+    shop = Shop()
+    shop.put(owner="ada")
+    [entry] = Sessions(shop.store, shop.both).list("ada")
+    assert entry.ref == KEY
+    await get(shop.both, shop.old_cookie, shows)
+    [entry] = Sessions(shop.store, shop.both).list("ada")
+    assert entry.ref == KEY
+    assert Sessions(shop.store, shop.both).revoke_all("ada") == 1
+
+
+# At the same moment
+
+
+class Wavering(YieldingStore):
+    """Calls take turns as a seed has it."""
+
+    def __init__(self, store: MemoryStore, seed: int) -> None:
+        super().__init__(store)
+        self._random = random.Random(seed)
+
+    async def _slowly(self, function: Callable[..., Any], *args: Any) -> Any:
+        for _ in range(self._random.randrange(8)):
+            await asyncio.sleep(0)
+        return await super()._slowly(function, *args)
+
+
+def wavering_shop(seed: int, **native: Any) -> tuple[Shop, MemoryStore]:
+    clock = Clock(NOW)
+    memory = CountingStore(clock=clock)
+    outer = Shop(memory, clock)
+    outer.put()
+    return Shop(Wavering(memory, seed), clock, **native), memory
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_parallel_requests_move_a_session_once_and_lose_nothing(seed: int) -> None:
+    shop, memory = wavering_shop(seed)
+
+    def marks(number: int) -> Handler:
+        return lambda session: session.update({str(number): session["n"]})
+
+    responses = await asyncio.gather(
+        *(get(shop.both, shop.old_cookie, marks(number)) for number in range(5))
+    )
+    assert [response.status_code for response in responses] == [200] * 5
+    [(key, record)] = memory.all()
+    assert key == KEY
+    assert json.loads(record.data)["d"] == {"n": 1, **{str(number): 1 for number in range(5)}}
+
+
+@pytest.mark.parametrize("seed", range(100))
+async def test_a_logout_in_the_middle_of_a_move_is_final(seed: int) -> None:
+    shop, memory = wavering_shop(seed)
+    await asyncio.gather(
+        get(shop.both, shop.old_cookie, shows),
+        get(shop.both, shop.old_cookie, destroys),
+        get(shop.both, shop.old_cookie, shows),
+    )
+    assert [key for key, _ in memory.all()] == []
+
+
+@pytest.mark.parametrize("concurrency", ["merge", "error", "last-write-wins"])
+@pytest.mark.parametrize("seed", range(30))
+async def test_writes_of_others_in_the_middle_of_a_move_come_along(
+    seed: int, concurrency: str
+) -> None:
+    """What was stored under the old key before it ended is in the new record."""
+    clock = Clock(NOW)
+
+    class Interfering(CountingStore):
+        left = 1 + seed % 3
+
+        def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+            if key == ID and only_if is not ALWAYS and self.left:
+                self.left -= 1
+                data = json.dumps({"cookie": {}, "n": 1, "late": self.left}).encode()
+                super().set(ID, Record(data, NOW + DAY))
+            return super().destroy(key, only_if)
+
+    store = Interfering(clock=clock)
+    shop = Shop(store, clock, concurrency=concurrency)
+    shop.put()
+    response = await get(shop.both, shop.old_cookie, lambda session: session.get("late"))
+    if concurrency == "last-write-wins":
+        assert response.text == "None"
+    else:
+        assert response.text == "0"
+    assert shop.keys() == {KEY}
