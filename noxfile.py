@@ -38,8 +38,9 @@ EDITABLE = (
 )
 
 
-#: Stores whose tests need a server; an explicit `-- --without NAME` leaves them out.
-SERVERS = ("redis",)
+#: What needs a server of its own: a store's, or Node.js with an Express application. An explicit
+#: `-- --without NAME` leaves it out.
+SERVERS = ("redis", "express")
 LEFT_OUT: set[str] = set()
 
 
@@ -115,7 +116,7 @@ def typing(session: nox.Session) -> None:
     """mypy strict, pyright on the public API, and a file of misuse that both must refuse."""
     session.install(*EDITABLE, *group("typing"))
     packages = (ROOT / "packages/core", KIT, *STORES)
-    session.run("mypy", *(str(package / "src") for package in packages), "servers", "faults")
+    session.run("mypy", *(str(package / "src") for package in packages), "servers", "faults", "interop")
     session.run("mypy", "typing_tests/use.py")
     session.run("pyright", "typing_tests/use.py")
     session.run("python", "typing_tests/check_misuse.py")
@@ -169,6 +170,17 @@ def redis(session: nox.Session) -> None:
     session.install(*EDITABLE, *group("test"))
     # More than there are cores: much of it is waiting for servers that do not answer.
     session.run("pytest", "-n", "4", *asked(session, ["packages/store-redis/proof"]))
+
+
+@nox.session(python=OLDEST)
+def express(session: nox.Session) -> None:
+    """Sessions shared with a real Express application: both sides in turn, and the example."""
+    if left_out := {"redis", "express"}.intersection(options(session)[0]):
+        session.skip(f"left out by --without {min(left_out)}")
+    session.install(*EDITABLE, *group("test"))
+    session.run("pytest", *asked(session, ["interop/tests"]))
+    session.run("python", "-m", "servers", "redis", "--run",
+                "python", "examples/express-and-python/run.py", "{url}")  # fmt: skip
 
 
 @nox.session(python=OLDEST)

@@ -10,7 +10,7 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -43,7 +43,8 @@ PATHS: Final[dict[str, dict[str, Any]]] = {
 Act: TypeAlias = list[Any]
 #: What a session is: its id, its data, its cookie's settings.
 View: TypeAlias = dict[str, Any]
-Observers: TypeAlias = Sequence[Observer]
+#: Returns the options for sessions below a path.
+OptionsOf: TypeAlias = Callable[[str], SessionOptions]
 
 
 def express_application(kind: str, url: str) -> NodeServer:
@@ -56,7 +57,9 @@ def express_application(kind: str, url: str) -> NodeServer:
     return NodeServer(SCRIPT, json.dumps(options))
 
 
-def options_of(path: str, store: Store | AsyncStore, observers: Observers) -> SessionOptions:
+def options_of(
+    path: str, store: Store | AsyncStore, observers: Sequence[Observer] = ()
+) -> SessionOptions:
     """Return coatcheck's options for sessions below a path."""
     own = PATHS[path]
     cookie: Any = {"max_age_ms": own["cookie"]["maxAge"]} if "cookie" in own else {}
@@ -98,8 +101,8 @@ def _view(session: Any) -> View:
     return {"id": session.id, "data": dict(session), "cookie": cookie}
 
 
-def asgi_application(path: str, store: Store | AsyncStore, observers: Observers) -> ASGISessions:
-    """Return an ASGI application for one of the paths."""
+def asgi_application(options: SessionOptions) -> ASGISessions:
+    """Return an ASGI application."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         body = b""
@@ -118,11 +121,11 @@ def asgi_application(path: str, store: Store | AsyncStore, observers: Observers)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": answer})
 
-    return ASGISessions(application, options_of(path, store, observers))
+    return ASGISessions(application, options)
 
 
-def wsgi_application(path: str, store: Store | AsyncStore, observers: Observers) -> WSGISessions:
-    """Return a WSGI application for one of the paths."""
+def wsgi_application(options: SessionOptions) -> WSGISessions:
+    """Return a WSGI application."""
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
         session = environ["coatcheck.session"]
@@ -131,7 +134,7 @@ def wsgi_application(path: str, store: Store | AsyncStore, observers: Observers)
         start_response("200 OK", [("Content-Type", "application/json")])
         return [json.dumps(_view(session)).encode()]
 
-    return WSGISessions(application, options_of(path, store, observers))
+    return WSGISessions(application, options)
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -144,9 +147,9 @@ class _ThreadingWSGIServer(ThreadingMixIn, WSGIServer):
 
 
 @contextlib.contextmanager
-def wsgi_server(store: Store | AsyncStore, observers: Observers) -> Iterator[str]:
-    """Serve the WSGI applications of all paths, and yield the URL."""
-    applications = {path: wsgi_application(path, store, observers) for path in PATHS}
+def wsgi_server(options: OptionsOf) -> Iterator[str]:
+    """Serve WSGI applications with the options of all paths, and yield the URL."""
+    applications = {path: wsgi_application(options(path)) for path in PATHS}
 
     def choose(environ: Any, start_response: Any) -> Any:
         return applications[environ["PATH_INFO"]](environ, start_response)
@@ -163,9 +166,9 @@ def wsgi_server(store: Store | AsyncStore, observers: Observers) -> Iterator[str
 
 
 @contextlib.contextmanager
-def asgi_server(store: Store | AsyncStore, observers: Observers) -> Iterator[str]:
-    """Serve the ASGI applications of all paths, and yield the URL."""
-    applications = {path: asgi_application(path, store, observers) for path in PATHS}
+def asgi_server(options: OptionsOf) -> Iterator[str]:
+    """Serve ASGI applications with the options of all paths, and yield the URL."""
+    applications = {path: asgi_application(options(path)) for path in PATHS}
 
     async def choose(scope: Any, receive: Any, send: Any) -> None:
         await applications[scope["path"]](scope, receive, send)
