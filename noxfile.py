@@ -116,7 +116,9 @@ def typing(session: nox.Session) -> None:
     """mypy strict, pyright on the public API, and a file of misuse that both must refuse."""
     session.install(*EDITABLE, *group("typing"))
     packages = (ROOT / "packages/core", KIT, *STORES)
-    session.run("mypy", *(str(package / "src") for package in packages), "servers", "faults", "interop")
+    session.run(
+        "mypy", *(str(package / "src") for package in packages), "servers", "faults", "interop"
+    )
     session.run("mypy", "typing_tests/use.py")
     session.run("pyright", "typing_tests/use.py")
     session.run("python", "typing_tests/check_misuse.py")

@@ -2,6 +2,7 @@
 
 from coatcheck import CookieOptions, MemoryStore, Record, SessionOptions
 from coatcheck.asgi import SessionMiddleware, session_of
+from coatcheck.express import express_options
 
 SessionOptions(secret=42)  # refuse: a number
 SessionOptions(secret="s" * 32, secrte="typo")  # refuse: an unknown option
@@ -12,3 +13,6 @@ MemoryStore().set("key", "data")  # refuse: no record
 Record("text", 1.0)  # refuse: text for bytes
 session_of({}).save().data  # refuse: a coroutine without await
 MemoryStore().set("key", Record(b"data", 1.0), "absent")  # refuse: a string for a condition
+express_options(secret="s", saveUninitialized=True)  # refuse: Node's spelling
+express_options(secret="s", cookie={"maxAge": 5})  # refuse: Node's spelling
+express_options(secret="s", absolute_timeout=5)  # refuse: nothing to count from

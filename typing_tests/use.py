@@ -22,6 +22,7 @@ from coatcheck import (
 )
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.asgi import session_of as asgi_session_of
+from coatcheck.express import ExpressCookie, express_options, leaving_express
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 from coatcheck.wsgi import session_of as wsgi_session_of
 
@@ -51,6 +52,23 @@ options = SessionOptions(
     idle_timeout=1800,
     owner="user_id",
     observers=[observe],
+)
+
+
+def cookie(request: Any) -> ExpressCookie:
+    return {"max_age_ms": 60_000, "same_site": "auto", "secure": "auto"}
+
+
+with_express = express_options(
+    secret="keyboard cat",
+    store="memory:",
+    cookie={"max_age_ms": 60_000, "same_site": True, "http_only": True},
+    proxy=True,
+    owner="user_id",
+    touch_interval=dt.timedelta(seconds=30),
+)
+changing_over: SessionOptions = leaving_express(
+    options, express_options(secret="s", cookie=cookie), write="native"
 )
 over_asgi = ASGISessions(asgi, options, store="memory:")
 over_wsgi = WSGISessions(wsgi, secret="s" * 32, rolling=True, store=MemoryStore())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -22,10 +24,12 @@ from coatcheck.errors import ConfigurationError, CorruptRecord, SerializationErr
 from coatcheck.events import SessionEvent
 from coatcheck.express import (
     ExpressCodec,
+    ExpressCookie,
     ExpressCookieFormat,
     ExpressCookieOptions,
     express_options,
 )
+from coatcheck.express.options import CoatcheckFields
 
 SECRET = "keyboard cat"
 ID = "AZaz09-_AZaz09-_AZaz09-_AZaz09-_"
@@ -563,3 +567,21 @@ async def test_regenerated_sessions_are_express_sessions() -> None:
         "httpOnly": True, "path": "/",
     }  # fmt: skip
     assert json.loads(record.data) == {"cookie": member, "cart": ["hat"], "user": 1}
+
+
+# The guide
+
+
+GUIDE = (Path(__file__).parents[3] / "docs" / "from-express.md").read_text()
+
+
+def test_the_guide_has_each_option() -> None:
+    parameters = set(inspect.signature(express_options).parameters) - {"more"}
+    options = parameters | set(CoatcheckFields.__annotations__)
+    assert [name for name in sorted(options) if f"`{name}`" not in GUIDE] == []
+    settings = [name for name in ExpressCookie.__annotations__ if f'"{name}"' not in GUIDE]
+    assert settings == []
+
+
+def test_the_guide_has_each_difference() -> None:
+    assert re.findall(r"^\| (D\d+) \|", GUIDE, re.MULTILINE) == [f"D{n}" for n in range(1, 20)]
