@@ -161,7 +161,7 @@ def proof(session: nox.Session) -> None:
     """The conformance kit passes stores that are right, and finds what each broken one breaks."""
     session.install(*EDITABLE, *group("test"))
     # More than there are cores: much of it is waiting for servers that do not answer.
-    session.run("pytest", "-n", "3", *asked(session, [str(KIT / "proof")]))
+    session.run("pytest", "-n", "4", *asked(session, [str(KIT / "proof")]))
 
 
 @nox.session(python=OLDEST)
