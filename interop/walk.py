@@ -25,6 +25,10 @@ _SHOWN: Final = 12
 #: A lifetime in milliseconds that the walk waits for, and the seconds until every store agrees.
 _SHORT_MS, _WAIT = 300, 1.1
 
+#: The lifetime of a session whose cookie ends with the browser, and what may be missing from one:
+#: Express's stores count whole seconds, and requests take time.
+_DAY, _SLACK = 86400.0, 3.0
+
 _TEXTS: Final = (
     "", "plain", "bób", "\U0001f9e5 coat", "\ud83e", "\ude00\ud83d", "\x00\x1f\u2028\u2029\\\"'",
     "s:\r\n;", "long " * 200,
@@ -48,6 +52,7 @@ class Walk:
 
     :param servers: their URLs; :data:`EXPRESS` is one of them.
     :param expire: lets a session expire in the store, by its id.
+    :param remaining: returns the seconds that a session has left in the store, by its id.
     :param seed: of the randomness.
     :ivar counts: how often each step was taken.
     """
@@ -57,12 +62,13 @@ class Walk:
         client: httpx.Client,
         servers: dict[str, str],
         expire: Callable[[str], None],
+        remaining: Callable[[str], float],
         seed: int,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._client = client
         self._servers = servers
-        self._expire = expire
+        self._expire, self._remaining = expire, remaining
         self._seed = seed
         self._random = random.Random(seed)
         self._recent: deque[str] = deque(maxlen=_SHOWN)
@@ -228,6 +234,10 @@ class Walk:
             if view["data"] != self._data:
                 raise self._difference(f"{server} sees {view['data']!r}, not {self._data!r}")
             self._compare_cookie(server, view["cookie"])
+            lifetime = _DAY if self._max_age is None else self._max_age / 1000
+            remaining = self._remaining(view["id"])
+            if abs(remaining - lifetime) > _SLACK:
+                raise self._difference(f"{server} left {remaining} s, not {lifetime} s")
 
     def _compare_cookie(self, server: str, cookie: dict[str, Any]) -> None:
         expected = settings_of({})

@@ -54,12 +54,16 @@ def test_both_sides_see_the_same_sessions(url: str, express: NodeServer) -> None
         while raw.exists(f"sess:{session_id}"):
             time.sleep(0.001)  # for the expiry itself
 
+    def remaining(session_id: str) -> float:
+        return raw.pttl(f"sess:{session_id}") / 1000
+
     with (
         asgi_server(lambda path: options_of(path, asynchronous, [events.append])) as asgi,
         wsgi_server(lambda path: options_of(path, plain, [events.append])) as wsgi,
         httpx.Client() as client,
     ):
-        walk = Walk(client, {EXPRESS: express.url, "asgi": asgi, "wsgi": wsgi}, expire, SEED)
+        servers = {EXPRESS: express.url, "asgi": asgi, "wsgi": wsgi}
+        walk = Walk(client, servers, expire, remaining, SEED)
         walk.run(STEPS)
     assert {event.kind for event in events}.isdisjoint({"corrupt", "store_error", "gone"})
     assert sum(walk.counts.values()) == STEPS

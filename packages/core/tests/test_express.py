@@ -29,7 +29,7 @@ from coatcheck.express import (
     ExpressCookieOptions,
     express_options,
 )
-from coatcheck.express.options import CoatcheckFields
+from coatcheck.options import CommonFields
 
 SECRET = "keyboard cat"
 ID = "AZaz09-_AZaz09-_AZaz09-_AZaz09-_"
@@ -179,6 +179,15 @@ def test_other_ids_reach_the_store_only_where_that_is_asked_for(session_id: str)
     shop = Shop(lambda session: session.get("n"), valid_id=lambda text: len(text) < 200)
     shop.put({"cookie": COOKIE, "n": 1}, session_id=session_id)
     assert shop.get().text == "1"
+
+
+@pytest.mark.parametrize("session_id", ["", "a" * 257])
+def test_what_is_no_key_of_a_store_never_reaches_it(session_id: str) -> None:
+    shop = Shop(lambda session: session.get("n"), valid_id=lambda _: True)
+    writer = shop.options.cookie_format.bind("connect.sid", shop.options.secrets)
+    shop.cookie = f"connect.sid={writer.sign(session_id)}"
+    assert shop.get().text == "None"
+    assert shop.store.taken() == []
 
 
 def test_an_own_genid() -> None:
@@ -577,7 +586,7 @@ GUIDE = (Path(__file__).parents[3] / "docs" / "from-express.md").read_text()
 
 def test_the_guide_has_each_option() -> None:
     parameters = set(inspect.signature(express_options).parameters) - {"more"}
-    options = parameters | set(CoatcheckFields.__annotations__)
+    options = parameters | set(CommonFields.__annotations__)
     assert [name for name in sorted(options) if f"`{name}`" not in GUIDE] == []
     settings = [name for name in ExpressCookie.__annotations__ if f'"{name}"' not in GUIDE]
     assert settings == []

@@ -260,9 +260,9 @@ def _tagged(value: Any) -> Any:
     if tag is not None:
         name, encode = tag
         return {_TAG: name, _VALUE: encode(value)}
-    for base in _BASES:
+    for base in BASES:
         if isinstance(value, base):
-            return _tagged(_BASES[base](value))
+            return _tagged(BASES[base](value))
     raise Unstorable(
         f"it is of type {kind.__name__}; a session keeps None, bool, int, float, str, bytes, "
         "list, tuple, dict, set, datetime, date, Decimal and UUID"
@@ -299,7 +299,7 @@ _TAGS: Final[dict[type, tuple[str, Callable[[Any], Any]]]] = {
 }
 
 #: Subclasses are stored as the plain type.
-_BASES: Final[dict[type, Callable[[Any], Any]]] = {
+BASES: Final[dict[type, Callable[[Any], Any]]] = {
     str: str.__str__,
     int: int.__int__,
     float: float.__float__,

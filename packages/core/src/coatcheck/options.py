@@ -34,7 +34,20 @@ def random_id(_request: Request) -> str:
     return secrets.token_urlsafe(24)
 
 
-class OptionFields(TypedDict, total=False):
+class CommonFields(TypedDict, total=False):
+    """The fields of :class:`SessionOptions` that cookies and records do not depend on."""
+
+    touch_interval: Duration | None
+    extends: Callable[[Request], bool] | None
+    concurrency: Concurrency
+    owner: str | Callable[[Mapping[str, Any]], str | None] | None
+    load: Load
+    on_store_error: Literal["raise", "anonymous"]
+    clock: Callable[[], float]
+    observers: Iterable[Observer]
+
+
+class OptionFields(CommonFields, total=False):
     """The keyword arguments of the middlewares: the fields of :class:`SessionOptions`."""
 
     secret: Secret
@@ -49,17 +62,9 @@ class OptionFields(TypedDict, total=False):
     unset: Literal["keep", "destroy"]
     idle_timeout: Duration | None
     absolute_timeout: Duration | None
-    touch_interval: Duration | None
-    extends: Callable[[Request], bool] | None
-    concurrency: Concurrency
     hash_ids: bool
     codec: Codec
     cookie_format: CookieFormat
-    owner: str | Callable[[Mapping[str, Any]], str | None] | None
-    load: Load
-    on_store_error: Literal["raise", "anonymous"]
-    clock: Callable[[], float]
-    observers: Iterable[Observer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,15 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from ..codec import DECODING_ERRORS, SessionState, Unstorable, blame, encode_json, refuse_constant
+from ..codec import (
+    BASES,
+    DECODING_ERRORS,
+    SessionState,
+    Unstorable,
+    blame,
+    encode_json,
+    refuse_constant,
+)
 from ..errors import CorruptRecord, SerializationError
 from .cookie import member_of, settings_of, with_times
 
@@ -134,22 +142,13 @@ def as_node_has_it(value: Any) -> Any:
                 kind_name = type(name).__name__
                 raise Unstorable(f"it has a key of type {kind_name}; keys must be strings")
         return {str.__str__(name): as_node_has_it(item) for name, item in value.items()}
-    for base, plain in _BASES.items():
-        if isinstance(value, base):
+    for base, plain in BASES.items():
+        if isinstance(value, base) and base is not tuple:
             return as_node_has_it(plain(value))
     raise Unstorable(
         f"it is of type {kind.__name__}; a session that Node reads keeps None, bool, int, float, "
         "str, list and dict (a datetime as its `isoformat()`)"
     )
-
-
-_BASES: Final[dict[type, Callable[[Any], Any]]] = {
-    str: str.__str__,
-    int: int.__int__,
-    float: float.__float__,
-    dict: dict,
-    list: list,
-}
 
 
 def _large(value: int) -> int:

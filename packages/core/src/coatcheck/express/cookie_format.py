@@ -23,6 +23,8 @@ from ..signing import Key
 #: What encodeURIComponent leaves as it is, besides letters and digits (ECMA-262, 19.2.6.4).
 _UNESCAPED: Final = "-_.!~*'()"
 _PREFIX: Final = "s:"
+#: Characters of a store's key, at most.
+_MAX_KEY: Final = 256
 #: A percent sign that begins no escape.
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -79,7 +81,8 @@ class _ExpressCookieWriter:
         return quote(signed, safe=_UNESCAPED)
 
     def valid_id(self, session_id: str) -> bool:
-        return self._valid_id(session_id)
+        # The id is the key, and no store takes another.
+        return 0 < len(session_id) <= _MAX_KEY and self._valid_id(session_id)
 
     def set_cookie(self, value: str, attributes: CookieAttributes) -> str:
         if attributes.max_age is not None:

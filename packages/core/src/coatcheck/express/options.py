@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Literal, TypeAlias, Unpack
 
 from ..cookie import CookieOptions, checked_seconds
 from ..cookie_format import is_native_id
 from ..errors import ConfigurationError
-from ..events import Observer
-from ..lifecycle import Concurrency
-from ..options import Duration, Load, Request, Secret, SessionOptions, make_options, random_id
+from ..options import CommonFields, Request, Secret, SessionOptions, make_options, random_id
 from ..store import AsyncStore, Store
 from .codec import STORE_KEYS, ExpressCodec
 from .cookie import ExpressCookie, from_option, member_of_option
 from .cookie_format import ExpressCookieFormat
 
 CookieOption: TypeAlias = ExpressCookie | Callable[[Request], ExpressCookie]
-
-
-class CoatcheckFields(TypedDict, total=False):
-    """The options that express-session does not have; see :class:`coatcheck.SessionOptions`."""
-
-    touch_interval: Duration | None
-    extends: Callable[[Request], bool] | None
-    concurrency: Concurrency
-    owner: str | Callable[[Mapping[str, Any]], str | None] | None
-    load: Load
-    on_store_error: Literal["raise", "anonymous"]
-    clock: Callable[[], float]
-    observers: Iterable[Observer]
 
 
 def express_options(
@@ -47,7 +32,7 @@ def express_options(
     ttl_s: float | None = None,
     valid_id: Callable[[str], bool] = is_native_id,
     store_keys: Collection[str] = STORE_KEYS,
-    **more: Unpack[CoatcheckFields],
+    **more: Unpack[CommonFields],
 ) -> SessionOptions:
     """Return options for sessions that are shared with an Express application.
 
