@@ -31,6 +31,17 @@ def install(folder: Path) -> None:
         done.write_bytes(lock.read_bytes())
 
 
+def node() -> Path:
+    """Return Node.js.
+
+    :raises ServerMissing: there is none.
+    """
+    found = on_path("node", "nodejs")
+    if not found:
+        raise ServerMissing(f"there is no Node.js: {_ADVICE}")
+    return found[0]
+
+
 class NodeServer(ServerProcess):
     """A Node.js application that listens on the port that is its first argument.
 
@@ -40,13 +51,11 @@ class NodeServer(ServerProcess):
     """
 
     def __init__(self, script: Path, *arguments: str) -> None:
-        node = on_path("node", "nodejs")
-        if not node:
-            raise ServerMissing(f"there is no Node.js: {_ADVICE}")
+        program = node()
         install(script.parent)
 
         def command(port: int, _: Path) -> Sequence[str]:
-            return (str(node[0]), str(script), str(port), *arguments)
+            return (str(program), str(script), str(port), *arguments)
 
         super().__init__(command, accepts)
 
