@@ -16,6 +16,7 @@ from webclient import Clock, CountingStore, YieldingStore, set_cookies
 
 from coatcheck import CookieOptions, MemoryStore, Record, SessionOptions, Sessions
 from coatcheck.asgi import SessionMiddleware
+from coatcheck.cookie_format import is_native_id
 from coatcheck.errors import ConfigurationError, StoreUnavailable
 from coatcheck.express import express_options, leaving_express
 from coatcheck.store import ALWAYS, Condition
@@ -39,11 +40,19 @@ class Shop:
         clock: Clock | None = None,
         name: str = "connect.sid",
         cookie: CookieOptions | None = None,
+        express_cookie: Any = None,
+        valid_id: Callable[[str], bool] = is_native_id,
         **native: Any,
     ) -> None:
         self.clock = clock or Clock(NOW)
         self.store = CountingStore(clock=self.clock) if store is None else store
-        self.express = express_options(secret=OLD_SECRET, store=self.store, clock=self.clock)
+        self.express = express_options(
+            secret=OLD_SECRET,
+            store=self.store,
+            clock=self.clock,
+            cookie=express_cookie,
+            valid_id=valid_id,
+        )
         self.native = SessionOptions(
             secret=SECRET,
             store=self.store,
@@ -198,12 +207,13 @@ async def test_what_a_session_has_of_its_own_comes_along() -> None:
 @pytest.mark.parametrize(
     ("original_max_age", "own"),
     [
-        (86_400_000, {}), (None, {"max_age": None}), (10**12, {"max_age": 400 * DAY}), (0, {}),
-        (60_000, {"max_age": 60}), ("x", {"max_age": None}),
+        (3_600_000, {}), (3_599_999, {}), (86_400_000, {}), (10**12, {"max_age": 400 * DAY}),
+        (60_000, {"max_age": 60}), (None, {"max_age": None}), ("x", {"max_age": None}), (0, {}),
     ],
 )  # fmt: skip
-async def test_lifetimes(original_max_age: Any, own: dict[str, Any]) -> None:
-    shop = Shop(cookie=CookieOptions(max_age=DAY))
+async def test_lifetimes_of_a_session_s_own(original_max_age: Any, own: dict[str, Any]) -> None:
+    """Those that the options have are not: Express's clock takes some milliseconds from them."""
+    shop = Shop(cookie=CookieOptions(max_age=DAY), express_cookie={"max_age_ms": 3_600_000})
     shop.put(originalMaxAge=original_max_age)
     await get(shop.both, shop.old_cookie, shows)
     found = shop.store.get(KEY)
@@ -235,8 +245,44 @@ async def test_other_cookies_and_records_are_none() -> None:
     assert (await get(shop.both, shop.old_cookie, shows)).text == "None"
 
 
+@pytest.mark.parametrize("own_id", ["user:1", "\u00e9-no-ascii", "a;Domain=evil.test", "a\r\nX: y"])
+async def test_ids_of_a_form_of_their_own_stay_where_they_are(own_id: str) -> None:
+    """A native cookie could not carry them."""
+    shop = Shop(valid_id=lambda _: True)
+    shop.put(own_id)
+    signs = shop.express.cookie_format.bind("connect.sid", shop.express.secrets)
+    old = f"connect.sid={signs.sign(own_id)}"
+    assert (await get(shop.both, old, adds)).text == "2"
+    assert shop.keys() == {own_id}
+    assert (await get(shop.prepared, old, adds)).text == "3"
+
+    def lasts(session: Any) -> None:
+        session.cookie.max_age = 60
+
+    response = await get(shop.both, old, lasts)
+    assert cookie_of(response) == old
+    rotated = await get(shop.both, old, lambda session: session.regenerate(keep_data=True))
+    assert (await get(shop.native, cookie_of(rotated), shows)).text == "3"
+    assert len(shop.keys() - {own_id}) == 1
+    shop.put(own_id)
+    await get(shop.both, old, destroys)
+    assert len(shop.keys() - {own_id}) == len(shop.keys()) == 1
+
+
 def test_impossible_options() -> None:
     shop = Shop()
+    for native, express in ((None, shop.express), ({}, shop.express), (shop.native, None)):
+        with pytest.raises(ConfigurationError, match="must be SessionOptions"):
+            leaving_express(native, express)  # type: ignore[arg-type]
+    for native, express in ((shop.both, shop.express), (shop.prepared, shop.express)):
+        with pytest.raises(ConfigurationError, match="a codec of its own"):
+            leaving_express(native, express)
+    for store in ("redis://127.0.0.1/0", MemoryStore()):
+        with pytest.raises(ConfigurationError, match="the same `store`"):
+            leaving_express(SessionOptions(secret=SECRET, store=store), shop.express)
+    for write in ("native", "express"):
+        options = leaving_express(SessionOptions(secret=SECRET), shop.express, write=write)  # type: ignore[arg-type]
+        assert options.store is shop.store
     with pytest.raises(ConfigurationError, match="what `express_options` returned"):
         leaving_express(shop.native, shop.native)
     with pytest.raises(ConfigurationError, match="`hash_ids=True`"):
@@ -299,6 +345,53 @@ async def test_a_rotation_by_either_kind_of_process_is_found_by_the_other() -> N
         assert len(shop.keys()) == 1
     assert (await get(shop.both, cookie, shows)).text == "1"
     assert len(shop.keys()) == 1
+
+
+async def test_processes_that_are_not_there_yet_keep_a_lifetime_that_was_changed_meanwhile() -> (
+    None
+):
+    shop = Shop(cookie=CookieOptions(max_age=DAY))
+    shop.put()
+    cookie = cookie_of(await get(shop.both, shop.old_cookie, adds))
+
+    def meanwhile(session: Any) -> None:
+        session["mine"] = 1
+        record = shop.store.get(KEY)
+        data = json.loads(record.data)
+        data["c"] = {"max_age": 33}
+        shop.store.set(KEY, Record(json.dumps(data).encode(), NOW + 33))
+
+    await get(shop.prepared, cookie, meanwhile)
+    found = shop.store.get(KEY)
+    assert found is not None
+    data = json.loads(found.data)
+    assert (data["c"], data["d"]["mine"]) == ({"max_age": 33}, 1)
+
+
+async def test_a_rotation_that_a_move_overtakes_leaves_what_has_moved() -> None:
+    shop = Shop()
+    shop.put()
+    moved: list[str] = []
+
+    class Overtaken(CountingStore):
+        def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+            if key == ID and not moved:
+                moved.append(key)
+                record = self.get(ID)
+                assert record is not None
+                data = json.dumps({"v": 1, "t": NOW, "d": {"n": 1}}).encode()
+                self.set(KEY, Record(data, record.expires_at))
+                super().destroy(ID)
+            return super().destroy(key, only_if)
+
+    shop = Shop(Overtaken(clock=shop.clock), shop.clock)
+    shop.put()
+    response = await get(
+        shop.prepared, shop.old_cookie, lambda session: session.regenerate(keep_data=True)
+    )
+    assert set_cookies(response) == []
+    assert shop.keys() == {KEY}
+    assert (await get(shop.both, shop.old_cookie, shows)).text == "1"
 
 
 async def test_refs_open_nothing() -> None:

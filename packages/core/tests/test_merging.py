@@ -201,3 +201,10 @@ def test_merging_changes_none_of_the_three(
     before = [JSONCodec().dumps(state) for state in (base, mine, theirs)]
     merge(base, mine, theirs, encode)
     assert [JSONCodec().dumps(state) for state in (base, mine, theirs)] == before
+
+
+def test_cookie_settings_in_another_order_are_no_change() -> None:
+    base = SessionState({}, 0, {"max_age": 1, "path": "/"})
+    mine = SessionState({"a": 1}, 0, {"path": "/", "max_age": 1})
+    theirs = SessionState({}, 0, {"max_age": 2, "path": "/"})
+    assert merge(base, mine, theirs, encode).cookie == {"max_age": 2, "path": "/"}

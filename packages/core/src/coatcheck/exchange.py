@@ -29,7 +29,7 @@ from .session import Departure, Session, gone
 _ID_ATTEMPTS: Final = 3
 _INSECURE: Final = (
     "the session is not stored: its cookie is Secure and the request came over http; "
-    "behind a proxy that ends TLS, set `trust_proxy=True`"
+    "behind a proxy that ends TLS, set `trust_proxy=True` (`proxy=True` of `express_options`)"
 )
 
 
@@ -446,7 +446,8 @@ class Exchange(RequestCookie):
             else:
                 keep = session._keeps_old
                 stored = yield from lifecycle.rotate(old, key, state, keep, attempts, content)
-                yield from self._end_elsewhere()
+                if stored is not None:
+                    yield from self._end_elsewhere()
         except KeyTaken:
             departure.id = session._id = None  # what is stored there is another session
             session._turn_back(departure)
@@ -608,6 +609,6 @@ class Exchange(RequestCookie):
         if not isinstance(made, str) or not self._engine.writer.valid_id(made):
             raise ConfigurationError(
                 "`generate_id` must return 16 to 128 characters of A-Z, a-z, 0-9, `-` and `_`, "
-                "or what the cookie format takes instead"
+                "or what the cookie format takes instead (`valid_id` of `express_options`)"
             )
         return made

@@ -50,10 +50,15 @@ def merge(
     return SessionState(
         data=merged,
         created_at=theirs.created_at,
-        cookie=_or(choose(*(state.cookie or _ABSENT for state in (base, mine, theirs))), {}),
+        cookie=_or(choose(*(_settings(state) for state in (base, mine, theirs))), {}),
         owner=_or(choose(*(_or_absent(state.owner) for state in (base, mine, theirs))), None),
         extra=theirs.extra,
     )
+
+
+def _settings(state: SessionState) -> Any:
+    # In one order: what was set first does not matter.
+    return dict(sorted(state.cookie.items())) or _ABSENT
 
 
 def _or_absent(value: Any) -> Any:

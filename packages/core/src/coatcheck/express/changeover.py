@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any, Final, Literal, TypeAlias
 
-from ..codec import Codec, SessionState
+from ..codec import SessionState
 from ..cookie import MAX_AGE_LIMIT, CookieAttributes, CookieOptions, in_seconds
 from ..cookie_format import CookieWriter, Ticket
 from ..errors import ConfigurationError, CorruptRecord
@@ -41,15 +41,26 @@ def leaving_express(
     :param write: which kind new sessions are, and Express sessions become.
     :raises ConfigurationError: the options are not of these kinds.
     """
+    for options in (native, express):
+        if not isinstance(options, SessionOptions):
+            raise ConfigurationError(
+                f"`native` and `express` must be SessionOptions, not {type(options).__name__}"
+            )
     if not isinstance(express.codec, ExpressCodec):
         raise ConfigurationError("`express` must be what `express_options` returned")
-    if isinstance(native.codec, ExpressCodec) or not native.hash_ids:
+    if isinstance(native.codec, ExpressCodec | _ReadsBoth) or not native.hash_ids:
         raise ConfigurationError("`native` must have `hash_ids=True` and a codec of its own")
     if write not in ("express", "native"):
         raise ConfigurationError(f'`write` must be "express" or "native", not {write!r}')
-    writes = native if write == "native" else express
-    codec: Codec = (_WritesNative if write == "native" else _WritesExpress)(native, express)
-    return replace(writes, cookie_format=_BothCookieFormats(native, express, write), codec=codec)
+    stores = [options.store for options in (native, express) if options.store is not None]
+    if len(stores) == 2 and stores[0] != stores[1]:
+        raise ConfigurationError("`native` and `express` must have the same `store`")
+    return replace(
+        native if write == "native" else express,
+        store=stores[0] if stores else None,
+        cookie_format=_BothCookieFormats(native, express, write),
+        codec=(_WritesNative if write == "native" else _WritesExpress)(native, express),
+    )
 
 
 class _BothCookieFormats:
@@ -98,11 +109,14 @@ class _BothCookies:
         if ticket is None:
             return None
         if self._writes_native:
-            return Ticket(ticket.id, False, ticket.id, finds=True, moves=True)
+            # An id that a native cookie cannot carry stays where it is.
+            moves = self._native.valid_id(ticket.id)
+            return Ticket(ticket.id, not moves and ticket.current, ticket.id, True, moves)
         return ticket._replace(other_key=_hashed(ticket.id), finds=True)
 
     def sign(self, session_id: str) -> str:
-        return self._writer.sign(session_id)
+        writer = self._writer if self._native.valid_id(session_id) else self._express
+        return writer.sign(session_id)
 
     def valid_id(self, session_id: str) -> bool:
         return self._native.valid_id(session_id) or self._express.valid_id(session_id)
@@ -136,8 +150,9 @@ class _WritesNative(_ReadsBoth):
 
     def __init__(self, native: SessionOptions, express: SessionOptions) -> None:
         super().__init__(native, express)
-        self._clock, self._lifetime = native.clock, _lifetime(native)
-        # Express's records are never under today's key: they are written anew when they move.
+        self._clock, self._lifetimes = native.clock, _lifetimes(native, express)
+        # Records are written anew when they move. One that stays where it is, because of its id,
+        # is native once it has changed.
         self.canonical = native.codec.canonical
 
     def dumps(self, state: SessionState) -> bytes:
@@ -160,11 +175,11 @@ class _WritesNative(_ReadsBoth):
         session's own. Attributes are taken to be the configured ones.
         """
         max_age = settings["max_age"]
-        if max_age is not None:
-            max_age = min(max_age, MAX_AGE_LIMIT)
-        if max_age == self._lifetime.get("max_age") or (max_age is not None and max_age <= 0):
+        if any(_are_the_same(max_age, configured) for configured in self._lifetimes):
             return {}
-        return {"max_age": max_age}
+        if max_age is None or max_age > 0:
+            return {"max_age": None if max_age is None else min(max_age, MAX_AGE_LIMIT)}
+        return {}
 
 
 class _WritesExpress(_ReadsBoth):
@@ -174,43 +189,37 @@ class _WritesExpress(_ReadsBoth):
     keeps_created_at = False
     whole_cookie = True
 
-    def __init__(self, native: SessionOptions, express: SessionOptions) -> None:
-        super().__init__(native, express)
-        self._lifetime = _lifetime(express)
-
     def dumps(self, state: SessionState) -> bytes:
-        kept = state.extra.get(_KEPT)
-        if kept is None:
+        extra = state.extra.get(_NATIVE)
+        if extra is None:
             return self._express.dumps(state)
-        own = {*kept["cookie"], *self._lifetime}
-        configured = self._lifetime if kept["cookie"].keys().isdisjoint(self._lifetime) else {}
-        cookie = {
-            name: value
-            for name, value in state.cookie.items()
-            if name in own and (name not in configured or value != configured[name])
-        }
-        return self._native.dumps(
-            SessionState(state.data, state.created_at, cookie, state.owner, kept["extra"])
-        )
+        return self._native.dumps(replace(state, extra=extra))
 
     def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
-        codec = self._express if state.extra.get(_KEPT) is None else self._native
+        codec = self._express if state.extra.get(_NATIVE) is None else self._native
         return codec.pack(content, state, expires_at, key)
 
     def loads(self, data: bytes, key: str) -> SessionState:
         is_native, state = self._read(data, key)
         if is_native:
-            state.extra = {_KEPT: {"cookie": state.cookie, "extra": state.extra}}
+            state.extra = {_NATIVE: state.extra}
         return state
 
 
-def _lifetime(options: SessionOptions) -> dict[str, Any]:
-    """Return the configured lifetime, unless it depends on the request."""
-    cookie = options.cookie
-    if not isinstance(cookie, CookieOptions):
-        return {}
-    return {"max_age": in_seconds(cookie.max_age), "expires": cookie.expires}
+def _lifetimes(*several: SessionOptions) -> list[float | None]:
+    """Return the configured lifetimes, but for those that depend on the request."""
+    cookies = [options.cookie for options in several if isinstance(options.cookie, CookieOptions)]
+    return [in_seconds(cookie.max_age) for cookie in cookies]
 
 
-#: Where a native session in Express's company has what only a native record holds.
-_KEPT: Final = "native"
+def _are_the_same(lifetime: float | None, configured: float | None) -> bool:
+    """Tell whether a lifetime is the configured one; Express takes some milliseconds from it."""
+    if lifetime is None or configured is None:
+        return lifetime is configured
+    return abs(lifetime - configured) < _SLACK
+
+
+#: Where a native session in Express's company has the unknown members of its record.
+_NATIVE: Final = "native"
+#: Seconds by which two lifetimes may differ and be the same.
+_SLACK: Final = 0.1

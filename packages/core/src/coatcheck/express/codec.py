@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 from ..codec import (
@@ -20,7 +20,7 @@ from ..codec import (
     encode_json,
     refuse_constant,
 )
-from ..errors import CorruptRecord, SerializationError
+from ..errors import ConfigurationError, CorruptRecord, SerializationError
 from .cookie import member_of, settings_of, with_times
 
 #: Keys at the top of a record that express-session does not give to the application: they are
@@ -59,6 +59,7 @@ class ExpressCodec:
     :param store_keys: top-level keys that a store of Express's keeps for itself. They are not
         among the data, and stay as they are.
     :param clock: returns POSIX seconds.
+    :raises ConfigurationError: ``store_keys`` are no strings.
     """
 
     canonical: bool = False
@@ -72,6 +73,10 @@ class ExpressCodec:
         store_keys: Collection[str] = STORE_KEYS,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        if isinstance(store_keys, str) or not (
+            isinstance(store_keys, Collection) and all(isinstance(name, str) for name in store_keys)
+        ):
+            raise ConfigurationError(f"`store_keys` must be several strings, not {store_keys!r}")
         self._member = dict(member or {})
         self._store_keys = frozenset(store_keys)
         self._clock = clock
@@ -100,10 +105,13 @@ class ExpressCodec:
     def loads(self, data: bytes, key: str) -> SessionState:
         """See :meth:`coatcheck.codec.Codec.loads`."""
         try:
-            record = _decoder.decode(data.decode("utf-8"))
+            # As Node does: what is not UTF-8 becomes U+FFFD.
+            record = _decoder.decode(data.decode("utf-8", "replace"))
         except DECODING_ERRORS as error:
             raise CorruptRecord(f"the record is not JSON: {type(error).__name__}") from None
         member = record.get("cookie") if type(record) is dict else None
+        if type(member) is list:
+            member = {}  # an object without settings
         if type(member) is not dict:
             raise CorruptRecord("the record is not express-session's: it has no `cookie`")
         for name in _NODES_OWN.intersection(record):
@@ -125,39 +133,74 @@ class ExpressCodec:
 def as_node_has_it(value: Any) -> Any:
     """Return a value as it is after Node has read and written it.
 
+    Without recursion: what JSON's decoder can read can be written, too.
+
     :raises Unstorable: Node would have another value, or none.
+    :raises RecursionError: the value contains itself, or nearly so.
     """
-    kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return value
-    if kind is int:
-        return value if -_EXACT <= value <= _EXACT else _large(value)
-    if kind is float:
-        return _number(value)
-    if kind is list:
-        return [as_node_has_it(item) for item in value]
-    if kind is dict:
-        for name in value:
-            if not isinstance(name, str):
-                kind_name = type(name).__name__
-                raise Unstorable(f"it has a key of type {kind_name}; keys must be strings")
-        return {str.__str__(name): as_node_has_it(item) for name, item in value.items()}
+    result: list[Any] = []
+    levels: list[tuple[Iterator[tuple[Any, Any]], Any]] = [(enumerate([value]), result)]
+    while levels:
+        pairs, place = levels[-1]
+        for name, item in pairs:
+            plain = item if type(item) in _PLAIN else _as_plain(item)
+            kind = type(plain)
+            inner: Any = None
+            if kind is dict:
+                inner = {}
+                levels.append((iter(plain.items()), inner))
+            elif kind is list:
+                inner = []
+                levels.append((enumerate(plain), inner))
+            elif kind is int and not -_EXACT <= plain <= _EXACT:
+                plain = _large(plain)
+            elif kind is float:
+                plain = _number(plain)
+            if type(place) is list:
+                place.append(plain if inner is None else inner)
+            else:
+                place[_checked_name(name)] = plain if inner is None else inner
+            if inner is not None:
+                break
+        else:
+            levels.pop()
+        if len(levels) > _DEEPEST:
+            raise RecursionError
+    return result[0]
+
+
+#: Levels of nesting, beyond all that JSON's encoder writes.
+_DEEPEST: Final = 20_000
+#: The types that JSON in Node has.
+_PLAIN: Final = frozenset({str, int, float, bool, type(None), list, dict})
+
+
+def _as_plain(value: Any) -> Any:
     for base, plain in BASES.items():
         if isinstance(value, base) and base is not tuple:
-            return as_node_has_it(plain(value))
+            return plain(value)
     raise Unstorable(
-        f"it is of type {kind.__name__}; a session that Node reads keeps None, bool, int, float, "
-        "str, list and dict (a datetime as its `isoformat()`)"
+        f"it is of type {type(value).__name__}; a session that Node reads keeps None, bool, int, "
+        "float, str, list and dict (a datetime as its `isoformat()`)"
     )
 
 
-def _large(value: int) -> int:
+def _checked_name(name: object) -> str:
+    if isinstance(name, str):
+        return str.__str__(name)
+    raise Unstorable(f"it has a key of type {type(name).__name__}; keys must be strings")
+
+
+def _large(value: int) -> float:
     """Return an integer that is larger than all that a double holds for sure."""
-    if abs(value) >= _EXPONENT or int(float(value)) != value:
-        raise Unstorable(
-            "Node has no integers beyond 2**53 and would change its last digits; store a string"
-        )
-    return value
+    try:
+        if int(double := float(value)) == value:
+            return _number(double)
+    except OverflowError:
+        pass
+    raise Unstorable(
+        "Node has no integers beyond 2**53 and would change its last digits; store a string"
+    )
 
 
 def _number(value: float) -> float:

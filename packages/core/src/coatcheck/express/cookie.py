@@ -94,7 +94,7 @@ def from_option(option: object) -> ExpressCookieOptions:
     if not isinstance(option, Mapping):
         raise ConfigurationError(
             '`cookie` must be a dictionary as {"max_age_ms": 3600000}, or a callable of the '
-            f"request that returns one, not {type(option).__name__}"
+            f"request that returns one, not {option!r}"
         )
     given = dict(option)
     for name in given:
@@ -107,7 +107,13 @@ def from_option(option: object) -> ExpressCookieOptions:
         max_age_ms = given.pop("max_age_ms")
         if not (max_age_ms is None or is_number(max_age_ms, _END_OF_TIME * 1000)):
             raise wrong("max_age_ms", max_age_ms, "milliseconds or None")
-        given["max_age"] = None if max_age_ms is None else max_age_ms / 1000
+        # A Date has whole milliseconds.
+        given["max_age"] = None if max_age_ms is None else math.floor(max_age_ms) / 1000
+    for name, nothing in _NOTHING.items():
+        if name in given and (given[name] is None or given[name] == ""):
+            given[name] = nothing
+    if isinstance(given.get("priority"), str):
+        given["priority"] = given["priority"].lower()
     return ExpressCookieOptions(**given)
 
 
@@ -195,16 +201,19 @@ def _chosen(value: object, allowed: tuple[str, ...]) -> str | None:
     return lower if lower in allowed else None
 
 
-def _milliseconds(seconds: float) -> float:
-    """Return milliseconds, whole ones where floating point is all that is in the way."""
-    exact = seconds * 1000
-    return round(exact) if abs(exact - round(exact)) < 1e-3 else exact
+def _milliseconds(seconds: float) -> int:
+    """Return whole milliseconds, cut off, unless floating point is all that is missing."""
+    return math.floor(seconds * 1000 + 1e-3)
+
+
+def on_the_calendar(timestamp: float) -> float:
+    """Return a time that dates with four digits for the year can express."""
+    return max(0.0, min(timestamp, _END_OF_9999))
 
 
 def _iso_date(timestamp: float) -> str:
-    """Return what ``Date.toISOString`` does (ECMA-262, 21.4.4.36), up to the year 9999."""
-    # A whole number of milliseconds, cut off, as a Date has them.
-    milliseconds = math.floor(max(0.0, min(timestamp, _END_OF_ISO)) * 1000 + 1e-3)
+    """Return what ``Date.toISOString`` does (ECMA-262, 21.4.4.36)."""
+    milliseconds = _milliseconds(on_the_calendar(timestamp))
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC).replace(tzinfo=None)
     return f"{moment.isoformat()}.{milliseconds % 1000:03}Z"
 
@@ -220,6 +229,11 @@ def _posix_of(value: object) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+#: What settings are that Express takes for not given.
+_NOTHING: Final = {
+    "path": "", "domain": None, "http_only": False, "secure": False, "partitioned": False,
+    "priority": None,
+}  # fmt: skip
 #: What express-session calls the settings that no write changes by itself.
 _NAMES: Final = {
     "partitioned": "partitioned",
@@ -237,4 +251,4 @@ _ORDER: Final = (
     "sameSite",
 )  # fmt: skip
 #: The last second of the year 9999.
-_END_OF_ISO: Final = 253402300799.0
+_END_OF_9999: Final = 253402300799.0

@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote_to_bytes
 from ..cookie import CookieAttributes, cookie_values, set_cookie_line
 from ..cookie_format import CookieWriter, Ticket, is_native_id
 from ..signing import Key
+from .cookie import on_the_calendar
 
 #: What encodeURIComponent leaves as it is, besides letters and digits (ECMA-262, 19.2.6.4).
 _UNESCAPED: Final = "-_.!~*'()"
@@ -85,8 +86,9 @@ class _ExpressCookieWriter:
         return 0 < len(session_id) <= _MAX_KEY and self._valid_id(session_id)
 
     def set_cookie(self, value: str, attributes: CookieAttributes) -> str:
-        if attributes.max_age is not None:
-            attributes = replace(attributes, max_age=None)
+        if attributes.expires is not None:
+            end = on_the_calendar(attributes.expires)
+            attributes = replace(attributes, max_age=None, expires=end)
         return set_cookie_line(self._name, value, attributes)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Literal, TypeAlias, Unpack
 
 from ..cookie import CookieOptions, checked_seconds
 from ..cookie_format import is_native_id
 from ..errors import ConfigurationError
-from ..options import CommonFields, Request, Secret, SessionOptions, make_options, random_id
+from ..options import CommonFields, Request, Secret, SessionOptions, random_id
 from ..store import AsyncStore, Store
 from .codec import STORE_KEYS, ExpressCodec
 from .cookie import ExpressCookie, from_option, member_of_option
@@ -55,35 +58,59 @@ def express_options(
     :param more: options of coatcheck's own; see :class:`~coatcheck.SessionOptions`.
     :raises ConfigurationError: an unknown option, or a value that cannot work.
     """
-    clock = more.get("clock")
+    for option in more:
+        if option not in CommonFields.__annotations__:
+            raise _unknown(option)
+    _check("proxy", proxy, proxy is None or isinstance(proxy, bool), "True, False or None")
+    _check("genid", genid, callable(genid), "a callable")
+    _check("valid_id", valid_id, callable(valid_id), "a callable")
     settings: CookieOptions | Callable[[Request], CookieOptions]
     member: Mapping[str, Any] = {}
-    if cookie is not None and callable(cookie):
+    if callable(cookie):
         settings = _of_request(cookie)
     else:
-        settings = from_option(cookie or {})
+        settings = from_option({} if cookie is None else cookie)
         member = member_of_option(cookie or {})
-    given: dict[str, Any] = {
-        "secret": secret,
-        "store": store,
-        "name": name,
-        "cookie": settings,
-        "generate_id": genid,
-        "trust_proxy": proxy,
-        "resave": resave,
-        "rolling": rolling,
-        "save_uninitialized": save_uninitialized,
-        "unset": unset,
-        "idle_timeout": checked_seconds("`ttl_s`", ttl_s),
-        "hash_ids": False,
-        "cookie_format": ExpressCookieFormat(valid_id),
-        "codec": ExpressCodec(member, store_keys=store_keys, **({"clock": clock} if clock else {})),
-    }
-    for option in given.keys() & more.keys():
-        raise ConfigurationError(
-            f"`{option}` follows from express-session's options, and cannot be given"
+    clock = {"clock": more["clock"]} if "clock" in more else {}
+    return SessionOptions(
+        secret=secret,
+        store=store,
+        name=name,
+        cookie=settings,
+        generate_id=genid,
+        trust_proxy=proxy,
+        resave=resave,
+        rolling=rolling,
+        save_uninitialized=save_uninitialized,
+        unset=unset,
+        idle_timeout=checked_seconds("`ttl_s`", ttl_s),
+        hash_ids=False,
+        cookie_format=ExpressCookieFormat(valid_id),
+        codec=ExpressCodec(member, store_keys=store_keys, **clock),
+        **more,
+    )
+
+
+def _check(option: str, value: object, right: bool, allowed: str) -> None:
+    if not right:
+        raise ConfigurationError(f"`{option}` must be {allowed}, not {value!r}")
+
+
+def _unknown(option: str) -> ConfigurationError:
+    """Return the error for an option that there is not."""
+    if option == "absolute_timeout":
+        return ConfigurationError(
+            "`absolute_timeout` cannot work with sessions of Express: their records do not say "
+            "when a session began"
         )
-    return make_options(None, {**given, **more})  # type: ignore[typeddict-item]  # all fields
+    names = [*inspect.signature(express_options).parameters, *CommonFields.__annotations__]
+    names.remove("more")
+    if option == "idle_timeout":
+        near = ["ttl_s"]
+    else:
+        near = difflib.get_close_matches(re.sub("([A-Z])", r"_\1", option).lower(), names, n=1)
+    hint = f"; did you mean `{near[0]}`?" if near else f"; there are {', '.join(names)}"
+    return ConfigurationError(f"there is no option `{option}`{hint}")
 
 
 def _of_request(cookie: Callable[[Request], ExpressCookie]) -> Callable[[Request], CookieOptions]:
