@@ -386,6 +386,8 @@ def test_ttl_is_the_lifetime_of_browser_sessions_alone() -> None:
     found = shop.store.get(ID)
     assert found is not None
     assert found.expires_at == NOW + 500
+    shop.cookie = None
+    assert shop.get(lambda session: session.expires_in).text == "60.0"
 
 
 # Records

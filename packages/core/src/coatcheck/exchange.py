@@ -99,13 +99,6 @@ class Exchange(RequestCookie):
         """The cookie settings for this request, before those of the session."""
         return self.policy.cookie
 
-    @property
-    def whole_cookie(self) -> Mapping[str, Any]:
-        """All settings of a new session's cookie, where its record is to hold them; or nothing."""
-        if not self._engine.whole_cookie:
-            return {}
-        return self.policy.settings(self._attributes(self.policy.cookie))
-
     def check_cookie(self, options: CookieOptions) -> None:
         """Check settings that the application gave to this session."""
         options.check_name(self._engine.options.name)
@@ -121,7 +114,7 @@ class Exchange(RequestCookie):
 
     def expiry(self, state: SessionState) -> float:
         """Return when a session expires that is used now, in POSIX seconds."""
-        return self.policy.expiry(state)
+        return self.policy.expires_at(self._recorded_settings(state.cookie), state.created_at)
 
     def content(self, snapshot: Snapshot) -> bytes:
         """Return the encoded state of what is stored."""
@@ -422,12 +415,7 @@ class Exchange(RequestCookie):
         """Store a new or regenerated session. False: the application changed what is to be done."""
         session, lifecycle = self.session, self.policy.lifecycle
         if not self.can_be_sent(self._session_cookie):
-            self._engine.announce("insecure")
-            if not self._engine.warned_of_http:
-                self._engine.warned_of_http = True
-                logger.warning("%s", _INSECURE)
-            yield from self._end_pending()
-            session._degraded = True
+            yield from self._leave_unstored()
             return True
         if session._id is None:
             made: str | Awaitable[str] = self._engine.options.generate_id(self._request)
@@ -436,6 +424,8 @@ class Exchange(RequestCookie):
                 return False
             session._id = self._checked_id(made)
         key = self._engine.key_of(session._id)
+        if not session._continues:
+            session._own_cookie = self._recorded_settings(session._own_cookie)
         departure = session._departure = session._draft()
         attempts, old = session._unconfirmed(), session._old
         state, content = departure.state, departure.content
@@ -461,6 +451,24 @@ class Exchange(RequestCookie):
             session._turn_back(departure)
             raise
         return self._note(departure, stored)
+
+    def _leave_unstored(self) -> Steps[None]:
+        """Say that the session's cookie cannot be sent, so nobody could come back to it."""
+        self._engine.announce("insecure")
+        if not self._engine.warned_of_http:
+            self._engine.warned_of_http = True
+            logger.warning("%s", _INSECURE)
+        yield from self._end_pending()
+        self.session._degraded = True
+
+    def _recorded_settings(self, own: dict[str, Any]) -> dict[str, Any]:
+        """Return the cookie settings that a new session's record holds.
+
+        :param own: those of the session alone.
+        """
+        if not self._engine.whole_cookie:
+            return own
+        return {**self.policy.settings(self._attributes(self.policy.cookie)), **own}
 
     def _update(self, departure: Departure, renew: bool = True) -> Steps[bool]:
         """Store a session over what was loaded.

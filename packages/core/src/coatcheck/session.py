@@ -43,8 +43,6 @@ class Backend(Protocol):
     def derives_owner(self) -> bool: ...
     @property
     def cookie_options(self) -> CookieOptions: ...
-    @property
-    def whole_cookie(self) -> Mapping[str, Any]: ...
     def rebase(self, sent: Departure, mine: SessionState, stored: Snapshot) -> SessionState: ...
 
 
@@ -117,8 +115,6 @@ class Session(MutableMapping[str, Any]):
     #: Those values, some at a time, with what they looked like when they were stored.
     _prints: list[tuple[Any, bytes | None]]
     _own_cookie: dict[str, Any] = {}  # noqa: RUF012  # never changed in place
-    #: Whether the cookie's settings began with those of a record.
-    _from_record = False
     _extra: dict[str, Any] = {}  # noqa: RUF012  # never changed in place
     _attempts: Attempts | None = None
     _departure: Departure | None = None
@@ -435,7 +431,6 @@ class Session(MutableMapping[str, Any]):
         self._exposed, self._prints = set(), []
         self._created_at = state.created_at
         self._own_cookie = state.cookie
-        self._from_record = True
         self._owner = state.owner
         self._extra = state.extra
 
@@ -453,7 +448,6 @@ class Session(MutableMapping[str, Any]):
         self._data = {}
         self._exposed, self._prints = set(), []
         self._own_cookie = {}
-        self._from_record = False
         self._extra = {}
         self._owner = None
         self._created_at = None
@@ -472,10 +466,8 @@ class Session(MutableMapping[str, Any]):
         self._attempts = None
 
     def _state(self) -> SessionState:
-        owner, cookie = self._current_owner(), self._own_cookie
-        if not self._from_record:
-            cookie = {**self._backend.whole_cookie, **cookie}
-        return SessionState(self._data, self._born(), cookie, owner, self._extra)
+        owner = self._current_owner()
+        return SessionState(self._data, self._born(), self._own_cookie, owner, self._extra)
 
     def _born(self) -> float:
         if self._created_at is None:
@@ -722,7 +714,7 @@ class AsyncSession(Session):
 #: The attributes that nearly each session which is used sets.
 _ATTRIBUTES: Final = """
     _backend _run _blank _ready _loaded _accessed _sealed _closed _cookie
-    _data _exposed _prints _own_cookie _from_record _extra _owner _created_at
+    _data _exposed _prints _own_cookie _extra _owner _created_at
     _written _cookie_changed _wanted _busy _id _snapshot _announced _sent_cookie
     _departure _attempts _old _ended
 """
