@@ -27,7 +27,7 @@ _SHORT_MS, _WAIT = 300, 1.1
 
 #: The lifetime of a session whose cookie ends with the browser, and what may be missing from one:
 #: Express's stores count whole seconds, and requests take time.
-_DAY, _SLACK = 86400.0, 3.0
+_DAY, _SLACK = 86400.0, 10.0
 
 _TEXTS: Final = (
     "", "plain", "bób", "\U0001f9e5 coat", "\ud83e", "\ude00\ud83d", "\x00\x1f\u2028\u2029\\\"'",
