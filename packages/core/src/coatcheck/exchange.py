@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 
 from .codec import SessionState
 from .cookie import CookieOptions
-from .cookie_format import Ticket
 from .errors import (
     ConfigurationError,
     LateWriteError,
@@ -135,10 +134,9 @@ class Exchange(RequestCookie):
             return  # by another task, while this one waited
         for ticket in self.tickets():
             try:
+                key = self._engine.key_of(ticket.id)
                 found = yield from self.policy.lifecycle.load(
-                    self._engine.key_of(ticket.id),
-                    ticket.other_key if ticket.finds else None,
-                    move=ticket.moves,
+                    key, ticket.other_key if ticket.finds else None, ticket.moves
                 )
             except StoreError as error:
                 self._load_failed(error)
@@ -147,17 +145,14 @@ class Exchange(RequestCookie):
                 session._fail(error)
                 return
             if found is not None:
-                self._note_other_key(ticket, found[0].key)
+                if ticket.other_key is not None:
+                    # A move that was cut short leaves the session in two places.
+                    is_there = found[0].key == ticket.other_key
+                    self._other_key = key if is_there else ticket.other_key
                 session._fill(ticket.id, *found)
                 self._resign = not ticket.current
                 return
         session._start()
-
-    def _note_other_key(self, ticket: Ticket, key: str) -> None:
-        """Note where else the session may be: a move that was cut short leaves it in two places."""
-        if ticket.other_key is not None:
-            today = self._engine.key_of(ticket.id)
-            self._other_key = today if key == ticket.other_key else ticket.other_key
 
     def save(self) -> Steps[None]:
         """Do what the application asked for now."""

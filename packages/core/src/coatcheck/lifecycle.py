@@ -107,7 +107,7 @@ class Lifecycle:
         self._jitter = jitter
 
     def load(
-        self, key: str, other_key: str | None = None, *, move: bool = False
+        self, key: str, other_key: str | None = None, move: bool = False
     ) -> Steps[tuple[Snapshot, SessionState] | None]:
         """Return what is stored under a key, or None if there is no live, readable record.
 
