@@ -116,7 +116,9 @@ def cluster(
     :raises ServerFailed: the cluster did not form.
     """
     with contextlib.ExitStack() as stack:
-        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000", *options)
+        # Without replicas the failure of one server, once it is known, stops all of them: a test
+        # that pauses one for a while on a busy machine must not come to that.
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "60000", *options)
         members = [RedisServer(*options, executable=executable) for _ in range(size)]
         for member in members:
             stack.enter_context(member)

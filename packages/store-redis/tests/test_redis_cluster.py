@@ -208,10 +208,13 @@ def move_around(members: list[RedisServer], number: int, go_on: Callable[[], Non
 
 
 def settled(read: Callable[[], Record | None]) -> Record:
+    deadline = time.monotonic() + 30
     while True:
         try:
             found = read()
         except (StoreTimeout, StoreUnavailable):
+            if time.monotonic() > deadline:
+                raise
             continue
         assert found is not None
         return found
