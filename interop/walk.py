@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
@@ -28,6 +29,8 @@ _SHORT_MS, _WAIT = 300, 1.1
 #: The lifetime of a session whose cookie ends with the browser, and what may be missing from one:
 #: Express's stores count whole seconds, and requests take time.
 _DAY, _SLACK = 86400.0, 10.0
+
+_EPOCH: Final = datetime(1970, 1, 1)  # both sides write UTC, without saying so
 
 _TEXTS: Final = (
     "", "plain", "bób", "\U0001f9e5 coat", "\ud83e", "\ude00\ud83d", "\x00\x1f\u2028\u2029\\\"'",
@@ -87,9 +90,10 @@ class Walk:
 
         :raises Difference: after one of them the sides disagree, or with what was done.
         """
-        for number in range(steps):
+        once = iter(self._weights)
+        for _ in range(steps):
             # Each of them once, whatever chance has in store.
-            step = [*self._weights][number] if number < len(self._weights) else self._chosen()
+            step = next(once, None) or self._chosen()
             self.counts[step.__name__.removeprefix("_")] += 1
             step()
             self._compare()
@@ -122,8 +126,8 @@ class Walk:
     def _write_date(self) -> None:
         milliseconds = self._random.randrange(-(10**12), 4 * 10**12)
         self._do([["set_date", "when", milliseconds]])
-        # What both of them have stored; each side's own test says that it is the right one.
-        self._changed()["when"] = self._seen_by(EXPRESS)["data"]["when"]
+        moment = _EPOCH + timedelta(milliseconds=milliseconds)
+        self._changed()["when"] = f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}Z"
 
     def _delete(self) -> None:
         name = self._random.choice([*(self._data or ()), "nothing"])

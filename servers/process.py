@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import random
 import shutil
 import signal
@@ -35,7 +36,7 @@ class Claim:
     """
 
     def __init__(self) -> None:
-        folder = Path(tempfile.gettempdir()) / "coatcheck-ports"
+        folder = Path(tempfile.gettempdir()) / f"coatcheck-ports-{os.getuid()}"
         folder.mkdir(exist_ok=True)
         while True:
             self.port = random.randrange(12_000, 22_000)

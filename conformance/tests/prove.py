@@ -27,10 +27,10 @@ def prove(broken: Broken) -> str:
 def _jobs(broken: Broken) -> Iterator[tuple[Case, FaceName]]:
     """Yield the cases that can find what is broken, and those that must not find anything.
 
-    The latter with one of their faces each, in turn, and without the case that waits: there are
-    many broken stores.
+    The latter with one of their faces each, in turn and with another store the other one, and
+    without the case that waits: there are many broken stores.
     """
-    for number, case in enumerate(all_cases().values()):
+    for number, case in enumerate(all_cases().values(), len(broken.name)):
         if case.clause in broken.clauses:
             for face in case.faces:
                 yield case, face

@@ -59,7 +59,8 @@ def express_options(
     :raises ConfigurationError: an unknown option, or a value that cannot work.
     """
     for option in more:
-        if option not in CommonFields.__annotations__:
+        # SessionOptions says why there is no absolute timeout.
+        if option not in CommonFields.__annotations__ and option != "absolute_timeout":
             raise _unknown(option)
     _check("proxy", proxy, proxy is None or isinstance(proxy, bool), "True, False or None")
     _check("genid", genid, callable(genid), "a callable")
@@ -98,11 +99,6 @@ def _check(option: str, value: object, right: bool, allowed: str) -> None:
 
 def _unknown(option: str) -> ConfigurationError:
     """Return the error for an option that there is not."""
-    if option == "absolute_timeout":
-        return ConfigurationError(
-            "`absolute_timeout` cannot work with sessions of Express: their records do not say "
-            "when a session began"
-        )
     names = [*inspect.signature(express_options).parameters, *CommonFields.__annotations__]
     names.remove("more")
     if option == "idle_timeout":
