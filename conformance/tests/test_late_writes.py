@@ -1,0 +1,28 @@
+"""What a process sent before it was killed may be carried out afterwards, and that is right."""
+
+from __future__ import annotations
+
+from networked import NetStore, NetworkHarness
+
+from coatcheck import Record
+from coatcheck_conformance.case import all_cases
+from coatcheck_conformance.run import Run
+from coatcheck_conformance.verdicts import Verdict
+
+
+class LateWrites(NetStore):
+    """The server has one more write of the dead process, and comes to it after the next `get`."""
+
+    def get(self, key: str) -> Record | None:
+        found = super().get(key)
+        if found is not None and found.owner is not None and not found.owner.startswith("late"):
+            self.set(key, Record(found.data, found.expires_at + 1, f"late {found.owner}"))
+        return found
+
+
+def test_a_late_write_is_no_failure() -> None:
+    """The owner whom the first reading shows has nothing any more, and the new one is found."""
+    run = Run(NetworkHarness(LateWrites, None))
+    result = run.result(all_cases()["OWNER-8.killed_in_the_middle"], "sync")
+    run.finish()
+    assert result.verdict is Verdict.PASSED, result.text
