@@ -13,7 +13,7 @@ from redis.exceptions import NoScriptError
 from coatcheck import ALWAYS, AsyncStore, Capabilities, Condition, Record, Store
 from coatcheck.errors import StoreError
 
-from .clients import AsyncClient, Client, GivenAsyncClient, GivenClient, check_client
+from .clients import asynchronous, check_client, given, given_asynchronous, synchronous
 from .failures import closed, translated
 from .layout import DEFAULT_PREFIX, Layout
 from .scripts import Steps
@@ -59,7 +59,7 @@ class RedisStore(_Face, Store):
         clock: Callable[[], float] = time.time,
     ) -> None:
         check_client(client, asynchronous=False)
-        self._open(GivenClient(client), prefix, clock, cluster=isinstance(client, RedisCluster))
+        self._open(given(client), prefix, clock, cluster=isinstance(client, RedisCluster))
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> RedisStore:
@@ -71,7 +71,7 @@ class RedisStore(_Face, Store):
         """
         settings = parse(url)
         store = cls.__new__(cls)
-        store._open(Client(settings), settings.prefix, clock, cluster=settings.cluster)
+        store._open(synchronous(settings), settings.prefix, clock, cluster=settings.cluster)
         return store
 
     def get(self, key: str) -> Record | None:
@@ -171,14 +171,14 @@ class AsyncRedisStore(_Face, AsyncStore):
     ) -> None:
         check_client(client, asynchronous=True)
         cluster = isinstance(client, AsyncRedisCluster)
-        self._open(GivenAsyncClient(client), prefix, clock, cluster=cluster)
+        self._open(given_asynchronous(client), prefix, clock, cluster=cluster)
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> AsyncRedisStore:
         """See :meth:`RedisStore.from_url`. Each event loop has a client of its own."""
         settings = parse(url)
         store = cls.__new__(cls)
-        store._open(AsyncClient(settings), settings.prefix, clock, cluster=settings.cluster)
+        store._open(asynchronous(settings), settings.prefix, clock, cluster=settings.cluster)
         return store
 
     async def get(self, key: str) -> Record | None:

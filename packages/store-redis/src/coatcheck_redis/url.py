@@ -7,9 +7,10 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 from coatcheck.errors import ConfigurationError
+from coatcheck.url_options import flag, one_of, read, seconds, split, text, whole
 
 from .layout import DEFAULT_PREFIX
 
@@ -54,72 +55,36 @@ class Settings:
     client: dict[str, Any] = field(repr=False)
 
 
-def _text(value: str) -> str:
-    if not value:
-        raise ValueError("some text")
-    return value
-
-
-def _seconds(value: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value) or not float(value):
-        raise ValueError("seconds, more than 0")
-    return float(value)
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parsed(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
-            raise ValueError(f"a whole number from {least} to {most}")
-        return int(value)
-
-    return parsed
-
-
-def _flag(value: str) -> bool:
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if value.lower() not in words:
-        raise ValueError("`true` or `false`")
-    return words[value.lower()]
-
-
-def _verification(value: str) -> str:
-    if value not in ("none", "optional", "required"):
-        raise ValueError("`none`, `optional` or `required`")
-    return value
-
-
 def _tls_version(value: str) -> ssl.TLSVersion:
-    if value not in _TLS_VERSIONS:
-        raise ValueError("`TLSv1.2` or `TLSv1.3`")
-    return _TLS_VERSIONS[value]
+    return _TLS_VERSIONS[one_of(_TLS_VERSIONS)(value)]
 
 
 #: Our own options.
 _OWN: Final[dict[str, Callable[[str], Any]]] = {
-    "prefix": _text,
-    "max_connections": _whole(1, 100_000),
-    "timeout": _seconds,
-    "retries": _whole(0, 10),
+    "prefix": text,
+    "max_connections": whole(1, 100_000),
+    "timeout": seconds,
+    "retries": whole(0, 10),
 }
 #: Options of redis-py's connections, by its names.
 _CLIENT: Final[dict[str, Callable[[str], Any]]] = {
-    "db": _whole(0, 10**9),
-    "socket_timeout": _seconds,
-    "socket_connect_timeout": _seconds,
-    "socket_keepalive": _flag,
-    "health_check_interval": _whole(0, 86_400),
-    "client_name": _text,
-    "protocol": _whole(2, 3),
+    "db": whole(0, 10**9),
+    "socket_timeout": seconds,
+    "socket_connect_timeout": seconds,
+    "socket_keepalive": flag,
+    "health_check_interval": whole(0, 86_400),
+    "client_name": text,
+    "protocol": whole(2, 3),
 }
 _TLS: Final[dict[str, Callable[[str], Any]]] = {
-    "ssl_ca_certs": _text,
-    "ssl_ca_path": _text,
-    "ssl_certfile": _text,
-    "ssl_keyfile": _text,
-    "ssl_password": _text,
-    "ssl_cert_reqs": _verification,
-    "ssl_check_hostname": _flag,
-    "ssl_ciphers": _text,
+    "ssl_ca_certs": text,
+    "ssl_ca_path": text,
+    "ssl_certfile": text,
+    "ssl_keyfile": text,
+    "ssl_password": text,
+    "ssl_cert_reqs": one_of(("none", "optional", "required")),
+    "ssl_check_hostname": flag,
+    "ssl_ciphers": text,
     "ssl_min_version": _tls_version,
 }
 
@@ -129,25 +94,19 @@ def parse(url: str) -> Settings:
 
     :raises ConfigurationError: it cannot be understood, or has an option that there is not.
     """
+    parts, options = split(url, _FORM)
     try:
-        parts = urlsplit(url)
         port = 6379 if parts.port is None else parts.port
-        options = parse_qsl(
-            parts.query, keep_blank_values=True, strict_parsing=bool(parts.query), errors="strict"
-        )
         username, password = (
             unquote(part or "", errors="strict") for part in (parts.username, parts.password)
         )
     except ValueError:
         raise ConfigurationError(_FORM) from None
     scheme, host = parts.scheme.lower(), parts.hostname
-    is_clean = not ("#" in url or any(character <= " " for character in url))
-    if scheme not in _SCHEMES or not host or not port or not is_clean:
+    if scheme not in _SCHEMES or not host or not port or " " in url:
         raise ConfigurationError(_FORM)
-    if len(dict(options)) != len(options):
-        raise ConfigurationError("an option stands twice in the Redis store's URL")
     tls, cluster = scheme.startswith("rediss"), scheme.endswith("+cluster")
-    values = _values(dict(options), tls=tls)
+    values = _values(options, tls=tls)
     database = parts.path.strip("/")
     if database:
         if not re.fullmatch(r"[0-9]{1,9}", database) or "db" in values:
@@ -181,17 +140,8 @@ def parse(url: str) -> Settings:
 
 
 def _values(options: dict[str, str], *, tls: bool) -> dict[str, Any]:
-    known = {**_OWN, **_CLIENT, **_TLS}
-    values = {}
-    for name, value in options.items():
-        if name not in known:
-            raise ConfigurationError(
-                f"the Redis store's URL has no option {name!r}; there are {', '.join(known)}"
-            )
+    values = read(options, {**_OWN, **_CLIENT, **_TLS}, "Redis")
+    for name in values:
         if name in _TLS and not tls:
             raise ConfigurationError(f"{name!r} needs TLS: a URL with `rediss://`")
-        try:
-            values[name] = known[name](value)
-        except ValueError as error:
-            raise ConfigurationError(f"{name!r} in the Redis store's URL must be {error}") from None
     return values

@@ -1,0 +1,221 @@
+"""Clients of stores: one for each process and, if asynchronous, for each event loop.
+
+A connection must not be used by two processes, nor an asynchronous one by two event loops (clauses
+LIFE-10, LOOP-3, LOOP-4 and LOOP-5 of the Store contract). A store asks one of these for its client
+at each call: :class:`PerProcess` and :class:`PerLoop` make them, :class:`Given` and
+:class:`OnOneLoop` hold what a caller made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from typing import Generic, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
+
+from .errors import ConfigurationError
+
+C = TypeVar("C")
+
+
+class PerProcess(Generic[C]):
+    """Synchronous clients, for each process its own.
+
+    :param make: returns a new client, when the process first needs it.
+    :param close: closes one.
+    """
+
+    def __init__(self, make: Callable[[], C], close: Callable[[C], object]) -> None:
+        self._make = make
+        self._close = close
+        self._made: dict[int, C] = {}
+
+    def now(self) -> C:
+        """Return the client of this process."""
+        pid = os.getpid()
+        client = self._made.get(pid)
+        if client is None:
+            ours = self._make()
+            client = self._made.setdefault(pid, ours)
+            if client is not ours:
+                self._close(ours)  # another thread was faster
+        return client
+
+    def close(self) -> None:
+        """Close it, if there is one. Those of other processes are theirs."""
+        client = self._made.get(os.getpid())
+        if client is not None:
+            self._close(client)
+
+
+class Given(Generic[C]):
+    """A synchronous client that a caller made and closes.
+
+    :param client: what the caller made.
+    """
+
+    def __init__(self, client: C) -> None:
+        self._client = client
+
+    def now(self) -> C:
+        """Return it."""
+        return self._client
+
+    def close(self) -> None:
+        """Leave it open."""
+
+
+class PerLoop(Generic[C]):
+    """Asynchronous clients, for each event loop of each process its own, closed with the loop.
+
+    :param make: returns a new client, on the loop that first needs it.
+    :param close: closes one, on its loop.
+    :param abandon: closes the sockets of one whose loop is closed, or does not run. It must not
+        need the loop.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], C],
+        close: Callable[[C], Awaitable[object]],
+        abandon: Callable[[C], object],
+    ) -> None:
+        self._make = make
+        self._close = close
+        self._abandon = abandon
+        self._pid = os.getpid()
+        self._made: _ByLoop[C] = WeakKeyDictionary()
+        self._inherited: list[object] = []
+
+    def now(self) -> C:
+        """Return the client of the running event loop."""
+        loop = asyncio.get_running_loop()
+        if self._pid != os.getpid():
+            self._forked()
+        made = self._made.get(loop)
+        if made is None:
+            self._forget_closed()
+            client = self._make()
+            made = self._made[loop] = (
+                client,
+                _closed_with_loop(self._made, loop, client, self._close),
+            )
+        return made[0]
+
+    async def close(self) -> None:
+        """Close those of all event loops of this process."""
+        if self._pid != os.getpid():
+            self._forked()
+        here = asyncio.get_running_loop()
+        for loop, (client, end) in _all(self._made):
+            if loop is here:
+                await end.aclose()
+            elif loop.is_running():
+                with suppress(RuntimeError):  # it has been closed this moment
+                    asyncio.run_coroutine_threadsafe(end.aclose(), loop)
+            else:
+                self._made.pop(loop, None)
+                self._abandon(client)
+
+    def _forked(self) -> None:
+        # Their sockets are the parent's too, and so is the selector of its event loop: whatever
+        # closes one here takes it from the parent. So they are kept, and never touched.
+        self._inherited.append(list(self._made.values()))
+        self._pid, self._made = os.getpid(), WeakKeyDictionary()
+
+    def _forget_closed(self) -> None:
+        for loop, (client, _) in _all(self._made):
+            if loop.is_closed():
+                self._made.pop(loop, None)
+                self._abandon(client)
+
+
+class OnOneLoop(Generic[C]):
+    """An asynchronous client that a caller made and closes. It belongs to one event loop.
+
+    That is the loop that runs at the construction or, if there is none, at the first use.
+
+    :param client: what the caller made.
+    :param name: what the client is, for the error: ``"the Redis client"``.
+    """
+
+    def __init__(self, client: C, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._loop: asyncio.AbstractEventLoop | None = None
+        with suppress(RuntimeError):  # made before there is a loop
+            self._loop = asyncio.get_running_loop()
+
+    def now(self) -> C:
+        """Return it.
+
+        :raises ConfigurationError: another event loop than the client's is running.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        if loop is not self._loop:
+            raise ConfigurationError(
+                f"{self._name} that was passed in belongs to another event loop; "
+                "open the store by a URL to use it on several"
+            )
+        return self._client
+
+    async def close(self) -> None:
+        """Leave it open."""
+
+
+def close_socket(transport: object) -> None:
+    """Close the socket that asyncio's own transports leave open when their loop is closed."""
+    tls = getattr(transport, "_ssl_protocol", None)
+    if tls is not None:
+        transport = getattr(tls, "_transport", None)
+    loop, socket = getattr(transport, "_loop", None), getattr(transport, "_sock", None)
+    if loop is not None and loop.is_closed() and socket is not None:
+        socket.close()
+        setattr(transport, "_sock", None)  # noqa: B010  # no type has the name
+
+
+_Made: TypeAlias = tuple[C, AsyncGenerator[None, None]]
+_ByLoop: TypeAlias = WeakKeyDictionary[asyncio.AbstractEventLoop, _Made[C]]
+
+
+def _all(made: _ByLoop[C]) -> list[tuple[asyncio.AbstractEventLoop, _Made[C]]]:
+    # `keyrefs` is a list at once; other threads add theirs meanwhile.
+    loops = [reference() for reference in made.keyrefs()]
+    return [
+        (loop, found)
+        for loop in loops
+        if loop is not None and (found := made.get(loop)) is not None
+    ]
+
+
+def _closed_with_loop(
+    made: _ByLoop[C],
+    loop: asyncio.AbstractEventLoop,
+    client: C,
+    close: Callable[[C], Awaitable[object]],
+) -> AsyncGenerator[None, None]:
+    """Return an asynchronous generator whose end closes a client.
+
+    `asyncio.run` and servers end all such generators before they close an event loop: there is no
+    other hook for that.
+    """
+    reference = weakref.ref(loop)
+
+    async def lifetime() -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            here = reference()
+            if here is not None:
+                made.pop(here, None)
+            await close(client)
+
+    started = lifetime()
+    with suppress(StopIteration):  # it yields at once: nothing has to be awaited
+        started.__anext__().send(None)
+    return started
