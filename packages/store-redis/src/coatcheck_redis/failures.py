@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coatcheck.errors import StoreClosed, StoreError, StoreTimeout, StoreUnavailable
+from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from redis import exceptions
 
 _REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError)
@@ -22,11 +22,6 @@ _NO_MEMORY = "OOM command not allowed"
 #: What a server says that may serve again later: a script that runs for too long, a disk that is
 #: full, replicas that are missing, a primary that is one no more, slots of other servers.
 _LATER = ("BUSY ", "MISCONF ", "NOREPLICAS ", "READONLY ", "MOVED ")
-
-
-def closed() -> StoreError:
-    """Return the error of a store that is used after `close`."""
-    return StoreClosed("this Redis store is closed")
 
 
 def translated(error: Exception) -> StoreError:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
-from redis.exceptions import NoScriptError
 
-from coatcheck import ALWAYS, AsyncStore, Capabilities, Condition, Record, Store
+from coatcheck import Capabilities
 from coatcheck.errors import StoreError
+from coatcheck.faces import AsyncSteppedStore, SteppedStore
 
 from .clients import asynchronous, check_client, given, given_asynchronous, synchronous
-from .failures import closed, translated
+from .failures import translated
 from .layout import DEFAULT_PREFIX, Layout
-from .scripts import Steps
 from .url import parse
-from .verbs import Listing, On, Verbs
+from .verbs import On, RedisVerbs
 
 _CAPABILITIES: Final = Capabilities(
     native_expiry=True,
@@ -30,18 +29,7 @@ _CAPABILITIES: Final = Capabilities(
 )
 
 
-class _Face:
-    """What both faces are made of."""
-
-    capabilities = _CAPABILITIES
-
-    def _open(self, client: Any, prefix: str, clock: Callable[[], float], *, cluster: bool) -> None:
-        self._client = client
-        self._verbs = Verbs(Layout(prefix), clock, cluster=cluster)
-        self._closed = False
-
-
-class RedisStore(_Face, Store):
+class RedisStore(SteppedStore):
     """Sessions in Redis or Valkey.
 
     :param client: a ``redis.Redis`` or ``redis.cluster.RedisCluster`` without
@@ -51,6 +39,9 @@ class RedisStore(_Face, Store):
     :raises ConfigurationError: the client decodes, or is not one of these; the prefix is empty.
     """
 
+    capabilities = _CAPABILITIES
+    backend = "Redis"
+
     def __init__(
         self,
         client: Any,
@@ -59,7 +50,8 @@ class RedisStore(_Face, Store):
         clock: Callable[[], float] = time.time,
     ) -> None:
         check_client(client, asynchronous=False)
-        self._open(given(client), prefix, clock, cluster=isinstance(client, RedisCluster))
+        cluster = isinstance(client, RedisCluster)
+        self._use(given(client), RedisVerbs(Layout(prefix), clock, cluster=cluster))
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> RedisStore:
@@ -70,88 +62,23 @@ class RedisStore(_Face, Store):
         :raises ConfigurationError: the URL cannot be understood, or has an unknown option.
         """
         settings = parse(url)
+        verbs = RedisVerbs(Layout(settings.prefix), clock, cluster=settings.cluster)
         store = cls.__new__(cls)
-        store._open(synchronous(settings), settings.prefix, clock, cluster=settings.cluster)
+        store._use(synchronous(settings), verbs)
         return store
 
-    def get(self, key: str) -> Record | None:
-        """See :meth:`coatcheck.Store.get`."""
-        return self._run(self._verbs.get(key))  # type: ignore[no-any-return]
+    def _translated(self, error: Exception) -> StoreError:
+        return translated(error)
 
-    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
-        """See :meth:`coatcheck.Store.set`."""
-        return self._run(self._verbs.set(key, record, only_if))  # type: ignore[no-any-return]
-
-    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
-        """See :meth:`coatcheck.Store.destroy`."""
-        return self._run(self._verbs.destroy(key, only_if))  # type: ignore[no-any-return]
-
-    def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
-        """See :meth:`coatcheck.Store.touch`."""
-        return self._run(self._verbs.touch(key, expires_at, owner))  # type: ignore[no-any-return]
-
-    def all(self) -> Iterator[tuple[str, Record]]:
-        """See :meth:`coatcheck.Store.all`."""
-        return self._listed(self._verbs.all())
-
-    def length(self) -> int:
-        """See :meth:`coatcheck.Store.length`."""
-        return self._run(self._verbs.length())  # type: ignore[no-any-return]
-
-    def clear(self) -> None:
-        """See :meth:`coatcheck.Store.clear`."""
-        self._run(self._verbs.clear())
-
-    def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
-        """See :meth:`coatcheck.Store.owned_by`."""
-        return self._listed(self._verbs.owned_by(owner))
-
-    def ping(self) -> None:
-        """See :meth:`coatcheck.Store.ping`."""
-        self._run(self._verbs.ping())
-
-    def close(self) -> None:
-        """See :meth:`coatcheck.Store.close`."""
-        self._closed = True
-        self._client.close()
-
-    def _listed(self, steps: Listing) -> Iterator[tuple[str, Record]]:
-        while (page := self._run(steps)) is not None:
-            for item in page:
-                if self._closed:
-                    raise closed()
-                yield item
-
-    def _run(self, steps: Steps | Listing) -> Any:
-        """Have done what a verb asks for; return its result, or the next page of a listing."""
-        if self._closed:
-            raise closed()
-        try:
-            step = steps.send(None)
-            while not isinstance(step, list):
-                try:
-                    reply = self._reply(step)
-                except NoScriptError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(reply)
-        except StopIteration as done:
-            return done.value
-        except StoreError:
-            raise
-        except Exception as error:
-            raise closed() if self._closed else translated(error) from error
-        return step
-
-    def _reply(self, step: Any) -> Any:
+    def _reply(self, client: Any, step: Any) -> Any:
         if isinstance(step, tuple):
-            return self._client.now().execute_command(*step)
+            return client.execute_command(*step)
         if isinstance(step, On):
             return step.node.execute_command(*step.command)
-        return self._client.now().primaries()
+        return client.primaries()
 
 
-class AsyncRedisStore(_Face, AsyncStore):
+class AsyncRedisStore(AsyncSteppedStore):
     """Sessions in Redis or Valkey, for event loops of asyncio.
 
     :param client: a ``redis.asyncio.Redis`` or ``redis.asyncio.cluster.RedisCluster`` without
@@ -162,6 +89,9 @@ class AsyncRedisStore(_Face, AsyncStore):
     :raises ConfigurationError: the client decodes, or is not one of these; the prefix is empty.
     """
 
+    capabilities = _CAPABILITIES
+    backend = "Redis"
+
     def __init__(
         self,
         client: Any,
@@ -171,86 +101,19 @@ class AsyncRedisStore(_Face, AsyncStore):
     ) -> None:
         check_client(client, asynchronous=True)
         cluster = isinstance(client, AsyncRedisCluster)
-        self._open(given_asynchronous(client), prefix, clock, cluster=cluster)
+        self._use(given_asynchronous(client), RedisVerbs(Layout(prefix), clock, cluster=cluster))
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> AsyncRedisStore:
         """See :meth:`RedisStore.from_url`. Each event loop has a client of its own."""
         settings = parse(url)
+        verbs = RedisVerbs(Layout(settings.prefix), clock, cluster=settings.cluster)
         store = cls.__new__(cls)
-        store._open(asynchronous(settings), settings.prefix, clock, cluster=settings.cluster)
+        store._use(asynchronous(settings), verbs)
         return store
 
-    async def get(self, key: str) -> Record | None:
-        """See :meth:`coatcheck.Store.get`."""
-        return await self._run(self._verbs.get(key))  # type: ignore[no-any-return]
-
-    async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
-        """See :meth:`coatcheck.Store.set`."""
-        return await self._run(self._verbs.set(key, record, only_if))  # type: ignore[no-any-return]
-
-    async def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
-        """See :meth:`coatcheck.Store.destroy`."""
-        return await self._run(self._verbs.destroy(key, only_if))  # type: ignore[no-any-return]
-
-    async def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
-        """See :meth:`coatcheck.Store.touch`."""
-        steps = self._verbs.touch(key, expires_at, owner)
-        return await self._run(steps)  # type: ignore[no-any-return]
-
-    def all(self) -> AsyncIterator[tuple[str, Record]]:
-        """See :meth:`coatcheck.Store.all`."""
-        return self._listed(self._verbs.all())
-
-    async def length(self) -> int:
-        """See :meth:`coatcheck.Store.length`."""
-        return await self._run(self._verbs.length())  # type: ignore[no-any-return]
-
-    async def clear(self) -> None:
-        """See :meth:`coatcheck.Store.clear`."""
-        await self._run(self._verbs.clear())
-
-    def owned_by(self, owner: str) -> AsyncIterator[tuple[str, Record]]:
-        """See :meth:`coatcheck.Store.owned_by`."""
-        return self._listed(self._verbs.owned_by(owner))
-
-    async def ping(self) -> None:
-        """See :meth:`coatcheck.Store.ping`."""
-        await self._run(self._verbs.ping())
-
-    async def close(self) -> None:
-        """See :meth:`coatcheck.Store.close`."""
-        self._closed = True
-        await self._client.close()
-
-    async def _listed(self, steps: Listing) -> AsyncIterator[tuple[str, Record]]:
-        while (page := await self._run(steps)) is not None:
-            for item in page:
-                if self._closed:
-                    raise closed()
-                yield item
-
-    async def _run(self, steps: Steps | Listing) -> Any:
-        """Have done what a verb asks for; return its result, or the next page of a listing."""
-        if self._closed:
-            raise closed()
-        client = self._client.now()
-        try:
-            step = steps.send(None)
-            while not isinstance(step, list):
-                try:
-                    reply = await self._reply(client, step)
-                except NoScriptError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(reply)
-        except StopIteration as done:
-            return done.value
-        except StoreError:
-            raise
-        except Exception as error:
-            raise closed() if self._closed else translated(error) from error
-        return step
+    def _translated(self, error: Exception) -> StoreError:
+        return translated(error)
 
     async def _reply(self, client: Any, step: Any) -> Any:
         if isinstance(step, tuple):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from coatcheck import ABSENT, Condition, Record, Unchanged
+from coatcheck.faces import Listing, Steps
 
 from . import scripts
 from .layout import Layout, note
-from .scripts import Steps
 
 #: Records that one script reads; each may have a MiB or more.
 PAGE: Final = 32
@@ -38,11 +38,7 @@ class On:
     command: scripts.Command
 
 
-#: Yields commands and is sent replies; what it yields as a list are results.
-Listing: TypeAlias = Generator[Any, Any, None]
-
-
-class Verbs:
+class RedisVerbs:
     """The verbs of both faces.
 
     :param layout: where things are.
@@ -165,7 +161,7 @@ class Verbs:
             found = yield from scripts.OWNED.run(keys, now, whose, *page)
             yield self._items(places, found)
 
-    def ping(self) -> Listing:
+    def ping(self) -> Steps:
         """See :meth:`coatcheck.Store.ping`."""
         for node in (yield Primaries()):
             yield On(node, ("PING",))
