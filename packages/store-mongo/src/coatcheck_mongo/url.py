@@ -99,7 +99,9 @@ def parse(url: str) -> Settings:
     own = {name: options.pop(name) for name in _OWN.keys() & options.keys()}
     values = read(own, _OWN, "MongoDB")
     _check_options(options, srv=scheme == "mongodb+srv")
-    query = "&".join(piece for piece in parts.query.split("&") if piece.partition("=")[0] not in own)
+    query = "&".join(
+        piece for piece in parts.query.split("&") if piece.partition("=")[0] not in own
+    )
     if "timeoutms" not in map(str.lower, options):
         query = "&".join(filter(None, (query, f"timeoutMS={TIMEOUT_MS}")))
     return Settings(

@@ -1,0 +1,109 @@
+"""PyMongo's clients: one for each process and, if asynchronous, for each event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any, Final
+
+from pymongo import AsyncMongoClient, MongoClient, ReadPreference, WriteConcern
+from pymongo.driver_info import DriverInfo
+from pymongo.read_concern import ReadConcern
+
+from coatcheck.clients import Given, OnOneLoop, PerLoop, PerProcess, close_socket
+from coatcheck.errors import ConfigurationError
+
+from .documents import Documents
+from .url import Settings
+
+_SERVER_DEFAULT: Final = WriteConcern()
+#: On a replica set `j` is implied; a single server would acknowledge what a crash undoes.
+_SAFE: Final = WriteConcern("majority", j=True)
+
+
+class Sessions:
+    """A client, and its view of the collection.
+
+    :ivar client: PyMongo's.
+    :ivar collection: where the sessions are, with the options that they need.
+    """
+
+    def __init__(self, client: Any, database: str, collection: str, documents: Documents) -> None:
+        self.client = client
+        concern, level = client.write_concern, client.read_concern.level
+        self.collection = client[database].get_collection(
+            collection,
+            codec_options=documents.options,
+            # Others lag behind, and would show who has logged out.
+            read_preference=ReadPreference.PRIMARY,
+            write_concern=_SAFE if concern == _SERVER_DEFAULT else concern,
+            # What was read is never undone by an election.
+            read_concern=ReadConcern(level or "majority"),
+        )
+
+
+def check_client(client: object, *, asynchronous: bool) -> None:
+    """Refuse what is not the client of a face, or does not wait for the server's word.
+
+    :raises ConfigurationError: it is not, or does not.
+    """
+    kind: type[Any] = AsyncMongoClient if asynchronous else MongoClient
+    if not isinstance(client, kind):
+        raise ConfigurationError(
+            f"the client must be a pymongo.{kind.__name__}, not {type(client).__name__}"
+        )
+    if not client.write_concern.acknowledged:
+        raise ConfigurationError("a client with `w=0` would lose writes without an error")
+
+
+def _maker(kind: type[Any], settings: Settings, documents: Documents) -> Callable[[], Sessions]:
+    def make() -> Sessions:
+        # It connects when it is used: not at all in a process that forks afterwards.
+        client = kind(
+            settings.uri, connect=False, driver=DriverInfo("coatcheck", version("coatcheck-mongo"))
+        )
+        return Sessions(client, settings.database, settings.collection, documents)
+
+    return make
+
+
+def synchronous(settings: Settings, documents: Documents) -> PerProcess[Sessions]:
+    """Return the synchronous clients of a URL."""
+    return PerProcess(
+        _maker(MongoClient, settings, documents), lambda sessions: sessions.client.close()
+    )
+
+
+def asynchronous(settings: Settings, documents: Documents) -> PerLoop[Sessions]:
+    """Return the asynchronous clients of a URL."""
+    return PerLoop(
+        _maker(AsyncMongoClient, settings, documents),
+        lambda sessions: sessions.client.close(),
+        _abandon,
+    )
+
+
+def given(client: Any, database: str, collection: str, documents: Documents) -> Given[Sessions]:
+    """Return a synchronous client that the caller made, and closes."""
+    return Given(Sessions(client, database, collection, documents))
+
+
+def given_asynchronous(
+    client: Any, database: str, collection: str, documents: Documents
+) -> OnOneLoop[Sessions]:
+    """Return an asynchronous client that the caller made, and closes."""
+    return OnOneLoop(Sessions(client, database, collection, documents), "the MongoDB client")
+
+
+def _abandon(sessions: Sessions) -> None:
+    """Close the sockets of a client whose event loop does not run."""
+    topology = sessions.client._topology
+    servers = list(getattr(topology, "_servers", {}).values())
+    pools = [pool for server in servers for pool in (server.pool, server._monitor._pool)]
+    for pool in pools:
+        for connection in list(pool.conns):
+            transport = connection.conn.conn[0]
+            with suppress(RuntimeError):  # the loop is closed: nobody will be told
+                transport.abort()
+            close_socket(transport)

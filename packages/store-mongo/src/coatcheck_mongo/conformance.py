@@ -1,0 +1,131 @@
+"""What the conformance kit has to know about MongoDB; the kit imports it, nothing else."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from pymongo import AsyncMongoClient, MongoClient
+from pymongo.results import UpdateResult
+
+from coatcheck_conformance import ClientStore, Harness
+
+from .store import AsyncMongoStore, MongoStore
+from .url import parse
+
+
+class MongoHarness(Harness):
+    """Opens stores with collections of their own in the database of a URL.
+
+    :param url: a MongoDB store's URL, without the option ``collection``.
+    """
+
+    absent: ClassVar[Mapping[str, str]] = {"folder": "there are no files"}
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+        self._settings = parse(url)
+        self._base = f"coatcheck-kit-{uuid.uuid4().hex[:8]}-"
+        self._client: MongoClient[dict[str, Any]] = MongoClient(self._settings.uri)
+        self._database = self._client[self._settings.database]
+        # A replica set's or a cluster's members are reached at the addresses that they announce.
+        self._alone = len(self._settings.hosts) == 1 and not self._is_set()
+
+    def _is_set(self) -> bool:
+        return "setName" in self._client.admin.command("hello") or self._client.is_mongos
+
+    def url(self, namespace: str) -> str:
+        start, _, query = self._url.partition("?")
+        if not urlsplit(self._url).path:
+            start += "/"
+        option = f"collection={self._name(namespace)}"
+        return f"{start}?{'&'.join(filter(None, (query, option)))}"
+
+    def has(self, facility: str) -> bool:
+        return facility == "url" or super().has(facility)
+
+    def address(self) -> tuple[str, int] | None:
+        host, port = self._settings.hosts[0]
+        return (host, port) if self._alone and port is not None else None
+
+    def remove(self, namespace: str) -> None:
+        self._collection(namespace).drop()
+
+    def finish(self) -> None:
+        super().finish()
+        self._client.close()
+
+    def backend(self) -> str:
+        """Return the server's version and form."""
+        with MongoClient[dict[str, Any]](self._settings.uri) as client:  # after `finish`
+            about = client.server_info()["version"]
+            hello = client.admin.command("hello")
+        if "setName" in hello:
+            return f"MongoDB {about}, a replica set of {len(hello['hosts'])}"
+        return f"MongoDB {about}"
+
+    def malformed(self, namespace: str, key: str) -> Mapping[str, Callable[[], None]]:
+        collection = self._collection(namespace)
+
+        def change(**update: Any) -> Callable[[], None]:
+            return lambda: _changed(collection.update_one({"_id": key}, update))
+
+        later = datetime.now(UTC) + timedelta(days=900)
+        return {
+            "no session": change(**{"$unset": {"session": ""}}),
+            "an empty session": change(**{"$set": {"session": ""}}),
+            "a number for the session": change(**{"$set": {"session": 1}}),
+            "null for the session": change(**{"$set": {"session": None}}),
+            "an array of sessions": change(**{"$set": {"session": ["data"]}}),
+            "a document for the session": change(**{"$set": {"session": {"data": "data"}}}),
+            "no expiry": change(**{"$unset": {"expires": ""}}),
+            "a number for the expiry": change(**{"$set": {"expires": later.timestamp()}}),
+            "text for the expiry": change(**{"$set": {"expires": later.isoformat()}}),
+            "an array of expiries": change(**{"$set": {"expires": [later]}}),
+        }
+
+    def stored(self, namespace: str, key: str) -> str | bytes | None:
+        found = self._collection(namespace).find_one({"_id": key})
+        return None if found is None else found["session"]
+
+    def foreign(self, namespace: str) -> Callable[[], bool]:
+        collection = self._database[f"{self._name(namespace)}.foreign"]
+        document = {"_id": "key", "session": "not a session"}
+        collection.insert_one(document)
+        return lambda: collection.find_one({"_id": "key"}) == document
+
+    def with_client(self, namespace: str, clock: Callable[[], float]) -> ClientStore:
+        client: MongoClient[dict[str, Any]] = MongoClient(self._settings.uri)
+        store = MongoStore(
+            client, database=self._settings.database, collection=self._name(namespace), clock=clock
+        )
+
+        def is_open() -> bool:
+            return bool(client.admin.command("ping"))
+
+        return ClientStore(store, is_open, client.close)
+
+    async def with_async_client(self, namespace: str, clock: Callable[[], float]) -> ClientStore:
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(self._settings.uri)
+        store = AsyncMongoStore(
+            client, database=self._settings.database, collection=self._name(namespace), clock=clock
+        )
+
+        async def is_open() -> bool:
+            return bool(await client.admin.command("ping"))
+
+        return ClientStore(store, is_open, client.close)
+
+    def _collection(self, namespace: str) -> Any:
+        return self._database[self._name(namespace)]
+
+    def _name(self, namespace: str) -> str:
+        return f"{self._base}{namespace}"
+
+
+def _changed(result: UpdateResult) -> None:
+    assert result.matched_count == 1, "there is a record to damage"

@@ -1,0 +1,135 @@
+"""The documents, as connect-mongo has them::
+
+{_id: "key", session: "data", expires: ISODate("2026-11-28T21:00:00.123Z"), owner: "42"}
+
+``session`` is a string where the data are UTF-8, and binary otherwise; or, in collections of
+connect-mongo's ``stringify: false``, a document, whose BSON bytes are the data. ``owner`` is
+coatcheck's, and there alone where the record has one. What other programs add is left alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.datetime_ms import DatetimeMS
+from bson.errors import InvalidBSON
+from bson.raw_bson import RawBSONDocument
+
+from coatcheck import ALWAYS, Condition, Record, Unchanged
+from coatcheck.errors import RecordTooLarge, StoreError
+
+#: Seconds. BSON's dates are milliseconds.
+GRANULARITY: Final = 0.001
+#: Bytes of data. A document may have 16 MiB, and so may a comparison with what is to be written:
+#: both data, the key, the owner and the names of fields.
+LARGEST: Final = 8 * 2**20 - 2**14
+
+_Document = Mapping[str, Any]
+
+
+class Documents:
+    """How records are kept.
+
+    :param stringify: whether ``session`` is text or binary; otherwise it is a document.
+    :ivar options: how the driver has to read.
+    """
+
+    def __init__(self, *, stringify: bool) -> None:
+        self._stringify = stringify
+        self._types = ["string", "binData"] if stringify else ["object"]
+        self.options: CodecOptions[Any] = CodecOptions(
+            document_class=dict if stringify else RawBSONDocument,
+            datetime_conversion=DatetimeConversion.DATETIME_MS,
+            # Other programs' broken text must not stop a listing.
+            unicode_decode_error_handler="surrogateescape",
+        )
+
+    def live(self, now: float, only_if: Condition = ALWAYS) -> dict[str, Any]:
+        """Return a filter that a live record passes, if it meets a condition."""
+        # A filter looks into arrays, which no record has.
+        session: dict[str, Any] = {"$type": self._types, "$not": {"$type": "array"}}
+        if isinstance(only_if, Unchanged):
+            session["$eq"] = self.stored(only_if.data)
+        elif self._stringify:
+            session["$nin"] = ["", b""]
+        return {
+            "expires": {"$gt": milliseconds(now), "$not": {"$type": "array"}},
+            "session": session,
+        }
+
+    def is_live(self, now: float) -> dict[str, Any]:
+        """Return the same as an expression (without a condition), for projections."""
+        terms: list[dict[str, Any]] = [
+            {"$eq": [{"$type": "$expires"}, "date"]},
+            {"$gt": ["$expires", milliseconds(now)]},
+            {"$in": [{"$type": "$session"}, self._types]},
+        ]
+        if self._stringify:
+            terms.append({"$not": [{"$in": ["$session", ["", b""]]}]})
+        return {"$and": terms}
+
+    def update(self, record: Record) -> dict[str, Any]:
+        """Return the update that writes a record.
+
+        :raises RecordTooLarge: the data are more than fit.
+        """
+        if len(record.data) > LARGEST:
+            raise RecordTooLarge(len(record.data), LARGEST)
+        fields = {
+            "session": self.stored(record.data),
+            "expires": milliseconds(record.expires_at),
+        }
+        if record.owner is None:
+            return {"$set": fields, "$unset": {"owner": ""}}
+        return {"$set": {**fields, "owner": record.owner}}
+
+    def stored(self, data: bytes) -> str | bytes | RawBSONDocument:
+        """Return data as they are kept.
+
+        :raises StoreError: they have to be a document, and are none.
+        """
+        if self._stringify:
+            try:
+                return data.decode()
+            except UnicodeDecodeError:
+                return data
+        try:
+            bson.decode(data)
+            return RawBSONDocument(data)
+        except (InvalidBSON, ValueError, TypeError) as error:
+            raise StoreError(
+                "with `stringify=false` sessions are documents, and the codec must write BSON: "
+                "see coatcheck_mongo.express"
+            ) from error
+
+    def record(self, document: _Document | None) -> Record | None:
+        """Return the record of a document, or None where it is malformed."""
+        if document is None:
+            return None
+        expires, owner = document.get("expires"), document.get("owner")
+        data = self._data(document.get("session"))
+        if not data or type(expires) is not DatetimeMS:
+            return None
+        return Record(data, int(expires) / 1000, owner if owner and type(owner) is str else None)
+
+    def _data(self, session: object) -> bytes | None:
+        if not self._stringify:
+            return bytes(session.raw) if isinstance(session, RawBSONDocument) else None
+        if type(session) is str:
+            try:
+                return session.encode()
+            except UnicodeEncodeError:
+                return None  # it was no UTF-8
+        return session if type(session) is bytes else None
+
+
+def milliseconds(seconds: float) -> DatetimeMS:
+    """Return a time as a date of BSON, earlier by less than a millisecond.
+
+    A float's last digits are noise: what is a millisecond to the microsecond is that millisecond.
+    """
+    return DatetimeMS(math.floor(round(seconds * 1_000_000) / 1000))

@@ -1,0 +1,55 @@
+"""What a failure of PyMongo is to callers. No message quotes the server, keys or data."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bson.errors import InvalidDocument
+from pymongo import errors
+
+from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
+
+#: Codes of MongoDB's errors (src/mongo/base/error_codes.yml).
+_UNAUTHORIZED: Final = 13
+_AUTHENTICATION_FAILED: Final = 18
+_OUT_OF_DISK_SPACE: Final = 14031
+_DRIVER_TIMEOUTS: Final = (errors.NetworkTimeout, errors.WaitQueueTimeoutError)
+
+
+def translated(error: Exception) -> StoreError:
+    """Return what a store raises for an exception of the client library."""
+    if isinstance(error, errors.ServerSelectionTimeoutError):
+        return _no_server(error)
+    if isinstance(error, errors.WaitQueueTimeoutError):
+        return StoreTimeout("no connection to MongoDB became free in time: see `maxPoolSize`")
+    if isinstance(error, errors.PyMongoError) and error.timeout:
+        return StoreTimeout("MongoDB did not answer in time")
+    if isinstance(error, errors.ConnectionFailure | OSError):
+        return StoreUnavailable("MongoDB cannot be reached, or has no primary now")
+    if isinstance(error, errors.OperationFailure):
+        return _refused(error)
+    if isinstance(error, errors.ConfigurationError):
+        return StoreUnavailable("the MongoDB client could not be made: its options do not work")
+    if isinstance(error, InvalidDocument):
+        return StoreError("the record does not fit into a MongoDB document")
+    return StoreError("MongoDB answered with an error, or with nonsense")
+
+
+def _no_server(error: errors.ServerSelectionTimeoutError) -> StoreError:
+    """Tell a server that is silent from one that is not there: the text alone does."""
+    if "timed out" in str(error) and "refused" not in str(error):
+        return StoreTimeout("MongoDB did not answer in time")
+    return StoreUnavailable("MongoDB cannot be reached, or has no primary now")
+
+
+def _refused(error: errors.OperationFailure) -> StoreError:
+    if error.code == _AUTHENTICATION_FAILED:
+        return StoreUnavailable("MongoDB refused the user name or the password")
+    if error.code == _UNAUTHORIZED:
+        return StoreError("the MongoDB user may not do this; docs/mongo.md lists what is needed")
+    if error.code == _OUT_OF_DISK_SPACE:
+        return StoreError("MongoDB's disk is full: nothing was written")
+    labels = ("RetryableWriteError", "TransientTransactionError")
+    if isinstance(error, errors.WriteConcernError) or any(map(error.has_error_label, labels)):
+        return StoreUnavailable("MongoDB could not keep the write safe on enough servers now")
+    return StoreError("MongoDB answered with an error")

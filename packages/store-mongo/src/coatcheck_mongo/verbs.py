@@ -1,0 +1,219 @@
+"""What the verbs do, for both faces: generators that yield calls and are sent the replies.
+
+A call takes the collection, of PyMongo's synchronous or asynchronous API, which have the same
+methods, and returns the reply or what is awaited for it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import pymongo
+from pymongo import errors
+
+from coatcheck import ABSENT, ALWAYS, Condition, Record, Unchanged
+from coatcheck.faces import Listing, Steps
+
+from .documents import Documents, milliseconds
+
+_log = logging.getLogger("coatcheck")
+
+#: What a verb yields: takes the collection.
+Call: TypeAlias = Callable[[Any], Any]
+
+#: Documents that a listing has in memory at a time; each may have a MiB or more.
+PAGE: Final = 32
+#: Documents that one command removes.
+PIECE: Final = 1000
+#: Seconds that a write waits for indexes, which a large collection needs time for.
+_PATIENCE: Final = 1.0
+#: Seconds until another write tries again where that was not enough.
+_PAUSE: Final = 60.0
+#: Sorted by this a document that changes stays where it is, and is neither listed twice nor missed.
+_BY_KEY: Final = (("_id", 1),)
+
+
+class MongoVerbs:
+    """The verbs of both faces.
+
+    :param documents: how records are kept.
+    :param clock: returns POSIX seconds.
+    :param indexes: whether the first write creates the indexes.
+    """
+
+    def __init__(self, documents: Documents, clock: Callable[[], float], *, indexes: bool) -> None:
+        self._documents = documents
+        self._clock = clock
+        self._indexes = Indexes() if indexes else None
+
+    def get(self, key: str) -> Steps:
+        """See :meth:`coatcheck.Store.get`."""
+        expired = milliseconds(self._clock())
+        wanted = {"_id": key, "expires": {"$gt": expired}}
+        found = yield lambda sessions: sessions.find_one(wanted, hint=_BY_KEY)
+        return self._documents.record(found)
+
+    def set(self, key: str, record: Record, only_if: Condition) -> Steps:
+        """See :meth:`coatcheck.Store.set`."""
+        update = self._documents.update(record)
+        if self._indexes is not None and self._indexes.are_due():
+            yield from self._indexes.create()
+        wanted: dict[str, Any] = {"_id": key}
+        may_create = only_if is ALWAYS or only_if is ABSENT
+        if only_if is ABSENT:
+            # Where a live document has the key, none passes, and none can be inserted.
+            wanted["$nor"] = [self._documents.live(self._clock())]
+        elif only_if is not ALWAYS:
+            wanted.update(self._documents.live(self._clock(), only_if))
+        try:
+            written = yield lambda sessions: sessions.update_one(wanted, update, upsert=may_create)
+        except errors.DuplicateKeyError:
+            return False
+        return bool(may_create or written.matched_count)
+
+    def destroy(self, key: str, only_if: Condition) -> Steps:
+        """See :meth:`coatcheck.Store.destroy`."""
+        if only_if is ABSENT:  # it never holds for what is to be removed
+            yield from self.ping()
+            return False
+        now = self._clock()
+        if isinstance(only_if, Unchanged):
+            wanted = {"_id": key, **self._documents.live(now, only_if)}
+            removed = yield lambda sessions: sessions.delete_one(wanted)
+            return bool(removed.deleted_count)
+        # What is expired or malformed goes, too, and nothing but this answer comes back.
+        answer = {"_id": 0, "live": self._documents.is_live(now)}
+        found = yield lambda sessions: sessions.find_one_and_delete({"_id": key}, answer)
+        return bool(found and found["live"])
+
+    def touch(self, key: str, expires_at: float, owner: str | None) -> Steps:
+        """See :meth:`coatcheck.Store.touch`."""
+        wanted = {"_id": key, **self._documents.live(self._clock())}
+        update = {"$set": {"expires": milliseconds(expires_at)}}
+        touched = yield lambda sessions: sessions.update_one(wanted, update)
+        return bool(touched.matched_count)
+
+    def all(self) -> Listing:
+        """See :meth:`coatcheck.Store.all`."""
+        expired = milliseconds(self._clock())
+        wanted = {"_id": {"$type": "string"}, "expires": {"$gt": expired}}
+        return self._listed(lambda sessions: sessions.find(wanted, hint=_BY_KEY, batch_size=PAGE))
+
+    def length(self) -> Steps:
+        """See :meth:`coatcheck.Store.length`."""
+        wanted = {"expires": {"$gt": milliseconds(self._clock())}}
+        count = yield lambda sessions: sessions.count_documents(wanted)
+        return count
+
+    def clear(self) -> Steps:
+        """See :meth:`coatcheck.Store.clear`. In pieces: no command takes longer than calls may."""
+        while True:
+            found = yield lambda sessions: sessions.find(
+                {}, {"_id": 1}, limit=PIECE, batch_size=PIECE
+            ).to_list()
+            if not found:
+                return
+            keys = {"_id": {"$in": [document["_id"] for document in found]}}
+            yield lambda sessions, keys=keys: sessions.delete_many(keys)
+
+    def owned_by(self, owner: str) -> Listing:
+        """See :meth:`coatcheck.Store.owned_by`.
+
+        The owner alone is looked for, so that no other index than the owners' can be taken.
+        """
+        wanted = {"owner": owner}
+        return self._listed(lambda sessions: sessions.find(wanted, batch_size=PAGE))
+
+    def ping(self) -> Steps:
+        """See :meth:`coatcheck.Store.ping`: the primary is asked, as reads and writes do."""
+        yield lambda sessions: sessions.database.command("ping")
+
+    def _listed(self, find: Call) -> Listing:
+        cursor: Any = None
+
+        def more(sessions: Any) -> Any:
+            nonlocal cursor
+            if cursor is None:
+                cursor = find(sessions)
+            return cursor.to_list(PAGE)
+
+        while found := (yield more):
+            now = self._clock()
+            items = ((doc["_id"], self._documents.record(doc)) for doc in found)
+            yield [
+                (key, record)
+                for key, record in items
+                if record is not None and record.expires_at > now and type(key) is str
+            ]
+
+
+class Indexes:
+    """Two indexes, which the first write of a store creates.
+
+    Nothing but speed and the removal of what has expired depends on them, so that no write fails
+    for their sake.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._due_at = 0.0
+
+    def are_due(self) -> bool:
+        """Tell whether to create them now; one of several threads or tasks is told so."""
+        if self._due_at > time.monotonic():
+            return False
+        with self._lock:
+            due = self._due_at <= time.monotonic()
+            if due:
+                self._due_at = time.monotonic() + _PAUSE
+            return due
+
+    def create(self) -> Generator[Call, Any, None]:
+        """Create them, or say in the log what to do."""
+        complete = True
+        for index in _INDEXES:
+            try:
+                with pymongo.timeout(_PATIENCE):
+                    yield index.create
+            except errors.OperationFailure as error:
+                complete = complete and not error.timeout
+                why = "it needs more time" if error.timeout else f"error {error.code}"
+                _log.warning(
+                    "MongoDB did not create the index on `%s` (%s): in mongosh, "
+                    "db.getCollection(NAME).createIndex({%s: 1}, %s). %s",
+                    index.field, why, index.field, json.dumps(index.options), index.without,
+                )  # fmt: skip
+            except errors.ConnectionFailure:
+                complete = False  # the write will say so
+        if complete:
+            self._due_at = float("inf")
+
+
+@dataclass(frozen=True)
+class _Index:
+    field: str
+    options: dict[str, Any]
+    without: str
+
+    def create(self, sessions: Any) -> Any:
+        return sessions.create_index(self.field, **self.options)
+
+
+_INDEXES: Final = (
+    _Index(
+        "expires",
+        {"expireAfterSeconds": 0},
+        "Until then what has expired is no session any more, but stays in the database",
+    ),
+    _Index(
+        "owner",
+        {"sparse": True},
+        "Until then looking for the sessions of one owner reads those of all",
+    ),
+)
