@@ -15,6 +15,7 @@ from coatcheck.clients import Given, OnOneLoop, PerLoop, PerProcess, close_socke
 from coatcheck.errors import ConfigurationError
 
 from .documents import Documents
+from .logs import keep_out
 from .url import Settings
 
 _SERVER_DEFAULT: Final = WriteConcern()
@@ -31,6 +32,7 @@ class Sessions:
 
     def __init__(self, client: Any, database: str, collection: str, documents: Documents) -> None:
         self.client = client
+        keep_out(client)
         concern, level = client.write_concern, client.read_concern.level
         self.collection = client[database].get_collection(
             collection,

@@ -13,6 +13,7 @@ from pymongo.results import UpdateResult
 
 from coatcheck_conformance import ClientStore, Harness
 
+from .logs import keep_out
 from .store import AsyncMongoStore, MongoStore
 from .url import parse
 
@@ -31,6 +32,7 @@ class MongoHarness(Harness):
         self._settings = parse(url)
         self._base = f"coatcheck-kit-{uuid.uuid4().hex[:8]}-"
         self._client: MongoClient[dict[str, Any]] = MongoClient(self._settings.uri)
+        keep_out(self._client)  # what the kit writes by it is not the store's doing
         self._database = self._client[self._settings.database]
         # A replica set's or a cluster's members are reached at the addresses that they announce.
         self._alone = len(self._settings.hosts) == 1 and not self._is_set()

@@ -18,7 +18,8 @@ DEFAULT_DATABASE: Final = "test"
 #: connect-mongo's.
 DEFAULT_COLLECTION: Final = "sessions"
 #: Milliseconds that a call may take in all: to find a primary, to connect, to wait for a reply.
-TIMEOUT_MS: Final = 5000
+#: Long enough for a handover, and not for an election after a crash, which takes 10 s and more.
+TIMEOUT_MS: Final = 3000
 
 _FORM: Final = (
     "a MongoDB store's URL is `mongodb://[user:password@]host[:port][,...][/database]"
@@ -99,13 +100,11 @@ def parse(url: str) -> Settings:
     own = {name: options.pop(name) for name in _OWN.keys() & options.keys()}
     values = read(own, _OWN, "MongoDB")
     _check_options(options, srv=scheme == "mongodb+srv")
-    query = "&".join(
-        piece for piece in parts.query.split("&") if piece.partition("=")[0] not in own
-    )
+    pieces = [piece for piece in parts.query.split("&") if piece.partition("=")[0] not in own]
     if "timeoutms" not in map(str.lower, options):
-        query = "&".join(filter(None, (query, f"timeoutMS={TIMEOUT_MS}")))
+        pieces.append(f"timeoutMS={TIMEOUT_MS}")
     return Settings(
-        uri=f"{scheme}://{parts.netloc}{parts.path or '/'}?{query}",
+        uri=f"{scheme}://{parts.netloc}{parts.path or '/'}?{'&'.join(filter(None, pieces))}",
         database=check_database(database or DEFAULT_DATABASE),
         collection=values.get("collection", DEFAULT_COLLECTION),
         stringify=values.get("stringify", True),

@@ -1,0 +1,33 @@
+"""PyMongo's log of commands has keys, data and owners in it: that of sessions' clients is dropped.
+
+It is written at the level DEBUG, by the logger ``pymongo.command`` (PyMongo's documentation,
+"Logging"). What it logs about connections and servers stays.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from weakref import WeakSet
+
+_logger = logging.getLogger("pymongo.command")
+
+
+class _WithoutSessions(logging.Filter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.clients: WeakSet[Any] = WeakSet()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        fields: dict[str, Any] = getattr(record.msg, "_kwargs", {})
+        named = fields.get("clientId")
+        return all(named != client._topology_settings._topology_id for client in list(self.clients))
+
+
+_filter = _WithoutSessions()
+
+
+def keep_out(client: object) -> None:
+    """Have none of a client's commands logged from now on."""
+    _filter.clients.add(client)
+    _logger.addFilter(_filter)  # once, however often
