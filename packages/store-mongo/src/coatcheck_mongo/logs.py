@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 _logger = logging.getLogger("pymongo.command")
 
@@ -16,12 +16,16 @@ _logger = logging.getLogger("pymongo.command")
 class _WithoutSessions(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
-        self.clients: WeakSet[Any] = WeakSet()
+        # By identity: clients of the same servers are equal.
+        self.clients: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
     def filter(self, record: logging.LogRecord) -> bool:
         fields: dict[str, Any] = getattr(record.msg, "_kwargs", {})
         named = fields.get("clientId")
-        return all(named != client._topology_settings._topology_id for client in list(self.clients))
+        return all(
+            named != client._topology_settings._topology_id
+            for client in list(self.clients.values())
+        )
 
 
 _filter = _WithoutSessions()
@@ -29,5 +33,5 @@ _filter = _WithoutSessions()
 
 def keep_out(client: object) -> None:
     """Have none of a client's commands logged from now on."""
-    _filter.clients.add(client)
+    _filter.clients[id(client)] = client
     _logger.addFilter(_filter)  # once, however often

@@ -1,0 +1,43 @@
+"""One server for all tests of a process, and a collection of its own for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from mongo_backend import Backend
+from pymongo import MongoClient
+
+from coatcheck_mongo import MongoStore
+from servers.mongo import MongoServer, server
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    with server() as url:
+        yield url
+
+
+@pytest.fixture
+def backend(server_url: str) -> Iterator[Backend]:
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    with MongoClient[dict[str, Any]](server_url) as client:
+        backend = Backend(f"{server_url}coatcheck?collection={name}", server_url, name, client)
+        yield backend
+        backend.collection.drop()
+
+
+@pytest.fixture
+def store(backend: Backend) -> Iterator[MongoStore]:
+    store = MongoStore.from_url(backend.url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def own_server() -> Iterator[MongoServer]:
+    """A server for a test that does to it what others must not notice."""
+    with MongoServer() as started:
+        yield started

@@ -1,0 +1,143 @@
+"""Clients: the caller's and the store's own."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+
+import pytest
+from mongo_backend import Backend
+from pymongo import AsyncMongoClient, MongoClient, ReadPreference
+
+from coatcheck import Record
+from coatcheck.errors import ConfigurationError, StoreClosed
+from coatcheck_mongo import AsyncMongoStore, MongoStore
+
+
+def record() -> Record:
+    return Record(b"data", time.time() + 3600)
+
+
+def connections(backend: Backend) -> int:
+    current = backend.client.admin.command("serverStatus")["connections"]["current"]
+    return int(current)
+
+
+def test_the_concerns(backend: Backend) -> None:
+    store = MongoStore.from_url(backend.url)
+    used = store._client.now().collection
+    assert used.write_concern.document == {"w": "majority", "j": True}
+    assert used.read_concern.level == "majority"
+    assert used.read_preference == ReadPreference.PRIMARY
+    store.close()
+
+
+def test_concerns_of_the_caller_are_kept(backend: Backend) -> None:
+    options = "w=1&journal=false&readConcernLevel=linearizable"
+    store = MongoStore.from_url(f"{backend.url}&{options}")
+    used = store._client.now().collection
+    assert used.write_concern.document == {"w": 1, "j": False}
+    assert used.read_concern.level == "linearizable"
+    assert store.set("key", record())
+    store.close()
+
+
+def test_a_client_that_reads_from_others_reads_sessions_from_the_primary(backend: Backend) -> None:
+    with MongoClient(backend.server_url, readPreference="secondaryPreferred") as client:
+        store = MongoStore(client, database="coatcheck", collection=backend.name)
+        assert store._client.now().collection.read_preference == ReadPreference.PRIMARY
+
+
+@pytest.mark.parametrize(
+    ("store_class", "client_class"),
+    [(MongoStore, AsyncMongoClient), (AsyncMongoStore, MongoClient), (MongoStore, dict)],
+)
+def test_another_client_is_refused(store_class: type, client_class: type) -> None:
+    client = client_class() if client_class is dict else client_class(connect=False)
+    with pytest.raises(ConfigurationError, match=r"pymongo\."):
+        store_class(client, database="shop")
+
+
+def test_a_client_without_acknowledgements_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="w=0"):
+        MongoStore(MongoClient(w=0, connect=False), database="shop")
+
+
+@pytest.mark.parametrize(
+    "names", [{"database": ""}, {"database": "a.b"}, {"database": "x", "collection": "$x"}]
+)
+def test_names_that_cannot_be_are_refused(names: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="name"):
+        MongoStore(MongoClient(connect=False), **names)
+
+
+def test_the_callers_client_stays_open(backend: Backend) -> None:
+    store = MongoStore(backend.client, database="coatcheck", collection=backend.name)
+    store.set("key", record())
+    store.close()
+    with pytest.raises(StoreClosed):
+        store.get("key")
+    assert backend.client.admin.command("ping")
+
+
+def test_close_lets_go_of_all_connections(backend: Backend) -> None:
+    before = connections(backend)
+    store = MongoStore.from_url(backend.url)
+    store.set("key", record())
+    assert connections(backend) > before
+    store.close()
+    _expect_soon(backend, before)
+
+
+def test_a_loop_that_ends_lets_go_of_its_connections(backend: Backend) -> None:
+    before = connections(backend)
+    store = AsyncMongoStore.from_url(backend.url)
+    for _ in range(3):
+        asyncio.run(store.set("key", record()))
+    assert not list(store._client._made)
+    _expect_soon(backend, before)
+
+
+def test_a_loop_that_is_closed_without_a_word_does_so_too(backend: Backend) -> None:
+    before = connections(backend)
+    store = AsyncMongoStore.from_url(backend.url)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(store.set("key", record()))
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.close()
+    asyncio.run(store.set("key", record()))  # the next loop's first use cleans up
+    del loop
+    gc.collect()
+    _expect_soon(backend, before)
+
+
+def _expect_soon(backend: Backend, count: int) -> None:
+    deadline = time.monotonic() + 10
+    while connections(backend) > count and time.monotonic() < deadline:
+        time.sleep(0.02)  # the server notices a little later
+    assert connections(backend) <= count
+
+
+def test_requests_take_the_round_trips_they_should(backend: Backend) -> None:
+    """Counted by the server: get, set over a record, set of a new one, touch, destroy."""
+    store = MongoStore.from_url(backend.url)
+    store.set("other", record())  # connects, and creates the indexes
+
+    def operations() -> int:
+        counters = backend.client.admin.command("serverStatus")["opcounters"]
+        return sum(counters[kind] for kind in ("query", "insert", "update", "delete", "getmore"))
+
+    for call in (
+        lambda: store.set("key", record()),
+        lambda: store.get("key"),
+        lambda: store.set("key", record()),
+        lambda: store.touch("key", time.time() + 60),
+        lambda: store.get("unknown"),
+    ):
+        before = operations()
+        call()
+        assert operations() == before + 1
+    store.close()

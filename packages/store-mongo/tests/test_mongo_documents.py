@@ -1,0 +1,164 @@
+"""What is in the database, and what other programs put there."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import bson
+import pytest
+from mongo_backend import Backend
+
+from coatcheck import ABSENT, PRESENT, Record, Unchanged
+from coatcheck.errors import RecordTooLarge, StoreError
+from coatcheck_mongo import MongoStore
+from coatcheck_mongo.documents import milliseconds
+
+
+def later() -> float:
+    return time.time() + 3600
+
+
+def test_a_document_is_connect_mongos(store: MongoStore, backend: Backend) -> None:
+    store.set("key", Record(b'{"cart":["hat"]}', 1_900_000_000.1239))
+    assert backend.collection.find_one() == {
+        "_id": "key",
+        "session": '{"cart":["hat"]}',
+        "expires": datetime(2030, 3, 17, 17, 46, 40, 123000),
+    }
+
+
+def test_owner_and_binary_data(store: MongoStore, backend: Backend) -> None:
+    store.set("key", Record(b"\xff\x00", later(), "ann"))
+    found = backend.collection.find_one()
+    assert (found["session"], found["owner"]) == (b"\xff\x00", "ann")
+    store.set("key", Record(b"text", later()), PRESENT)
+    assert "owner" not in backend.collection.find_one()
+
+
+def test_what_others_keep_in_the_document_stays(store: MongoStore, backend: Backend) -> None:
+    modified = datetime(2026, 1, 2, 3, 4, 5)
+    backend.collection.insert_one(
+        {"_id": "key", "session": "{}", "expires": datetime(2100, 1, 1), "lastModified": modified}
+    )
+    assert store.set("key", Record(b'{"n":1}', later()), Unchanged(b"{}"))
+    assert store.touch("key", later() + 5)
+    assert backend.collection.find_one()["lastModified"] == modified
+
+
+def test_ids_that_are_no_text_are_no_sessions(store: MongoStore, backend: Backend) -> None:
+    store.set("key", Record(b"data", later(), "ann"))
+    backend.collection.insert_one(
+        {"session": "{}", "expires": datetime(2100, 1, 1), "owner": "ann"}
+    )
+    assert [key for key, _ in store.all()] == ["key"]
+    assert [key for key, _ in store.owned_by("ann")] == ["key"]
+
+
+def test_broken_text_stops_no_listing(store: MongoStore, backend: Backend) -> None:
+    raw = bson.encode({"_id": "bad", "session": "XX", "expires": datetime(2100, 1, 1)})
+    backend.collection.insert_one(bson.raw_bson.RawBSONDocument(raw.replace(b"XX", b"\xff\xfe")))
+    store.set("good", Record(b"data", later()))
+    assert store.get("bad") is None
+    assert [key for key, _ in store.all()] == ["good"]
+
+
+def test_an_expired_document_is_replaced_in_one_step(store: MongoStore, backend: Backend) -> None:
+    store.set("key", Record(b"old", time.time() - 5, "ann"))
+    assert store.set("key", Record(b"new", later()), ABSENT)
+    assert not store.set("key", Record(b"newer", later()), ABSENT)
+    assert backend.collection.find_one()["session"] == "new"
+    assert list(store.owned_by("ann")) == []
+
+
+def test_the_indexes(store: MongoStore, backend: Backend) -> None:
+    assert backend.collection.index_information() == {}  # the opening created nothing
+    store.get("key")
+    assert backend.collection.index_information() == {}
+    store.set("key", Record(b"data", later()))
+    about = backend.collection.index_information()
+    assert about["expires_1"]["expireAfterSeconds"] == 0
+    assert about["owner_1"]["sparse"]
+
+
+def test_no_indexes_where_none_are_wanted(backend: Backend) -> None:
+    store = MongoStore.from_url(f"{backend.url}&indexes=false")
+    store.set("key", Record(b"data", later(), "ann"))
+    assert list(backend.collection.index_information()) == ["_id_"]
+    assert [key for key, _ in store.owned_by("ann")] == ["key"]
+    store.close()
+
+
+def test_an_index_that_cannot_be_is_a_warning(
+    store: MongoStore, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend.collection.create_index("expires", expireAfterSeconds=60)
+    assert store.set("key", Record(b"data", later()))
+    assert store.set("key", Record(b"more", later()))
+    (warning,) = [record for record in caplog.records if record.name == "coatcheck"]
+    assert 'createIndex({expires: 1}, {"expireAfterSeconds": 0})' in warning.getMessage()
+    assert "owner_1" in backend.collection.index_information()
+
+
+def test_the_server_removes_what_has_expired(store: MongoStore, backend: Backend) -> None:
+    """By the index's definition; that MongoDB keeps to it, once a minute, is MongoDB's to test."""
+    store.set("key", Record(b"data", later()))
+    (index,) = [one for one in backend.collection.list_indexes() if one["name"] == "expires_1"]
+    assert dict(index["key"]) == {"expires": 1}
+    assert type(backend.collection.find_one()["expires"]) is datetime
+
+
+def test_a_record_that_does_not_fit(store: MongoStore) -> None:
+    limit = store.capabilities.max_data_bytes
+    assert limit is not None
+    largest = Record(b"x" * limit, later(), "o" * 256)
+    assert store.set("k" * 256, largest)
+    assert store.set("k" * 256, largest, Unchanged(largest.data))
+    with pytest.raises(RecordTooLarge):
+        store.set("k" * 256, Record(b"x" * (limit + 1), later()))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (1.001, 1001), (1.0019999, 1002), (1.0019, 1001), (0.0, 0),
+        (1795456528.123, 1795456528123), (1795456528.1239, 1795456528123),
+        (253402300799.0, 253402300799000),
+    ],
+)  # fmt: skip
+def test_dates_are_rounded_down(seconds: float, expected: int) -> None:
+    assert int(milliseconds(seconds)) == expected
+
+
+class TestNativeDocuments:
+    """`stringify=false`: the session is a document, and its BSON bytes are the data."""
+
+    @pytest.fixture
+    def native(self, backend: Backend) -> MongoStore:
+        return MongoStore(
+            backend.client, database="coatcheck", collection=backend.name, stringify=False
+        )
+
+    def test_there_and_back(self, native: MongoStore, backend: Backend) -> None:
+        data = bson.encode({"cart": ["hat"], "at": datetime(2026, 1, 2, tzinfo=UTC), "none": None})
+        assert native.set("key", Record(data, later()), ABSENT)
+        assert backend.collection.find_one()["session"]["cart"] == ["hat"]
+        found = native.get("key")
+        assert found is not None
+        assert found.data == data
+        assert native.set("key", Record(bson.encode({"n": 2}), later()), Unchanged(data))
+        assert not native.set("key", Record(data, later()), Unchanged(data))
+        assert not native.destroy("key", Unchanged(data))
+        assert native.touch("key", later())
+        assert native.destroy("key")
+
+    def test_text_is_malformed_there(self, native: MongoStore, store: MongoStore) -> None:
+        store.set("key", Record(b"{}", later()))
+        assert native.get("key") is None
+        assert not native.touch("key", later())
+        assert not native.destroy("key")
+
+    @pytest.mark.parametrize("data", [b"{}", b"\x05\x00\x00\x00\x01", b"x" * 40])
+    def test_what_is_no_document_is_refused(self, native: MongoStore, data: bytes) -> None:
+        with pytest.raises(StoreError, match="BSON"):
+            native.set("key", Record(data, later()))

@@ -1,0 +1,118 @@
+"""What happens when MongoDB refuses, stands still or ends."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+
+import pytest
+from mongo_backend import Backend
+from pymongo import MongoClient
+
+from coatcheck import Record
+from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
+from coatcheck_mongo import MongoStore
+from servers.mongo import MongoServer
+
+
+def record() -> Record:
+    return Record(b"d4ta", time.time() + 3600, "0wner")
+
+
+@pytest.fixture(scope="module")
+def locked_server() -> Iterator[MongoServer]:
+    """A server with users: one who may do all, one who may not create indexes, one who may read."""
+    with MongoServer("--auth") as started:
+        with started.client() as client:
+            client.admin.command("createUser", "root", pwd="r00t", roles=["root"])
+        with MongoClient(f"mongodb://root:r00t@127.0.0.1:{started.port}/") as client:
+            shop = {"db": "shop", "collection": ""}
+            actions = ["find", "insert", "update", "remove"]
+            client.shop.command(
+                "createRole", "sessions", privileges=[{"resource": shop, "actions": actions}],
+                roles=[],
+            )  # fmt: skip
+            client.shop.command("createUser", "app", pwd="s3cret", roles=["sessions"])
+            client.shop.command("createUser", "reader", pwd="s3cret", roles=["read"])
+        yield started
+
+
+def test_a_wrong_password(locked_server: MongoServer) -> None:
+    store = MongoStore.from_url(f"mongodb://app:wr0ng@127.0.0.1:{locked_server.port}/shop")
+    with pytest.raises(StoreUnavailable, match="password") as failure:
+        store.get("key")
+    assert "wr0ng" not in str(failure.value)
+    store.close()
+
+
+def test_a_user_who_may_only_read(locked_server: MongoServer) -> None:
+    store = MongoStore.from_url(f"mongodb://reader:s3cret@127.0.0.1:{locked_server.port}/shop")
+    assert store.get("key") is None
+    with pytest.raises(StoreError, match="may not"):
+        store.set("key", record())
+    store.close()
+
+
+def test_a_user_who_may_not_create_indexes(
+    locked_server: MongoServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MongoStore.from_url(f"mongodb://app:s3cret@127.0.0.1:{locked_server.port}/shop")
+    for _ in range(2):
+        assert store.set("k3y", record())
+    assert [key for key, _ in store.owned_by("0wner")] == ["k3y"]
+    assert store.touch("k3y", time.time() + 60)
+    assert store.length() == 1
+    assert store.destroy("k3y")
+    store.clear()
+    warnings = [entry.getMessage() for entry in caplog.records if entry.name == "coatcheck"]
+    assert len(warnings) == 2
+    assert all("createIndex" in warning for warning in warnings)
+    store.close()
+
+
+def test_a_server_that_ends_and_comes_back(own_server: MongoServer) -> None:
+    store = MongoStore.from_url(f"{own_server.url}?timeoutMS=1000")
+    store.set("key", record())
+    own_server.kill()
+    for _ in range(2):
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            store.get("key")
+        assert time.monotonic() - began < 3
+    own_server.start()
+    found = store.get("key")
+    assert found is not None  # acknowledged, and there after kill -9
+    assert found.data == b"d4ta"
+    store.close()
+
+
+def test_a_server_that_stands_still(own_server: MongoServer) -> None:
+    store = MongoStore.from_url(f"{own_server.url}?timeoutMS=1000")
+    store.set("key", record())
+    own_server.pause()
+    try:
+        for call in (lambda: store.get("key"), lambda: store.set("key", record()), store.ping):
+            began = time.monotonic()
+            with pytest.raises(StoreTimeout):
+                call()
+            assert time.monotonic() - began < 3
+    finally:
+        own_server.resume()
+    assert store.get("key") is not None
+    store.close()
+
+
+def test_commands_of_sessions_are_not_logged(
+    store: MongoStore, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What PyMongo logs of the application's other clients is none of the store's business."""
+    caplog.set_level(logging.DEBUG)
+    store.set("k3y", record())
+    store.get("k3y")
+    assert not [entry for entry in caplog.records if entry.name == "pymongo.command"]
+    assert not [
+        text for text in caplog.messages if any(x in text for x in ("k3y", "d4ta", "0wner"))
+    ]
+    backend.client.coatcheck.command("ping")
+    assert [entry for entry in caplog.records if entry.name == "pymongo.command"]
