@@ -104,7 +104,7 @@ def test_a_loop_that_is_closed_without_a_word_does_so_too(backend: Backend) -> N
     store = AsyncMongoStore.from_url(backend.url)
     loop = asyncio.new_event_loop()
     loop.run_until_complete(store.set("key", record()))
-    for task in asyncio.all_tasks(loop):
+    for task in asyncio.all_tasks(loop):  # the driver's own
         task.cancel()
     loop.run_until_complete(asyncio.sleep(0.05))
     loop.close()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, Final
 
 from pymongo import AsyncMongoClient, MongoClient, ReadPreference, WriteConcern
 from pymongo.driver_info import DriverInfo
+from pymongo.network_layer import PyMongoProtocol
 from pymongo.read_concern import ReadConcern
 
 from coatcheck.clients import Given, OnOneLoop, PerLoop, PerProcess, close_socket
@@ -100,12 +101,23 @@ def given_asynchronous(
 
 def _abandon(sessions: Sessions) -> None:
     """Close the sockets of a client whose event loop does not run."""
-    topology = sessions.client._topology
-    servers = list(getattr(topology, "_servers", {}).values())
-    pools = [pool for server in servers for pool in (server.pool, server._monitor._pool)]
-    for pool in pools:
-        for connection in list(pool.conns):
-            transport = connection.conn.conn[0]
-            with suppress(RuntimeError):  # the loop is closed: nobody will be told
-                transport.abort()
-            close_socket(transport)
+    client = sessions.client
+    client._closed = True  # nobody can close it any more, and it would complain
+    for transport in _transports(client):
+        with suppress(RuntimeError):  # the loop is closed: nobody will be told
+            transport.abort()
+        close_socket(transport)
+
+
+def _transports(client: Any) -> Iterator[Any]:
+    topology = client._topology
+    for server in list(topology._servers.values()) if topology is not None else ():
+        for connection in list(server.pool.conns):
+            yield connection.conn.conn[0]
+    loop = client._loop
+    if loop is not None and loop.is_closed():
+        # Those in use are in no pool: the monitors' always are.
+        for transport in list(getattr(loop, "_transports", {}).values()):
+            protocol = transport.get_protocol()
+            if isinstance(getattr(protocol, "_app_protocol", protocol), PyMongoProtocol):
+                yield transport
