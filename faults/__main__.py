@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 from collections.abc import Callable
 
 from coatcheck import AsyncStore, open_async_store, open_store
 from coatcheck.bridge import as_async
-from servers.redis import RedisServer
 
-from .redis import FAULTS
-from .run import outcome_of
+from .run import Fault, outcome_of
 
 FACES: dict[str, Callable[[str], AsyncStore]] = {
     "async": open_async_store,
@@ -22,16 +21,17 @@ FACES: dict[str, Callable[[str], AsyncStore]] = {
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("server", choices=("redis",))
+    parser.add_argument("server", choices=("mongo", "redis"))
     parser.add_argument("--seconds", type=float, default=30.0, help="of load for each fault")
     parser.add_argument("--workers", type=int, default=32)
     parser.add_argument("--sessions", type=int, default=200)
     arguments = parser.parse_args()
+    faults: tuple[Fault, ...] = importlib.import_module(f"faults.{arguments.server}").FAULTS
     print("| fault | face | acknowledged | failed | lost | revived | longest call | recovery |")
     print("|---|---|---|---|---|---|---|---|")
-    for fault in FAULTS:
+    for fault in faults:
         for face, opened in FACES.items():
-            with RedisServer(*fault.options) as server:
+            with fault.backend() as server:
                 outcome, recovery = asyncio.run(
                     outcome_of(
                         fault, server, opened, seconds=arguments.seconds,

@@ -23,12 +23,15 @@ class Session:
 
     :ivar key: where it is; a session that is begun anew has a new one.
     :ivar data: what was last seen or acknowledged; None before it was created.
-    :ivar possible: what else may be stored, because a write ended with an error.
+    :ivar possible: what else may be stored, now or later, because a write ended with an error.
+        Whatever is acknowledged afterwards rules it out: it was to replace what is no more.
+    :ivar looked: whether it was read since.
     """
 
     key: str
     data: bytes | None = None
     possible: set[bytes] = field(default_factory=set)
+    looked: bool = True
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -104,7 +107,7 @@ class Load:
         try:
             if session.data is None:
                 await self._begin(session)
-            elif session.possible:
+            elif not session.looked:
                 await self._read(session)  # what is there after the error?
             else:
                 await self._act(session)
@@ -125,7 +128,7 @@ class Load:
 
     async def _begin(self, session: Session) -> None:
         data = self._content()
-        session.key, session.possible = uuid.uuid4().hex, set()
+        session.key, session.possible, session.looked = uuid.uuid4().hex, set(), True
         # A key of its own for each attempt: one that failed may still arrive.
         if await self._store.set(session.key, self._record(data), ABSENT):
             session.data = data
@@ -136,21 +139,23 @@ class Load:
         found = await self._store.get(session.key)
         data = None if found is None else found.data
         if data is not None and data in session.possible:
-            session.data = data
+            session.data, session.possible = data, set()
         elif data != session.data:
             self.outcome.lost += 1
-            session.data = data
-        session.possible = set()
+            session.data, session.possible = data, set()
+        session.looked = True
 
     async def _write(self, session: Session) -> None:
         assert session.data is not None, "only sessions that exist are written"
         data = self._content()
-        session.possible = {data}
+        may_be_another = bool(session.possible)
+        session.possible.add(data)
+        session.looked = False
         if await self._store.set(session.key, self._record(data), Unchanged(session.data)):
-            session.data = data
-        else:
-            self.outcome.lost += 1
-        session.possible = set()
+            session.data, session.possible, session.looked = data, set(), True
+            return
+        session.possible.discard(data)
+        self.outcome.lost += not may_be_another
 
     async def _touch(self, session: Session) -> None:
         if not await self._store.touch(session.key, time.time() + LIFETIME):

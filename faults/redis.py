@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import redis
 from servers.redis import RedisServer, ask
 
-#: Waits for a part of the time that the load runs.
-Wait = Callable[[float], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One way to fail.
-
-    :ivar name: in a few words.
-    :ivar options: of the server's command line.
-    :ivar during: does it, given the server and a way to wait for a share of the load's time.
-    """
-
-    name: str
-    options: tuple[str, ...]
-    during: Callable[[RedisServer, Wait], Awaitable[None]]
+from .run import Fault, Wait
 
 
 async def _killed(server: RedisServer, wait: Wait) -> None:
@@ -61,8 +45,16 @@ async def _overrun(server: RedisServer, wait: Wait) -> None:
 
 
 FAULTS: Final = (
-    Fault("killed twice, restarted", ("--appendonly", "yes", "--appendfsync", "always"), _killed),
-    Fault("stands still for 5 s", (), _stopped),
-    Fault("memory full (noeviction)", ("--maxmemory-policy", "noeviction"), _full),
-    Fault("too many clients", (), _overrun),
+    Fault(
+        "killed twice, restarted",
+        partial(RedisServer, "--appendonly", "yes", "--appendfsync", "always"),
+        _killed,
+    ),
+    Fault("stands still for 5 s", RedisServer, _stopped),
+    Fault(
+        "memory full (noeviction)",
+        partial(RedisServer, "--maxmemory-policy", "noeviction"),
+        _full,
+    ),
+    Fault("too many clients", RedisServer, _overrun),
 )

@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
 
 from coatcheck import AsyncStore
-from servers.redis import RedisServer
 
 from .load import Load, Outcome
-from .redis import Fault
+
+#: Waits for a part of the time that the load runs.
+Wait = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way to fail.
+
+    :ivar name: in a few words.
+    :ivar backend: starts the server or servers; what it yields has a ``url``.
+    :ivar during: does it, given what was started, and a way to wait for a share of the load's time.
+    :ivar needs_root: whether bringing it about takes root.
+    """
+
+    name: str
+    backend: Callable[[], AbstractContextManager[Any]]
+    during: Callable[[Any, Wait], Awaitable[None]]
+    needs_root: bool = False
 
 
 async def outcome_of(
     fault: Fault,
-    server: RedisServer,
+    server: Any,
     opened: Callable[[str], AsyncStore],
     *,
     seconds: float,
@@ -24,6 +44,7 @@ async def outcome_of(
 ) -> tuple[Outcome, float]:
     """Return what happened, and seconds from the end of the fault to the first success.
 
+    :param server: what the fault's ``backend`` yielded.
     :param opened: opens the store for a URL.
     :param seconds: how long the load runs.
     """

@@ -138,6 +138,10 @@ class ServerProcess:
                 raise ServerFailed(f"the server did not become ready:\n{self._last_words()}")
             time.sleep(0.02)
 
+    def runs(self) -> bool:
+        """Tell whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         """End it in good order, or by force."""
         if self._process is None:

@@ -7,9 +7,8 @@ import asyncio
 import pytest
 
 from faults.__main__ import FACES
-from faults.redis import FAULTS, Fault
-from faults.run import outcome_of
-from servers.redis import RedisServer
+from faults.redis import FAULTS
+from faults.run import Fault, outcome_of
 
 
 @pytest.mark.parametrize("face", FACES)
@@ -17,7 +16,7 @@ from servers.redis import RedisServer
 def test_what_was_acknowledged_is_kept_and_what_was_ended_stays_ended(
     fault: Fault, face: str
 ) -> None:
-    with RedisServer(*fault.options) as server:
+    with fault.backend() as server:
         outcome, recovery = asyncio.run(
             outcome_of(fault, server, FACES[face], seconds=6, workers=32, sessions=200)
         )

@@ -152,7 +152,7 @@ def verbs_on_any_state(bench: Bench) -> None:
 @case(
     "FAULT-3",
     needs=("unavailable",),
-    limit=120,
+    limit=450,
     hint="a verb whose call of the client library stands outside of the `try`.",
 )
 def only_store_errors_while_unavailable(bench: Bench) -> None:

@@ -61,17 +61,6 @@ class Documents:
             "session": session,
         }
 
-    def is_live(self, now: float) -> dict[str, Any]:
-        """Return the same as an expression (without a condition), for projections."""
-        terms: list[dict[str, Any]] = [
-            {"$eq": [{"$type": "$expires"}, "date"]},
-            {"$gt": ["$expires", milliseconds(now)]},
-            {"$in": [{"$type": "$session"}, self._types]},
-        ]
-        if self._stringify:
-            terms.append({"$not": [{"$in": ["$session", ["", b""]]}]})
-        return {"$and": terms}
-
     def update(self, record: Record) -> dict[str, Any]:
         """Return the update that writes a record.
 

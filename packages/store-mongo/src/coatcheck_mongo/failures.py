@@ -13,7 +13,8 @@ from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 _UNAUTHORIZED: Final = 13
 _AUTHENTICATION_FAILED: Final = 18
 _OUT_OF_DISK_SPACE: Final = 14031
-_DRIVER_TIMEOUTS: Final = (errors.NetworkTimeout, errors.WaitQueueTimeoutError)
+#: The server is no primary any more, or shuts down: "not writable primary" and its relatives.
+_NOT_PRIMARY: Final = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
 
 
 def translated(error: Exception) -> StoreError:
@@ -49,7 +50,8 @@ def _refused(error: errors.OperationFailure) -> StoreError:
         return StoreError("the MongoDB user may not do this; docs/mongo.md lists what is needed")
     if error.code == _OUT_OF_DISK_SPACE:
         return StoreError("MongoDB's disk is full: nothing was written")
-    labels = ("RetryableWriteError", "TransientTransactionError")
-    if isinstance(error, errors.WriteConcernError) or any(map(error.has_error_label, labels)):
+    if error.code in _NOT_PRIMARY:
+        return StoreUnavailable("MongoDB cannot be reached, or has no primary now")
+    if isinstance(error, errors.WriteConcernError):
         return StoreUnavailable("MongoDB could not keep the write safe on enough servers now")
     return StoreError("MongoDB answered with an error")

@@ -85,12 +85,13 @@ class MongoVerbs:
         now = self._clock()
         if isinstance(only_if, Unchanged):
             wanted = {"_id": key, **self._documents.live(now, only_if)}
-            removed = yield lambda sessions: sessions.delete_one(wanted)
-            return bool(removed.deleted_count)
-        # What is expired or malformed goes, too, and nothing but this answer comes back.
-        answer = {"_id": 0, "live": self._documents.is_live(now)}
-        found = yield lambda sessions: sessions.find_one_and_delete({"_id": key}, answer)
-        return bool(found and found["live"])
+            deleted = yield lambda sessions: sessions.delete_one(wanted)
+            return bool(deleted.deleted_count)
+        # What is expired or malformed goes, too. (A projection would spare the data's way back, but
+        # when the command is repeated after a failover the server leaves it out.)
+        found = yield lambda sessions: sessions.find_one_and_delete({"_id": key})
+        removed = self._documents.record(found)
+        return removed is not None and removed.expires_at > now
 
     def touch(self, key: str, expires_at: float, owner: str | None) -> Steps:
         """See :meth:`coatcheck.Store.touch`."""
