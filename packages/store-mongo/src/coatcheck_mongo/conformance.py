@@ -18,6 +18,13 @@ from .store import AsyncMongoStore, MongoStore
 from .url import parse
 
 
+def harness_of(url: str) -> MongoHarness:
+    """Return the harness of a URL: whether it leads to one server or several, the server says."""
+    with MongoClient[dict[str, Any]](parse(url).uri) as client:
+        alone = "setName" not in client.admin.command("hello") and not client.is_mongos
+    return MongoHarness(url) if alone else ReplicaSetHarness(url)
+
+
 class MongoHarness(Harness):
     """Opens stores with collections of their own in the database of a URL.
 
@@ -34,11 +41,6 @@ class MongoHarness(Harness):
         self._client: MongoClient[dict[str, Any]] = MongoClient(self._settings.uri)
         keep_out(self._client)  # what the kit writes by it is not the store's doing
         self._database = self._client[self._settings.database]
-        # A replica set's or a cluster's members are reached at the addresses that they announce.
-        self._alone = len(self._settings.hosts) == 1 and not self._is_set()
-
-    def _is_set(self) -> bool:
-        return "setName" in self._client.admin.command("hello") or self._client.is_mongos
 
     def url(self, namespace: str) -> str:
         start, _, query = self._url.partition("?")
@@ -52,7 +54,7 @@ class MongoHarness(Harness):
 
     def address(self) -> tuple[str, int] | None:
         host, port = self._settings.hosts[0]
-        return (host, port) if self._alone and port is not None else None
+        return None if port is None else (host, port)
 
     def remove(self, namespace: str) -> None:
         self._collection(namespace).drop()
@@ -127,6 +129,21 @@ class MongoHarness(Harness):
 
     def _name(self, namespace: str) -> str:
         return f"{self._base}{namespace}"
+
+
+class ReplicaSetHarness(MongoHarness):
+    """The same for several servers, which are reached at the addresses that they announce."""
+
+    absent: ClassVar[Mapping[str, str]] = {
+        **MongoHarness.absent,
+        **dict.fromkeys(
+            ("address", "unavailable", "stall", "garbage", "traffic", "credentials"),
+            "the servers are reached at the addresses that they announce, past a proxy",
+        ),
+    }
+
+    def address(self) -> None:
+        return None
 
 
 def _changed(result: UpdateResult) -> None:
