@@ -36,6 +36,8 @@ _NODES_OWN: Final = frozenset(
 #: What session-file-store puts among the data.
 STORE_KEYS: Final = ("__lastAccess",)
 
+_NOTHING: Final[Mapping[type, Callable[[Any], Any]]] = {}
+
 #: Up to here a double holds each integer (ECMA-262, 21.1.2.6).
 _EXACT: Final = 2**53
 #: From here on Node writes integers with an exponent (ECMA-262, 6.1.6.1.20).
@@ -91,24 +93,18 @@ class ExpressCodec:
         member = member_of({**settings_of(known), **state.cookie}, known)
         self._check_keys(state.data)
         try:
-            data = {**state.data, **state.extra.get("store", {})}
-            return b"\n".join(map(_json, (state.owner, member, as_node_has_it(data))))
+            data = self._stored_form({**state.data, **state.extra.get("store", {})})
+            return self._content(state.owner, member, data)
         except (Unstorable, RecursionError, ValueError, TypeError):
-            raise blame(state.data, as_node_has_it) from None
+            raise blame(state.data, self._stored_form) from None
 
     def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
         """See :meth:`coatcheck.codec.Codec.pack`. Adds the times to the cookie's settings."""
-        _, member, data = content.split(b"\n", 2)
-        cookie = _json(with_times(json.loads(member), expires_at, self._clock()))
-        return b'{"cookie":' + cookie + (b"}" if data == b"{}" else b"," + data[1:])
+        return self._record(content, lambda member: with_times(member, expires_at, self._clock()))
 
     def loads(self, data: bytes, key: str) -> SessionState:
         """See :meth:`coatcheck.codec.Codec.loads`."""
-        try:
-            # As Node does: what is not UTF-8 becomes U+FFFD.
-            record = _decoder.decode(data.decode("utf-8", "replace"))
-        except DECODING_ERRORS as error:
-            raise CorruptRecord(f"the record is not JSON: {type(error).__name__}") from None
+        record = self._read(data)
         member = record.get("cookie") if type(record) is dict else None
         if type(member) is list:
             member = {}  # an object without settings
@@ -121,6 +117,39 @@ class ExpressCodec:
             extra["store"] = {name: record.pop(name) for name in self._store_keys & record.keys()}
         return SessionState(record, 0.0, settings_of(member), extra=extra)
 
+    # What a record is in bytes; a store whose records are no JSON overrides these.
+
+    def _stored_form(self, value: Any) -> Any:
+        """Return a value as it is after Node has read and written it.
+
+        :raises Unstorable: Node would have another value, or none.
+        """
+        return as_node_has_it(value)
+
+    def _content(self, owner: str | None, member: Mapping[str, Any], data: Any) -> bytes:
+        """Return what :meth:`dumps` returns."""
+        return b"\n".join(map(_json, (owner, member, data)))
+
+    def _record(self, content: bytes, timed: Callable[[Any], dict[str, Any]]) -> bytes:
+        """Return the record for what :meth:`_content` made.
+
+        :param timed: adds the times to a member.
+        """
+        _, member, data = content.split(b"\n", 2)
+        cookie = _json(timed(json.loads(member)))
+        return b'{"cookie":' + cookie + (b"}" if data == b"{}" else b"," + data[1:])
+
+    def _read(self, data: bytes) -> Any:
+        """Return what a record holds.
+
+        :raises CorruptRecord: it holds nothing of the kind.
+        """
+        try:
+            # As Node does: what is not UTF-8 becomes U+FFFD.
+            return _decoder.decode(data.decode("utf-8", "replace"))
+        except DECODING_ERRORS as error:
+            raise CorruptRecord(f"the record is not JSON: {type(error).__name__}") from None
+
     def _check_keys(self, data: Mapping[str, Any]) -> None:
         for name in (self._store_keys | _NODES_OWN).intersection(data):
             owner = "a store" if name in self._store_keys else "express-session"
@@ -130,11 +159,12 @@ class ExpressCodec:
             )
 
 
-def as_node_has_it(value: Any) -> Any:
+def as_node_has_it(value: Any, also: Mapping[type, Callable[[Any], Any]] = _NOTHING) -> Any:
     """Return a value as it is after Node has read and written it.
 
     Without recursion: what JSON's decoder can read can be written, too.
 
+    :param also: types that the record has beyond JSON's, and what Node makes of a value.
     :raises Unstorable: Node would have another value, or none.
     :raises RecursionError: the value contains itself, or nearly so.
     """
@@ -143,7 +173,7 @@ def as_node_has_it(value: Any) -> Any:
     while levels:
         pairs, place = levels[-1]
         for name, item in pairs:
-            plain = item if type(item) in _PLAIN else _as_plain(item)
+            plain = item if type(item) in _PLAIN else _as_plain(item, also)
             kind = type(plain)
             inner: Any = None
             if kind is dict:
@@ -175,7 +205,9 @@ _DEEPEST: Final = 20_000
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), list, dict})
 
 
-def _as_plain(value: Any) -> Any:
+def _as_plain(value: Any, also: Mapping[type, Callable[[Any], Any]]) -> Any:
+    if type(value) in also:
+        return also[type(value)](value)
     for base, plain in BASES.items():
         if isinstance(value, base) and base is not tuple:
             return plain(value)

@@ -35,6 +35,7 @@ def express_options(
     ttl_s: float | None = None,
     valid_id: Callable[[str], bool] = is_native_id,
     store_keys: Collection[str] = STORE_KEYS,
+    codec: Callable[..., ExpressCodec] = ExpressCodec,
     **more: Unpack[CommonFields],
 ) -> SessionOptions:
     """Return options for sessions that are shared with an Express application.
@@ -55,6 +56,8 @@ def express_options(
     :param valid_id: tells whether an id may reach the store, if ``genid`` makes others than
         express-session does.
     :param store_keys: what the stores of Express keep among the data for themselves.
+    :param codec: makes the codec where records are not plain JSON, as those of
+        :mod:`coatcheck_mongo.express`.
     :param more: options of coatcheck's own; see :class:`~coatcheck.SessionOptions`.
     :raises ConfigurationError: an unknown option, or a value that cannot work.
     """
@@ -64,6 +67,7 @@ def express_options(
             raise _unknown(option)
     _check("proxy", proxy, proxy is None or isinstance(proxy, bool), "True, False or None")
     _check("genid", genid, callable(genid), "a callable")
+    _check("codec", codec, callable(codec), "a class of codecs, or a callable that makes one")
     _check("valid_id", valid_id, callable(valid_id), "a callable")
     settings: CookieOptions | Callable[[Request], CookieOptions]
     member: Mapping[str, Any] = {}
@@ -87,7 +91,7 @@ def express_options(
         idle_timeout=checked_seconds("`ttl_s`", ttl_s),
         hash_ids=False,
         cookie_format=ExpressCookieFormat(valid_id),
-        codec=ExpressCodec(member, store_keys=store_keys, **clock),
+        codec=codec(member, store_keys=store_keys, **clock),
         **more,
     )
 

@@ -1,0 +1,185 @@
+"""Records that connect-mongo writes with other options than its defaults.
+
+::
+
+    from coatcheck.express import express_options
+    from coatcheck_mongo.express import DocumentCodec
+
+    options = express_options(
+        secret=os.environ["SESSION_SECRET"],
+        store="mongodb://localhost/shop?stringify=false",
+        codec=DocumentCodec,
+    )
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
+from bson.errors import BSONError
+from bson.objectid import ObjectId
+from bson.regex import Regex
+
+from coatcheck.codec import DECODING_ERRORS, SessionState, Unstorable
+from coatcheck.errors import ConfigurationError, CorruptRecord
+from coatcheck.express import ExpressCodec
+from coatcheck.express.codec import as_node_has_it
+
+_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
+    tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
+#: From here on Node's driver writes integers as doubles.
+_INT32: Final = 2**31
+#: Up to here a double holds each integer (ECMA-262, 21.1.2.6).
+_EXACT: Final = 2**53
+
+_Value = Callable[[Any], Any]
+
+
+class DocumentCodec(ExpressCodec):
+    """Reads and writes sessions of connect-mongo's ``stringify: false``: documents, and no text.
+
+    The store needs ``stringify=False`` as well. Beside the values of
+    :class:`~coatcheck.express.ExpressCodec` there are BSON's: aware datetimes (to the millisecond),
+    bytes, and bson's ObjectId, Decimal128 and Regex. What Node would have as NaN is None.
+    """
+
+    def _stored_form(self, value: Any) -> Any:
+        return as_node_has_it(value, _BEYOND_JSON)
+
+    def _content(self, owner: str | None, member: Mapping[str, Any], data: Any) -> bytes:
+        try:
+            return bson.encode({"owner": owner, "cookie": member, "data": _mapped(data, _for_node)})
+        except BSONError as error:  # a key with NUL, for one
+            raise ValueError(str(error)) from None
+
+    def _record(self, content: bytes, timed: Callable[[Any], dict[str, Any]]) -> bytes:
+        parts = bson.decode(content, _OPTIONS)
+        cookie = timed(parts["cookie"])
+        if isinstance(cookie.get("expires"), str):
+            cookie["expires"] = datetime.fromisoformat(cookie["expires"])
+        return bson.encode({"cookie": _mapped(cookie, _for_node), **parts["data"]})
+
+    def _read(self, data: bytes) -> Any:
+        try:
+            record = _mapped(bson.decode(data, _OPTIONS), _from_node)
+        except (BSONError, *DECODING_ERRORS) as error:
+            raise CorruptRecord(f"the record is not BSON: {type(error).__name__}") from None
+        cookie = record.get("cookie")
+        if type(cookie) is dict and isinstance(cookie.get("expires"), datetime):
+            # As in all other records, which the cookie's settings are read from.
+            text = cookie["expires"].isoformat(timespec="milliseconds")
+            cookie["expires"] = text.replace("+00:00", "Z")
+        return record
+
+
+def _mapped(value: Any, scalar: _Value) -> Any:
+    if type(value) is dict:
+        return {name: _mapped(item, scalar) for name, item in value.items()}
+    if type(value) is list:
+        return [_mapped(item, scalar) for item in value]
+    return scalar(value)
+
+
+def _for_node(value: Any) -> Any:
+    """Return a number in the form that Node's driver gives it."""
+    return float(value) if type(value) is int and not -_INT32 <= value < _INT32 else value
+
+
+def _from_node(value: Any) -> Any:
+    """Return a number as Node has it: there is but one kind."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() and abs(value) <= _EXACT else value
+    return int(value) if isinstance(value, int) and type(value) is not bool else value
+
+
+def _date(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise Unstorable("it is a datetime without a time zone, and Node keeps instants")
+    instant = value.astimezone(UTC)
+    return instant - timedelta(microseconds=instant.microsecond % 1000)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_BEYOND_JSON: Final[Mapping[type, _Value]] = {
+    datetime: _date,
+    **dict.fromkeys((bytes, DatetimeMS, Decimal128, ObjectId, Regex), _same),
+}
+
+
+class WebCryptoCodec(ExpressCodec):
+    """Reads and writes sessions that connect-mongo's WebCrypto adapter encrypts (since 6.0).
+
+    A record is the base64 of 12 random bytes and what AES-256-GCM makes of the JSON. Whatever
+    cannot be decrypted is no session.
+
+    For :func:`~coatcheck.express.express_options`:
+    ``codec=functools.partial(WebCryptoCodec, crypto_secret=...)``. It needs ``cryptography``, which
+    ``coatcheck-mongo[crypto]`` brings.
+
+    :param crypto_secret: the adapter's ``secret``; not that of the cookie.
+    :param salt: the adapter's, for the key.
+    :param iterations: the adapter's, of PBKDF2-HMAC-SHA256 (RFC 8018, 5.2).
+    :raises ConfigurationError: there is no ``cryptography``, or no secret.
+    """
+
+    def __init__(
+        self,
+        member: Mapping[str, Any] | None = None,
+        *,
+        crypto_secret: str | bytes,
+        salt: str | bytes = "connect-mongo:webcrypto-default-salt",
+        iterations: int = 310_000,
+        **more: Any,
+    ) -> None:
+        super().__init__(member, **more)
+        try:
+            from cryptography.exceptions import InvalidTag
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+            from cryptography.hazmat.primitives.hashes import SHA256
+            from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+        except ImportError as error:
+            raise ConfigurationError(
+                "WebCryptoCodec needs `pip install coatcheck-mongo[crypto]`"
+            ) from error
+        if not crypto_secret:
+            raise ConfigurationError("`crypto_secret` must not be empty")
+        key = PBKDF2HMAC(SHA256(), 32, _octets(salt), iterations).derive(_octets(crypto_secret))
+        self._cipher = AESGCM(key)
+        self._wrong = InvalidTag
+
+    def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
+        """See :meth:`coatcheck.codec.Codec.pack`."""
+        nonce = os.urandom(_NONCE)
+        text = super().pack(content, state, expires_at, key)
+        return base64.b64encode(nonce + self._cipher.encrypt(nonce, text, None))
+
+    def _read(self, data: bytes) -> Any:
+        try:
+            sealed = base64.b64decode(data, validate=True)
+            text = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
+        except (ValueError, self._wrong):
+            raise CorruptRecord("the record cannot be decrypted") from None
+        return super()._read(text)
+
+
+#: Bytes; NIST SP 800-38D, 5.2.1.1.
+_NONCE: Final = 12
+
+
+def _octets(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text

@@ -1,0 +1,166 @@
+"""What connect-mongo writes with `stringify: false`, and with its WebCrypto adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import bson
+import httpx
+import pytest
+from bson.objectid import ObjectId
+from mongo_backend import Backend
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from coatcheck.asgi import SessionMiddleware
+from coatcheck.codec import SessionState
+from coatcheck.errors import ConfigurationError, CorruptRecord, SerializationError
+from coatcheck.express import express_options
+from coatcheck_mongo import MongoStore
+from coatcheck_mongo.express import DocumentCodec, WebCryptoCodec
+
+VECTORS = Path(__file__).parents[2] / "core/tests/express/express-vectors.json"
+NOW = 1_700_000_000.0
+
+
+def written(codec: Any, data: dict[str, Any], extra: dict[str, Any] | None = None) -> bytes:
+    state = SessionState(data, 0.0, extra=extra or {})
+    return codec.pack(codec.dumps(state), state, NOW + 60, "key")
+
+
+def node_document(**data: Any) -> bytes:
+    """Return a session as connect-mongo stores it: members without a value are null."""
+    cookie = {
+        "originalMaxAge": 60000, "partitioned": None, "priority": None,
+        "expires": datetime.fromtimestamp(NOW + 60, UTC), "secure": None, "httpOnly": True,
+        "domain": None, "path": "/", "sameSite": None,
+    }  # fmt: skip
+    return bson.encode({"cookie": cookie, **data})
+
+
+class TestDocuments:
+    codec = DocumentCodec({"originalMaxAge": 60000}, clock=lambda: NOW)
+
+    def test_a_document_of_node_is_read(self) -> None:
+        id_ = ObjectId()
+        at = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
+        data = node_document(n=1, half=1.5, whole=5.0, large=2.0**40, none=None, user=id_, at=at)
+        state = self.codec.loads(data, "key")
+        assert state.data == {
+            "n": 1, "half": 1.5, "whole": 5, "large": 2**40, "none": None, "user": id_, "at": at,
+        }  # fmt: skip
+        assert {type(state.data[name]) for name in ("n", "whole", "large")} == {int}
+        assert state.cookie["max_age"] == 60
+
+    def test_what_was_read_is_written_as_it_was(self) -> None:
+        data = node_document(cart=["hat"], at=datetime(2026, 1, 2, tzinfo=UTC), deep={"a": [None]})
+        state = self.codec.loads(data, "key")
+        again = self.codec.pack(self.codec.dumps(state), state, NOW + 60, "key")
+        assert bson.decode(again) == bson.decode(data)
+
+    def test_equal_sessions_have_equal_contents(self) -> None:
+        state = self.codec.loads(node_document(a=1, b=2), "key")
+        assert self.codec.dumps(state) == self.codec.dumps(
+            self.codec.loads(node_document(a=1.0, b=2.0), "key")
+        )
+
+    def test_numbers_and_dates_are_in_nodes_form(self) -> None:
+        east = timezone(timedelta(hours=2))
+        at = datetime(2026, 1, 2, 3, 4, 5, 678999, east)
+        raw = bson.decode(written(self.codec, {"n": 1, "large": 2**40, "whole": 3.0, "at": at}))
+        assert (type(raw["n"]), type(raw["large"]), type(raw["whole"])) == (int, float, int)
+        assert raw["at"] == datetime(2026, 1, 2, 1, 4, 5, 678000)
+        assert type(raw["cookie"]["expires"]) is datetime
+        assert next(iter(raw)) == "cookie"
+
+    @pytest.mark.parametrize(
+        "value", [datetime(2026, 1, 2), float("nan"), 2**60 + 1, {1}, object(), {1: 2}, {"a\0b": 1}]
+    )
+    def test_what_cannot_be_stored(self, value: object) -> None:
+        with pytest.raises(SerializationError):
+            written(self.codec, {"value": value})
+
+    @pytest.mark.parametrize("data", [b"", b"{}", b"\x05\0\0\0\0", bson.encode({"cookie": "x"})])
+    def test_what_is_none_of_nodes(self, data: bytes) -> None:
+        with pytest.raises(CorruptRecord):
+            self.codec.loads(data, "key")
+
+
+@pytest.fixture(scope="module")
+def vector() -> dict[str, Any]:
+    return json.loads(VECTORS.read_text())["mongo_webcrypto"]
+
+
+@pytest.fixture(scope="module")
+def codec(vector: dict[str, Any]) -> WebCryptoCodec:
+    return WebCryptoCodec({}, crypto_secret=vector["secret"], clock=lambda: NOW)
+
+
+class TestWebCrypto:
+    def test_a_record_of_node_is_read(self, codec: WebCryptoCodec, vector: dict[str, Any]) -> None:
+        # The vector is a session without a cookie, which no request leaves behind.
+        sealed = vector["session_field"].encode()
+        assert codec._read(sealed) == json.loads(vector["plaintext"])
+
+    def test_there_and_back(self, codec: WebCryptoCodec) -> None:
+        first, second = (written(codec, {"name": "Ada"}) for _ in range(2))
+        assert first != second  # each has a nonce of its own
+        assert codec.loads(first, "key").data == codec.loads(second, "key").data == {"name": "Ada"}
+        assert b"Ada" not in first
+
+    def test_what_was_changed_is_no_session(self, codec: WebCryptoCodec) -> None:
+        record = written(codec, {"name": "Ada"})
+        other = b"A" if record[40:41] != b"A" else b"B"
+        for data in (record[:40] + other + record[41:], record[:-8], b"", b"{}", b"AAAA"):
+            with pytest.raises(CorruptRecord):
+                codec.loads(data, "key")
+
+    def test_a_secret_is_needed(self) -> None:
+        with pytest.raises(ConfigurationError, match="crypto_secret"):
+            WebCryptoCodec({}, crypto_secret="")
+
+
+@pytest.mark.parametrize("form", ["documents", "encrypted"])
+def test_requests(form: str, backend: Backend) -> None:
+    """Whole requests: log in, come back, log out."""
+    codec = DocumentCodec if form == "documents" else partial(WebCryptoCodec, crypto_secret="x")
+    store = MongoStore(
+        backend.client, database="coatcheck", collection=backend.name,
+        stringify=form != "documents",
+    )  # fmt: skip
+    options = express_options(secret="keyboard cat", store=store, codec=codec)
+
+    async def login(request: Any) -> JSONResponse:
+        request.session["user"] = {"name": "Ada", "visits": request.session.get("n", 0)}
+        return JSONResponse({})
+
+    async def who(request: Any) -> JSONResponse:
+        return JSONResponse(request.session.get("user"))
+
+    async def logout(request: Any) -> JSONResponse:
+        request.session.clear()
+        request.session.destroy()
+        return JSONResponse({})
+
+    routes = [Route("/login", login), Route("/", who), Route("/logout", logout)]
+    app = SessionMiddleware(Starlette(routes=routes), options)
+    transport = httpx.ASGITransport(app)
+
+    async def story() -> None:
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client:
+            await client.get("/login")
+            assert (await client.get("/")).json() == {"name": "Ada", "visits": 0}
+            session = backend.collection.find_one()["session"]
+            assert type(session) is (dict if form == "documents" else str)
+            cookies = dict(client.cookies)
+            await client.get("/logout")
+            client.cookies.update(cookies)
+            assert (await client.get("/")).json() is None
+
+    asyncio.run(story())
