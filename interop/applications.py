@@ -47,20 +47,24 @@ View: TypeAlias = dict[str, Any]
 OptionsOf: TypeAlias = Callable[[str], SessionOptions]
 
 
-def express_application(kind: str, url: str) -> NodeServer:
+def express_application(kind: str, url: str, **more: Any) -> NodeServer:
     """Return the Express application, to be started.
 
     :param kind: of its store, by the names of server.js.
     :param url: the store's server.
+    :param more: whatever else this kind of store takes.
     """
-    options = {"store": {"kind": kind, "url": url}, "secret": SECRET, "paths": PATHS}
+    options = {"store": {"kind": kind, "url": url, **more}, "secret": SECRET, "paths": PATHS}
     return NodeServer(SCRIPT, json.dumps(options))
 
 
 def options_of(
-    path: str, store: Store | AsyncStore, observers: Sequence[Observer] = ()
+    path: str, store: Store | AsyncStore, observers: Sequence[Observer] = (), **more: Any
 ) -> SessionOptions:
-    """Return coatcheck's options for sessions below a path."""
+    """Return coatcheck's options for sessions below a path.
+
+    :param more: options that the Express application does not have as such.
+    """
     own = PATHS[path]
     cookie: Any = {"max_age_ms": own["cookie"]["maxAge"]} if "cookie" in own else {}
     return express_options(
@@ -73,7 +77,13 @@ def options_of(
         save_uninitialized=own["saveUninitialized"],
         touch_interval=0,
         observers=observers,
+        **more,
     )
+
+
+def _date_of_node(value: datetime) -> str:
+    """Return a date as Node's JSON has it."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _act(session: Any, name: str, *given: Any) -> None:
@@ -117,7 +127,7 @@ def asgi_application(options: SessionOptions) -> ASGISessions:
                 await getattr(session, act[0])()
             else:
                 _act(session, *act)
-        answer = json.dumps(_view(session)).encode()
+        answer = json.dumps(_view(session), default=_date_of_node).encode()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": answer})
 
@@ -132,7 +142,7 @@ def wsgi_application(options: SessionOptions) -> WSGISessions:
         for act in json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))):
             _act(session, *act)
         start_response("200 OK", [("Content-Type", "application/json")])
-        return [json.dumps(_view(session)).encode()]
+        return [json.dumps(_view(session), default=_date_of_node).encode()]
 
     return WSGISessions(application, options)
 

@@ -1,7 +1,8 @@
 // An Express application that does with its session what a request says, and shows the session.
 //
-// node server.js PORT OPTIONS: OPTIONS is JSON with `store` (its kind and URL), `secret` and, for
-// each path below which there are sessions, the options of express-session.
+// node server.js PORT OPTIONS: OPTIONS is JSON with `store` (its kind, URL and whatever else that
+// kind takes), `secret` and, for each path below which there are sessions, the options of
+// express-session.
 
 const express = require('express');
 const session = require('express-session');
@@ -9,13 +10,20 @@ const session = require('express-session');
 // Each returns a function that makes stores: a store takes the options of the last middleware that
 // uses it, so each middleware has its own.
 const STORES = {
-  async redis(url) {
+  async redis({ url }) {
     const { createClient } = require('redis');
     const { RedisStore } = require('connect-redis');
     const client = createClient({ url });
     client.on('error', (error) => console.error(error));
     await client.connect();
     return () => new RedisStore({ client });
+  },
+  async mongo({ url, cryptoSecret, ...options }) {
+    const { MongoClient } = require('mongodb');
+    const { MongoStore, createWebCryptoAdapter } = require('connect-mongo');
+    const client = await new MongoClient(url).connect();
+    if (cryptoSecret) options.cryptoAdapter = createWebCryptoAdapter({ secret: cryptoSecret });
+    return () => MongoStore.create({ client, ttl: 86400, ...options });
   },
 };
 
@@ -58,7 +66,8 @@ function view(request) {
 
 async function main() {
   const options = JSON.parse(process.argv[3]);
-  const makeStore = await STORES[options.store.kind](options.store.url);
+  const { kind, ...settings } = options.store;
+  const makeStore = await STORES[kind](settings);
   const app = express();
   app.disable('etag');
   app.use(express.json({ limit: '10mb' }));

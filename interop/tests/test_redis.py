@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,23 +11,14 @@ import pytest
 
 import redis
 from coatcheck import SessionOptions
-from coatcheck.events import SessionEvent
 from coatcheck.express import leaving_express
 from coatcheck_redis import AsyncRedisStore, RedisStore
-from interop.applications import (
-    NAME,
-    asgi_server,
-    express_application,
-    options_of,
-    wsgi_server,
-)
-from interop.walk import EXPRESS, Walk
+from interop.applications import NAME, express_application, options_of, wsgi_server
+from interop.both import walk_on_both
 from servers.node import NodeServer
 from servers.redis import server
 
 STEPS = 2000
-#: So that a walk can be taken again.
-SEED = int(os.environ.get("COATCHECK_SEED", secrets.randbits(32)))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +34,6 @@ def express(url: str) -> Iterator[NodeServer]:
 
 
 def test_both_sides_see_the_same_sessions(url: str, express: NodeServer) -> None:
-    events: list[SessionEvent] = []
     raw = redis.Redis.from_url(url)
     asynchronous, plain = AsyncRedisStore.from_url(url), RedisStore.from_url(url)
 
@@ -57,16 +45,7 @@ def test_both_sides_see_the_same_sessions(url: str, express: NodeServer) -> None
     def remaining(session_id: str) -> float:
         return raw.pttl(f"sess:{session_id}") / 1000
 
-    with (
-        asgi_server(lambda path: options_of(path, asynchronous, [events.append])) as asgi,
-        wsgi_server(lambda path: options_of(path, plain, [events.append])) as wsgi,
-        httpx.Client() as client,
-    ):
-        servers = {EXPRESS: express.url, "asgi": asgi, "wsgi": wsgi}
-        walk = Walk(client, servers, expire, remaining, SEED)
-        walk.run(STEPS)
-    assert {event.kind for event in events}.isdisjoint({"corrupt", "store_error", "gone"})
-    assert sum(walk.counts.values()) == STEPS
+    walk_on_both(express, asynchronous, plain, expire, remaining, STEPS)
 
 
 def test_nobody_is_logged_out_by_the_end_of_express(url: str, express: NodeServer) -> None:
