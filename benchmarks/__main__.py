@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import importlib
 import statistics
 import subprocess
 import sys
@@ -234,18 +235,21 @@ def file_store() -> Any:
     return files
 
 
-def redis_store() -> Any:
-    """Return what measures the Redis store, which not everybody has installed."""
-    from benchmarks import redis
+def with_server(name: str) -> Any:
+    """Return what measures a store with a server, which not everybody has installed."""
+    return importlib.import_module(f"benchmarks.{name}")
 
-    return redis
+
+PARTS = (
+    "speed", "memory", "import", "files", "redis", "mongo", "growth", "mongo-growth",
+)  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=101, help="interleaved rounds")
     parser.add_argument("--calls", type=int, default=200, help="requests a round")
-    parser.add_argument("--only", choices=("speed", "memory", "import", "files", "growth", "redis"))
+    parser.add_argument("--only", choices=PARTS)
     parser.add_argument(
         "--largest", type=int, default=100_000, help="sessions in the growth table, at most"
     )
@@ -255,8 +259,10 @@ def main() -> None:
         "memory": memory,
         "import": start_up,
         "files": lambda: file_store().against_the_floor(session_data(), arguments.rounds),
-        "redis": lambda: redis_store().against_the_floor(session_data(), arguments.rounds),
+        "redis": lambda: with_server("redis").compare(session_data(), arguments.rounds),
+        "mongo": lambda: with_server("mongo").compare(session_data(), arguments.rounds),
         "growth": lambda: file_store().growth(session_data(), arguments.largest),
+        "mongo-growth": lambda: with_server("mongo").growth(arguments.largest),
     }
     for name, part in parts.items():
         if arguments.only in (None, name):

@@ -35,8 +35,9 @@ PIECE: Final = 1000
 _PATIENCE: Final = 1.0
 #: Seconds until another write tries again where that was not enough.
 _PAUSE: Final = 60.0
-#: Sorted by this a document that changes stays where it is, and is neither listed twice nor missed.
-_BY_KEY: Final = (("_id", 1),)
+#: The name of the index of keys. A document that changes stays where it is in a listing by it, and
+#: is neither listed twice nor missed.
+_BY_KEY: Final = "_id_"
 
 
 class MongoVerbs:
