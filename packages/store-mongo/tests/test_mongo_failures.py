@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from mongo_backend import Backend
@@ -12,7 +15,7 @@ from pymongo import MongoClient
 
 from coatcheck import Record
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
-from coatcheck_mongo import MongoStore
+from coatcheck_mongo import AsyncMongoStore, MongoStore
 from servers.mongo import MongoServer
 
 
@@ -101,6 +104,28 @@ def test_a_server_that_stands_still(own_server: MongoServer) -> None:
         own_server.resume()
     assert store.get("key") is not None
     store.close()
+
+
+def test_a_write_that_is_cancelled_leaves_no_time_limit_behind(own_server: MongoServer) -> None:
+    """The first write creates the indexes, within a shorter limit than that of a call."""
+
+    async def story() -> None:
+        store = AsyncMongoStore.from_url(f"{own_server.url}?timeoutMS=2500")
+        assert await store.get("key") is None
+        own_server.pause()
+        try:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(store.set("key", record()), 0.2)
+            gc.collect()  # the rest of the cancelled call, if there is one
+            began = time.monotonic()
+            with pytest.raises(StoreTimeout):
+                await store.get("key")
+            assert time.monotonic() - began > 2
+        finally:
+            own_server.resume()
+        await store.close()
+
+    asyncio.run(story())
 
 
 def test_commands_of_sessions_are_not_logged(

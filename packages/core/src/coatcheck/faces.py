@@ -169,6 +169,9 @@ class SteppedStore(_Face, Store):
             raise
         except Exception as error:
             raise self._failure(error) from error
+        except BaseException:  # cancelled: what the verb has entered it leaves here and now
+            steps.close()
+            raise
         return step
 
 
@@ -248,4 +251,7 @@ class AsyncSteppedStore(_Face, AsyncStore):
             raise
         except Exception as error:
             raise self._failure(error) from error
+        except BaseException:  # cancelled: what the verb has entered it leaves here and now
+            steps.close()
+            raise
         return step
