@@ -13,25 +13,10 @@ from pymongo.errors import AutoReconnect
 
 from servers.mongo import MongoServer, ReplicaSet, replica_set
 
-from .run import Fault, Wait
+from .run import Fault, Wait, kill_twice, stop_for_a_while
 
 #: MiB of the disk that becomes full.
 _DISK: Final = 400
-
-
-async def _killed(server: MongoServer, wait: Wait) -> None:
-    for _ in range(2):
-        await wait(0.25)
-        server.kill()
-        await wait(0.1)
-        await asyncio.to_thread(server.start)
-
-
-async def _stopped(server: MongoServer, wait: Wait) -> None:
-    await wait(0.3)
-    server.pause()
-    await asyncio.sleep(5)
-    server.resume()
 
 
 async def _primary_killed(members: ReplicaSet, wait: Wait) -> None:
@@ -44,11 +29,7 @@ async def _primary_killed(members: ReplicaSet, wait: Wait) -> None:
 
 
 async def _primary_stopped(members: ReplicaSet, wait: Wait) -> None:
-    await wait(0.3)
-    primary = await asyncio.to_thread(members.primary)
-    primary.pause()
-    await asyncio.sleep(5)
-    primary.resume()
+    await stop_for_a_while(await asyncio.to_thread(members.primary), wait)
 
 
 async def _handed_over(members: ReplicaSet, wait: Wait) -> None:
@@ -95,8 +76,8 @@ def _fill(path: Path) -> None:
 
 
 FAULTS: Final = (
-    Fault("killed twice, restarted", MongoServer, _killed),
-    Fault("stands still for 5 s", MongoServer, _stopped),
+    Fault("killed twice, restarted", MongoServer, kill_twice),
+    Fault("stands still for 5 s", MongoServer, stop_for_a_while),
     Fault("replica set: primary killed, restarted", replica_set, _primary_killed),
     Fault("replica set: primary stands still for 5 s", replica_set, _primary_stopped),
     Fault("replica set: primary steps down", replica_set, _handed_over),

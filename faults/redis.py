@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import Final
 
 import redis
 from servers.redis import RedisServer, ask
 
-from .run import Fault, Wait
-
-
-async def _killed(server: RedisServer, wait: Wait) -> None:
-    for _ in range(2):
-        await wait(0.25)
-        server.kill()
-        await wait(0.1)
-        await asyncio.to_thread(server.start)
-
-
-async def _stopped(server: RedisServer, wait: Wait) -> None:
-    await wait(0.3)
-    server.pause()
-    await asyncio.sleep(5)
-    server.resume()
+from .run import Fault, Wait, kill_twice, stop_for_a_while
 
 
 async def _full(server: RedisServer, wait: Wait) -> None:
@@ -48,9 +32,9 @@ FAULTS: Final = (
     Fault(
         "killed twice, restarted",
         partial(RedisServer, "--appendonly", "yes", "--appendfsync", "always"),
-        _killed,
+        kill_twice,
     ),
-    Fault("stands still for 5 s", RedisServer, _stopped),
+    Fault("stands still for 5 s", RedisServer, stop_for_a_while),
     Fault(
         "memory full (noeviction)",
         partial(RedisServer, "--maxmemory-policy", "noeviction"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coatcheck import AsyncStore
+from servers.process import ServerProcess
 
 from .load import Load, Outcome
 
@@ -31,6 +32,23 @@ class Fault:
     backend: Callable[[], AbstractContextManager[Any]]
     during: Callable[[Any, Wait], Awaitable[None]]
     needs_root: bool = False
+
+
+async def kill_twice(server: ServerProcess, wait: Wait) -> None:
+    """End a server without notice, and start it again; all of it twice."""
+    for _ in range(2):
+        await wait(0.25)
+        server.kill()
+        await wait(0.1)
+        await asyncio.to_thread(server.start)
+
+
+async def stop_for_a_while(server: ServerProcess, wait: Wait) -> None:
+    """Let a server stand still for five seconds."""
+    await wait(0.3)
+    server.pause()
+    await asyncio.sleep(5)
+    server.resume()
 
 
 async def outcome_of(
