@@ -43,6 +43,22 @@ def test_concerns_of_the_caller_are_kept(backend: Backend) -> None:
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("options", "level"),
+    [
+        ("", "majority"), ("w=majority", "majority"), ("journal=true", "majority"),
+        ("w=1", "local"),
+        ("w=2", "local"), ("journal=false", "local"), ("w=majority&journal=false", "local"),
+        ("w=1&readConcernLevel=majority", "majority"),
+    ],
+)  # fmt: skip
+def test_what_fewer_than_the_majority_have_is_read_at_once(
+    backend: Backend, options: str, level: str
+) -> None:
+    store = MongoStore.from_url(f"{backend.url}&{options}".rstrip("&"))
+    assert store._client.now().collection.read_concern.level == level
+
+
 def test_a_client_that_reads_from_others_reads_sessions_from_the_primary(backend: Backend) -> None:
     with MongoClient(backend.server_url, readPreference="secondaryPreferred") as client:
         store = MongoStore(client, database="coatcheck", collection=backend.name)

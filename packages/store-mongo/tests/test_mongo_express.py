@@ -86,6 +86,21 @@ class TestDocuments:
         with pytest.raises(SerializationError):
             written(self.codec, {"value": value})
 
+    @pytest.mark.parametrize(
+        ("value", "path"),
+        [
+            ({"b": [1, float("nan")]}, "session['m']['b'][1]"),
+            ({"b": "\ud800"}, "session['m']['b']"),
+            ({"b": datetime(2026, 1, 2)}, "session['m']['b']"),
+            ({"b\0": 1}, "session['m']"),
+        ],
+    )
+    def test_an_error_names_the_value(self, value: object, path: str) -> None:
+        with pytest.raises(SerializationError) as failure:
+            written(self.codec, {"at": datetime(2026, 1, 2, tzinfo=UTC), "m": value})
+        assert failure.value.path == path
+        assert "None" not in str(failure.value)
+
     @pytest.mark.parametrize("data", [b"", b"{}", b"\x05\0\0\0\0", bson.encode({"cookie": "x"})])
     def test_what_is_none_of_nodes(self, data: bytes) -> None:
         with pytest.raises(CorruptRecord):

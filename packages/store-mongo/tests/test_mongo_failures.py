@@ -43,9 +43,30 @@ def locked_server() -> Iterator[MongoServer]:
 
 def test_a_wrong_password(locked_server: MongoServer) -> None:
     store = MongoStore.from_url(f"mongodb://app:wr0ng@127.0.0.1:{locked_server.port}/shop")
-    with pytest.raises(StoreUnavailable, match="password") as failure:
-        store.get("key")
-    assert "wr0ng" not in str(failure.value)
+    for call in (lambda: store.set("key", record()), lambda: store.get("key"), store.ping):
+        with pytest.raises(StoreUnavailable, match="password") as failure:
+            call()
+        assert "wr0ng" not in str(failure.value)
+    store.close()
+
+
+def test_a_user_without_a_name(locked_server: MongoServer) -> None:
+    """A probe of readiness needs what sessions need."""
+    store = MongoStore.from_url(f"mongodb://127.0.0.1:{locked_server.port}/shop")
+    with pytest.raises(StoreError, match="may not"):
+        store.ping()
+    store.close()
+
+
+def test_the_first_write_waits_for_indexes_once(own_server: MongoServer) -> None:
+    store = MongoStore.from_url(f"{own_server.url}?timeoutMS=1500")
+    own_server.kill()
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        store.set("key", record())
+    assert time.monotonic() - began < 3.5
+    own_server.start()
+    assert store.set("key", record())
     store.close()
 
 

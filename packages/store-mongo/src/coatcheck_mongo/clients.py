@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
 from pymongo import AsyncMongoClient, MongoClient, ReadPreference, WriteConcern
 from pymongo.driver_info import DriverInfo
@@ -19,10 +19,6 @@ from .documents import Documents
 from .logs import keep_out
 from .url import Settings
 
-_SERVER_DEFAULT: Final = WriteConcern()
-#: On a replica set `j` is implied; a single server would acknowledge what a crash undoes.
-_SAFE: Final = WriteConcern("majority", j=True)
-
 
 class Sessions:
     """A client, and its view of the collection.
@@ -34,16 +30,33 @@ class Sessions:
     def __init__(self, client: Any, database: str, collection: str, documents: Documents) -> None:
         self.client = client
         keep_out(client)
-        concern, level = client.write_concern, client.read_concern.level
+        write_concern, is_safe = _write_concern(client)
         self.collection = client[database].get_collection(
             collection,
             codec_options=documents.options,
             # Others lag behind, and would show who has logged out.
             read_preference=ReadPreference.PRIMARY,
-            write_concern=_SAFE if concern == _SERVER_DEFAULT else concern,
-            # What was read is never undone by an election.
-            read_concern=ReadConcern(level or "majority"),
+            write_concern=write_concern,
+            # What was read is never undone by an election. But what was acknowledged by fewer than
+            # the majority would not be read at once.
+            read_concern=ReadConcern(
+                client.read_concern.level or ("majority" if is_safe else "local")
+            ),
         )
+
+
+def _write_concern(client: Any) -> tuple[WriteConcern, bool]:
+    """Return when a write is acknowledged, and whether the majority has it by then.
+
+    What the client does not say is the safe way. On a replica set the journal is implied; a single
+    server would acknowledge what a crash undoes.
+    """
+    given = client.write_concern.document
+    wanted = {"w": "majority", **given}
+    if wanted["w"] == "majority":
+        wanted.setdefault("j", True)
+    is_safe = wanted["w"] == "majority" and wanted["j"]
+    return WriteConcern(**wanted), is_safe
 
 
 def check_client(client: object, *, asynchronous: bool) -> None:

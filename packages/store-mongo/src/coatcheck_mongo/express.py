@@ -39,8 +39,8 @@ _OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
 )
 #: From here on Node's driver writes integers as doubles.
 _INT32: Final = 2**31
-#: Up to here a double holds each integer (ECMA-262, 21.1.2.6).
-_EXACT: Final = 2**53
+#: From here on Node writes integers with an exponent (ECMA-262, 6.1.6.1.20).
+_EXPONENT: Final = 10**21
 
 _Value = Callable[[Any], Any]
 
@@ -55,6 +55,14 @@ class DocumentCodec(ExpressCodec):
 
     def _stored_form(self, value: Any) -> Any:
         return as_node_has_it(value, _BEYOND_JSON)
+
+    def _json_form(self, value: Any) -> Any:
+        try:
+            bson.encode({"value": _mapped(self._stored_form(value), _for_node)})
+        except (BSONError, UnicodeEncodeError):
+            raise Unstorable(
+                "BSON has no form for it: text without lone surrogates, and keys without NUL"
+            ) from None
 
     def _content(self, owner: str | None, member: Mapping[str, Any], data: Any) -> bytes:
         try:
@@ -100,7 +108,9 @@ def _from_node(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
-        return int(value) if value.is_integer() and abs(value) <= _EXACT else value
+        return int(value) if value.is_integer() and abs(value) < _EXPONENT else value
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
     return int(value) if isinstance(value, int) and type(value) is not bool else value
 
 

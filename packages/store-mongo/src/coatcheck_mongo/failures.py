@@ -15,6 +15,9 @@ _AUTHENTICATION_FAILED: Final = 18
 _OUT_OF_DISK_SPACE: Final = 14031
 #: The server is no primary any more, or shuts down: "not writable primary" and its relatives.
 _NOT_PRIMARY: Final = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
+#: What a caller is told.
+_NO_PRIMARY_NOW: Final = "MongoDB cannot be reached, or has no primary now"
+_WRONG_USER: Final = "MongoDB refused the user name or the password"
 
 
 def translated(error: Exception) -> StoreError:
@@ -26,7 +29,7 @@ def translated(error: Exception) -> StoreError:
     if isinstance(error, errors.PyMongoError) and error.timeout:
         return StoreTimeout("MongoDB did not answer in time")
     if isinstance(error, errors.ConnectionFailure | OSError):
-        return StoreUnavailable("MongoDB cannot be reached, or has no primary now")
+        return StoreUnavailable(_NO_PRIMARY_NOW)
     if isinstance(error, errors.OperationFailure):
         return _refused(error)
     if isinstance(error, errors.ConfigurationError):
@@ -38,20 +41,22 @@ def translated(error: Exception) -> StoreError:
 
 def _no_server(error: errors.ServerSelectionTimeoutError) -> StoreError:
     """Tell a server that is silent from one that is not there: the text alone does."""
+    if "Authentication failed" in str(error):
+        return StoreUnavailable(_WRONG_USER)
     if "timed out" in str(error) and "refused" not in str(error):
         return StoreTimeout("MongoDB did not answer in time")
-    return StoreUnavailable("MongoDB cannot be reached, or has no primary now")
+    return StoreUnavailable(_NO_PRIMARY_NOW)
 
 
 def _refused(error: errors.OperationFailure) -> StoreError:
     if error.code == _AUTHENTICATION_FAILED:
-        return StoreUnavailable("MongoDB refused the user name or the password")
+        return StoreUnavailable(_WRONG_USER)
     if error.code == _UNAUTHORIZED:
         return StoreError("the MongoDB user may not do this; docs/mongo.md lists what is needed")
     if error.code == _OUT_OF_DISK_SPACE:
         return StoreError("MongoDB's disk is full: nothing was written")
     if error.code in _NOT_PRIMARY:
-        return StoreUnavailable("MongoDB cannot be reached, or has no primary now")
+        return StoreUnavailable(_NO_PRIMARY_NOW)
     if isinstance(error, errors.WriteConcernError):
         return StoreUnavailable("MongoDB could not keep the write safe on enough servers now")
     return StoreError("MongoDB answered with an error")

@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from pymongo import uri_parser
+from pymongo.common import VALIDATORS
 from pymongo.errors import PyMongoError
 
 from coatcheck.errors import ConfigurationError
@@ -129,8 +130,14 @@ def _hosts(netloc: str, *, srv: bool) -> list[tuple[str, int | None]]:
 def _check_options(options: dict[str, str], *, srv: bool) -> None:
     """Refuse what the driver does not know, and what would break the store's promises."""
     for name, value in options.items():
-        read_one = _read({name: value}, f"{name!r} in the MongoDB store's URL has a value that "
-                         "cannot be, or there is no such option")  # fmt: skip
+        if name.lower() not in VALIDATORS:
+            raise ConfigurationError(
+                f"the MongoDB store's URL has no option {name!r}: neither MongoDB has it nor the "
+                f"store, whose own are {', '.join(_OWN)}"
+            )
+        read_one = _read(
+            {name: value}, f"{name!r} in the MongoDB store's URL has a value that cannot be"
+        )
         if read_one.get("w") == 0:
             raise ConfigurationError("`w=0` would lose writes without an error")
         if read_one.get("timeoutms") in (0, None) and name.lower() == "timeoutms":
@@ -151,6 +158,6 @@ def _read(options: dict[str, str], wrong: str) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the driver says it once more
             found: Any = uri_parser.split_options(query, validate=True, warn=False)
-    except (PyMongoError, ValueError, TypeError):
+    except (PyMongoError, ValueError, TypeError, OSError):
         raise ConfigurationError(wrong) from None
     return {name.lower(): value for name, value in found.items()}

@@ -33,8 +33,10 @@ PAGE: Final = 32
 PIECE: Final = 1000
 #: Seconds that a write waits for indexes, which a large collection needs time for.
 _PATIENCE: Final = 1.0
-#: Seconds until another write tries again where that was not enough.
+_LEAST: Final = 0.1
+#: Seconds until another write tries again where that was not enough, and where nobody answered.
 _PAUSE: Final = 60.0
+_SHORT_PAUSE: Final = 5.0
 #: The name of the index of keys. A document that changes stays where it is in a listing by it, and
 #: is neither listed twice nor missed.
 _BY_KEY: Final = "_id_"
@@ -133,8 +135,11 @@ class MongoVerbs:
         return self._listed(lambda sessions: sessions.find(wanted, batch_size=PAGE))
 
     def ping(self) -> Steps:
-        """See :meth:`coatcheck.Store.ping`: the primary is asked, as reads and writes do."""
-        yield lambda sessions: sessions.database.command("ping")
+        """See :meth:`coatcheck.Store.ping`. It is a read like others, by the same rights.
+
+        MongoDB's command of this name is answered by any server, to anybody.
+        """
+        yield lambda sessions: sessions.find_one({"_id": ""}, {"_id": 1})
 
     def _listed(self, find: Call) -> Listing:
         cursor: Any = None
@@ -179,9 +184,11 @@ class Indexes:
     def create(self) -> Generator[Call, Any, None]:
         """Create them, or say in the log what to do."""
         complete = True
+        began = time.monotonic()
         for index in _INDEXES:
+            left = max(_LEAST, began + _PATIENCE - time.monotonic())
             try:
-                with pymongo.timeout(_PATIENCE):
+                with pymongo.timeout(left):
                     yield index.create
             except errors.OperationFailure as error:
                 complete = complete and not error.timeout
@@ -191,8 +198,9 @@ class Indexes:
                     "db.getCollection(NAME).createIndex({%s: 1}, %s). %s",
                     index.field, why, index.field, json.dumps(index.options), index.without,
                 )  # fmt: skip
-            except errors.ConnectionFailure:
-                complete = False  # the write will say so
+            except errors.ConnectionFailure:  # the write will say so
+                self._due_at = time.monotonic() + _SHORT_PAUSE
+                return
         if complete:
             self._due_at = float("inf")
 

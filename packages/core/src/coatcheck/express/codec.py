@@ -96,7 +96,7 @@ class ExpressCodec:
             data = self._stored_form({**state.data, **state.extra.get("store", {})})
             return self._content(state.owner, member, data)
         except (Unstorable, RecursionError, ValueError, TypeError):
-            raise blame(state.data, self._stored_form) from None
+            raise blame(state.data, self._json_form) from None
 
     def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
         """See :meth:`coatcheck.codec.Codec.pack`. Adds the times to the cookie's settings."""
@@ -125,6 +125,13 @@ class ExpressCodec:
         :raises Unstorable: Node would have another value, or none.
         """
         return as_node_has_it(value)
+
+    def _json_form(self, value: Any) -> Any:
+        """Return the same in JSON's types, to find out which value cannot be stored.
+
+        :raises Unstorable: it is this one.
+        """
+        return self._stored_form(value)
 
     def _content(self, owner: str | None, member: Mapping[str, Any], data: Any) -> bytes:
         """Return what :meth:`dumps` returns."""
