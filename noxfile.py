@@ -181,7 +181,7 @@ def express(session: nox.Session) -> None:
     left_out = options(session)[0]
     if "express" in left_out:
         session.skip("left out by --without express")
-    session.install(*EDITABLE, *group("test"), "cryptography")
+    session.install(*EDITABLE, *group("test"))
     without = [f"--ignore=interop/tests/test_{store}.py" for store in left_out]
     session.run("pytest", *without, *asked(session, ["interop/tests"]))
     if "redis" not in left_out:

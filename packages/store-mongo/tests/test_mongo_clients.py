@@ -49,7 +49,7 @@ def test_concerns_of_the_caller_are_kept(backend: Backend) -> None:
         ("", "majority"), ("w=majority", "majority"), ("journal=true", "majority"),
         ("w=1", "local"),
         ("w=2", "local"), ("journal=false", "local"), ("w=majority&journal=false", "local"),
-        ("w=1&readConcernLevel=majority", "majority"),
+        ("w=1&readConcernLevel=majority", "majority"), ("fsync=true", "majority"),
     ],
 )  # fmt: skip
 def test_what_fewer_than_the_majority_have_is_read_at_once(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import bson
 import pytest
+from bson.datetime_ms import DatetimeMS
 from mongo_backend import Backend
 
 from coatcheck import ABSENT, PRESENT, Record, Unchanged
@@ -69,6 +70,37 @@ def test_an_expired_document_is_replaced_in_one_step(store: MongoStore, backend:
     assert not store.set("key", Record(b"newer", later()), ABSENT)
     assert backend.collection.find_one()["session"] == "new"
     assert list(store.owned_by("ann")) == []
+
+
+def test_no_listing_is_too_long_for_the_time_limit(backend: Backend) -> None:
+    """It is of each page: all that a cursor takes counts against one."""
+    size = 20_000
+    expires = datetime(2100, 1, 1)
+    for start in range(0, size, 1000):
+        backend.collection.insert_many(
+            {"_id": str(number), "session": "data", "expires": expires, "owner": "ann"}
+            for number in range(start, start + 1000)
+        )
+    backend.collection.create_index("owner", sparse=True)
+    store = MongoStore.from_url(f"{backend.url}&timeoutMS=150")
+    assert len({key for key, _ in store.all()}) == size
+    assert len({key for key, _ in store.owned_by("ann")}) == size
+    store.close()
+
+
+def test_several_owners_are_none(store: MongoStore, backend: Backend) -> None:
+    backend.collection.insert_one(
+        {"_id": "key", "session": "{}", "expires": datetime(2100, 1, 1), "owner": ["ann", "bob"]}
+    )
+    assert list(store.owned_by("ann")) == []
+    assert [record.owner for _, record in store.all()] == [None]
+
+
+def test_an_index_of_somebody_elses_is_no_answer(store: MongoStore, backend: Backend) -> None:
+    backend.collection.create_index("session", unique=True)
+    assert store.set("one", Record(b"data", later()))
+    with pytest.raises(StoreError):
+        store.set("two", Record(b"data", later()))
 
 
 def test_the_indexes(store: MongoStore, backend: Backend) -> None:
@@ -151,6 +183,11 @@ class TestNativeDocuments:
         assert not native.destroy("key", Unchanged(data))
         assert native.touch("key", later())
         assert native.destroy("key")
+
+    def test_dates_beyond_pythons(self, native: MongoStore) -> None:
+        data = bson.encode({"at": DatetimeMS(8_640_000_000_000_000)})
+        assert native.set("key", Record(data, later()))
+        assert native.set("key", Record(data, later()), Unchanged(data))
 
     def test_text_is_malformed_there(self, native: MongoStore, store: MongoStore) -> None:
         store.set("key", Record(b"{}", later()))

@@ -12,7 +12,16 @@ from typing import Any
 import bson
 import httpx
 import pytest
+from bson.binary import Binary
+from bson.code import Code
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from bson.max_key import MaxKey
+from bson.min_key import MinKey
 from bson.objectid import ObjectId
+from bson.regex import Regex
+from bson.timestamp import Timestamp
 from mongo_backend import Backend
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -63,6 +72,21 @@ class TestDocuments:
         state = self.codec.loads(data, "key")
         again = self.codec.pack(self.codec.dumps(state), state, NOW + 60, "key")
         assert bson.decode(again) == bson.decode(data)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            {"$ref": "#/defs/a", "$id": "https://shop.test/a"}, {"": 1, "a.b": 2, "$c": 3},
+            [Int64(2**53 + 1)], [Binary(b"x" * 16, 4)], [Timestamp(1, 2)], [MinKey(), MaxKey()],
+            [Code("f")], [Regex("a")], [Decimal128("1.1")], [DatetimeMS(8_640_000_000_000_000)],
+        ],
+    )  # fmt: skip
+    def test_every_value_is_written_as_it_was_read(self, value: Any) -> None:
+        data = node_document(value=value, other=1)
+        state = self.codec.loads(data, "key")
+        state.data["other"] = 2
+        again = self.codec.pack(self.codec.dumps(state), state, NOW + 60, "key")
+        assert again == node_document(value=value, other=2)
 
     def test_equal_sessions_have_equal_contents(self) -> None:
         state = self.codec.loads(node_document(a=1, b=2), "key")

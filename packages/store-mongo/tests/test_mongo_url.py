@@ -25,6 +25,13 @@ RIGHT = [
     ),
     ("mongodb://h/?TIMEOUTms=500", ("test", "sessions", True, True), "mongodb://h/?TIMEOUTms=500"),
     (
+        "mongodb://h/?appName=a%26b&authMechanism=MONGODB-AWS"
+        "&authMechanismProperties=AWS_SESSION_TOKEN:ab%3D%3D&colle%63tion=x",
+        ("test", "x", True, True),
+        "mongodb://h/?appName=a%26b&authMechanism=MONGODB-AWS"
+        "&authMechanismProperties=AWS_SESSION_TOKEN:ab%3D%3D&timeoutMS=3000",
+    ),
+    (
         "mongodb://[::1]:27018/x?w=1&readConcernLevel=linearizable",
         ("x", "sessions", True, True),
         "mongodb://[::1]:27018/x?w=1&readConcernLevel=linearizable&timeoutMS=3000",
@@ -48,6 +55,9 @@ WRONG = {
     "mongodb://h/?collection=$x": "'collection'",
     "mongodb://h/?collection=system.users": "'collection'",
     "mongodb://h/?stringify=perhaps": "'stringify'",
+    "mongodb://h/?readPreferenceTags=dc:ny": "together",
+    "mongodb://h/?tls=true&tlsCAFile=/etc/passwd": "together",
+    "mongodb://h/?datetime_conversion=datetime_ms": "datetime_conversion",
     "mongodb://h/?prefix=x": "no option 'prefix'",
     "mongodb://h/?tls=true&tlsCAFile=/nowhere": "'tlsCAFile'",
     "mongodb://h/?timeoutMS=s3cret": "'timeoutMS'",
@@ -56,7 +66,7 @@ WRONG = {
     "mongodb://h/?w=0": "w=0",
     "mongodb://h/?readPreference=secondaryPreferred": "primary",
     "mongodb://h/?srvMaxHosts=2": "srv",
-    "mongodb://h/?tlsInsecure=true&tlsAllowInvalidHostnames=true": "contradict",
+    "mongodb://h/?tlsInsecure=true&tlsAllowInvalidHostnames=true": "together",
 }
 
 

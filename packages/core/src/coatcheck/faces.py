@@ -25,7 +25,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any, ClassVar, Protocol, TypeAlias
 
-from .errors import StoreClosed, StoreError
+from .errors import ConfigurationError, StoreClosed, StoreError
 from .store import ALWAYS, AsyncStore, Condition, Record, Store
 
 #: A verb: yields steps, is sent replies, and returns its result.
@@ -165,7 +165,7 @@ class SteppedStore(_Face, Store):
                     step = steps.send(reply)
         except StopIteration as done:
             return done.value
-        except StoreError:
+        except (StoreError, ConfigurationError):  # the latter for a client of another event loop
             raise
         except Exception as error:
             raise self._failure(error) from error
@@ -235,8 +235,8 @@ class AsyncSteppedStore(_Face, AsyncStore):
         """Have done what a verb asks for; return its result, or the next page of a listing."""
         if self._closed:
             raise self._shut()
-        client = self._client.now()
         try:
+            client = self._client.now()
             step = steps.send(None)
             while not isinstance(step, list):
                 try:
@@ -247,7 +247,7 @@ class AsyncSteppedStore(_Face, AsyncStore):
                     step = steps.send(reply)
         except StopIteration as done:
             return done.value
-        except StoreError:
+        except (StoreError, ConfigurationError):  # the latter for a client of another event loop
             raise
         except Exception as error:
             raise self._failure(error) from error

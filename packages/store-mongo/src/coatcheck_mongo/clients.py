@@ -53,9 +53,9 @@ def _write_concern(client: Any) -> tuple[WriteConcern, bool]:
     """
     given = client.write_concern.document
     wanted = {"w": "majority", **given}
-    if wanted["w"] == "majority":
+    if wanted["w"] == "majority" and "fsync" not in wanted:
         wanted.setdefault("j", True)
-    is_safe = wanted["w"] == "majority" and wanted["j"]
+    is_safe = wanted["w"] == "majority" and wanted.get("j", True)
     return WriteConcern(**wanted), is_safe
 
 

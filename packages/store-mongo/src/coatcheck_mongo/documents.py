@@ -87,8 +87,8 @@ class Documents:
             except UnicodeDecodeError:
                 return data
         try:
-            bson.decode(data)
-            return RawBSONDocument(data)
+            document: RawBSONDocument = bson.decode(data, self.options)
+            return document
         except (InvalidBSON, ValueError, TypeError) as error:
             raise StoreError(
                 "with `stringify=false` sessions are documents, and the codec must write BSON: "

@@ -22,23 +22,35 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import bson
+from bson.binary import Binary
+from bson.code import Code
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.errors import BSONError
+from bson.int64 import Int64
+from bson.max_key import MaxKey
+from bson.min_key import MinKey
 from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
 from bson.regex import Regex
+from bson.timestamp import Timestamp
 
 from coatcheck.codec import DECODING_ERRORS, SessionState, Unstorable
 from coatcheck.errors import ConfigurationError, CorruptRecord
 from coatcheck.express import ExpressCodec
 from coatcheck.express.codec import as_node_has_it
 
-_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
-    tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+_OPTIONS: Final[CodecOptions[RawBSONDocument]] = CodecOptions(
+    # Documents as they are: a dictionary with `$ref` and `$id` would become a DBRef.
+    document_class=RawBSONDocument,
+    tz_aware=True,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
 #: From here on Node's driver writes integers as doubles.
 _INT32: Final = 2**31
+#: Up to here a double holds each integer (ECMA-262, 21.1.2.6).
+_EXACT: Final = 2**53
 #: From here on Node writes integers with an exponent (ECMA-262, 6.1.6.1.20).
 _EXPONENT: Final = 10**21
 
@@ -50,7 +62,8 @@ class DocumentCodec(ExpressCodec):
 
     The store needs ``stringify=False`` as well. Beside the values of
     :class:`~coatcheck.express.ExpressCodec` there are BSON's: aware datetimes (to the millisecond),
-    bytes, and bson's ObjectId, Decimal128 and Regex. What Node would have as NaN is None.
+    bytes, and bson's own types (ObjectId, Decimal128 and others). What Node would have as NaN is
+    None.
     """
 
     def _stored_form(self, value: Any) -> Any:
@@ -71,7 +84,7 @@ class DocumentCodec(ExpressCodec):
             raise ValueError(str(error)) from None
 
     def _record(self, content: bytes, timed: Callable[[Any], dict[str, Any]]) -> bytes:
-        parts = bson.decode(content, _OPTIONS)
+        parts = _mapped(bson.decode(content, _OPTIONS), _same)
         cookie = timed(parts["cookie"])
         if isinstance(cookie.get("expires"), str):
             cookie["expires"] = datetime.fromisoformat(cookie["expires"])
@@ -91,7 +104,7 @@ class DocumentCodec(ExpressCodec):
 
 
 def _mapped(value: Any, scalar: _Value) -> Any:
-    if type(value) is dict:
+    if isinstance(value, dict | RawBSONDocument):
         return {name: _mapped(item, scalar) for name, item in value.items()}
     if type(value) is list:
         return [_mapped(item, scalar) for item in value]
@@ -111,13 +124,21 @@ def _from_node(value: Any) -> Any:
         return int(value) if value.is_integer() and abs(value) < _EXPONENT else value
     if isinstance(value, datetime):
         return value.astimezone(UTC)
-    return int(value) if isinstance(value, int) and type(value) is not bool else value
+    return _int64(value) if type(value) is Int64 else value
+
+
+def _int64(value: int) -> int:
+    """Return what Node has as a number as an int, and what it has as a Long as that."""
+    return int(value) if abs(value) <= _EXACT else value
 
 
 def _date(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise Unstorable("it is a datetime without a time zone, and Node keeps instants")
-    instant = value.astimezone(UTC)
+    try:
+        instant = value.astimezone(UTC)
+    except OverflowError:
+        raise Unstorable("it is a datetime beyond the years that there are") from None
     return instant - timedelta(microseconds=instant.microsecond % 1000)
 
 
@@ -127,7 +148,22 @@ def _same(value: Any) -> Any:
 
 _BEYOND_JSON: Final[Mapping[type, _Value]] = {
     datetime: _date,
-    **dict.fromkeys((bytes, DatetimeMS, Decimal128, ObjectId, Regex), _same),
+    Int64: _int64,
+    **dict.fromkeys(
+        (
+            bytes,
+            Binary,
+            Code,
+            DatetimeMS,
+            Decimal128,
+            MaxKey,
+            MinKey,
+            ObjectId,
+            Regex,
+            Timestamp,
+        ),
+        _same,
+    ),
 }
 
 
@@ -166,8 +202,11 @@ class WebCryptoCodec(ExpressCodec):
             raise ConfigurationError(
                 "WebCryptoCodec needs `pip install coatcheck-mongo[crypto]`"
             ) from error
-        if not crypto_secret:
-            raise ConfigurationError("`crypto_secret` must not be empty")
+        for name, value in (("crypto_secret", crypto_secret), ("salt", salt)):
+            if not isinstance(value, str | bytes) or not value:
+                raise ConfigurationError(f"`{name}` must be text or bytes, and not empty")
+        if type(iterations) is not int or iterations < 1:
+            raise ConfigurationError("`iterations` must be a whole number from 1")
         key = PBKDF2HMAC(SHA256(), 32, _octets(salt), iterations).derive(_octets(crypto_secret))
         self._cipher = AESGCM(key)
         self._wrong = InvalidTag

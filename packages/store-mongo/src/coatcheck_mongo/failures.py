@@ -43,7 +43,8 @@ def _no_server(error: errors.ServerSelectionTimeoutError) -> StoreError:
     """Tell a server that is silent from one that is not there: the text alone does."""
     if "Authentication failed" in str(error):
         return StoreUnavailable(_WRONG_USER)
-    if "timed out" in str(error) and "refused" not in str(error):
+    text = str(error)
+    if ("timed out" in text or "No servers found yet" in text) and "refused" not in text:
         return StoreTimeout("MongoDB did not answer in time")
     return StoreUnavailable(_NO_PRIMARY_NOW)
 

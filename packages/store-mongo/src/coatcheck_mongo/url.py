@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
-from pymongo import uri_parser
+from pymongo import MongoClient, uri_parser
 from pymongo.common import VALIDATORS
 from pymongo.errors import PyMongoError
 
@@ -98,14 +100,14 @@ def parse(url: str) -> Settings:
     if scheme not in _SCHEMES or " " in url:
         raise ConfigurationError(_FORM)
     hosts = _hosts(parts.netloc, srv=scheme == "mongodb+srv")
-    own = {name: options.pop(name) for name in _OWN.keys() & options.keys()}
-    values = read(own, _OWN, "MongoDB")
-    _check_options(options, srv=scheme == "mongodb+srv")
-    pieces = [piece for piece in parts.query.split("&") if piece.partition("=")[0] not in own]
+    values = read({name: options.pop(name) for name in _OWN if name in options}, _OWN, "MongoDB")
+    # As they stand: what is decoded and encoded again may be another thing.
+    pieces = [piece for piece in filter(None, parts.query.split("&")) if _name(piece) not in _OWN]
+    _check_options(parts.netloc, pieces, srv=scheme == "mongodb+srv")
     if "timeoutms" not in map(str.lower, options):
         pieces.append(f"timeoutMS={TIMEOUT_MS}")
     return Settings(
-        uri=f"{scheme}://{parts.netloc}{parts.path or '/'}?{'&'.join(filter(None, pieces))}",
+        uri=f"{scheme}://{parts.netloc}{parts.path or '/'}?{'&'.join(pieces)}",
         database=check_database(database or DEFAULT_DATABASE),
         collection=values.get("collection", DEFAULT_COLLECTION),
         stringify=values.get("stringify", True),
@@ -127,37 +129,61 @@ def _hosts(netloc: str, *, srv: bool) -> list[tuple[str, int | None]]:
     return found
 
 
-def _check_options(options: dict[str, str], *, srv: bool) -> None:
+def _name(piece: str) -> str:
+    return unquote_plus(piece.partition("=")[0])
+
+
+def _check_options(netloc: str, pieces: list[str], *, srv: bool) -> None:
     """Refuse what the driver does not know, and what would break the store's promises."""
-    for name, value in options.items():
+    for piece in pieces:
+        name = _name(piece)
         if name.lower() not in VALIDATORS:
             raise ConfigurationError(
                 f"the MongoDB store's URL has no option {name!r}: neither MongoDB has it nor the "
                 f"store, whose own are {', '.join(_OWN)}"
             )
-        read_one = _read(
-            {name: value}, f"{name!r} in the MongoDB store's URL has a value that cannot be"
-        )
-        if read_one.get("w") == 0:
+        value = _value(piece)
+        if name.lower() == "w" and value == 0:
             raise ConfigurationError("`w=0` would lose writes without an error")
-        if read_one.get("timeoutms") in (0, None) and name.lower() == "timeoutms":
+        if name.lower() == "timeoutms" and not value:
             raise ConfigurationError("`timeoutMS=0` would let calls wait for ever")
-        if read_one.get("readpreference", "primary") != "primary":
+        if name.lower() == "readpreference" and value != "primary":
             raise ConfigurationError(
                 "sessions are read from the primary: others lag behind, and show who has logged out"
             )
         if name.lower().startswith("srv") and not srv:
             raise ConfigurationError(f"{name!r} needs a URL with `mongodb+srv://`")
-    if options:
-        _read(options, "options of the MongoDB store's URL contradict one another")
-
-
-def _read(options: dict[str, str], wrong: str) -> dict[str, Any]:
-    query = "&".join(f"{name}={value}" for name, value in options.items())
+    # A client that is made tells what does not go together. It connects to nobody.
+    plain = "&".join(piece for piece in pieces if not _name(piece).lower().startswith("srv"))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the driver says it once more
-            found: Any = uri_parser.split_options(query, validate=True, warn=False)
-    except (PyMongoError, ValueError, TypeError, OSError):
-        raise ConfigurationError(wrong) from None
-    return {name.lower(): value for name, value in found.items()}
+        with _without_warnings():
+            MongoClient[Any](f"mongodb://{netloc}/?{plain}", connect=False)
+    except _DRIVERS_ERRORS:
+        raise ConfigurationError(
+            "options of the MongoDB store's URL do not go together, or the files that they name "
+            "are not what they should be"
+        ) from None
+
+
+def _value(piece: str) -> Any:
+    """Return the value of an option."""
+    try:
+        with _without_warnings():
+            found: Any = uri_parser.split_options(piece, validate=True, warn=False)
+    except _DRIVERS_ERRORS:
+        raise ConfigurationError(
+            f"{_name(piece)!r} in the MongoDB store's URL has a value that cannot be"
+        ) from None
+    return next(iter(found.values()), None)
+
+
+#: What PyMongo raises for options.
+_DRIVERS_ERRORS: Final = (PyMongoError, ValueError, TypeError, KeyError, OSError)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """PyMongo says it once more when the client is made."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield

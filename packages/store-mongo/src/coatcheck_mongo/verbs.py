@@ -29,17 +29,20 @@ Call: TypeAlias = Callable[[Any], Any]
 
 #: Documents that a listing has in memory at a time; each may have a MiB or more.
 PAGE: Final = 32
+#: Keys that one reply lists.
+_KEYS: Final = 100_000
 #: Documents that one command removes.
 PIECE: Final = 1000
 #: Seconds that a write waits for indexes, which a large collection needs time for.
-_PATIENCE: Final = 1.0
-_LEAST: Final = 0.1
+_PATIENCE: Final = 2.0
+_LEAST: Final = 0.5
 #: Seconds until another write tries again where that was not enough, and where nobody answered.
 _PAUSE: Final = 60.0
 _SHORT_PAUSE: Final = 5.0
 #: The name of the index of keys. A document that changes stays where it is in a listing by it, and
 #: is neither listed twice nor missed.
 _BY_KEY: Final = "_id_"
+_SORTED: Final = (("_id", 1),)
 
 
 class MongoVerbs:
@@ -77,7 +80,9 @@ class MongoVerbs:
         try:
             written = yield lambda sessions: sessions.update_one(wanted, update, upsert=may_create)
         except errors.DuplicateKeyError:
-            return False
+            if only_if is ABSENT:
+                return False
+            raise  # by an index that is none of ours
         return bool(may_create or written.matched_count)
 
     def destroy(self, key: str, only_if: Condition) -> Steps:
@@ -105,9 +110,18 @@ class MongoVerbs:
 
     def all(self) -> Listing:
         """See :meth:`coatcheck.Store.all`."""
-        expired = milliseconds(self._clock())
-        wanted = {"_id": {"$type": "string"}, "expires": {"$gt": expired}}
-        return self._listed(lambda sessions: sessions.find(wanted, hint=_BY_KEY, batch_size=PAGE))
+        last = ""
+        while True:
+            # A command for each page: the server counts all that a cursor takes against one limit.
+            expired = milliseconds(self._clock())
+            wanted = {"_id": {"$type": "string", "$gt": last}, "expires": {"$gt": expired}}
+            found = yield lambda sessions, wanted=wanted: sessions.find(
+                wanted, sort=_SORTED, hint=_BY_KEY, limit=PAGE, batch_size=PAGE + 1
+            ).to_list()
+            if not found:
+                return
+            last = found[-1]["_id"]
+            yield self._items(found)
 
     def length(self) -> Steps:
         """See :meth:`coatcheck.Store.length`."""
@@ -131,8 +145,14 @@ class MongoVerbs:
 
         The owner alone is looked for, so that no other index than the owners' can be taken.
         """
-        wanted = {"owner": owner}
-        return self._listed(lambda sessions: sessions.find(wanted, batch_size=PAGE))
+        found = yield lambda sessions: sessions.find(
+            {"owner": owner}, {"_id": 1}, batch_size=_KEYS
+        ).to_list()
+        keys = [document["_id"] for document in found if type(document["_id"]) is str]
+        for start in range(0, len(keys), PAGE):
+            wanted = {"_id": {"$in": keys[start : start + PAGE]}, "owner": owner}
+            found = yield lambda sessions, wanted=wanted: sessions.find(wanted).to_list()
+            yield [item for item in self._items(found) if item[1].owner == owner]
 
     def ping(self) -> Steps:
         """See :meth:`coatcheck.Store.ping`. It is a read like others, by the same rights.
@@ -141,23 +161,12 @@ class MongoVerbs:
         """
         yield lambda sessions: sessions.find_one({"_id": ""}, {"_id": 1})
 
-    def _listed(self, find: Call) -> Listing:
-        cursor: Any = None
-
-        def more(sessions: Any) -> Any:
-            nonlocal cursor
-            if cursor is None:
-                cursor = find(sessions)
-            return cursor.to_list(PAGE)
-
-        while found := (yield more):
-            now = self._clock()
-            items = ((doc["_id"], self._documents.record(doc)) for doc in found)
-            yield [
-                (key, record)
-                for key, record in items
-                if record is not None and record.expires_at > now and type(key) is str
-            ]
+    def _items(self, found: list[Any]) -> list[tuple[str, Record]]:
+        now = self._clock()
+        items = ((document["_id"], self._documents.record(document)) for document in found)
+        return [
+            (key, record) for key, record in items if record is not None and record.expires_at > now
+        ]
 
 
 class Indexes:
