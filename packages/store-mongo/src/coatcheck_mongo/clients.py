@@ -95,7 +95,7 @@ def asynchronous(settings: Settings, documents: Documents) -> PerLoop[Sessions]:
     """Return the asynchronous clients of a URL."""
     return PerLoop(
         _maker(AsyncMongoClient, settings, documents),
-        lambda sessions: sessions.client.close(),
+        _close,
         _abandon,
     )
 
@@ -110,6 +110,18 @@ def given_asynchronous(
 ) -> OnOneLoop[Sessions]:
     """Return an asynchronous client that the caller made, and closes."""
     return OnOneLoop(Sessions(client, database, collection, documents), "the MongoDB client")
+
+
+async def _close(sessions: Sessions) -> None:
+    """Close a client, also when its event loop is about to end.
+
+    PyMongo up to 4.17 ends its server sessions by an asynchronous generator, which such a loop
+    refuses to begin. They are forgotten instead: the server forgets them, too.
+    """
+    topology = sessions.client._topology
+    if topology is not None:
+        topology.pop_all_sessions()
+    await sessions.client.close()
 
 
 def _abandon(sessions: Sessions) -> None:
