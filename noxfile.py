@@ -172,7 +172,16 @@ def backends(session: nox.Session) -> None:
         session.skip("left out by --without")
     session.install(*EDITABLE, *group("test"))
     # More than there are cores: much of it is waiting for servers that do not answer.
-    session.run("pytest", "-n", "6", *asked(session, paths))
+    session.run(
+        "pytest", "-n", "6", "--dist", "worksteal", "-m", "not slow", *asked(session, paths)
+    )
+
+
+@nox.session(python=OLDEST, default=False)
+def slow(session: nox.Session) -> None:
+    """What takes longer than CI has: MongoDB's faults, and the kit while its server is away."""
+    session.install(*EDITABLE, *group("test"))
+    session.run("pytest", "-n", "4", "-m", "slow", *asked(session, ["packages/store-mongo/proof"]))
 
 
 @nox.session(python=OLDEST)

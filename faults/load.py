@@ -139,7 +139,9 @@ class Load:
         found = await self._store.get(session.key)
         data = None if found is None else found.data
         if data is not None and data in session.possible:
-            session.data, session.possible = data, set()
+            # Seen, and not acknowledged: a crash may undo it.
+            session.possible = (session.possible | {session.data or data}) - {data}
+            session.data = data
         elif data != session.data:
             self.outcome.lost += 1
             session.data, session.possible = data, set()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,10 +28,10 @@ def backend(name: str) -> Iterator[str]:
             yield server.url
 
 
-def backends() -> list[str]:
-    """Name them."""
+def backends() -> list[Any]:
+    """Name them. Alone it takes long: the kit waits for a server that is away, again and again."""
     other = [URL_VARIABLE] if os.environ.get(URL_VARIABLE) else []
-    return ["single", "replica-set", *other]
+    return [pytest.param("single", marks=pytest.mark.slow), "replica-set", *other]
 
 
 @pytest.mark.parametrize("name", backends())
