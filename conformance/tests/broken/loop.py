@@ -128,7 +128,8 @@ class _StallingHarness(NativeHarness):
     }
 
 
-@broken("LOOP-6", harness=_StallingHarness)
+# On a busy machine it meets slow replies in other cases as well, and then its calls end by time.
+@broken("LOOP-6", harness=_StallingHarness, seeds=3)
 class WaitsInACoroutine(AsyncNetStore):
     """When the server does not answer it waits once more, and everybody else with it."""
 
