@@ -21,7 +21,7 @@ library raises is raised where the step was yielded::
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -65,7 +65,7 @@ class Verbs(Protocol):
         """See :meth:`coatcheck.Store.ping`."""
 
 
-class _Face:
+class _Face(ABC):
     """What both faces share.
 
     :cvar backend: what the store is called in errors: ``"Redis"``.
@@ -82,9 +82,9 @@ class _Face:
         self._client = client
         self._verbs = verbs
 
+    @abstractmethod
     def _translated(self, error: Exception) -> StoreError:
         """Return what the store raises for an exception of the client library."""
-        raise NotImplementedError
 
     def _failure(self, error: Exception) -> StoreError:
         # A client that was closed meanwhile says so in words of its own.
@@ -92,6 +92,9 @@ class _Face:
 
     def _shut(self) -> StoreError:
         return StoreClosed(f"this {self.backend} store is closed")
+
+
+# Steps have no types, so that what a verb returns is Any here; hence the ignored errors below.
 
 
 class SteppedStore(_Face, Store):
