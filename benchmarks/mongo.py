@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -60,45 +62,69 @@ def compare(data: dict[str, Any], rounds: int) -> None:
 
 
 def growth(largest: int) -> None:
-    """Print µs of the store's calls among more and more sessions."""
+    """Print µs of calls among more and more sessions: the floor's read, and the store's calls."""
     with server() as url, MongoClient[dict[str, Any]](url) as client:
-        store = MongoStore.from_url(f"{url}benchmark?collection=growth")
-        print(f"\n{'sessions':>9}{'read':>9}{'touch':>9}{'write':>9}{'new':>9}  µs (process)")
-        count, now = 0, time.time()
-        while (size := max(1000, count * 10)) <= largest:
-            expires = datetime.fromtimestamp(now + LIFETIME, UTC)
-            for start in range(count, size, 1000):
-                client.benchmark.growth.insert_many(
-                    {"_id": f"{number:064x}", "session": "x" * 500, "expires": expires}
-                    for number in range(start, start + 1000)
-                )
-            count = size
-            timings = _calls(store, size, now + LIFETIME)
-            print(f"{size:9}" + "".join(f"{each:9.1f}" for each in timings), flush=True)
-        store.close()
+        expires_at = time.time() + LIFETIME
+        sizes = [10**power for power in range(3, 10) if 10**power <= largest]
+        timings: dict[int, list[list[float]]] = {}
+        stores = {}
+        for size in sizes:
+            stores[size] = MongoStore.from_url(f"{url}benchmark?collection=growth{size}")
+            _fill(client.benchmark[f"growth{size}"], size, expires_at)
+            timings[size] = []
+        client.admin.command("fsync")  # what the filling left to do
+        for _ in range(20):  # in turns: a machine that changes its speed disturbs all alike
+            for size, store in stores.items():
+                collection = client.benchmark[f"growth{size}"]
+                timings[size].append(_calls(collection, store, size, expires_at))
+        print(
+            f"\n{'sessions':>9}{'find_one':>10}{'read':>9}{'touch':>9}{'write':>9}{'new':>9}"
+            "  µs (process)"
+        )
+        for size, rounds in timings.items():
+            columns = [statistics.median(column) for column in zip(*rounds, strict=True)]
+            print(f"{size:9}{columns[0]:10.1f}" + "".join(f"{each:9.1f}" for each in columns[1:]))
+            stores[size].close()
         client.drop_database("benchmark")
 
 
-def _calls(store: MongoStore, size: int, expires_at: float) -> list[float]:
-    data = b"x" * 500
-    record = Record(data, expires_at)
+def _fill(collection: Any, size: int, expires_at: float) -> None:
+    expires = datetime.fromtimestamp(expires_at, UTC)
+    collection.create_index("expires", expireAfterSeconds=0)
+    collection.create_index("owner", sparse=True)
+    for start in range(0, size, 1000):
+        collection.insert_many(
+            {"_id": f"{number:064x}", "session": "x" * 500, "expires": expires}
+            for number in range(start, start + 1000)
+        )
 
-    def key(number: int) -> str:
-        return f"{number * 7919 % size:064x}"
+
+_new = itertools.count()
+
+
+def _calls(collection: Any, store: MongoStore, size: int, expires_at: float) -> list[float]:
+    data = b"x" * 500
+
+    def key() -> str:
+        return f"{random.randrange(size):064x}"
+
+    def changed() -> Record:
+        return Record(data, expires_at + next(_new))
 
     return [
-        _median(lambda n: store.get(key(n))),
-        _median(lambda n: store.touch(key(n), expires_at + n)),
-        _median(lambda n: store.set(key(n), record, Unchanged(data))),
-        _median(lambda n: store.set(f"new{size}-{n}", record, ABSENT)),
+        _median(lambda: collection.find_one({"_id": key()})),
+        _median(lambda: store.get(key())),
+        _median(lambda: store.touch(key(), changed().expires_at)),
+        _median(lambda: store.set(key(), changed(), Unchanged(data))),
+        _median(lambda: store.set(f"new{next(_new)}", changed(), ABSENT)),
     ]
 
 
-def _median(call: Callable[[int], object], calls: int = 500) -> float:
+def _median(call: Callable[[], object], calls: int = 50) -> float:
     taken = []
-    for number in range(calls):
+    for _ in range(calls):
         start = time.perf_counter()
-        call(number)
+        call()
         taken.append(time.perf_counter() - start)
     return statistics.median(taken) * 1e6
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import bson
 import pytest
+from bson import Timestamp
 from bson.datetime_ms import DatetimeMS
 from mongo_backend import Backend
 
@@ -64,12 +66,72 @@ def test_broken_text_stops_no_listing(store: MongoStore, backend: Backend) -> No
     assert [key for key, _ in store.all()] == ["good"]
 
 
-def test_an_expired_document_is_replaced_in_one_step(store: MongoStore, backend: Backend) -> None:
+def test_an_expired_document_is_replaced(store: MongoStore, backend: Backend) -> None:
     store.set("key", Record(b"old", time.time() - 5, "ann"))
     assert store.set("key", Record(b"new", later()), ABSENT)
     assert not store.set("key", Record(b"newer", later()), ABSENT)
     assert backend.collection.find_one()["session"] == "new"
     assert list(store.owned_by("ann")) == []
+
+
+def test_what_changes_nothing_is_done_all_the_same(store: MongoStore) -> None:
+    """MongoDB says how many documents changed; whether the condition held is another question."""
+    same = Record(b"data", later(), "ann")
+    assert store.set("key", same)
+    assert store.set("key", same, PRESENT)
+    assert store.set("key", same, Unchanged(b"data"))
+    assert store.touch("key", same.expires_at)
+    assert not store.set("key", same, ABSENT)
+    expired = Record(b"data", time.time() - 5)
+    assert store.set("key", expired)
+    for only_if, expected in ((ABSENT, True), (PRESENT, False), (Unchanged(b"data"), False)):
+        assert store.set("key", expired, only_if) is expected
+    assert not store.touch("key", expired.expires_at)
+
+
+def test_text_that_looks_like_mongodbs_language(store: MongoStore) -> None:
+    for data, owner in ((b"$expires", "$_id"), (b"$$ROOT", "$$NOW"), (b"$$REMOVE", "$")):
+        wanted = Record(data, 1_900_000_000.5, owner)
+        assert store.set("key", wanted)
+        assert store.set("key", wanted, Unchanged(data))
+        changed = Record(data + b"!", wanted.expires_at, owner)
+        assert store.set("key", changed, Unchanged(data))
+        assert store.set("key", wanted, PRESENT)
+        assert store.get("key") == wanted
+        assert store.destroy("key", Unchanged(data))
+        assert store.set("key", wanted, ABSENT)
+        assert store.get("key") == wanted
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        {"session": ["data"], "expires": datetime(2100, 1, 1)},
+        {"session": "data", "expires": [datetime(2100, 1, 1)]},
+        {"session": "data", "expires": Timestamp(4_102_444_800, 1)},
+        {"session": "data", "expires": "2100-01-01"},
+        {"session": "data"},
+        {"session": "", "expires": datetime(2100, 1, 1)},
+        {"session": b"", "expires": datetime(2100, 1, 1)},
+        {"session": None, "expires": datetime(2100, 1, 1)},
+        {"session": 7, "expires": datetime(2100, 1, 1)},
+    ],
+)
+def test_what_is_malformed_is_absent_to_every_verb(
+    store: MongoStore, backend: Backend, malformed: dict[str, Any]
+) -> None:
+    document = {"_id": "key", **malformed}
+    backend.collection.insert_one(document)
+    record = Record(b"data", later())
+    assert store.get("key") is None
+    assert list(store.all()) == []
+    assert not store.touch("key", later())
+    assert not store.set("key", record, PRESENT)
+    assert not store.set("key", record, Unchanged(b"data"))
+    assert not store.destroy("key", Unchanged(b"data"))
+    assert backend.collection.find_one() == document
+    assert store.set("key", record, ABSENT)
+    assert store.get("key") is not None
 
 
 def test_no_listing_is_too_long_for_the_time_limit(backend: Backend) -> None:

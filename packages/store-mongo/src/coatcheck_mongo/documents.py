@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -29,6 +29,8 @@ GRANULARITY: Final = 0.001
 LARGEST: Final = 8 * 2**20 - 2**14
 
 _Document = Mapping[str, Any]
+#: Of the aggregation language.
+Expression: TypeAlias = dict[str, Any]
 
 
 class Documents:
@@ -48,18 +50,22 @@ class Documents:
             unicode_decode_error_handler="surrogateescape",
         )
 
-    def live(self, now: float, only_if: Condition = ALWAYS) -> dict[str, Any]:
-        """Return a filter that a live record passes, if it meets a condition."""
-        # A filter looks into arrays, which no record has.
-        session: dict[str, Any] = {"$type": self._types, "$not": {"$type": "array"}}
+    def live(self, now: float, only_if: Condition = ALWAYS) -> Expression:
+        """Return what is true of a live document, if it meets a condition.
+
+        It is an expression and no filter: filters look into arrays, which no record has.
+        """
         if isinstance(only_if, Unchanged):
-            session["$eq"] = self.stored(only_if.data)
-        elif self._stringify:
-            session["$nin"] = ["", b""]
-        return {
-            "expires": {"$gt": milliseconds(now), "$not": {"$type": "array"}},
-            "session": session,
-        }
+            session = [{"$eq": ["$session", {"$literal": self.stored(only_if.data)}]}]
+        else:
+            session = [{"$in": [{"$type": "$session"}, self._types]}]
+            if self._stringify:
+                session.append({"$not": [{"$in": ["$session", ["", b""]]}]})
+        expires = [
+            {"$eq": [{"$type": "$expires"}, "date"]},
+            {"$gt": ["$expires", milliseconds(now)]},
+        ]
+        return {"$and": session + expires}
 
     def update(self, record: Record) -> dict[str, Any]:
         """Return the update that writes a record.
@@ -68,10 +74,7 @@ class Documents:
         """
         if len(record.data) > LARGEST:
             raise RecordTooLarge(len(record.data), LARGEST)
-        fields = {
-            "session": self.stored(record.data),
-            "expires": milliseconds(record.expires_at),
-        }
+        fields = {"session": self.stored(record.data), "expires": milliseconds(record.expires_at)}
         if record.owner is None:
             return {"$set": fields, "$unset": {"owner": ""}}
         return {"$set": {**fields, "owner": record.owner}}
@@ -122,3 +125,11 @@ def milliseconds(seconds: float) -> DatetimeMS:
     A float's last digits are noise: what is a millisecond to the microsecond is that millisecond.
     """
     return DatetimeMS(math.floor(round(seconds * 1_000_000) / 1000))
+
+
+def only_where(condition: Expression, update: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the update that does the same where a condition holds, and nothing elsewhere."""
+    changed: Expression = {"$mergeObjects": ["$$ROOT", {"$literal": update["$set"]}]}
+    for field in update.get("$unset", ()):
+        changed = {"$unsetField": {"field": field, "input": changed}}
+    return [{"$replaceWith": {"$cond": [condition, changed, "$$ROOT"]}}]

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -20,7 +21,7 @@ from pymongo import errors
 from coatcheck import ABSENT, ALWAYS, Condition, Record, Unchanged
 from coatcheck.faces import Listing, Steps
 
-from .documents import Documents, milliseconds
+from .documents import Documents, Expression, milliseconds, only_where
 
 _log = logging.getLogger("coatcheck")
 
@@ -60,30 +61,31 @@ class MongoVerbs:
 
     def get(self, key: str) -> Steps:
         """See :meth:`coatcheck.Store.get`."""
-        expired = milliseconds(self._clock())
-        wanted = {"_id": key, "expires": {"$gt": expired}}
-        found = yield lambda sessions: sessions.find_one(wanted, hint=_BY_KEY)
-        return self._documents.record(found)
+        # The key alone, which the server has a short way for; what has expired is rarely met.
+        found = yield lambda sessions: sessions.find_one({"_id": key})
+        return self._live(found, self._clock())
 
     def set(self, key: str, record: Record, only_if: Condition) -> Steps:
         """See :meth:`coatcheck.Store.set`."""
         update = self._documents.update(record)
         if self._indexes is not None and self._indexes.are_due():
             yield from self._indexes.create()
-        wanted: dict[str, Any] = {"_id": key}
-        may_create = only_if is ALWAYS or only_if is ABSENT
+        now = self._clock()
+        if only_if is ALWAYS:
+            yield lambda sessions: sessions.update_one({"_id": key}, update, upsert=True)
+            return True
         if only_if is ABSENT:
-            # Where a live document has the key, none passes, and none can be inserted.
-            wanted["$nor"] = [self._documents.live(self._clock())]
-        elif only_if is not ALWAYS:
-            wanted.update(self._documents.live(self._clock(), only_if))
-        try:
-            written = yield lambda sessions: sessions.update_one(wanted, update, upsert=may_create)
-        except errors.DuplicateKeyError:
-            if only_if is ABSENT:
-                return False
-            raise  # by an index that is none of ours
-        return bool(may_create or written.matched_count)
+            new = {"_id": key, **update["$set"]}
+            with suppress(errors.DuplicateKeyError):  # for a dead document, or a live one
+                yield lambda sessions: sessions.insert_one(new)
+                return True
+            dead = {"$not": [self._documents.live(now)]}
+            with suppress(errors.DuplicateKeyError):  # another one was faster
+                is_news = record.expires_at > now
+                return (yield from self._update(key, dead, update, is_news, upsert=True))
+            return False
+        is_news = isinstance(only_if, Unchanged) and only_if.data != record.data
+        return (yield from self._update(key, self._documents.live(now, only_if), update, is_news))
 
     def destroy(self, key: str, only_if: Condition) -> Steps:
         """See :meth:`coatcheck.Store.destroy`."""
@@ -92,21 +94,46 @@ class MongoVerbs:
             return False
         now = self._clock()
         if isinstance(only_if, Unchanged):
-            wanted = {"_id": key, **self._documents.live(now, only_if)}
+            wanted = {"_id": key, "$expr": self._documents.live(now, only_if)}
             deleted = yield lambda sessions: sessions.delete_one(wanted)
             return bool(deleted.deleted_count)
         # What is expired or malformed goes, too. (A projection would spare the data's way back, but
         # when the command is repeated after a failover the server leaves it out.)
         found = yield lambda sessions: sessions.find_one_and_delete({"_id": key})
-        removed = self._documents.record(found)
-        return removed is not None and removed.expires_at > now
+        return self._live(found, now) is not None
 
     def touch(self, key: str, expires_at: float, owner: str | None) -> Steps:
         """See :meth:`coatcheck.Store.touch`."""
-        wanted = {"_id": key, **self._documents.live(self._clock())}
+        live = self._documents.live(self._clock())
         update = {"$set": {"expires": milliseconds(expires_at)}}
-        touched = yield lambda sessions: sessions.update_one(wanted, update)
-        return bool(touched.matched_count)
+        return (yield from self._update(key, live, update, is_news=False))
+
+    def _update(
+        self,
+        key: str,
+        condition: Expression,
+        update: dict[str, Any],
+        is_news: bool,
+        *,
+        upsert: bool = False,
+    ) -> Steps:
+        """Update a document if a condition holds; return whether it does.
+
+        The filter is the key alone, which the server has a short way for.
+
+        :param is_news: no document that meets the condition has what the update writes.
+        """
+        conditional = only_where(condition, update)
+        done = yield lambda sessions: sessions.update_one({"_id": key}, conditional, upsert=upsert)
+        if done.modified_count or done.upserted_id is not None:
+            return True
+        if is_news or not done.matched_count:
+            return False
+        # Nothing was changed. Either the condition does not hold, or the document is as it should
+        # be: a filter tells the one from the other.
+        wanted = {"_id": key, "$expr": condition}
+        done = yield lambda sessions: sessions.update_one(wanted, update)
+        return bool(done.matched_count)
 
     def all(self) -> Listing:
         """See :meth:`coatcheck.Store.all`."""
@@ -161,12 +188,14 @@ class MongoVerbs:
         """
         yield lambda sessions: sessions.find_one({"_id": ""}, {"_id": 1})
 
+    def _live(self, document: Any, now: float) -> Record | None:
+        record = self._documents.record(document)
+        return record if record is not None and record.expires_at > now else None
+
     def _items(self, found: list[Any]) -> list[tuple[str, Record]]:
         now = self._clock()
-        items = ((document["_id"], self._documents.record(document)) for document in found)
-        return [
-            (key, record) for key, record in items if record is not None and record.expires_at > now
-        ]
+        items = ((document["_id"], self._live(document, now)) for document in found)
+        return [(key, record) for key, record in items if record is not None]
 
 
 class Indexes:
