@@ -87,7 +87,7 @@ class Load:
     async def check(self) -> None:
         """Look at every session that there was, when all is well again."""
         for session in self._sessions:
-            if session.data is not None or session.possible:
+            if session.data is not None:
                 await self._read(session)
         for key in self._ended:
             if await self._store.get(key) is not None:
@@ -164,12 +164,12 @@ class Load:
             self.outcome.lost += 1
 
     async def _end(self, session: Session) -> None:
-        key, data, session.data = session.key, session.data, None
-        # If this fails, nobody uses the key any more: whether it was ended is not known.
-        if await self._store.destroy(key):
-            self._ended.append(key)
+        # If this fails, nobody looks at the key any more: whether it was ended is not known.
+        session.data, session.possible = None, set()
+        if await self._store.destroy(session.key):
+            self._ended.append(session.key)
         else:
-            self.outcome.lost += data is not None
+            self.outcome.lost += 1
 
     def _content(self) -> bytes:
         return b"%d %s" % (next(self._numbers), b"x" * self._random.randrange(200, 800))

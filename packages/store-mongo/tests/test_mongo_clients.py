@@ -28,7 +28,7 @@ def test_the_concerns(backend: Backend) -> None:
     store = MongoStore.from_url(backend.url)
     used = store._client.now().collection
     assert used.write_concern.document == {"w": "majority", "j": True}
-    assert used.read_concern.level == "majority"
+    assert used.read_concern.level == "local"
     assert used.read_preference == ReadPreference.PRIMARY
     store.close()
 
@@ -41,22 +41,6 @@ def test_concerns_of_the_caller_are_kept(backend: Backend) -> None:
     assert used.read_concern.level == "linearizable"
     assert store.set("key", record())
     store.close()
-
-
-@pytest.mark.parametrize(
-    ("options", "level"),
-    [
-        ("", "majority"), ("w=majority", "majority"), ("journal=true", "majority"),
-        ("w=1", "local"),
-        ("w=2", "local"), ("journal=false", "local"), ("w=majority&journal=false", "local"),
-        ("w=1&readConcernLevel=majority", "majority"), ("fsync=true", "majority"),
-    ],
-)  # fmt: skip
-def test_what_fewer_than_the_majority_have_is_read_at_once(
-    backend: Backend, options: str, level: str
-) -> None:
-    store = MongoStore.from_url(f"{backend.url}&{options}".rstrip("&"))
-    assert store._client.now().collection.read_concern.level == level
 
 
 def test_a_client_that_reads_from_others_reads_sessions_from_the_primary(backend: Backend) -> None:

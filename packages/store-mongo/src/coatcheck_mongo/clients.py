@@ -30,33 +30,28 @@ class Sessions:
     def __init__(self, client: Any, database: str, collection: str, documents: Documents) -> None:
         self.client = client
         keep_out(client)
-        write_concern, is_safe = _write_concern(client)
         self.collection = client[database].get_collection(
             collection,
             codec_options=documents.options,
             # Others lag behind, and would show who has logged out.
             read_preference=ReadPreference.PRIMARY,
-            write_concern=write_concern,
-            # What was read is never undone by an election. But what was acknowledged by fewer than
-            # the majority would not be read at once.
-            read_concern=ReadConcern(
-                client.read_concern.level or ("majority" if is_safe else "local")
-            ),
+            write_concern=_write_concern(client),
+            # What the primary has, and not what it knows the majority to have: after an election
+            # it has more, of what was acknowledged before.
+            read_concern=ReadConcern(client.read_concern.level or "local"),
         )
 
 
-def _write_concern(client: Any) -> tuple[WriteConcern, bool]:
-    """Return when a write is acknowledged, and whether the majority has it by then.
+def _write_concern(client: Any) -> WriteConcern:
+    """Return when a write is acknowledged.
 
     What the client does not say is the safe way. On a replica set the journal is implied; a single
     server would acknowledge what a crash undoes.
     """
-    given = client.write_concern.document
-    wanted = {"w": "majority", **given}
+    wanted = {"w": "majority", **client.write_concern.document}
     if wanted["w"] == "majority" and "fsync" not in wanted:
         wanted.setdefault("j", True)
-    is_safe = wanted["w"] == "majority" and wanted.get("j", True)
-    return WriteConcern(**wanted), is_safe
+    return WriteConcern(**wanted)
 
 
 def check_client(client: object, *, asynchronous: bool) -> None:

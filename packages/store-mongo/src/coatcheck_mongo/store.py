@@ -31,7 +31,7 @@ _CAPABILITIES: Final = Capabilities(
 class MongoStore(SteppedStore):
     """Sessions in MongoDB.
 
-    Reads ask the primary for what the majority has (``readConcern``), and writes wait for the
+    Reads ask the primary for what it has (``readConcern`` "local"), and writes wait for the
     majority (``writeConcern``), unless the client has concerns of its own.
 
     :param client: a ``pymongo.MongoClient``. It stays the caller's: ``close`` leaves it open.
