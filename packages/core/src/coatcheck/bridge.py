@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Worker threads that one bridged store may use at once on one event loop.
-_THREADS: Final = 40
+THREADS: Final = 40
 
 _END: Final = object()
 
@@ -111,7 +111,7 @@ class AsyncBridge(AsyncStore):
         try:
             return self._limiters.get()
         except LookupError:
-            limiter = CapacityLimiter(_THREADS)
+            limiter = CapacityLimiter(THREADS)
             self._limiters.set(limiter)
             return limiter
 

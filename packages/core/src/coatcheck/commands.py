@@ -1,4 +1,4 @@
-"""The command line: ``python -m coatcheck demo | stores | secret``.
+"""The command line: ``python -m coatcheck demo | stores | secret | create-table``.
 
 What only one command needs is imported when that command runs.
 """
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands.add_parser)
     _add_stores(commands.add_parser)
     _add_secret(commands.add_parser)
+    _add_create_table(commands.add_parser)
     return parser
 
 
@@ -112,6 +113,19 @@ def _add_secret(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     parser.set_defaults(command=_secret)
 
 
+def _add_create_table(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add_parser(
+        "create-table",
+        help="make what a store keeps the sessions in, where the store does not do so itself",
+        description=(
+            "Make the table of a store, with its indexes, and wait until it can be used. What is "
+            "there already is left as it is: the command can be run again."
+        ),
+    )
+    parser.add_argument("url", metavar="URL", help="of the store: `dynamodb://sessions?region=...`")
+    parser.set_defaults(command=_create_table)
+
+
 def _demo(given: argparse.Namespace) -> int:
     if not _can_import(_DEMO_NEEDS):
         print('the demo needs: pip install "coatcheck[demo]"', file=sys.stderr)
@@ -133,6 +147,21 @@ def _stores(given: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
     else:
         _print_table([_COLUMNS, *([_one_line(row[name]) for name in _COLUMNS] for row in rows)])
+    return OK
+
+
+def _create_table(given: argparse.Namespace) -> int:
+    from .bridge import as_sync
+    from .registry import open_store
+
+    store = as_sync(open_store(given.url))
+    try:
+        ensure_table: Callable[[], bool] | None = getattr(store, "ensure_table", None)
+        if ensure_table is None:
+            return _refuse("this store has no table that has to be made")
+        print("created" if ensure_table() else "it is there already")
+    finally:
+        store.close()
     return OK
 
 

@@ -1,0 +1,83 @@
+"""boto3's clients: one for each process."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from coatcheck.bridge import THREADS
+from coatcheck.clients import PerProcess
+from coatcheck.errors import ConfigurationError, StoreUnavailable
+
+from .url import Settings
+
+#: In the metadata of a reply: an attempt before may have been carried out without an answer.
+UNSURE: Final = "CoatcheckUnsure"
+#: The service carries out a request, or says that it does not; above, nobody knows.
+_SERVER_ERRORS: Final = 500
+
+
+def per_process(settings: Settings) -> PerProcess[Any]:
+    """Return the clients of a URL."""
+    return PerProcess(lambda: _make(settings), lambda client: client.close())
+
+
+def _make(settings: Settings) -> Any:
+    config = Config(
+        connect_timeout=settings.timeout,
+        read_timeout=settings.timeout,
+        # Not "adaptive": throttled, it lets callers wait for a minute and more.
+        retries={"mode": "standard", "total_max_attempts": settings.attempts},
+        max_pool_connections=THREADS,
+        tcp_keepalive=True,
+        user_agent_extra="coatcheck",
+    )
+    try:
+        # Not boto3's own session, which threads must not share.
+        session = boto3.session.Session(profile_name=settings.profile)
+        client = session.client(
+            "dynamodb",
+            region_name=settings.region,
+            endpoint_url=settings.endpoint_url,
+            config=config,
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise StoreUnavailable(
+            "the DynamoDB client could not be made: is there a region, and the profile?"
+        ) from error
+    return watched(client)
+
+
+def watched(client: Any) -> Any:
+    """Have a client tell in its replies whether an attempt before may have been carried out.
+
+    :raises ConfigurationError: it is no client of DynamoDB.
+    """
+    try:
+        is_dynamodb = client.meta.service_model.service_name == "dynamodb"
+    except AttributeError:
+        is_dynamodb = False
+    if not is_dynamodb:
+        raise ConfigurationError('the client must be that of `boto3.client("dynamodb")`')
+    events = client.meta.events
+    events.register("needs-retry.dynamodb", _note_attempt, unique_id="coatcheck-attempt")
+    events.register("after-call.dynamodb", _tell, unique_id="coatcheck-tell")
+    return client
+
+
+def _note_attempt(
+    response: Any, caught_exception: object, request_dict: dict[str, Any], **_: object
+) -> None:
+    context = request_dict["context"]
+    # What the attempt before this one left; this one's own fate is the caller's to see.
+    context["coatcheck_unsure"] = context.get("coatcheck_next_unsure", False)
+    if caught_exception is not None or response[0].status_code >= _SERVER_ERRORS:
+        context["coatcheck_next_unsure"] = True
+
+
+def _tell(parsed: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+    if context.get("coatcheck_unsure"):
+        parsed.setdefault("ResponseMetadata", {})[UNSURE] = True

@@ -1,0 +1,125 @@
+"""What the conformance kit has to know about DynamoDB; the kit imports it, nothing else."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+from urllib.parse import quote, urlsplit
+
+from coatcheck_conformance import ClientStore, Harness
+
+from . import logs, table
+from .clients import per_process
+from .items import Item
+from .store import DynamoDBStore
+from .url import parse
+
+
+def harness_of(url: str) -> DynamoDBHarness:
+    """Return the harness of a URL."""
+    return DynamoDBHarness(url)
+
+
+class DynamoDBHarness(Harness):
+    """Opens stores with prefixes of their own in the table of a URL, which is made if need be.
+
+    :param url: a DynamoDB store's URL, without the option ``prefix``.
+    """
+
+    absent: ClassVar[Mapping[str, str]] = {
+        "folder": "there are no files",
+        "async_client": "boto3's clients are synchronous",
+        "credentials": "the URL has no password",
+    }
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+        self._settings = parse(url)
+        self._base = f"coatcheck-kit-{uuid.uuid4().hex[:8]}:"
+        self._client: Any = per_process(self._settings).now()
+        table.ensure(self._client, self._settings.table)
+
+    def url(self, namespace: str) -> str:
+        joint = "&" if "?" in self._url else "?"
+        return f"{self._url}{joint}prefix={quote(self._prefix(namespace))}"
+
+    def has(self, facility: str) -> bool:
+        return facility == "url" or super().has(facility)
+
+    def address(self) -> tuple[str, int] | None:
+        parts = urlsplit(self._settings.endpoint_url or "")
+        if parts.scheme != "http" or parts.hostname is None or parts.port is None:
+            return None
+        return parts.hostname, parts.port
+
+    def finish(self) -> None:
+        super().finish()
+        self._client.close()
+
+    def backend(self) -> str:
+        """Return the service's name."""
+        return "DynamoDB Local" if self._settings.endpoint_url else "Amazon DynamoDB"
+
+    def malformed(self, namespace: str, key: str) -> Mapping[str, Callable[[], None]]:
+        def change(**attributes: dict[str, Any]) -> Callable[[], None]:
+            return lambda: self._put({**self._item(namespace, key), **attributes})
+
+        def without(name: str) -> Callable[[], None]:
+            def remove() -> None:
+                item = self._item(namespace, key)
+                self._put({other: value for other, value in item.items() if other != name})
+
+            return remove
+
+        return {
+            "no data": without("sess"),
+            "a number for the data": change(sess={"N": "1"}),
+            "null for the data": change(sess={"NULL": True}),
+            "a list of data": change(sess={"L": [{"S": "data"}]}),
+            "a map for the data": change(sess={"M": {"data": {"S": "data"}}}),
+            "a set of data": change(sess={"SS": ["data"]}),
+            "no expiry": without("expires"),
+            "text for the expiry": change(expires={"S": "4102444800"}),
+            "a set of expiries": change(expires={"NS": ["4102444800"]}),
+        }
+
+    def stored(self, namespace: str, key: str) -> str | bytes | None:
+        value = self._item(namespace, key).get("sess", {})
+        found: str | bytes | None = value.get("S", value.get("B"))
+        return found
+
+    def foreign(self, namespace: str) -> Callable[[], bool]:
+        # Its id begins as the namespace's do, but for the last character.
+        item = {"id": {"S": f"{self._prefix(namespace)[:-1]}-foreign"}, "other": {"S": "yes"}}
+        self._put(item)
+        return lambda: self._get(item["id"]["S"]) == item
+
+    def with_client(self, namespace: str, clock: Callable[[], float]) -> ClientStore:
+        client: Any = per_process(self._settings).now()
+        name = self._settings.table
+        store = DynamoDBStore(client, table=name, prefix=self._prefix(namespace), clock=clock)
+
+        def is_open() -> bool:
+            return bool(client.describe_table(TableName=name))
+
+        return ClientStore(store, is_open, client.close)
+
+    def _prefix(self, namespace: str) -> str:
+        return f"{self._base}{namespace}:"
+
+    def _item(self, namespace: str, key: str) -> Item:
+        return self._get(f"{self._prefix(namespace)}{key}") or {}
+
+    def _get(self, id: str) -> Item | None:
+        with logs.quiet():  # what the kit reads by it is not the store's doing
+            reply = self._client.get_item(
+                TableName=self._settings.table, Key={"id": {"S": id}}, ConsistentRead=True
+            )
+        item: Item | None = reply.get("Item")
+        return item
+
+    def _put(self, item: Item) -> None:
+        with logs.quiet():
+            self._client.put_item(TableName=self._settings.table, Item=item)

@@ -1,0 +1,66 @@
+"""What a failure of boto3 is to callers. No message quotes the service, keys or data."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from botocore import exceptions
+
+from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
+
+_THROTTLED: Final = frozenset({
+    "LimitExceededException", "ProvisionedThroughputExceededException", "RequestLimitExceeded",
+    "ThrottlingException", "Throttling",
+})  # fmt: skip
+_CREDENTIALS: Final = frozenset({
+    "ExpiredToken", "ExpiredTokenException", "IncompleteSignatureException",
+    "IncompleteSignature", "InvalidAccessKeyId", "InvalidClientTokenId",
+    "InvalidSignatureException", "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException", "SignatureDoesNotMatch", "UnrecognizedClientException",
+})  # fmt: skip
+_NO_CREDENTIALS: Final = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.CredentialRetrievalError,
+    exceptions.TokenRetrievalError,
+    exceptions.SSOError,
+)
+_TIMEOUTS: Final = (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError)
+_SERVER_ERRORS: Final = 500
+
+
+def translated(error: Exception) -> StoreError:
+    """Return what a store raises for an exception of the client library."""
+    if isinstance(error, exceptions.ClientError):
+        return _refused(error)
+    if isinstance(error, _TIMEOUTS):
+        return StoreTimeout("DynamoDB did not answer in time")
+    if isinstance(error, _NO_CREDENTIALS):
+        return StoreUnavailable("there are no AWS credentials")
+    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError | OSError):
+        return StoreUnavailable("DynamoDB cannot be reached")
+    return StoreError("DynamoDB answered with nonsense, or the request could not be made")
+
+
+def code_of(error: exceptions.ClientError) -> str:
+    """Return the service's code of an error."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _refused(error: exceptions.ClientError) -> StoreError:
+    code = code_of(error)
+    if code in _THROTTLED:
+        return StoreUnavailable("DynamoDB is asked for more than its capacity")
+    if code in _CREDENTIALS:
+        return StoreUnavailable("DynamoDB refused the credentials: they are wrong, or expired")
+    if code == "AccessDeniedException":
+        return StoreError("the AWS user may not do this; docs/dynamodb.md lists what is needed")
+    if code == "ResourceNotFoundException":
+        return StoreError(
+            "the DynamoDB table, or its index `owner-index`, does not exist: "
+            "`python -m coatcheck create-table URL` makes both"
+        )
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if status >= _SERVER_ERRORS:
+        return StoreUnavailable("DynamoDB failed")
+    return StoreError("DynamoDB answered with an error")

@@ -1,0 +1,151 @@
+"""The items, as connect-dynamodb has them::
+
+    {id: "sess:KEY", expires: 1795456528, type: "connect-session", sess: "data", owner: "42"}
+
+``sess`` is a string where the data are UTF-8, and binary otherwise. ``expires`` is in seconds: what
+removes expired items takes whole ones. ``owner`` is coatcheck's, and there alone where the record
+has one. What other programs add is left alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from coatcheck import ABSENT, ALWAYS, Condition, Record, Unchanged
+from coatcheck.errors import RecordTooLarge
+
+#: Seconds.
+GRANULARITY: Final = 1.0
+#: Bytes of data. An item may have 400 KiB, names and all; 4 KiB are for all but the data.
+LARGEST: Final = 396 * 1024
+#: What is in `type`, for programs that keep other things in the table.
+_TYPE: Final = "connect-session"
+#: Names of attributes. Some of them are words of DynamoDB's expressions.
+_NAMES: Final = {"#e": "expires", "#s": "sess", "#t": "type", "#o": "owner"}
+_LIVE: Final = "#e > :now AND (attribute_type(#s, :S) OR attribute_type(#s, :B)) AND size(#s) > :0"
+_SAME: Final = "#e > :now AND #s = :was"
+_KINDS: Final = {":S": {"S": "S"}, ":B": {"S": "B"}, ":0": {"N": "0"}}
+
+#: An item, or a part of one, in the form of the service: ``{"sess": {"S": "{}"}}``.
+Item: TypeAlias = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass
+class Expression:
+    """Parts of a request, and the names and values that they use.
+
+    :ivar parts: arguments of the client's method: ``{"ConditionExpression": ...}``.
+    """
+
+    parts: dict[str, str] = field(default_factory=dict)
+    _values: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, part: str, text: str, values: Mapping[str, Any]) -> Expression:
+        """Add a part; return this."""
+        self.parts[part] = text
+        self._values.update(values)
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments; the service refuses names and values that nothing uses."""
+        text = " ".join(self.parts.values())
+        arguments: dict[str, Any] = dict(self.parts)
+        if names := {name: word for name, word in _NAMES.items() if name in text}:
+            arguments["ExpressionAttributeNames"] = names
+        if self._values:
+            arguments["ExpressionAttributeValues"] = self._values
+        return arguments
+
+
+def condition(only_if: Condition, now: float) -> Expression:
+    """Return a condition, for writes."""
+    expression = Expression()
+    if only_if is ALWAYS:
+        return expression
+    if isinstance(only_if, Unchanged):
+        values = {":now": _number(now), ":was": stored(only_if.data)}
+        return expression.add("ConditionExpression", _SAME, values)
+    text = f"NOT ({_LIVE})" if only_if is ABSENT else _LIVE
+    return expression.add("ConditionExpression", text, {":now": _number(now), **_KINDS})
+
+
+def live(prefix: str, now: float) -> Expression:
+    """Return a filter for live records of a namespace."""
+    values = {":now": _number(now), ":prefix": {"S": prefix}, **_KINDS}
+    return Expression().add("FilterExpression", f"begins_with(id, :prefix) AND {_LIVE}", values)
+
+
+def writing(record: Record, expression: Expression) -> Expression:
+    """Return an expression to which the update that writes a record is added.
+
+    :raises RecordTooLarge: the data are more than fit.
+    """
+    if len(record.data) > LARGEST:
+        raise RecordTooLarge(len(record.data), LARGEST)
+    values: dict[str, Any] = {
+        ":s": stored(record.data),
+        ":e": seconds(record.expires_at),
+        ":t": {"S": _TYPE},
+    }
+    text = "SET #s = :s, #e = :e, #t = :t"
+    if record.owner is None:
+        text += " REMOVE #o"
+    else:
+        text += ", #o = :o"
+        values[":o"] = {"S": record.owner}
+    return expression.add("UpdateExpression", text, values)
+
+
+def touching(expires_at: float, expression: Expression) -> Expression:
+    """Return an expression to which the update of an expiry is added."""
+    return expression.add("UpdateExpression", "SET #e = :e", {":e": seconds(expires_at)})
+
+
+def record_of(item: Item | None) -> Record | None:
+    """Return the record of an item, or None where it is malformed."""
+    if not item:
+        return None
+    data, expires = _data(item.get("sess", {})), item.get("expires", {}).get("N")
+    if not data or expires is None:
+        return None
+    return Record(data, float(expires), item.get("owner", {}).get("S") or None)
+
+
+def holds(item: Item | None, record: Record) -> bool:
+    """Tell whether an item is what writing a record leaves."""
+    return (
+        item is not None
+        and item.get("sess") == stored(record.data)
+        and item.get("expires") == seconds(record.expires_at)
+        and item.get("owner", {}).get("S") == record.owner
+    )
+
+
+def stored(data: bytes) -> dict[str, Any]:
+    """Return data as they are kept."""
+    try:
+        return {"S": data.decode()}
+    except UnicodeDecodeError:
+        return {"B": data}
+
+
+def seconds(expires_at: float) -> dict[str, str]:
+    """Return an expiry, earlier by less than a second.
+
+    A float's last digits are noise: what is a second to the microsecond is that second.
+    """
+    return {"N": str(math.floor(round(expires_at, 6)))}
+
+
+def _number(now: float) -> dict[str, str]:
+    return {"N": f"{now:.6f}"}
+
+
+def _data(value: Mapping[str, Any]) -> bytes | None:
+    if "S" in value:
+        text: str = value["S"]
+        return text.encode()
+    return value.get("B")

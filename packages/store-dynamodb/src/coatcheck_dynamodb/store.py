@@ -1,0 +1,332 @@
+"""The store."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+from botocore.exceptions import ClientError
+
+from coatcheck import ABSENT, ALWAYS, PRESENT, Capabilities, Condition, Record, Store
+from coatcheck.clients import Given, PerProcess
+from coatcheck.errors import (
+    ConfigurationError,
+    StoreClosed,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+)
+
+from . import items, logs, table
+from .clients import UNSURE, per_process, watched
+from .failures import code_of, translated
+from .items import GRANULARITY, LARGEST, Expression, Item
+from .url import DEFAULT_PREFIX, SCAN_UNITS, check_table, parse
+
+#: Seconds after which the index of owners shows a write. AWS: "a fraction of a second", normally.
+_OWNER_LAG: Final = 10.0
+#: What the service takes in one request.
+_READ_AT_ONCE: Final = 100
+_REMOVED_AT_ONCE: Final = 25
+#: How often what a batch left undone is asked for again, and the first pause, in seconds.
+_REPEATS: Final = 6
+_PAUSE: Final = 0.05
+
+T = TypeVar("T")
+
+
+class DynamoDBStore(Store):
+    """Sessions in a table of DynamoDB.
+
+    The table has to be there: :meth:`ensure_table`. Asynchronous applications use it in worker
+    threads, as many as the client has connections.
+
+    :param client: of ``boto3.client("dynamodb")``. It stays the caller's: ``close`` leaves it open.
+        Give it time limits and retries; botocore's own limits are a minute.
+    :param table: the table's name.
+    :param prefix: what the ids of sessions begin with. Other items of the table are left alone.
+    :param scan_units: read units that a listing takes in a second, on the average.
+    :param clock: returns POSIX seconds.
+    :raises ConfigurationError: the client is another one; the name or the prefix cannot be.
+    """
+
+    capabilities = Capabilities(
+        native_expiry=True,
+        enumerable=True,
+        clearable=True,
+        owners=True,
+        owner_lag=_OWNER_LAG,
+        max_data_bytes=LARGEST,
+        multi_process=True,
+        durable=True,
+        expiry_granularity=GRANULARITY,
+    )
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        table: str,
+        prefix: str = DEFAULT_PREFIX,
+        scan_units: int = SCAN_UNITS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not isinstance(prefix, str) or not prefix:
+            raise ConfigurationError("the prefix must be some text")
+        self._open(Given(watched(client)), check_table(table), prefix, scan_units, clock)
+
+    @classmethod
+    def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> DynamoDBStore:
+        """Open ``dynamodb://table?region=eu-central-1&option=value``.
+
+        Without I/O. ``docs/dynamodb.md`` lists the options.
+
+        :raises ConfigurationError: the URL cannot be understood, or has an unknown option.
+        """
+        settings = parse(url)
+        store = cls.__new__(cls)
+        store._open(
+            per_process(settings), settings.table, settings.prefix, settings.scan_units, clock
+        )
+        return store
+
+    def _open(
+        self,
+        client: Given[Any] | PerProcess[Any],
+        table: str,
+        prefix: str,
+        scan_units: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._prefix = prefix
+        self._scan_units = scan_units
+        self._clock = clock
+        self._closed = False
+        logs.install()
+
+    def ensure_table(self) -> bool:
+        """Make the table, its index and its removal of expired items, where they are not.
+
+        Takes rights that the store itself does without; safe to be called twice, and at once.
+
+        :returns: whether anything was made.
+        :raises StoreError: it failed, or was not active in ten minutes.
+        """
+        return self._call(lambda client: table.ensure(client, self._table))
+
+    def get(self, key: str) -> Record | None:
+        """See :meth:`coatcheck.Store.get`."""
+        return self._live(self._item(key))
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        """See :meth:`coatcheck.Store.set`."""
+        expression = items.writing(record, items.condition(only_if, self._clock()))
+
+        def is_ours() -> bool:
+            return items.holds(self._item(key), record)
+
+        return self._update(key, expression, is_ours)
+
+    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        """See :meth:`coatcheck.Store.destroy`."""
+        if only_if is ABSENT:  # it never holds for what is to be removed
+            self.ping()
+            return False
+        if only_if is PRESENT:  # what is expired or malformed goes, too
+            only_if = ALWAYS
+        arguments = items.condition(only_if, self._clock()).arguments()
+        reply = self._write("delete_item", key, ReturnValues="ALL_OLD", **arguments)
+        removed = reply.get("Attributes")
+        if not removed and reply["ResponseMetadata"].get(UNSURE):
+            raise StoreTimeout(
+                "DynamoDB did not answer in time; the session is gone, and whether it was live is "
+                "not known"
+            )
+        return self._live(removed) is not None
+
+    def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        """See :meth:`coatcheck.Store.touch`."""
+        condition = items.condition(PRESENT, self._clock())
+        # A touch that was carried out does not keep the condition from holding again.
+        return self._update(key, items.touching(expires_at, condition), lambda: False)
+
+    def all(self) -> Iterator[tuple[str, Record]]:
+        """See :meth:`coatcheck.Store.all`. The table is read at ``scan_units`` a second."""
+        for page in self._scan(items.live(self._prefix, self._clock())):
+            yield from self._records(page["Items"])
+
+    def length(self) -> int:
+        """See :meth:`coatcheck.Store.length`. The table is read at ``scan_units`` a second."""
+        pages = self._scan(items.live(self._prefix, self._clock()), Select="COUNT")
+        return sum(page["Count"] for page in pages)
+
+    def clear(self) -> None:
+        """See :meth:`coatcheck.Store.clear`. The table is read at ``scan_units`` a second."""
+        ours = Expression().add(
+            "FilterExpression", "begins_with(id, :prefix)", {":prefix": {"S": self._prefix}}
+        )
+        for page in self._scan(ours, ProjectionExpression="id"):
+            for keys in _pieces(page["Items"], _REMOVED_AT_ONCE):
+                self._remove(keys)
+
+    def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        """See :meth:`coatcheck.Store.owned_by`."""
+        start: dict[str, Any] = {}
+        while True:
+            page = self._ask(
+                "query",
+                TableName=self._table,
+                IndexName=table.OWNER_INDEX,
+                KeyConditionExpression="#o = :o",
+                ExpressionAttributeNames={"#o": "owner"},
+                ExpressionAttributeValues={":o": {"S": owner}},
+                **start,
+            )
+            keys = [{"id": item["id"]} for item in page["Items"] if self._is_ours(item)]
+            for some in _pieces(keys, _READ_AT_ONCE):
+                # The index lags behind, and has no data: the table has the last word.
+                for key, record in self._records(self._items(some)):
+                    if record.owner == owner:
+                        yield key, record
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def ping(self) -> None:
+        """See :meth:`coatcheck.Store.ping`. It is a read like others, by the same rights."""
+        self._item("ping")
+
+    def close(self) -> None:
+        """See :meth:`coatcheck.Store.close`."""
+        self._closed = True
+        self._client.close()
+
+    def _id(self, key: str) -> dict[str, Any]:
+        return {"id": {"S": f"{self._prefix}{key}"}}
+
+    def _is_ours(self, item: Item) -> bool:
+        return str(item["id"]["S"]).startswith(self._prefix)
+
+    def _item(self, key: str) -> Item | None:
+        reply = self._ask("get_item", TableName=self._table, Key=self._id(key), ConsistentRead=True)
+        item: Item | None = reply.get("Item")
+        return item
+
+    def _items(self, keys: Sequence[Item]) -> Iterator[Item]:
+        """Return items by their keys; those that the service leaves out are asked for again."""
+        wanted: dict[str, Any] = {self._table: {"Keys": list(keys), "ConsistentRead": True}}
+        for pause in _pauses():
+            reply = self._ask("batch_get_item", RequestItems=wanted)
+            yield from reply["Responses"].get(self._table, ())
+            wanted = reply.get("UnprocessedKeys") or {}
+            if not wanted:
+                return
+            time.sleep(pause)
+        raise _too_much()
+
+    def _remove(self, keys: Sequence[Item]) -> None:
+        wanted = {self._table: [{"DeleteRequest": {"Key": key}} for key in keys]}
+        for pause in _pauses():
+            reply = self._ask("batch_write_item", RequestItems=wanted)
+            wanted = reply.get("UnprocessedItems") or {}
+            if not wanted:
+                return
+            time.sleep(pause)
+        raise _too_much()
+
+    def _live(self, item: Item | None) -> Record | None:
+        record = items.record_of(item)
+        return record if record is not None and record.expires_at > self._clock() else None
+
+    def _records(self, found: Sequence[Item] | Iterator[Item]) -> Iterator[tuple[str, Record]]:
+        for item in found:
+            record = self._live(item)
+            if record is not None:
+                yield str(item["id"]["S"])[len(self._prefix) :], record
+
+    def _scan(self, expression: Expression, **more: Any) -> Iterator[dict[str, Any]]:
+        """Return the pages of the table, and take no more of its capacity than is allowed."""
+        start: dict[str, Any] = {}
+        began, used = time.monotonic(), 0.0
+        while True:
+            page = self._ask(
+                "scan",
+                TableName=self._table,
+                ConsistentRead=True,
+                ReturnConsumedCapacity="TOTAL",
+                **expression.arguments(),
+                **start,
+                **more,
+            )
+            yield page
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+            used += page["ConsumedCapacity"]["CapacityUnits"]
+            time.sleep(max(0.0, began + used / self._scan_units - time.monotonic()))
+
+    def _update(self, key: str, expression: Expression, is_ours: Callable[[], bool]) -> bool:
+        """Update an item if a condition holds; return whether it did.
+
+        :param is_ours: tells whether the item is what the update leaves.
+        """
+        reply = self._write("update_item", key, **expression.arguments())
+        if not reply.get("Refused"):
+            return True
+        # By an attempt before, of which nothing was heard?
+        return bool(reply["ResponseMetadata"].get(UNSURE)) and is_ours()
+
+    def _write(self, method: str, key: str, **arguments: Any) -> dict[str, Any]:
+        """Write; return the reply, with ``Refused`` in it where the condition does not hold."""
+
+        reply: dict[str, Any] = self._call(
+            lambda client: _unless_refused(
+                getattr(client, method), TableName=self._table, Key=self._id(key), **arguments
+            )
+        )
+        return reply
+
+    def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
+        """Call a method of the client, and return the service's reply."""
+        reply: dict[str, Any] = self._call(lambda client: getattr(client, method)(**arguments))
+        return reply
+
+    def _call(self, call: Callable[[Any], T]) -> T:
+        if self._closed:
+            raise StoreClosed("this DynamoDB store is closed")
+        try:
+            with logs.quiet():
+                return call(self._client.now())
+        except StoreError:
+            raise
+        except Exception as error:
+            if self._closed:
+                raise StoreClosed("this DynamoDB store is closed") from error
+            raise translated(error) from error
+
+
+def _unless_refused(method: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any]:
+    try:
+        return method(**arguments)
+    except ClientError as error:
+        if code_of(error) != "ConditionalCheckFailedException":
+            raise
+        return {**error.response, "Refused": True}
+
+
+def _pieces(found: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(found), size):
+        yield found[start : start + size]
+
+
+def _pauses() -> Iterator[float]:
+    for attempt in range(_REPEATS):
+        yield random.uniform(0.5, 1.0) * _PAUSE * 2**attempt  # noqa: S311  # no secret
+
+
+def _too_much() -> StoreUnavailable:
+    return StoreUnavailable("DynamoDB is asked for more than its capacity")

@@ -1,0 +1,93 @@
+"""The URLs of DynamoDB stores: ``dynamodb://table?region=eu-central-1``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from coatcheck.errors import ConfigurationError
+from coatcheck.url_options import read, seconds, split, text, whole
+
+#: connect-dynamodb's.
+DEFAULT_PREFIX: Final = "sess:"
+#: Seconds that one attempt may wait for a connection, and then for each piece of a reply.
+TIMEOUT: Final = 2.0
+#: How often a call is made at most.
+ATTEMPTS: Final = 3
+#: Read units that a listing takes in a second, on the average.
+SCAN_UNITS: Final = 500
+
+_FORM: Final = (
+    "a DynamoDB store's URL is `dynamodb://TABLE[?region=REGION&option=value&...]`, "
+    "without user, password, port and path"
+)
+_TABLE: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a URL says.
+
+    :ivar table: the table's name.
+    :ivar prefix: what the ids begin with.
+    :ivar region: of AWS, or None for that of the environment or of AWS's configuration files.
+    :ivar endpoint_url: where the service is, or None for AWS's own.
+    :ivar profile: of AWS's configuration files.
+    :ivar timeout: seconds that an attempt may wait.
+    :ivar attempts: how often a call is made at most.
+    :ivar scan_units: read units that a listing takes in a second.
+    """
+
+    table: str
+    prefix: str = DEFAULT_PREFIX
+    region: str | None = None
+    endpoint_url: str | None = field(default=None, repr=False)
+    profile: str | None = None
+    timeout: float = TIMEOUT
+    attempts: int = ATTEMPTS
+    scan_units: int = SCAN_UNITS
+
+
+def check_table(name: object) -> str:
+    """Return the name of a table if it can be one.
+
+    :raises ConfigurationError: it cannot.
+    """
+    if not isinstance(name, str) or not _TABLE.fullmatch(name):
+        raise ConfigurationError(
+            "the name of a DynamoDB table has 3 to 255 letters of a-z, A-Z, 0-9, `_`, `-` and `.`"
+        )
+    return name
+
+
+def _endpoint(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ValueError("a URL with `http` or `https`, without a user")
+    return value
+
+
+_OPTIONS: Final = {
+    "region": text,
+    "endpoint_url": _endpoint,
+    "profile": text,
+    "prefix": text,
+    "timeout": seconds,
+    "attempts": whole(1, 10),
+    "scan_units": whole(1, 1_000_000),
+}
+
+
+def parse(url: str) -> Settings:
+    """Return what a URL says. Nothing of the URL is in an error but the names of options.
+
+    :raises ConfigurationError: it cannot be understood, or has an option that there is not.
+    """
+    parts, options = split(url, _FORM)
+    if parts.scheme.lower() != "dynamodb" or parts.path not in ("", "/"):
+        raise ConfigurationError(_FORM)
+    if not _TABLE.fullmatch(parts.netloc):
+        raise ConfigurationError(_FORM)
+    return Settings(parts.netloc, **read(options, _OPTIONS, "DynamoDB"))

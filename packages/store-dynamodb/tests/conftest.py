@@ -1,0 +1,41 @@
+"""One service for all tests of a process, and a namespace of its own for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from dynamodb_backend import Backend
+
+from coatcheck_dynamodb import DynamoDBStore
+from coatcheck_dynamodb.url import parse
+from servers.dynamodb import server
+
+
+@pytest.fixture(scope="session")
+def service_url() -> Iterator[str]:
+    with server() as url:
+        store = DynamoDBStore.from_url(url)
+        store.ensure_table()
+        store.close()
+        yield url
+
+
+@pytest.fixture
+def backend(service_url: str) -> Iterator[Backend]:
+    settings = parse(service_url)
+    client = boto3.session.Session().client(
+        "dynamodb", region_name=settings.region, endpoint_url=settings.endpoint_url
+    )
+    prefix = f"test-{uuid.uuid4().hex[:8]}:"
+    yield Backend(f"{service_url}&prefix={prefix}", settings.table, prefix, client)
+    client.close()
+
+
+@pytest.fixture
+def store(backend: Backend) -> Iterator[DynamoDBStore]:
+    store = DynamoDBStore.from_url(backend.url)
+    yield store
+    store.close()

@@ -1,0 +1,174 @@
+"""Replies that are lost, refusals, and what is said about them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from dynamodb_backend import Backend
+
+from coatcheck import ABSENT, Record, Unchanged
+from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
+from coatcheck_conformance.proxy import Proxy
+from coatcheck_dynamodb import DynamoDBStore
+from coatcheck_dynamodb.url import parse
+from servers.dynamodb import DynamoDBServer
+
+RECORD = Record(b"data", 4102444800.0)
+
+
+@pytest.fixture
+def proxy(backend: Backend) -> Iterator[Proxy]:
+    address = urlsplit(parse(backend.url).endpoint_url or "")
+    proxy = Proxy((str(address.hostname), int(address.port or 80)))
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def through(backend: Backend, proxy: Proxy) -> Iterator[DynamoDBStore]:
+    here = parse(backend.url).endpoint_url or ""
+    store = DynamoDBStore.from_url(
+        backend.url.replace(here, f"http://127.0.0.1:{proxy.port}") + "&timeout=1"
+    )
+    yield store
+    store.close()
+
+
+def with_a_lost_reply(proxy: Proxy, call: Callable[[], Any]) -> Any:
+    """Return what a call does whose first attempt is carried out, and whose reply is lost."""
+    with ThreadPoolExecutor(1) as threads:
+        with proxy.doing("lost"):
+            before = proxy.traffic.copy()
+            called = threads.submit(call)
+            deadline = time.monotonic() + 5
+            while not proxy.traffic.since(before).received and time.monotonic() < deadline:
+                time.sleep(0.001)
+        return called.result(20)
+
+
+def test_a_write_whose_reply_was_lost_is_known_again(
+    through: DynamoDBStore, proxy: Proxy, backend: Backend
+) -> None:
+    assert with_a_lost_reply(proxy, lambda: through.set("key", RECORD, ABSENT))
+    changed = Record(b"changed", 4102444800.0, "ann")
+    assert with_a_lost_reply(proxy, lambda: through.set("key", changed, Unchanged(b"data")))
+    assert through.get("key") == changed
+    assert with_a_lost_reply(proxy, lambda: through.touch("key", 4102444900.0))
+    # A conflict is a conflict, whatever was lost.
+    assert not with_a_lost_reply(proxy, lambda: through.set("key", RECORD, Unchanged(b"data")))
+    assert not with_a_lost_reply(proxy, lambda: through.set("key", RECORD, ABSENT))
+    with pytest.raises(StoreTimeout, match="gone"):
+        with_a_lost_reply(proxy, lambda: through.destroy("key"))
+    assert backend.item("key") is None
+
+
+def answering(status: int, code: str) -> tuple[ThreadingHTTPServer, list[str]]:
+    """Return a service that refuses each request, as DynamoDB's documentation has it."""
+    asked: list[str] = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            asked.append(self.headers["X-Amz-Target"])
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = (
+                b'{"__type":"com.amazonaws.dynamodb.v20120810#%s","message":"no"}' % code.encode()
+            )
+            self.send_response(status)
+            self.send_header("Content-Type", "application/x-amz-json-1.0")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    service = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    return service, asked
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected", "words", "attempts"),
+    [
+        (400, "ProvisionedThroughputExceededException", StoreUnavailable, "capacity", 3),
+        (400, "ThrottlingException", StoreUnavailable, "capacity", 3),
+        (400, "RequestLimitExceeded", StoreUnavailable, "capacity", 3),
+        (400, "ExpiredTokenException", StoreUnavailable, "credentials", 1),
+        (400, "UnrecognizedClientException", StoreUnavailable, "credentials", 1),
+        (400, "AccessDeniedException", StoreError, "docs/dynamodb.md", 1),
+        (400, "ResourceNotFoundException", StoreError, "create-table", 1),
+        (400, "ValidationException", StoreError, "an error", 1),
+        (500, "InternalServerError", StoreUnavailable, "failed", 3),
+        (503, "ServiceUnavailable", StoreUnavailable, "failed", 3),
+    ],
+)
+def test_refusals(
+    backend: Backend, status: int, code: str, expected: type, words: str, attempts: int
+) -> None:
+    service, asked = answering(status, code)
+    store = DynamoDBStore.from_url(
+        f"dynamodb://sessions?region=eu-west-1&endpoint_url=http://127.0.0.1:{service.server_port}"
+    )
+    began = time.monotonic()
+    with pytest.raises(expected, match=words) as caught:
+        store.set("key", RECORD)
+    assert type(caught.value) is expected
+    assert time.monotonic() - began < 10
+    assert asked == ["DynamoDB_20120810.UpdateItem"] * attempts
+    store.close()
+    service.shutdown()
+    service.server_close()
+
+
+def test_throttled_callers_wait_for_a_bounded_time(backend: Backend) -> None:
+    """The client slows down by itself; it must not stop."""
+    service, _ = answering(400, "ProvisionedThroughputExceededException")
+    store = DynamoDBStore.from_url(
+        f"dynamodb://sessions?region=eu-west-1&endpoint_url=http://127.0.0.1:{service.server_port}"
+    )
+
+    def seconds(_: int) -> float:
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            store.get("key")
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(8) as threads:
+        longest = max(threads.map(seconds, range(24)))
+    store.close()
+    service.shutdown()
+    service.server_close()
+    assert longest < 20
+
+
+def test_nothing_of_a_session_is_logged(
+    store: DynamoDBStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    store.set("the-key", Record(b"the-data", 4102444800.0, "the-owner"))
+    store.get("the-key")
+    list(store.owned_by("the-owner"))
+    assert "the-" not in caplog.text
+
+
+def test_a_service_that_is_killed_comes_back_with_everything() -> None:
+    with DynamoDBServer(keeps=True) as service:
+        store = DynamoDBStore.from_url(f"{service.url}&attempts=1")
+        store.ensure_table()
+        assert store.set("key", RECORD)
+        service.kill()
+        with pytest.raises(StoreUnavailable):
+            store.get("key")
+        service.start()
+        assert store.get("key") == RECORD
+        store.close()

@@ -1,0 +1,119 @@
+"""What is in the table, and what other programs put there."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from dynamodb_backend import Backend
+
+from coatcheck import ABSENT, PRESENT, Record, Unchanged
+from coatcheck.errors import RecordTooLarge
+from coatcheck_dynamodb import DynamoDBStore
+from coatcheck_dynamodb.items import seconds
+
+LATER = {"N": "4102444800"}
+
+
+def later() -> float:
+    return time.time() + 3600
+
+
+def test_an_item_is_connect_dynamodbs(store: DynamoDBStore, backend: Backend) -> None:
+    store.set("key", Record(b'{"cart":["hat"]}', 4102444800.9, "ann"))
+    assert backend.item("key") == {
+        "id": {"S": f"{backend.prefix}key"},
+        "expires": {"N": "4102444800"},
+        "type": {"S": "connect-session"},
+        "sess": {"S": '{"cart":["hat"]}'},
+        "owner": {"S": "ann"},
+    }
+
+
+def test_fractions_of_a_second_are_read(store: DynamoDBStore, backend: Backend) -> None:
+    backend.put("key", sess={"S": "{}"}, expires={"N": "4102444800.5"})
+    assert store.get("key") == Record(b"{}", 4102444800.5)
+    assert store.set("key", Record(b"new", later()), Unchanged(b"{}"))
+
+
+def test_the_owner_goes_and_binary_data_stay_binary(store: DynamoDBStore, backend: Backend) -> None:
+    store.set("key", Record(b"\xff\x00", later(), "ann"))
+    item = backend.item("key")
+    assert item is not None
+    assert item["sess"] == {"B": b"\xff\x00"}
+    store.set("key", Record(b"text", later()), PRESENT)
+    assert "owner" not in (backend.item("key") or {})
+
+
+def test_what_others_keep_in_the_item_stays(store: DynamoDBStore, backend: Backend) -> None:
+    backend.put("key", sess={"S": "{}"}, expires=LATER, user={"S": "ann"})
+    assert store.set("key", Record(b'{"n":1}', later()), Unchanged(b"{}"))
+    assert store.touch("key", later() + 5)
+    assert (backend.item("key") or {})["user"] == {"S": "ann"}
+
+
+def test_a_touch_never_makes_a_ghost(store: DynamoDBStore, backend: Backend) -> None:
+    assert not store.touch("key", later())
+    assert backend.item("key") is None
+    backend.put("key", expires=LATER)  # connect-dynamodb's own touch makes such items
+    assert store.get("key") is None
+    assert store.set("key", Record(b"data", later()), ABSENT)
+
+
+def test_what_has_expired_is_absent_while_it_is_there(store: DynamoDBStore) -> None:
+    store.set("key", Record(b"data", time.time() - 5, "ann"))
+    assert store.get("key") is None
+    assert (store.length(), list(store.all()), list(store.owned_by("ann"))) == (0, [], [])
+    assert not store.touch("key", later())
+    assert not store.set("key", Record(b"new", later()), PRESENT)
+    assert not store.set("key", Record(b"new", later()), Unchanged(b"data"))
+    assert not store.destroy("key", Unchanged(b"data"))
+    assert store.set("key", Record(b"new", later()), ABSENT)
+
+
+def test_another_namespace_is_left_alone(store: DynamoDBStore, backend: Backend) -> None:
+    store.set("key", Record(b"data", later(), "ann"))
+    backend.client.put_item(
+        TableName=backend.table,
+        Item={"id": {"S": "x" + backend.prefix}, "sess": {"S": "{}"}, "expires": LATER,
+              "owner": {"S": "ann"}},
+    )  # fmt: skip
+    assert [key for key, _ in store.owned_by("ann")] == ["key"]
+    assert [key for key, _ in store.all()] == ["key"]
+    store.clear()
+    assert store.length() == 0
+    found = backend.client.get_item(
+        TableName=backend.table, Key={"id": {"S": "x" + backend.prefix}}, ConsistentRead=True
+    )
+    assert "Item" in found
+
+
+def test_many_sessions_of_an_owner_and_in_all(store: DynamoDBStore) -> None:
+    """More than one request may read or remove."""
+    size = 130
+    for number in range(size):
+        store.set(str(number), Record(b"x" * 10_000, later(), "ann"))
+    everything = {str(number) for number in range(size)}
+    assert {key for key, _ in store.owned_by("ann")} == everything
+    assert {key for key, _ in store.all()} == everything
+    assert store.length() == size
+    store.clear()
+    assert store.length() == 0
+
+
+def test_a_record_that_does_not_fit(store: DynamoDBStore) -> None:
+    limit = store.capabilities.max_data_bytes
+    assert limit is not None
+    largest = Record(b"x" * limit, later(), "o" * 256)
+    assert store.set("k" * 256, largest)
+    assert store.set("k" * 256, largest, Unchanged(largest.data))
+    with pytest.raises(RecordTooLarge):
+        store.set("k" * 256, Record(b"x" * (limit + 1), later()))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(1.0, "1"), (1.9, "1"), (1.9999999, "2"), (4102444800.5, "4102444800"), (0.0, "0")],
+)
+def test_expiries_are_whole_seconds_rounded_down(given: float, expected: str) -> None:
+    assert seconds(given) == {"N": expected}

@@ -1,0 +1,93 @@
+"""Making the table."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from dynamodb_backend import Backend
+
+from coatcheck import Record
+from coatcheck.errors import StoreError
+from coatcheck_dynamodb import DynamoDBStore
+
+
+@pytest.fixture
+def url(backend: Backend, service_url: str) -> Iterator[str]:
+    """Of a table that is not there."""
+    name = f"table-{uuid.uuid4().hex[:8]}"
+    yield service_url.replace("://sessions?", f"://{name}?")
+    if name in backend.client.list_tables()["TableNames"]:
+        backend.client.delete_table(TableName=name)
+
+
+def table_of(url: str) -> str:
+    return url.partition("?")[0].removeprefix("dynamodb://")
+
+
+def test_nothing_is_made_by_the_way(url: str, backend: Backend) -> None:
+    store = DynamoDBStore.from_url(url)
+    for call in (
+        lambda: store.get("key"),
+        lambda: store.set("key", Record(b"data", 4102444800.0)),
+        lambda: list(store.owned_by("ann")),
+        store.ping,
+    ):
+        with pytest.raises(StoreError, match="create-table"):
+            call()
+    store.close()
+    assert table_of(url) not in backend.client.list_tables()["TableNames"]
+
+
+def test_it_is_made_once(url: str, backend: Backend) -> None:
+    store = DynamoDBStore.from_url(url)
+    assert store.ensure_table()
+    assert store.set("key", Record(b"data", 4102444800.0, "ann"))
+    assert not store.ensure_table()
+    assert [key for key, _ in store.owned_by("ann")] == ["key"]
+    store.close()
+    about = backend.client.describe_table(TableName=table_of(url))["Table"]
+    assert about["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+    removal = backend.client.describe_time_to_live(TableName=table_of(url))
+    assert removal["TimeToLiveDescription"] == {
+        "TimeToLiveStatus": "ENABLED", "AttributeName": "expires",
+    }  # fmt: skip
+
+
+def test_several_at_once_make_one(url: str) -> None:
+    stores = [DynamoDBStore.from_url(url) for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(DynamoDBStore.ensure_table, stores))
+    assert stores[0].get("key") is None
+    for store in stores:
+        store.close()
+
+
+def test_a_table_of_connect_dynamodbs_gets_what_it_lacks(url: str, backend: Backend) -> None:
+    backend.client.create_table(
+        TableName=table_of(url),
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    store = DynamoDBStore.from_url(url)
+    assert store.set("key", Record(b"data", 4102444800.0, "ann"))
+    assert store.ensure_table()
+    assert not store.ensure_table()
+    assert [key for key, _ in store.owned_by("ann")] == ["key"]
+    store.close()
+
+
+def test_the_command(url: str) -> None:
+    said = [
+        subprocess.run(
+            [sys.executable, "-m", "coatcheck", "create-table", url],
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for _ in range(2)
+    ]  # fmt: skip
+    assert said == ["created\n", "it is there already\n"]

@@ -1,0 +1,74 @@
+"""URLs, and clients that are passed in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from dynamodb_backend import Backend
+
+from coatcheck import Record, open_store
+from coatcheck.errors import ConfigurationError, StoreClosed, StoreUnavailable
+from coatcheck_dynamodb import DynamoDBStore
+from coatcheck_dynamodb.url import Settings, parse
+
+
+def test_everything_that_a_url_can_say() -> None:
+    url = (
+        "dynamodb://My-table.1?region=eu-west-1&endpoint_url=http://127.0.0.1:8000&profile=shop"
+        "&prefix=s:&timeout=0.5&attempts=2&scan_units=50"
+    )
+    assert parse(url) == Settings(
+        "My-table.1", "s:", "eu-west-1", "http://127.0.0.1:8000", "shop", 0.5, 2, 50
+    )
+    assert parse("dynamodb://sessions") == Settings("sessions")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "dynamodb://", "dynamodb://ab", "dynamodb:sessions", "dynamodb://user:pw@sessions",
+        "dynamodb://sessions:8000", "dynamodb://sessions/x", "dynamodb://ses%20sions",
+        "dynamodb://sessions?table=x", "dynamodb://sessions?region=", "dynamodb://sessions?prefix=",
+        "dynamodb://sessions?attempts=0", "dynamodb://sessions?timeout=0",
+        "dynamodb://sessions?endpoint_url=localhost", "dynamodb://sessions?scan_units=0",
+        "dynamodb://sessions?endpoint_url=http://me:secret@host/",
+        "dynamodb://sessions?region=a&region=b", "dynamodb://sessions#x",
+    ],
+)  # fmt: skip
+def test_what_cannot_be(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        open_store(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_no_region_is_an_error_of_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    store = open_store("dynamodb://sessions")
+    with pytest.raises(StoreUnavailable, match="region"):
+        store.get("key")
+    store.close()
+
+
+def test_the_callers_client_stays_open(backend: Backend) -> None:
+    store = DynamoDBStore(backend.client, table=backend.table, prefix=backend.prefix)
+    store.set("key", Record(b"data", 4102444800.0))
+    store.close()
+    with pytest.raises(StoreClosed):
+        store.get("key")
+    assert backend.item("key") is not None
+
+
+@pytest.mark.parametrize("client", [None, object(), boto3])
+def test_another_client_is_refused(client: Any) -> None:
+    with pytest.raises(ConfigurationError, match="boto3"):
+        DynamoDBStore(client, table="sessions")
+
+
+@pytest.mark.parametrize("names", [{"table": "x"}, {"table": "a b c"}, {"prefix": ""}])
+def test_names_that_cannot_be_are_refused(backend: Backend, names: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError):
+        DynamoDBStore(backend.client, **{"table": "sessions", **names})
