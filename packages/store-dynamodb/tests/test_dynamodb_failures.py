@@ -70,6 +70,23 @@ def test_a_write_whose_reply_was_lost_is_known_again(
     assert backend.item("key") is None
 
 
+@pytest.mark.parametrize("mode", ["cut", "half-close", "garbage", "noise"])
+def test_half_a_reply_is_no_answer(through: DynamoDBStore, proxy: Proxy, mode: Any) -> None:
+    """An empty one would be taken for that of a session that is not there."""
+    through.set("key", RECORD)
+    with proxy.doing(mode), pytest.raises(StoreError):
+        through.get("key")
+    assert through.get("key") == RECORD
+
+
+def test_one_of_several_removals_removed_it(store: DynamoDBStore) -> None:
+    for number in range(20):
+        store.set(str(number), RECORD)
+        with ThreadPoolExecutor(8) as threads:
+            ended = list(threads.map(store.destroy, [str(number)] * 8))
+        assert ended.count(True) == 1
+
+
 def answering(status: int, code: str) -> tuple[ThreadingHTTPServer, list[str]]:
     """Return a service that refuses each request, as DynamoDB's documentation has it."""
     asked: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, Final
 
 import boto3
@@ -10,7 +11,7 @@ from botocore.exceptions import BotoCoreError
 
 from coatcheck.bridge import THREADS
 from coatcheck.clients import PerProcess
-from coatcheck.errors import ConfigurationError, StoreUnavailable
+from coatcheck.errors import ConfigurationError, StoreError, StoreUnavailable
 
 from .url import Settings
 
@@ -78,6 +79,19 @@ def _note_attempt(
         context["coatcheck_next_unsure"] = True
 
 
-def _tell(parsed: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+def _tell(http_response: Any, parsed: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+    if not _is_whole(http_response):
+        raise StoreError("DynamoDB's answer ended in the middle")
     if context.get("coatcheck_unsure"):
         parsed.setdefault("ResponseMetadata", {})[UNSURE] = True
+
+
+def _is_whole(response: Any) -> bool:
+    """Tell whether a reply is all there.
+
+    One that ends among its headers has no body, which botocore takes for a reply without an item.
+    """
+    sum, size = response.headers.get("x-amz-crc32"), response.headers.get("content-length")
+    if sum is not None:
+        return bool(sum == str(zlib.crc32(response.content)))
+    return bool(size == str(len(response.content)))

@@ -27,6 +27,9 @@ _TYPE: Final = "connect-session"
 _NAMES: Final = {"#e": "expires", "#s": "sess", "#t": "type", "#o": "owner"}
 _LIVE: Final = "#e > :now AND (attribute_type(#s, :S) OR attribute_type(#s, :B)) AND size(#s) > :0"
 _SAME: Final = "#e > :now AND #s = :was"
+#: That there is an item at all. DynamoDB Local tells several removals of one item that they removed
+#: it, unless there is a condition.
+PRESENT_AT_ALL: Final = "attribute_exists(id)"
 _KINDS: Final = {":S": {"S": "S"}, ":B": {"S": "B"}, ":0": {"N": "0"}}
 
 #: An item, or a part of one, in the form of the service: ``{"sess": {"S": "{}"}}``.

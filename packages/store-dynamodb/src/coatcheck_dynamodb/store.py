@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 
-from coatcheck import ABSENT, ALWAYS, PRESENT, Capabilities, Condition, Record, Store
+from coatcheck import ABSENT, ALWAYS, PRESENT, Capabilities, Condition, Record, Store, Unchanged
 from coatcheck.clients import Given, PerProcess
 from coatcheck.errors import (
     ConfigurationError,
@@ -27,6 +27,8 @@ from .url import DEFAULT_PREFIX, SCAN_UNITS, check_table, parse
 
 #: Seconds after which the index of owners shows a write. AWS: "a fraction of a second", normally.
 _OWNER_LAG: Final = 10.0
+#: Items that a listing has in memory at a time.
+_PAGE: Final = 64
 #: What the service takes in one request.
 _READ_AT_ONCE: Final = 100
 _REMOVED_AT_ONCE: Final = 25
@@ -136,10 +138,11 @@ class DynamoDBStore(Store):
         if only_if is ABSENT:  # it never holds for what is to be removed
             self.ping()
             return False
-        if only_if is PRESENT:  # what is expired or malformed goes, too
-            only_if = ALWAYS
-        arguments = items.condition(only_if, self._clock()).arguments()
-        reply = self._write("delete_item", key, ReturnValues="ALL_OLD", **arguments)
+        if isinstance(only_if, Unchanged):
+            expression = items.condition(only_if, self._clock())
+        else:  # what is expired or malformed goes, too
+            expression = Expression().add("ConditionExpression", items.PRESENT_AT_ALL, {})
+        reply = self._write("delete_item", key, ReturnValues="ALL_OLD", **expression.arguments())
         removed = reply.get("Attributes")
         if not removed and reply["ResponseMetadata"].get(UNSURE):
             raise StoreTimeout(
@@ -156,7 +159,7 @@ class DynamoDBStore(Store):
 
     def all(self) -> Iterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.all`. The table is read at ``scan_units`` a second."""
-        for page in self._scan(items.live(self._prefix, self._clock())):
+        for page in self._scan(items.live(self._prefix, self._clock()), Limit=_PAGE):
             yield from self._records(page["Items"])
 
     def length(self) -> int:

@@ -64,7 +64,11 @@ def check_table(name: object) -> str:
 
 def _endpoint(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+    try:
+        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # the port is no number
+        is_usable = False
+    if not is_usable or parts.username is not None:
         raise ValueError("a URL with `http` or `https`, without a user")
     return value
 
