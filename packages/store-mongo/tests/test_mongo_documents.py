@@ -246,6 +246,15 @@ class TestNativeDocuments:
         assert native.touch("key", later())
         assert native.destroy("key")
 
+    def test_numbers_of_another_type_are_a_change(self, native: MongoStore) -> None:
+        """MongoDB compares 1 and 1.0 as equal; what is written is written all the same."""
+        first, second = bson.encode({"n": 1}), bson.encode({"n": 1.0})
+        assert native.set("key", Record(first, 1_900_000_000.0))
+        assert native.set("key", Record(second, 1_900_000_000.0), Unchanged(first))
+        found = native.get("key")
+        assert found is not None
+        assert found.data == second
+
     def test_dates_beyond_pythons(self, native: MongoStore) -> None:
         data = bson.encode({"at": DatetimeMS(8_640_000_000_000_000)})
         assert native.set("key", Record(data, later()))

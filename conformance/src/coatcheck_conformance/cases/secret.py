@@ -265,6 +265,7 @@ def keys_of_malformed_records(bench: Bench) -> None:
     "SECRET-2",
     depends_on=("LIFE-4",),
     needs=("unavailable",),
+    limit=450,  # of many calls, each may take as long as FAULT-6 allows
     hint="it is in the client's error, which is quoted.",
 )
 def keys_while_the_backend_is_away(bench: Bench) -> None:
@@ -282,6 +283,7 @@ def data_and_owners_in_use(bench: Bench) -> None:
     "SECRET-3",
     depends_on=("LIFE-4",),
     needs=("unavailable",),
+    limit=450,  # of many calls, each may take as long as FAULT-6 allows
     hint="they are in the client's error, which is quoted.",
 )
 def data_and_owners_while_the_backend_is_away(bench: Bench) -> None:
@@ -302,6 +304,7 @@ def tracebacks_in_use(bench: Bench) -> None:
 @case(
     "SECRET-4",
     needs=("unavailable",),
+    limit=450,  # of many calls, each may take as long as FAULT-6 allows
     depends_on=("SECRET-2", "SECRET-3"),
     hint="the exception of the client library quotes the command.",
 )

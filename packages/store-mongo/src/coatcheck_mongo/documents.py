@@ -31,6 +31,8 @@ LARGEST: Final = 8 * 2**20 - 2**14
 _Document = Mapping[str, Any]
 #: Of the aggregation language.
 Expression: TypeAlias = dict[str, Any]
+#: `$set`, and `$unset` if need be.
+Update: TypeAlias = dict[str, Any]
 
 
 class Documents:
@@ -67,7 +69,7 @@ class Documents:
         ]
         return {"$and": session + expires}
 
-    def update(self, record: Record) -> dict[str, Any]:
+    def update(self, record: Record) -> Update:
         """Return the update that writes a record.
 
         :raises RecordTooLarge: the data are more than fit.
@@ -127,7 +129,7 @@ def milliseconds(seconds: float) -> DatetimeMS:
     return DatetimeMS(math.floor(round(seconds * 1_000_000) / 1000))
 
 
-def only_where(condition: Expression, update: dict[str, Any]) -> list[dict[str, Any]]:
+def only_where(condition: Expression, update: Update) -> list[dict[str, Any]]:
     """Return the update that does the same where a condition holds, and nothing elsewhere."""
     changed: Expression = {"$mergeObjects": ["$$ROOT", {"$literal": update["$set"]}]}
     for field in update.get("$unset", ()):

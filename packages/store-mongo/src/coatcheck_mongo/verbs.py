@@ -21,7 +21,7 @@ from pymongo import errors
 from coatcheck import ABSENT, ALWAYS, Condition, Record, Unchanged
 from coatcheck.faces import Listing, Steps
 
-from .documents import Documents, Expression, milliseconds, only_where
+from .documents import Documents, Expression, Update, milliseconds, only_where
 
 _log = logging.getLogger("coatcheck")
 
@@ -79,13 +79,29 @@ class MongoVerbs:
             with suppress(errors.DuplicateKeyError):  # for a dead document, or a live one
                 yield lambda sessions: sessions.insert_one(new)
                 return True
-            dead = {"$not": [self._documents.live(now)]}
-            with suppress(errors.DuplicateKeyError):  # another one was faster
-                is_news = record.expires_at > now
-                return (yield from self._update(key, dead, update, is_news, upsert=True))
-            return False
-        is_news = isinstance(only_if, Unchanged) and only_if.data != record.data
-        return (yield from self._update(key, self._documents.live(now, only_if), update, is_news))
+            return (yield from self._replace_dead(key, record, update, now))
+        live = self._documents.live(now, only_if)
+        if isinstance(only_if, Unchanged) and only_if.data != record.data:
+            # The key alone is the filter, which the server has a short way for. It tells what
+            # changed, and whatever meets this condition does.
+            conditional = only_where(live, update)
+            done = yield lambda sessions: sessions.update_one({"_id": key}, conditional)
+            return bool(done.modified_count)
+        return (yield from self._update_where(key, live, update))
+
+    def _replace_dead(self, key: str, record: Record, update: Update, now: float) -> Steps:
+        """Write over a document that is expired or malformed, or where there is none any more."""
+        dead = {"$not": [self._documents.live(now)]}
+        conditional = only_where(dead, update)
+        with suppress(errors.DuplicateKeyError):  # another one was faster
+            done = yield lambda sessions: sessions.update_one(
+                {"_id": key}, conditional, upsert=True
+            )
+            if done.modified_count or done.upserted_id is not None:
+                return True
+            if record.expires_at <= now:  # it may be dead, and the same
+                return (yield from self._update_where(key, dead, update))
+        return False
 
     def destroy(self, key: str, only_if: Condition) -> Steps:
         """See :meth:`coatcheck.Store.destroy`."""
@@ -106,31 +122,15 @@ class MongoVerbs:
         """See :meth:`coatcheck.Store.touch`."""
         live = self._documents.live(self._clock())
         update = {"$set": {"expires": milliseconds(expires_at)}}
-        return (yield from self._update(key, live, update, is_news=False))
+        conditional = only_where(live, update)
+        done = yield lambda sessions: sessions.update_one({"_id": key}, conditional)
+        if done.modified_count or not done.matched_count:
+            return bool(done.modified_count)
+        # It is not live, or has this expiry already.
+        return (yield from self._update_where(key, live, update))
 
-    def _update(
-        self,
-        key: str,
-        condition: Expression,
-        update: dict[str, Any],
-        is_news: bool,
-        *,
-        upsert: bool = False,
-    ) -> Steps:
-        """Update a document if a condition holds; return whether it does.
-
-        The filter is the key alone, which the server has a short way for.
-
-        :param is_news: no document that meets the condition has what the update writes.
-        """
-        conditional = only_where(condition, update)
-        done = yield lambda sessions: sessions.update_one({"_id": key}, conditional, upsert=upsert)
-        if done.modified_count or done.upserted_id is not None:
-            return True
-        if is_news or not done.matched_count:
-            return False
-        # Nothing was changed. Either the condition does not hold, or the document is as it should
-        # be: a filter tells the one from the other.
+    def _update_where(self, key: str, condition: Expression, update: Update) -> Steps:
+        """Update a document if a condition holds; return whether it does, changed or not."""
         wanted = {"_id": key, "$expr": condition}
         done = yield lambda sessions: sessions.update_one(wanted, update)
         return bool(done.matched_count)
