@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from bson import Timestamp
 from bson.datetime_ms import DatetimeMS
 from mongo_backend import Backend
+from pymongo import MongoClient
+from pymongo.server_api import ServerApi
 
 from coatcheck import ABSENT, PRESENT, Record, Unchanged
 from coatcheck.errors import RecordTooLarge, StoreError
@@ -87,6 +90,33 @@ def test_what_changes_nothing_is_done_all_the_same(store: MongoStore) -> None:
     for only_if, expected in ((ABSENT, True), (PRESENT, False), (Unchanged(b"data"), False)):
         assert store.set("key", expired, only_if) is expected
     assert not store.touch("key", expired.expires_at)
+
+
+def test_an_expired_record_is_absent_in_its_last_millisecond(backend: Backend) -> None:
+    """MongoDB keeps milliseconds: what expires later in this one is as good as expired."""
+    now = 1_900_000_000.0
+    with closing(MongoStore.from_url(backend.url, clock=lambda: now)) as store:
+        for _ in range(2):
+            assert store.set("key", Record(b"data", now + 0.0004), ABSENT)
+            assert store.get("key") is None
+
+
+def test_a_client_of_the_stable_api_alone(backend: Backend) -> None:
+    api = ServerApi("1", strict=True)
+    with MongoClient[dict[str, Any]](backend.server_url, server_api=api) as client:
+        store = MongoStore(client, database="coatcheck", collection=backend.name)
+        for owner in (None, "ann"):
+            assert store.set("key", Record(b"first", later(), "bob"), ABSENT)
+            assert not store.set("key", Record(b"other", later(), owner), ABSENT)
+            assert store.set("key", Record(b"second", later(), owner), Unchanged(b"first"))
+            assert store.set("key", Record(b"third", later(), owner), PRESENT)
+            assert store.touch("key", later() + 5)
+            found = store.get("key")
+            assert found is not None
+            assert found.owner == owner
+            assert [key for key, _ in store.all()] == ["key"]
+            assert store.length() == 1
+            assert store.destroy("key", Unchanged(b"third"))
 
 
 def test_text_that_looks_like_mongodbs_language(store: MongoStore) -> None:

@@ -146,8 +146,7 @@ class DynamoDBStore(Store):
         removed = reply.get("Attributes")
         if not removed and reply["ResponseMetadata"].get(UNSURE):
             raise StoreTimeout(
-                "DynamoDB did not answer in time; the session is gone, and whether it was live is "
-                "not known"
+                "DynamoDB did not answer in time, and whether this removed the session is not known"
             )
         return self._live(removed) is not None
 

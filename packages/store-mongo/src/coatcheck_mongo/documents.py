@@ -17,6 +17,7 @@ import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from bson.errors import InvalidBSON
+from bson.min_key import MinKey
 from bson.raw_bson import RawBSONDocument
 
 from coatcheck import ALWAYS, Condition, Record, Unchanged
@@ -131,7 +132,11 @@ def milliseconds(seconds: float) -> DatetimeMS:
 
 def only_where(condition: Expression, update: Update) -> list[dict[str, Any]]:
     """Return the update that does the same where a condition holds, and nothing elsewhere."""
-    changed: Expression = {"$mergeObjects": ["$$ROOT", {"$literal": update["$set"]}]}
-    for field in update.get("$unset", ()):
-        changed = {"$unsetField": {"field": field, "input": changed}}
-    return [{"$replaceWith": {"$cond": [condition, changed, "$$ROOT"]}}]
+    # `$unsetField` is not in the Stable API: what is to go is marked, and taken away.
+    marks = dict.fromkeys(update.get("$unset", ()), MinKey())
+    changed: Expression = {"$mergeObjects": ["$$ROOT", {"$literal": {**update["$set"], **marks}}]}
+    stages: list[Expression] = [{"$replaceWith": {"$cond": [condition, changed, "$$ROOT"]}}]
+    for field, mark in marks.items():
+        without: Expression = {"$cond": [{"$eq": [f"${field}", mark]}, "$$REMOVE", f"${field}"]}
+        stages.append({"$set": {field: without}})
+    return stages

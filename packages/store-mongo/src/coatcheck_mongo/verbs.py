@@ -99,7 +99,7 @@ class MongoVerbs:
             )
             if done.modified_count or done.upserted_id is not None:
                 return True
-            if record.expires_at <= now:  # it may be dead, and the same
+            if int(update["$set"]["expires"]) <= int(milliseconds(now)):  # dead, and the same?
                 return (yield from self._update_where(key, dead, update))
         return False
 
