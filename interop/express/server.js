@@ -25,6 +25,12 @@ const STORES = {
     if (cryptoSecret) options.cryptoAdapter = createWebCryptoAdapter({ secret: cryptoSecret });
     return () => MongoStore.create({ client, ttl: 86400, ...options });
   },
+  async dynamodb({ url, region, table }) {
+    const { DynamoDBClient } = require('@aws-sdk/client-dynamodb');
+    const DynamoDBStore = require('connect-dynamodb')(session);
+    const client = new DynamoDBClient({ endpoint: url, region });
+    return () => new DynamoDBStore({ client, table });
+  },
 };
 
 // What can be done with a session. Each gets the request and its arguments.
