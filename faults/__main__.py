@@ -21,7 +21,7 @@ FACES: dict[str, Callable[[str], AsyncStore]] = {
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("server", choices=("mongo", "redis"))
+    parser.add_argument("server", choices=("dynamodb", "mongo", "redis"))
     parser.add_argument("--seconds", type=float, default=30.0, help="of load for each fault")
     parser.add_argument("--workers", type=int, default=32)
     parser.add_argument("--sessions", type=int, default=200)

@@ -63,12 +63,15 @@ class Traffic:
 class Proxy:
     """Listens at a port of this machine for a server at another address.
 
+    :param address: the server's.
+    :param garbage: the answer to each request in the mode ``garbage``.
     :ivar port: where it listens.
     :ivar traffic: what went through it.
     """
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], garbage: bytes = _GARBAGE) -> None:
         self._address = address
+        self.garbage = garbage
         self._mode: Mode = "pass"
         self._links: set[_Link] = set()
         self._lock = threading.Lock()
@@ -224,7 +227,7 @@ class _Link:
         elif mode == "reset":
             self.reset()
         elif mode in ("garbage", "noise"):
-            self._client.sendall(_GARBAGE if mode == "garbage" else _NOISE)
+            self._client.sendall(self._proxy.garbage if mode == "garbage" else _NOISE)
             self._hang_up()
         else:
             self._server.sendall(content)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
@@ -32,16 +33,18 @@ class PerProcess(Generic[C]):
         self._make = make
         self._close = close
         self._made: dict[int, C] = {}
+        # One for each process: a child may be forked while a thread of its parent holds one.
+        self._making: dict[int, threading.Lock] = {}
 
     def now(self) -> C:
         """Return the client of this process."""
         pid = os.getpid()
         client = self._made.get(pid)
         if client is None:
-            ours = self._make()
-            client = self._made.setdefault(pid, ours)
-            if client is not ours:
-                self._close(ours)  # another thread was faster
+            with self._making.setdefault(pid, threading.Lock()):
+                client = self._made.get(pid)
+                if client is None:
+                    client = self._made[pid] = self._make()
         return client
 
     def close(self) -> None:

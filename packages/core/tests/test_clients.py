@@ -1,0 +1,70 @@
+"""Clients of stores, one for each process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from coatcheck.clients import PerProcess
+
+
+def test_threads_that_come_at_once_make_one_client() -> None:
+    """The first requests of a process do not make a client each, which may take long."""
+    making, another = [], threading.Event()
+
+    def make() -> object:
+        making.append(threading.get_ident())
+        if len(making) > 1:
+            another.set()
+        another.wait(0.3)  # for those that would make one, too
+        return object()
+
+    clients = PerProcess(make, lambda _: None)
+    with ThreadPoolExecutor(8) as threads:
+        found = set(threads.map(lambda _: clients.now(), range(8)))
+    assert len(found) == len(making) == 1
+
+
+def test_a_client_that_cannot_be_made_is_tried_again() -> None:
+    attempts = []
+
+    def make() -> str:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise OSError("not yet")
+        return "client"
+
+    clients = PerProcess(make, lambda _: None)
+    for expected in (None, "client"):
+        try:
+            found = clients.now()
+        except OSError:
+            found = None
+        assert found == expected
+
+
+@pytest.mark.filterwarnings("ignore:This process .* multi-threaded:DeprecationWarning")  # it is
+def test_a_child_forked_meanwhile_makes_its_own() -> None:
+    """Whatever another thread was about when the process was copied."""
+    begun, forked = threading.Event(), threading.Event()
+
+    def make() -> int:
+        if not begun.is_set():
+            begun.set()
+            forked.wait(10)
+        return os.getpid()
+
+    clients = PerProcess(make, lambda _: None)
+    thread = threading.Thread(target=clients.now)
+    thread.start()
+    begun.wait(10)
+    child = os.fork()
+    if child == 0:
+        os._exit(clients.now() != os.getpid())
+    forked.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert clients.now() == os.getpid()
