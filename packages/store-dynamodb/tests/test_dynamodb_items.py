@@ -52,6 +52,14 @@ def test_what_others_keep_in_the_item_stays(store: DynamoDBStore, backend: Backe
     assert (backend.item("key") or {})["user"] == {"S": "ann"}
 
 
+def test_nothing_of_an_expired_session_is_in_a_new_one(
+    store: DynamoDBStore, backend: Backend
+) -> None:
+    backend.put("key", sess={"S": "{}"}, expires={"N": "1"}, user={"S": "ann"})
+    assert store.set("key", Record(b'{"n":1}', later()), ABSENT)
+    assert "user" not in (backend.item("key") or {})
+
+
 def test_a_touch_never_makes_a_ghost(store: DynamoDBStore, backend: Backend) -> None:
     assert not store.touch("key", later())
     assert backend.item("key") is None

@@ -33,6 +33,7 @@ def _make(settings: Settings) -> Any:
         # Not "adaptive": throttled, it lets callers wait for a minute and more.
         retries={"mode": "standard", "total_max_attempts": settings.attempts},
         max_pool_connections=THREADS,
+        parameter_validation=False,  # a part of the CPU, for arguments that are made here
         tcp_keepalive=True,
         user_agent_extra="coatcheck",
     )

@@ -23,10 +23,12 @@ GRANULARITY: Final = 1.0
 LARGEST: Final = 396 * 1024
 #: What is in `type`, for programs that keep other things in the table.
 _TYPE: Final = "connect-session"
-#: Names of attributes. Some of them are words of DynamoDB's expressions.
-_NAMES: Final = {"#e": "expires", "#s": "sess", "#t": "type", "#o": "owner"}
-_LIVE: Final = "#e > :now AND (attribute_type(#s, :S) OR attribute_type(#s, :B)) AND size(#s) > :0"
-_SAME: Final = "#e > :now AND #s = :was"
+#: Names of attributes that are reserved words in expressions, others' too.
+_NAMES: Final = {"#t": "type", "#o": "owner"}
+_LIVE: Final = (
+    "expires > :now AND (attribute_type(sess, :S) OR attribute_type(sess, :B)) AND size(sess) > :0"
+)
+_SAME: Final = "expires > :now AND sess = :was"
 #: That there is an item at all. DynamoDB Local tells several removals of one item that they removed
 #: it, unless there is a condition.
 PRESENT_AT_ALL: Final = "attribute_exists(id)"
@@ -81,30 +83,42 @@ def live(prefix: str, now: float) -> Expression:
     return Expression().add("FilterExpression", f"begins_with(id, :prefix) AND {_LIVE}", values)
 
 
-def writing(record: Record, expression: Expression) -> Expression:
-    """Return an expression to which the update that writes a record is added.
+def attributes(record: Record) -> Item:
+    """Return what a record is in an item, but for the id.
 
     :raises RecordTooLarge: the data are more than fit.
     """
     if len(record.data) > LARGEST:
         raise RecordTooLarge(len(record.data), LARGEST)
-    values: dict[str, Any] = {
-        ":s": stored(record.data),
-        ":e": seconds(record.expires_at),
-        ":t": {"S": _TYPE},
+    found: dict[str, dict[str, Any]] = {
+        "sess": stored(record.data),
+        "expires": seconds(record.expires_at),
+        "type": {"S": _TYPE},
     }
-    text = "SET #s = :s, #e = :e, #t = :t"
-    if record.owner is None:
-        text += " REMOVE #o"
-    else:
+    if record.owner is not None:
+        found["owner"] = {"S": record.owner}
+    return found
+
+
+def writing(record: Record, expression: Expression) -> Expression:
+    """Return an expression to which the update that writes a record is added.
+
+    :raises RecordTooLarge: the data are more than fit.
+    """
+    found = attributes(record)
+    values = {":s": found["sess"], ":e": found["expires"], ":t": found["type"]}
+    text = "SET sess = :s, expires = :e, #t = :t"
+    if "owner" in found:
         text += ", #o = :o"
-        values[":o"] = {"S": record.owner}
+        values[":o"] = found["owner"]
+    else:
+        text += " REMOVE #o"
     return expression.add("UpdateExpression", text, values)
 
 
 def touching(expires_at: float, expression: Expression) -> Expression:
     """Return an expression to which the update of an expiry is added."""
-    return expression.add("UpdateExpression", "SET #e = :e", {":e": seconds(expires_at)})
+    return expression.add("UpdateExpression", "SET expires = :e", {":e": seconds(expires_at)})
 
 
 def record_of(item: Item | None) -> Record | None:
@@ -119,11 +133,9 @@ def record_of(item: Item | None) -> Record | None:
 
 def holds(item: Item | None, record: Record) -> bool:
     """Tell whether an item is what writing a record leaves."""
-    return (
-        item is not None
-        and item.get("sess") == stored(record.data)
-        and item.get("expires") == seconds(record.expires_at)
-        and item.get("owner", {}).get("S") == record.owner
+    wanted = attributes(record)
+    return item is not None and all(
+        item.get(name) == wanted.get(name) for name in ("sess", "expires", "owner")
     )
 
 

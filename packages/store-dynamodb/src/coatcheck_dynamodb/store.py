@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
@@ -126,12 +126,16 @@ class DynamoDBStore(Store):
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.set`."""
-        expression = items.writing(record, items.condition(only_if, self._clock()))
-
-        def is_ours() -> bool:
-            return items.holds(self._item(key), record)
-
-        return self._update(key, expression, is_ours)
+        condition = items.condition(only_if, self._clock())
+        if only_if is ABSENT:  # nothing of a session that has expired stays
+            item = {**self._id(key), **items.attributes(record)}
+            reply = self._write("put_item", Item=item, **condition.arguments())
+        else:
+            reply = self._update(key, items.writing(record, condition))
+        # Refused, because an attempt before, of which nothing was heard, has done it?
+        return not reply.get("Refused") or (
+            _is_unsure(reply) and items.holds(self._item(key), record)
+        )
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.destroy`."""
@@ -142,9 +146,11 @@ class DynamoDBStore(Store):
             expression = items.condition(only_if, self._clock())
         else:  # what is expired or malformed goes, too
             expression = Expression().add("ConditionExpression", items.PRESENT_AT_ALL, {})
-        reply = self._write("delete_item", key, ReturnValues="ALL_OLD", **expression.arguments())
+        reply = self._write(
+            "delete_item", Key=self._id(key), ReturnValues="ALL_OLD", **expression.arguments()
+        )
         removed = reply.get("Attributes")
-        if not removed and reply["ResponseMetadata"].get(UNSURE):
+        if not removed and _is_unsure(reply):
             raise StoreTimeout(
                 "DynamoDB did not answer in time, and whether this removed the session is not known"
             )
@@ -154,7 +160,7 @@ class DynamoDBStore(Store):
         """See :meth:`coatcheck.Store.touch`."""
         condition = items.condition(PRESENT, self._clock())
         # A touch that was carried out does not keep the condition from holding again.
-        return self._update(key, items.touching(expires_at, condition), lambda: False)
+        return not self._update(key, items.touching(expires_at, condition)).get("Refused")
 
     def all(self) -> Iterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.all`. The table is read at ``scan_units`` a second."""
@@ -271,23 +277,15 @@ class DynamoDBStore(Store):
             used += page["ConsumedCapacity"]["CapacityUnits"]
             time.sleep(max(0.0, began + used / self._scan_units - time.monotonic()))
 
-    def _update(self, key: str, expression: Expression, is_ours: Callable[[], bool]) -> bool:
-        """Update an item if a condition holds; return whether it did.
+    def _update(self, key: str, expression: Expression) -> dict[str, Any]:
+        return self._write("update_item", Key=self._id(key), **expression.arguments())
 
-        :param is_ours: tells whether the item is what the update leaves.
-        """
-        reply = self._write("update_item", key, **expression.arguments())
-        if not reply.get("Refused"):
-            return True
-        # By an attempt before, of which nothing was heard?
-        return bool(reply["ResponseMetadata"].get(UNSURE)) and is_ours()
-
-    def _write(self, method: str, key: str, **arguments: Any) -> dict[str, Any]:
+    def _write(self, method: str, **arguments: Any) -> dict[str, Any]:
         """Write; return the reply, with ``Refused`` in it where the condition does not hold."""
 
         reply: dict[str, Any] = self._call(
             lambda client: _unless_refused(
-                getattr(client, method), TableName=self._table, Key=self._id(key), **arguments
+                getattr(client, method), TableName=self._table, **arguments
             )
         )
         return reply
@@ -318,6 +316,11 @@ def _unless_refused(method: Callable[..., dict[str, Any]], **arguments: Any) -> 
         if code_of(error) != "ConditionalCheckFailedException":
             raise
         return {**error.response, "Refused": True}
+
+
+def _is_unsure(reply: Mapping[str, Any]) -> bool:
+    """Tell whether an attempt before the one that was answered may have been carried out."""
+    return bool(reply["ResponseMetadata"].get(UNSURE))
 
 
 def _pieces(found: Sequence[T], size: int) -> Iterator[Sequence[T]]:
