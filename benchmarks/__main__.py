@@ -241,7 +241,8 @@ def with_server(name: str) -> Any:
 
 
 PARTS = (
-    "speed", "memory", "import", "files", "redis", "mongo", "growth", "mongo-growth",
+    "speed", "memory", "import", "files", "redis", "mongo", "dynamodb", "growth", "mongo-growth",
+    "dynamodb-cost",
 )  # fmt: skip
 
 
@@ -261,8 +262,10 @@ def main() -> None:
         "files": lambda: file_store().against_the_floor(session_data(), arguments.rounds),
         "redis": lambda: with_server("redis").compare(session_data(), arguments.rounds),
         "mongo": lambda: with_server("mongo").compare(session_data(), arguments.rounds),
+        "dynamodb": lambda: with_server("dynamodb").compare(session_data(), arguments.rounds),
         "growth": lambda: file_store().growth(session_data(), arguments.largest),
         "mongo-growth": lambda: with_server("mongo").growth(arguments.largest),
+        "dynamodb-cost": lambda: with_server("dynamodb").cost(session_data()),
     }
     for name, part in parts.items():
         if arguments.only in (None, name):

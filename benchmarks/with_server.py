@@ -41,6 +41,8 @@ class Candidate:
     :ivar set: writes it, for :data:`LIFETIME`.
     :ivar async_get: the same with the asynchronous client, on a running event loop.
     :ivar async_set: the same.
+    :ivar timer: returns seconds; of the clock on the wall, or of the process's CPU where beside a
+        slow server nothing else would be seen.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Candidate:
     set: Callable[[str, bytes], object]
     async_get: Callable[[str], Awaitable[bytes | str | None]]
     async_set: Callable[[str, bytes], Awaitable[object]]
+    timer: Callable[[], float] = time.perf_counter
 
 
 class Floor:
@@ -174,12 +177,12 @@ def _asynchronous(
         async def send(message: Any) -> None:
             sent[:1] = [message] if message["type"] == "http.response.start" else sent[:1]
 
-        start = time.perf_counter()
+        start = candidate.timer()
         for _ in range(calls):
             await app(
                 {"type": "http", "scheme": "http", "path": "/", "headers": headers}, None, send
             )
-        taken = time.perf_counter() - start
+        taken = candidate.timer() - start
         line = dict(sent[0]["headers"]).get(b"set-cookie", b"").decode()
         return taken / calls * 1e6, line.partition(";")[0]
 
@@ -208,13 +211,13 @@ def _synchronous(candidate: Candidate, data: dict[str, Any], rounds: int) -> _Ro
         def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
             seen.update({name.lower(): value for name, value in headers})
 
-        start = time.perf_counter()
+        start = candidate.timer()
         for _ in range(calls):
             environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "wsgi.url_scheme": "http"}
             if cookie is not None:
                 environ["HTTP_COOKIE"] = cookie
             list(app(environ, start_response))
-        taken = time.perf_counter() - start
+        taken = candidate.timer() - start
         return taken / calls * 1e6, seen.get("set-cookie", "").partition(";")[0]
 
     def application(scenario: str) -> Any:
