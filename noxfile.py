@@ -28,6 +28,8 @@ EXAMPLE = ROOT / "examples/store-sqlite"
 #: The tests of the packages; those of the kit come last, they take longest.
 PACKAGE_TESTS = [str(package / "tests") for package in (ROOT / "packages/core", *STORES)]
 TESTS = [*PACKAGE_TESTS, str(KIT / "tests")]
+#: What takes a store's servers for minutes.
+STORE_PROOFS = [f"packages/{store.name}/proof" for store in STORES if (store / "proof").exists()]
 #: Every package, for `session.install`, without copies.
 EDITABLE = (
     "-e",
@@ -144,8 +146,9 @@ def wheel(session: nox.Session) -> None:
     session.install(f"{core}[demo]", *map(str, stores))
     tests_alone = Path(session.create_tmp()).resolve() / "alone"
     shutil.rmtree(tests_alone, ignore_errors=True)
+    # Not the kit's own tests: the session `example` takes its wheel.
     folders = [
-        f"{package.relative_to(ROOT)}/tests" for package in (ROOT / "packages/core", *STORES, KIT)
+        f"{package.relative_to(ROOT)}/tests" for package in (ROOT / "packages/core", *STORES)
     ]
     for folder in (*folders, "docs", "examples", "servers"):
         shutil.copytree(ROOT / folder, tests_alone / folder)
@@ -158,23 +161,13 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session(python=OLDEST)
 def proof(session: nox.Session) -> None:
-    """The conformance kit passes stores that are right, and finds what each broken one breaks."""
+    """The whole kit: on each kind of server, whose failures are tried, on stores that are right,
+    and on broken ones, in which it finds what each of them breaks."""
     session.install(*EDITABLE, *group("test"))
-    # More than there are cores: much of it is waiting for servers that do not answer.
-    session.run("pytest", "-n", "4", *asked(session, [str(KIT / "proof")]))
-
-
-@nox.session(python=OLDEST)
-def backends(session: nox.Session) -> None:
-    """Stores with servers: the whole kit on each kind of server, and what their failures do."""
-    paths = kept(session, ["packages/store-mongo/proof", "packages/store-redis/proof"])
-    if not paths:
-        session.skip("left out by --without")
-    session.install(*EDITABLE, *group("test"))
-    # More than there are cores: much of it is waiting for servers that do not answer.
-    session.run(
-        "pytest", "-n", "6", "--dist", "worksteal", "-m", "not slow", *asked(session, paths)
-    )
+    # The longest first. More at once than there are cores: much of it is waiting for servers that
+    # do not answer.
+    order = ("-n", "6", "--dist", "load", "--maxschedchunk", "1", "-m", "not slow")
+    session.run("pytest", *order, *asked(session, [*STORE_PROOFS, str(KIT / "proof")]))
 
 
 @nox.session(python=OLDEST, default=False)
@@ -201,7 +194,7 @@ def express(session: nox.Session) -> None:
 @nox.session(python=OLDEST)
 @nox.parametrize("age", ["oldest", "newest"])
 def runners(session: nox.Session, age: str) -> None:
-    """The kit under the oldest pytest, with xdist, and under the newest, in random order."""
+    """The kit with xdist: under the oldest pytest, and in random order under the newest."""
     kit = nox.project.load_toml(KIT / "pyproject.toml")
     pins = [f"{pin}.0" if pin == "pytest==8" else pin for pin in oldest(kit)]
     session.install("./packages/core", str(KIT), str(EXAMPLE), "pytest-xdist", "pytest-randomly",
@@ -210,9 +203,9 @@ def runners(session: nox.Session, age: str) -> None:
     session.chdir(session.create_tmp())
     tests = str(EXAMPLE / "tests")
     strict = ("-c", "/dev/null", "-W", "error", "--require-backend", "-p", "no:cacheprovider")
-    # Not each with each: a run of the kit takes minutes.
-    order = ("-n", "2", "-p", "no:randomly") if age == "oldest" else ("-p", "no:xdist")
-    session.run("pytest", *strict, "-q", *order, tests)
+    # Not each with each: a run of the kit takes minutes. `example` has them in order, one by one.
+    order = ("-p", "no:randomly") if age == "oldest" else ()
+    session.run("pytest", *strict, "-q", "-n", "2", *order, tests)
 
 
 @nox.session(python=OLDEST)
