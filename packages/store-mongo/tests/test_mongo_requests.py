@@ -10,9 +10,7 @@ from coatcheck_mongo import AsyncMongoStore, MongoStore
 
 
 @pytest.mark.parametrize("kind", [AsyncMongoStore, MongoStore])
-def test_the_trips_of_a_request(
-    backend: Backend, kind: type[AsyncMongoStore | MongoStore]
-) -> None:
+def test_the_trips_of_a_request(backend: Backend, kind: type[AsyncMongoStore | MongoStore]) -> None:
     """One to read or begin, two to write; none is added for a touch that is not due."""
 
     def operations() -> int:

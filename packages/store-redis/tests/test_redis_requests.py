@@ -39,9 +39,7 @@ def trips(server_url: str, visit: Visit, path: str) -> int:
 
 
 @pytest.mark.parametrize("kind", [AsyncRedisStore, RedisStore])
-def test_the_trips_of_a_request(
-    backend: Backend, kind: type[AsyncRedisStore | RedisStore]
-) -> None:
+def test_the_trips_of_a_request(backend: Backend, kind: type[AsyncRedisStore | RedisStore]) -> None:
     """None without a cookie or for a touch that is not due, one to read or begin, two to write."""
     with visits(kind.from_url(backend.url)) as first_visit:
         for _ in range(2):  # the server has the scripts then, that of changes, too
