@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import time
@@ -22,6 +23,10 @@ from coatcheck_dynamodb.url import parse
 from servers.dynamodb import DynamoDBServer
 
 RECORD = Record(b"data", 4102444800.0)
+
+
+def later() -> float:
+    return time.time() + 3600
 
 
 @pytest.fixture
@@ -166,6 +171,68 @@ def test_throttled_callers_wait_for_a_bounded_time(backend: Backend) -> None:
     service.shutdown()
     service.server_close()
     assert longest < 20
+
+
+def batch_of(wanted: Any) -> list[Any]:
+    """Return what is asked for in a table: to be read, or to be written."""
+    batch: list[Any] = wanted["Keys"] if isinstance(wanted, dict) else wanted
+    return batch
+
+
+def leave_undone(client: Any, at_once: int) -> None:
+    """Have a client carry out a part of each batch, as a service does that is busy.
+
+    :param at_once: how much is said to be done; 0 for nothing, for ever.
+    """
+
+    def hold_back(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+        context["left"] = left = copy.deepcopy(params["RequestItems"])
+        params["RequestItems"] = kept = copy.deepcopy(left)
+        for wanted in left.values():
+            del batch_of(wanted)[:at_once]
+        for wanted in kept.values():
+            del batch_of(wanted)[at_once or 1 :]
+
+    def tell(parsed: dict[str, Any], context: dict[str, Any], model: Any, **_: object) -> None:
+        left = context["left"]
+        for table, wanted in list(left.items()):
+            if not batch_of(wanted):
+                del left[table]
+        parsed["UnprocessedKeys" if "Get" in model.name else "UnprocessedItems"] = left
+
+    for operation in ("BatchGetItem", "BatchWriteItem"):
+        client.meta.events.register(f"provide-client-params.dynamodb.{operation}", hold_back)
+        client.meta.events.register(f"after-call.dynamodb.{operation}", tell)
+
+
+def test_what_a_busy_service_leaves_undone_is_asked_for_again(backend: Backend) -> None:
+    store = DynamoDBStore(backend.client, table=backend.table, prefix=backend.prefix)
+    for number in range(8):
+        store.set(str(number), Record(b"data", 4102444800.0, "ann"))
+    leave_undone(backend.client, 2)
+    assert sorted(key for key, _ in store.owned_by("ann")) == list("01234567")
+    store.clear()
+    assert store.length() == 0
+
+
+def test_what_is_never_done_is_an_error(backend: Backend) -> None:
+    store = DynamoDBStore(backend.client, table=backend.table, prefix=backend.prefix)
+    store.set("key", Record(b"data", 4102444800.0, "ann"))
+    leave_undone(backend.client, 0)
+    for call in (lambda: list(store.owned_by("ann")), store.clear):
+        with pytest.raises(StoreUnavailable, match="capacity"):
+            call()
+
+
+def test_a_listing_takes_no_more_capacity_than_it_may(backend: Backend) -> None:
+    """Some 50 units for the first page, at 40 a second."""
+    store = DynamoDBStore(backend.client, table=backend.table, prefix=backend.prefix, scan_units=40)
+    size = 70
+    for number in range(size):
+        store.set(str(number), Record(b"x" * 3000, later()))
+    began = time.monotonic()
+    assert len(list(store.all())) == size
+    assert time.monotonic() - began > 1
 
 
 def test_nothing_of_a_session_is_logged(
