@@ -28,6 +28,8 @@ EXAMPLE = ROOT / "examples/store-sqlite"
 #: The tests of the packages; those of the kit come last, they take longest.
 PACKAGE_TESTS = [str(package / "tests") for package in (ROOT / "packages/core", *STORES)]
 TESTS = [*PACKAGE_TESTS, str(KIT / "tests")]
+#: More tests at once than CI has cores: many wait for servers that do not answer.
+AT_ONCE = ("-n", "4")
 #: What takes a store's servers for minutes.
 STORE_PROOFS = [f"packages/{store.name}/proof" for store in STORES if (store / "proof").exists()]
 #: Every package, for `session.install`, without copies.
@@ -102,7 +104,7 @@ def check_installed(session: nox.Session, module: str) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite, on each Python."""
     session.install(*EDITABLE, *group("test"))
-    session.run("pytest", "-n", "2", *asked(session, TESTS))
+    session.run("pytest", *AT_ONCE, *asked(session, TESTS))
 
 
 @nox.session(python=OLDEST)
@@ -131,7 +133,7 @@ def minimums(session: nox.Session) -> None:
     """The test suite on the oldest supported release of each dependency."""
     projects = (CORE, *(nox.project.load_toml(store / "pyproject.toml") for store in STORES))
     session.install(*EDITABLE, *group("test"), *oldest(*projects))
-    session.run("pytest", "-n", "2", *asked(session, PACKAGE_TESTS))
+    session.run("pytest", *AT_ONCE, *asked(session, PACKAGE_TESTS))
 
 
 @nox.session(python=OLDEST)
@@ -156,7 +158,7 @@ def wheel(session: nox.Session) -> None:
     for module in ("coatcheck", *(store.name.partition("-")[0] for store in stores)):
         check_installed(session, module)
     paths = " ".join(str(tests_alone / folder) for folder in (*folders, "."))
-    session.run("pytest", "-n", "2", "-o", f"pythonpath={paths}", *kept(session, folders))
+    session.run("pytest", *AT_ONCE, "-o", f"pythonpath={paths}", *kept(session, folders))
 
 
 @nox.session(python=OLDEST)
