@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import random
@@ -165,6 +166,9 @@ class ServerProcess:
         """Let it stand still: connections stay, and nobody answers."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
+            # On a busy machine it goes on for a moment. WNOWAIT: an end is `Popen`'s to see.
+            with contextlib.suppress(ChildProcessError):  # it has ended
+                os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let it go on."""
