@@ -163,20 +163,29 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session(python=OLDEST)
 def proof(session: nox.Session) -> None:
-    """The whole kit: on each kind of server, whose failures are tried, on stores that are right,
-    and on broken ones, in which it finds what each of them breaks."""
+    """The conformance kit passes stores that are right, and finds what each broken one breaks."""
     session.install(*EDITABLE, *group("test"))
-    # The longest first. More at once than there are cores: much of it is waiting for servers that
-    # do not answer.
-    order = ("-n", "6", "--dist", "load", "--maxschedchunk", "1", "-m", "not slow")
-    session.run("pytest", *order, *asked(session, [*STORE_PROOFS, str(KIT / "proof")]))
+    session.run("pytest", *AT_ONCE, "-m", "not slow", *asked(session, [str(KIT / "proof")]))
+
+
+@nox.session(python=OLDEST)
+def backends(session: nox.Session) -> None:
+    """Stores with servers: the whole kit on each kind of server, and what their failures do."""
+    paths = kept(session, STORE_PROOFS)
+    if not paths:
+        session.skip("left out by --without")
+    session.install(*EDITABLE, *group("test"))
+    order = ("-n", "6", "--dist", "worksteal", "-m", "not slow")
+    session.run("pytest", *order, *asked(session, paths))
 
 
 @nox.session(python=OLDEST, default=False)
 def slow(session: nox.Session) -> None:
-    """What takes longer than CI has: MongoDB's faults, and the kit while its server is away."""
+    """What takes longer than CI has: faults of MongoDB and DynamoDB, the kit while a single MongoDB
+    is away, and that it finds nothing but what is broken, whichever store it is."""
     session.install(*EDITABLE, *group("test"))
-    session.run("pytest", "-n", "4", "-m", "slow", *asked(session, ["packages/store-mongo/proof"]))
+    paths = kept(session, [*STORE_PROOFS, str(KIT / "proof")])
+    session.run("pytest", *AT_ONCE, "-m", "slow", *asked(session, paths))
 
 
 @nox.session(python=OLDEST)

@@ -10,6 +10,8 @@ from faults.__main__ import FACES
 from faults.dynamodb import FAULTS
 from faults.run import Fault, outcome_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
