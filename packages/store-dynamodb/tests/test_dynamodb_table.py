@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from dynamodb_backend import Backend
@@ -67,18 +68,55 @@ def test_several_at_once_make_one(url: str) -> None:
         store.close()
 
 
-def test_a_table_of_connect_dynamodbs_gets_what_it_lacks(url: str, backend: Backend) -> None:
+ON_DEMAND = {"BillingMode": "PAY_PER_REQUEST"}
+#: What connect-dynamodb makes.
+PROVISIONED = {"ProvisionedThroughput": {"ReadCapacityUnits": 5, "WriteCapacityUnits": 6}}
+
+
+def make(url: str, backend: Backend, key: str = "id", billing: Any = ON_DEMAND) -> None:
+    """Make a table, as another program does."""
     backend.client.create_table(
         TableName=table_of(url),
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+        **billing,
     )
+
+
+@pytest.mark.parametrize("billing", [ON_DEMAND, PROVISIONED], ids=["on-demand", "provisioned"])
+def test_a_table_of_connect_dynamodbs_gets_what_it_lacks(
+    url: str, backend: Backend, billing: Any
+) -> None:
+    make(url, backend, billing=billing)
     store = DynamoDBStore.from_url(url)
     assert store.set("key", Record(b"data", 4102444800.0, "ann"))
+    with pytest.raises(StoreError, match="create-table"):
+        list(store.owned_by("ann"))
     assert store.ensure_table()
     assert not store.ensure_table()
     assert [key for key, _ in store.owned_by("ann")] == ["key"]
+    store.close()
+
+
+def test_a_table_with_another_key_is_refused(url: str, backend: Backend) -> None:
+    make(url, backend, key="pk")
+    store = DynamoDBStore.from_url(url)
+    with pytest.raises(StoreError, match="another key"):
+        store.ensure_table()
+    store.close()
+
+
+def test_removal_by_another_attribute_is_told(url: str, backend: Backend) -> None:
+    """Nothing would ever be removed."""
+    make(url, backend)
+    backend.client.update_time_to_live(
+        TableName=table_of(url),
+        TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"},
+    )
+    store = DynamoDBStore.from_url(url)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="another attribute"):
+            store.ensure_table()
     store.close()
 
 

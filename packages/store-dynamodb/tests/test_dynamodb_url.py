@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import boto3
@@ -35,6 +36,9 @@ def test_everything_that_a_url_can_say() -> None:
         "dynamodb://sessions?endpoint_url=localhost",
         "dynamodb://sessions?endpoint_url=http://h:x", "dynamodb://sessions?scan_units=0",
         "dynamodb://sessions?endpoint_url=http://me:secret@host/",
+        "dynamodb://sessions?endpoint_url=http://me:pw@[secret]",
+        "dynamodb://sessions?endpoint_url=http://me:secret@exa%E2%84%80mple.com",
+        f"dynamodb://sessions?prefix={'x' * 1025}",
         "dynamodb://sessions?region=a&region=b", "dynamodb://sessions#x",
     ],
 )  # fmt: skip
@@ -63,13 +67,38 @@ def test_the_callers_client_stays_open(backend: Backend) -> None:
     assert backend.item("key") is not None
 
 
+@pytest.mark.filterwarnings("ignore:This process .* multi-threaded:DeprecationWarning")  # it is
+def test_a_used_client_is_not_taken_through_a_fork(backend: Backend) -> None:
+    """Both processes would read each other's replies from one connection."""
+    store = DynamoDBStore(backend.client, table=backend.table, prefix=backend.prefix)
+    store.set("key", Record(b"data", 4102444800.0))
+    child = os.fork()
+    if child == 0:
+        try:
+            store.get("key")
+        except ConfigurationError as error:
+            os._exit(0 if "forked" in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert store.get("key") is not None
+
+
 @pytest.mark.parametrize("client", [None, object(), boto3])
 def test_another_client_is_refused(client: Any) -> None:
     with pytest.raises(ConfigurationError, match="boto3"):
         DynamoDBStore(client, table="sessions")
 
 
-@pytest.mark.parametrize("names", [{"table": "x"}, {"table": "a b c"}, {"prefix": ""}])
-def test_names_that_cannot_be_are_refused(backend: Backend, names: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"table": "x"},
+        {"table": "a b c"},
+        {"prefix": ""},
+        {"prefix": "\u00f3" * 513},
+        {"scan_units": 0},
+    ],
+)
+def test_names_that_cannot_be_are_refused(backend: Backend, names: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         DynamoDBStore(backend.client, **{"table": "sessions", **names})

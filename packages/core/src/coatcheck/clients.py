@@ -2,8 +2,8 @@
 
 A connection must not be used by two processes, nor an asynchronous one by two event loops (clauses
 LIFE-10, LOOP-3, LOOP-4 and LOOP-5 of the Store contract). A store asks one of these for its client
-at each call: :class:`PerProcess` and :class:`PerLoop` make them, :class:`Given` and
-:class:`OnOneLoop` hold what a caller made.
+at each call: :class:`PerProcess` and :class:`PerLoop` make them, :class:`Given`,
+:class:`OnOneProcess` and :class:`OnOneLoop` hold what a caller made.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class PerProcess(Generic[C]):
 
     def close(self) -> None:
         """Close it, if there is one. Those of other processes are theirs."""
-        client = self._made.get(os.getpid())
+        pid = os.getpid()
+        with self._making.setdefault(pid, threading.Lock()):  # one may be in the making
+            client = self._made.get(pid)
         if client is not None:
             self._close(client)
 
@@ -65,6 +67,38 @@ class Given(Generic[C]):
 
     def now(self) -> C:
         """Return it."""
+        return self._client
+
+    def close(self) -> None:
+        """Leave it open."""
+
+
+class OnOneProcess(Generic[C]):
+    """A synchronous client that a caller made and closes, and that must not be shared by a fork.
+
+    It belongs to the process that first uses it.
+
+    :param client: what the caller made.
+    :param name: what the client is, for the error: ``"the DynamoDB client"``.
+    """
+
+    def __init__(self, client: C, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._pid: int | None = None
+
+    def now(self) -> C:
+        """Return it.
+
+        :raises ConfigurationError: another process used it before this one was forked.
+        """
+        if self._pid is None:
+            self._pid = os.getpid()
+        if self._pid != os.getpid():
+            raise ConfigurationError(
+                f"{self._name} that was passed in was used before this process was forked; "
+                "make it afterwards, or open the store by a URL"
+            )
         return self._client
 
     def close(self) -> None:

@@ -7,21 +7,22 @@ from typing import Any, Final
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ConnectTimeoutError, EndpointConnectionError
 from botocore.loaders import create_loader
 
 from coatcheck.bridge import THREADS
 from coatcheck.clients import PerProcess
 from coatcheck.errors import ConfigurationError, StoreError, StoreUnavailable
 
+from .failures import SERVER_ERRORS
 from .url import Settings
 
 #: The descriptions of AWS's services, read once: 0.1 s of CPU for each client otherwise.
 _DESCRIPTIONS: Final = create_loader()
 #: In the metadata of a reply: an attempt before may have been carried out without an answer.
 UNSURE: Final = "CoatcheckUnsure"
-#: The service carries out a request, or says that it does not; above, nobody knows.
-_SERVER_ERRORS: Final = 500
+#: Attempts that the service never heard of.
+_NOTHING_SENT: Final = (EndpointConnectionError, ConnectTimeoutError)
 
 
 def per_process(settings: Settings) -> PerProcess[Any]:
@@ -80,22 +81,28 @@ def _note_attempt(
     context = request_dict["context"]
     # What the attempt before this one left; this one's own fate is the caller's to see.
     context["coatcheck_unsure"] = context.get("coatcheck_next_unsure", False)
-    if caught_exception is not None or response[0].status_code >= _SERVER_ERRORS:
+    if caught_exception is not None:
+        was_refused = isinstance(caught_exception, _NOTHING_SENT)
+    else:  # a success that is repeated, too: it was not whole
+        was_refused = 300 <= response[0].status_code < SERVER_ERRORS
+    if not was_refused:
         context["coatcheck_next_unsure"] = True
 
 
 def _tell(http_response: Any, parsed: dict[str, Any], context: dict[str, Any], **_: object) -> None:
-    if not _is_whole(http_response):
-        raise StoreError("DynamoDB's answer ended in the middle")
+    if http_response.status_code < 300 and not _is_answer(http_response):
+        raise StoreError("this is no answer of DynamoDB, or it ended in the middle")
     if context.get("coatcheck_unsure"):
         parsed.setdefault("ResponseMetadata", {})[UNSURE] = True
 
 
-def _is_whole(response: Any) -> bool:
-    """Tell whether a reply is all there.
+def _is_answer(response: Any) -> bool:
+    """Tell whether a reply is DynamoDB's, and all there.
 
-    One that ends among its headers has no body, which botocore takes for a reply without an item.
+    botocore takes one that ends among its headers, and any text, for a reply without an item.
     """
+    if not response.headers.get("content-type", "").startswith("application/x-amz-json"):
+        return False
     sum, size = response.headers.get("x-amz-crc32"), response.headers.get("content-length")
     if sum is not None:
         return bool(sum == str(zlib.crc32(response.content)))

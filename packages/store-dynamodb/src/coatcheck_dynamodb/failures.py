@@ -26,7 +26,8 @@ _NO_CREDENTIALS: Final = (
     exceptions.SSOError,
 )
 _TIMEOUTS: Final = (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError)
-_SERVER_ERRORS: Final = 500
+#: Statuses below say that the service has not done it; from here on nobody knows.
+SERVER_ERRORS: Final = 500
 
 
 def translated(error: Exception) -> StoreError:
@@ -47,6 +48,10 @@ def code_of(error: exceptions.ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def _lacks_index(error: exceptions.ClientError) -> bool:
+    return "specified index" in str(error.response.get("Error", {}).get("Message", ""))
+
+
 def _refused(error: exceptions.ClientError) -> StoreError:
     code = code_of(error)
     if code in _THROTTLED:
@@ -55,12 +60,12 @@ def _refused(error: exceptions.ClientError) -> StoreError:
         return StoreUnavailable("DynamoDB refused the credentials: they are wrong, or expired")
     if code == "AccessDeniedException":
         return StoreError("the AWS user may not do this; docs/dynamodb.md lists what is needed")
-    if code == "ResourceNotFoundException":
+    if code == "ResourceNotFoundException" or _lacks_index(error):
         return StoreError(
             "the DynamoDB table, or its index `owner-index`, does not exist: "
             "`python -m coatcheck create-table URL` makes both"
         )
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if status >= _SERVER_ERRORS:
+    if status >= SERVER_ERRORS:
         return StoreUnavailable("DynamoDB failed")
     return StoreError("DynamoDB answered with an error")

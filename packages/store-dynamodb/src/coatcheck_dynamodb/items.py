@@ -132,10 +132,10 @@ def record_of(item: Item | None) -> Record | None:
 
 
 def holds(item: Item | None, record: Record) -> bool:
-    """Tell whether an item is what writing a record leaves."""
+    """Tell whether an item has what writing a record leaves; its expiry others may have moved."""
     wanted = attributes(record)
     return item is not None and all(
-        item.get(name) == wanted.get(name) for name in ("sess", "expires", "owner")
+        item.get(name) == wanted.get(name) for name in ("sess", "owner")
     )
 
 

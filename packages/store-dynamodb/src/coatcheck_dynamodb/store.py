@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from botocore.exceptions import ClientError
 
 from coatcheck import ABSENT, ALWAYS, PRESENT, Capabilities, Condition, Record, Store, Unchanged
-from coatcheck.clients import Given, PerProcess
+from coatcheck.clients import OnOneProcess, PerProcess
 from coatcheck.errors import (
     ConfigurationError,
     StoreClosed,
@@ -23,7 +23,7 @@ from . import items, logs, table
 from .clients import UNSURE, per_process, watched
 from .failures import code_of, translated
 from .items import GRANULARITY, LARGEST, Expression, Item
-from .url import DEFAULT_PREFIX, SCAN_UNITS, check_table, parse
+from .url import DEFAULT_PREFIX, SCAN_UNITS, check_prefix, check_table, parse
 
 #: Seconds after which the index of owners shows a write. AWS: "a fraction of a second", normally.
 _OWNER_LAG: Final = 10.0
@@ -75,9 +75,10 @@ class DynamoDBStore(Store):
         scan_units: int = SCAN_UNITS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not isinstance(prefix, str) or not prefix:
-            raise ConfigurationError("the prefix must be some text")
-        self._open(Given(watched(client)), check_table(table), prefix, scan_units, clock)
+        if not scan_units >= 1:
+            raise ConfigurationError("scan_units must be at least 1")
+        given = OnOneProcess(watched(client), "the DynamoDB client")
+        self._open(given, check_table(table), check_prefix(prefix), scan_units, clock)
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> DynamoDBStore:
@@ -96,7 +97,7 @@ class DynamoDBStore(Store):
 
     def _open(
         self,
-        client: Given[Any] | PerProcess[Any],
+        client: OnOneProcess[Any] | PerProcess[Any],
         table: str,
         prefix: str,
         scan_units: int,
@@ -128,13 +129,23 @@ class DynamoDBStore(Store):
         """See :meth:`coatcheck.Store.set`."""
         condition = items.condition(only_if, self._clock())
         if only_if is ABSENT:  # nothing of a session that has expired stays
-            item = {**self._id(key), **items.attributes(record)}
-            reply = self._write("put_item", Item=item, **condition.arguments())
+            whole = {**self._id(key), **items.attributes(record)}
+            reply = self._write("put_item", Item=whole, **condition.arguments())
         else:
             reply = self._update(key, items.writing(record, condition))
+        if not reply.get("Refused"):
+            return True
+        if not _is_unsure(reply):
+            return False
         # Refused, because an attempt before, of which nothing was heard, has done it?
-        return not reply.get("Refused") or (
-            _is_unsure(reply) and items.holds(self._item(key), record)
+        item = self._item(key)
+        if items.holds(item, record):
+            return True
+        if self._live(item) is None:
+            return False
+        raise StoreTimeout(
+            "DynamoDB did not answer in time, and whether this wrote the session is not known: "
+            "another write has followed, or was first"
         )
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
@@ -151,6 +162,8 @@ class DynamoDBStore(Store):
         )
         removed = reply.get("Attributes")
         if not removed and _is_unsure(reply):
+            if isinstance(only_if, Unchanged) and self.get(key) is not None:
+                return False  # it is not the one that was to be removed
             raise StoreTimeout(
                 "DynamoDB did not answer in time, and whether this removed the session is not known"
             )
@@ -173,13 +186,14 @@ class DynamoDBStore(Store):
         return sum(page["Count"] for page in pages)
 
     def clear(self) -> None:
-        """See :meth:`coatcheck.Store.clear`. The table is read at ``scan_units`` a second."""
+        """See :meth:`coatcheck.Store.clear`. It takes ``scan_units`` a second, too."""
         ours = Expression().add(
             "FilterExpression", "begins_with(id, :prefix)", {":prefix": {"S": self._prefix}}
         )
-        for page in self._scan(ours, ProjectionExpression="id"):
+        pace = _Pace(self._scan_units)
+        for page in self._scan(ours, pace, ProjectionExpression="id"):
             for keys in _pieces(page["Items"], _REMOVED_AT_ONCE):
-                self._remove(keys)
+                self._remove(keys, pace)
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.owned_by`."""
@@ -226,25 +240,27 @@ class DynamoDBStore(Store):
 
     def _items(self, keys: Sequence[Item]) -> Iterator[Item]:
         """Return items by their keys; those that the service leaves out are asked for again."""
-        wanted: dict[str, Any] = {self._table: {"Keys": list(keys), "ConsistentRead": True}}
-        for pause in _pauses():
+        left = list(keys)
+        patience = _Patience()
+        while left:
+            patience.wait(len(left))
+            wanted = {self._table: {"Keys": left, "ConsistentRead": True}}
             reply = self._ask("batch_get_item", RequestItems=wanted)
             yield from reply["Responses"].get(self._table, ())
-            wanted = reply.get("UnprocessedKeys") or {}
-            if not wanted:
-                return
-            time.sleep(pause)
-        raise _too_much()
+            left = (reply.get("UnprocessedKeys") or {}).get(self._table, {}).get("Keys", [])
 
-    def _remove(self, keys: Sequence[Item]) -> None:
-        wanted = {self._table: [{"DeleteRequest": {"Key": key}} for key in keys]}
-        for pause in _pauses():
-            reply = self._ask("batch_write_item", RequestItems=wanted)
-            wanted = reply.get("UnprocessedItems") or {}
-            if not wanted:
-                return
-            time.sleep(pause)
-        raise _too_much()
+    def _remove(self, keys: Sequence[Item], pace: _Pace) -> None:
+        left = [{"DeleteRequest": {"Key": key}} for key in keys]
+        patience = _Patience()
+        while left:
+            patience.wait(len(left))
+            reply = self._ask(
+                "batch_write_item",
+                RequestItems={self._table: left},
+                ReturnConsumedCapacity="TOTAL",
+            )
+            left = (reply.get("UnprocessedItems") or {}).get(self._table, [])
+            pace.keep(sum(each["CapacityUnits"] for each in reply["ConsumedCapacity"]))
 
     def _live(self, item: Item | None) -> Record | None:
         record = items.record_of(item)
@@ -256,10 +272,12 @@ class DynamoDBStore(Store):
             if record is not None:
                 yield str(item["id"]["S"])[len(self._prefix) :], record
 
-    def _scan(self, expression: Expression, **more: Any) -> Iterator[dict[str, Any]]:
+    def _scan(
+        self, expression: Expression, pace: _Pace | None = None, **more: Any
+    ) -> Iterator[dict[str, Any]]:
         """Return the pages of the table, and take no more of its capacity than is allowed."""
         start: dict[str, Any] = {}
-        began, used = time.monotonic(), 0.0
+        pace = pace or _Pace(self._scan_units)
         while True:
             page = self._ask(
                 "scan",
@@ -274,8 +292,7 @@ class DynamoDBStore(Store):
             if "LastEvaluatedKey" not in page:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-            used += page["ConsumedCapacity"]["CapacityUnits"]
-            time.sleep(max(0.0, began + used / self._scan_units - time.monotonic()))
+            pace.keep(page["ConsumedCapacity"]["CapacityUnits"])
 
     def _update(self, key: str, expression: Expression) -> dict[str, Any]:
         return self._write("update_item", Key=self._id(key), **expression.arguments())
@@ -301,7 +318,7 @@ class DynamoDBStore(Store):
         try:
             with logs.quiet():
                 return call(self._client.now())
-        except StoreError:
+        except (StoreError, ConfigurationError):
             raise
         except Exception as error:
             if self._closed:
@@ -328,10 +345,36 @@ def _pieces(found: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield found[start : start + size]
 
 
-def _pauses() -> Iterator[float]:
-    for attempt in range(_REPEATS):
-        yield random.uniform(0.5, 1.0) * _PAUSE * 2**attempt  # noqa: S311  # no secret
+class _Pace:
+    """Lets capacity be used at a rate: so many units a second, on the average."""
+
+    def __init__(self, units: float) -> None:
+        self._units = units
+        self._began, self._used = time.monotonic(), 0.0
+
+    def keep(self, used: float) -> None:
+        """Wait until as many units as were used are due."""
+        self._used += used
+        time.sleep(max(0.0, self._began + self._used / self._units - time.monotonic()))
 
 
-def _too_much() -> StoreUnavailable:
-    return StoreUnavailable("DynamoDB is asked for more than its capacity")
+class _Patience:
+    """Waits ever longer for a service that leaves undone what it is asked for, and then no more."""
+
+    def __init__(self) -> None:
+        self._left: int | None = None
+        self._attempts = 0
+
+    def wait(self, left: int) -> None:
+        """Wait, unless this is the first time; begin anew if there was progress.
+
+        :param left: how much is to be done.
+        :raises StoreUnavailable: nothing was done in several attempts.
+        """
+        if self._left is not None:
+            self._attempts = self._attempts + 1 if left >= self._left else 0
+            if self._attempts == _REPEATS:
+                raise StoreUnavailable("DynamoDB is asked for more than its capacity")
+            share = random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+            time.sleep(share * _PAUSE * 2**self._attempts)
+        self._left = left

@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from coatcheck.errors import StoreTimeout
+from coatcheck.errors import StoreError, StoreTimeout
 
 from .failures import code_of
 
 #: The index that leads from an owner to the ids. Sessions without an owner are not in it.
 OWNER_INDEX: Final = "owner-index"
+#: The attribute that tells when an item is to be removed.
+_EXPIRES: Final = "expires"
 #: Seconds until a new table, or a new index, has to be ready; a large table's index takes long.
 _PATIENCE: Final = 600.0
 _PAUSE: Final = 0.2
@@ -36,12 +38,14 @@ def ensure(client: Any, table: str) -> bool:
     several callers at once do no harm.
 
     :returns: whether anything was made.
-    :raises StoreTimeout: it was not active in ten minutes.
+    :raises StoreError: the table is another one; it was not active in ten minutes.
     """
     made = _ensure_table(client, table)
     found = _active(client, table)
+    if [each["AttributeName"] for each in found["KeySchema"]] != ["id"]:
+        raise StoreError("the DynamoDB table has another key than `id`: it is not for sessions")
     if OWNER_INDEX not in {index["IndexName"] for index in found.get("GlobalSecondaryIndexes", ())}:
-        _add_index(client, table)
+        _add_index(client, table, found)
         made = True
     _active(client, table)
     return _ensure_removal(client, table) or made
@@ -68,23 +72,39 @@ def _ensure_table(client: Any, table: str) -> bool:
     return True
 
 
-def _add_index(client: Any, table: str) -> None:
+def _add_index(client: Any, table: str, found: dict[str, Any]) -> None:
+    index: dict[str, Any] = dict(_INDEX)
+    billing = found.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+    if billing == "PROVISIONED":  # as connect-dynamodb makes it; each write may be one here
+        units = found["ProvisionedThroughput"]
+        names = ("ReadCapacityUnits", "WriteCapacityUnits")
+        index["ProvisionedThroughput"] = {name: units[name] for name in names}
     try:
         client.update_table(
             TableName=table,
             AttributeDefinitions=_ATTRIBUTES,
-            GlobalSecondaryIndexUpdates=[{"Create": _INDEX}],
+            GlobalSecondaryIndexUpdates=[{"Create": index}],
         )
     except ClientError as error:
         if code_of(error) not in ("ResourceInUseException", "LimitExceededException"):
             raise
 
 
+def _description(client: Any, table: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = client.describe_table(TableName=table)["Table"]
+    except ClientError as error:
+        if code_of(error) != "ResourceNotFoundException":
+            raise
+        return {}  # it was made this moment, and not everybody knows
+    return found
+
+
 def _active(client: Any, table: str) -> dict[str, Any]:
     """Wait until the table and all its indexes are active; return their description."""
     deadline, pause = time.monotonic() + _PATIENCE, _PAUSE
     while True:
-        found: dict[str, Any] = client.describe_table(TableName=table)["Table"]
+        found = _description(client, table)
         parts = [found.get("TableStatus")]
         parts += [index.get("IndexStatus") for index in found.get("GlobalSecondaryIndexes", ())]
         if set(parts) == {"ACTIVE"}:
@@ -96,13 +116,28 @@ def _active(client: Any, table: str) -> dict[str, Any]:
 
 
 def _ensure_removal(client: Any, table: str) -> bool:
-    found = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
-    if found.get("TimeToLiveStatus") in ("ENABLED", "ENABLING"):
+    if _removes(client, table):
         return False
-    wanted = {"Enabled": True, "AttributeName": "expires"}
+    wanted = {"Enabled": True, "AttributeName": _EXPIRES}
     try:
         client.update_time_to_live(TableName=table, TimeToLiveSpecification=wanted)
     except ClientError as error:
-        if code_of(error) != "ValidationException":  # another one was faster
+        # Another one may have been faster.
+        if code_of(error) != "ValidationException" or not _removes(client, table):
             raise
+    return True
+
+
+def _removes(client: Any, table: str) -> bool:
+    """Tell whether expired items are removed.
+
+    :raises StoreError: by another attribute than sessions have.
+    """
+    found = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+    if found.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING"):
+        return False
+    if found.get("AttributeName") != _EXPIRES:
+        raise StoreError(
+            f"the DynamoDB table removes items by another attribute than `{_EXPIRES}`: change that"
+        )
     return True

@@ -19,6 +19,9 @@ ATTEMPTS: Final = 3
 #: Read units that a listing takes in a second, on the average.
 SCAN_UNITS: Final = 500
 
+#: Bytes. A partition key has 2,048 at most, a session's key 256 characters.
+_PREFIX: Final = 1024
+
 _FORM: Final = (
     "a DynamoDB store's URL is `dynamodb://TABLE[?region=REGION&option=value&...]`, "
     "without user, password, port and path"
@@ -62,13 +65,24 @@ def check_table(name: object) -> str:
     return name
 
 
+def check_prefix(value: object) -> str:
+    """Return a prefix if it leaves room for the ids of sessions, of 256 characters, behind it.
+
+    :raises ConfigurationError: it does not, or is empty.
+    """
+    if not isinstance(value, str) or not 0 < len(value.encode(errors="replace")) <= _PREFIX:
+        raise ConfigurationError(f"the prefix must be some text of at most {_PREFIX} bytes")
+    return value
+
+
 def _endpoint(value: str) -> str:
-    parts = urlsplit(value)
     try:
+        parts = urlsplit(value)
         is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # the port is no number
+        is_usable = is_usable and parts.username is None
+    except ValueError:  # whose text may quote a password
         is_usable = False
-    if not is_usable or parts.username is not None:
+    if not is_usable:
         raise ValueError("a URL with `http` or `https`, without a user")
     return value
 
@@ -94,4 +108,6 @@ def parse(url: str) -> Settings:
         raise ConfigurationError(_FORM)
     if not _TABLE.fullmatch(parts.netloc):
         raise ConfigurationError(_FORM)
-    return Settings(parts.netloc, **read(options, _OPTIONS, "DynamoDB"))
+    settings = Settings(parts.netloc, **read(options, _OPTIONS, "DynamoDB"))
+    check_prefix(settings.prefix)
+    return settings
