@@ -325,7 +325,7 @@ def test_nothing_of_a_session_is_logged(
 
 def test_a_service_that_is_killed_comes_back_with_everything() -> None:
     with DynamoDBServer(keeps=True) as service:
-        store = DynamoDBStore.from_url(f"{service.url}&attempts=1")
+        store = DynamoDBStore.from_url(f"{service.url}&attempts=1&timeout=20")
         store.ensure_table()
         assert store.set("key", RECORD)
         service.kill()

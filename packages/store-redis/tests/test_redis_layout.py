@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coatcheck.errors import ConfigurationError
@@ -31,16 +31,19 @@ def test_a_hash_tag_is_the_first_one_that_is_not_empty(key: bytes, tag: bytes) -
     assert hash_tag(key) == tag
 
 
+@settings(deadline=None)
 @given(_KEYS)
 def test_a_note_is_in_the_slot_of_its_record(record: bytes) -> None:
     assert slot(note(record)) == slot(record)
 
 
+@settings(deadline=None)
 @given(_KEYS, _KEYS)
 def test_no_two_records_share_a_note(one: bytes, other: bytes) -> None:
     assert (note(one) == note(other)) == (one == other)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1), st.text(min_size=1), st.text(min_size=1), st.text(min_size=1))
 def test_no_two_owners_share_an_index(prefix: str, owner: str, second: str, other: str) -> None:
     def index(prefix: str, owner: str) -> bytes:
