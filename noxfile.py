@@ -29,7 +29,7 @@ EXAMPLE = ROOT / "examples/store-sqlite"
 PACKAGE_TESTS = [str(package / "tests") for package in (ROOT / "packages/core", *STORES)]
 TESTS = [*PACKAGE_TESTS, str(KIT / "tests")]
 #: More tests at once than CI has cores: many wait for servers that do not answer.
-AT_ONCE = ("-n", "4")
+AT_ONCE = ("-n", "3")
 #: What takes a store's servers for minutes.
 STORE_PROOFS = [f"packages/{store.name}/proof" for store in STORES if (store / "proof").exists()]
 #: Every package, for `session.install`, without copies.
@@ -165,7 +165,7 @@ def wheel(session: nox.Session) -> None:
 def proof(session: nox.Session) -> None:
     """The conformance kit passes stores that are right, and finds what each broken one breaks."""
     session.install(*EDITABLE, *group("test"))
-    session.run("pytest", *AT_ONCE, "-m", "not slow", *asked(session, [str(KIT / "proof")]))
+    session.run("pytest", "-n", "4", "-m", "not slow", *asked(session, [str(KIT / "proof")]))
 
 
 @nox.session(python=OLDEST)
