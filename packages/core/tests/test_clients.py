@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -26,6 +27,30 @@ def test_threads_that_come_at_once_make_one_client() -> None:
     with ThreadPoolExecutor(8) as threads:
         found = set(threads.map(lambda _: clients.now(), range(8)))
     assert len(found) == len(making) == 1
+
+
+def test_threads_that_wait_share_a_failure() -> None:
+    """They do not fail one after the other, each after as long as it takes."""
+    attempts, arrived = [], threading.Barrier(8)
+
+    def make() -> object:
+        attempts.append(1)
+        time.sleep(0.3)  # the others come meanwhile
+        raise OSError("not yet")
+
+    clients = PerProcess(make, lambda _: None)
+
+    def failed(_: int) -> bool:
+        arrived.wait(10)
+        try:
+            clients.now()
+        except OSError:
+            return True
+        return False
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(failed, range(8)))
+    assert len(attempts) <= 2  # one thread may have come late
 
 
 def test_a_client_that_cannot_be_made_is_tried_again() -> None:

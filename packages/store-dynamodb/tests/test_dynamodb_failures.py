@@ -67,9 +67,13 @@ def test_a_write_whose_reply_was_lost_is_known_again(
     assert with_a_lost_reply(proxy, lambda: through.set("key", changed, Unchanged(b"data")))
     assert through.get("key") == changed
     assert with_a_lost_reply(proxy, lambda: through.touch("key", 4102444900.0))
-    with pytest.raises(StoreTimeout, match="not known"):
+    with pytest.raises(StoreTimeout, match="not known") as caught:
         with_a_lost_reply(proxy, lambda: through.destroy("key"))
+    assert caught.value.__cause__ is not None
     assert backend.item("key") is None
+    assert through.set("key", RECORD)
+    assert with_a_lost_reply(proxy, lambda: through.touch("key", 1_700_000_000.0))
+    assert through.get("key") is None
 
 
 @pytest.mark.parametrize("mode", ["cut", "half-close"])

@@ -106,6 +106,27 @@ def test_a_table_with_another_key_is_refused(url: str, backend: Backend) -> None
     store.close()
 
 
+def test_an_index_of_other_keys_is_refused(url: str, backend: Backend) -> None:
+    """Nothing would be found in it, and nobody logged out everywhere."""
+    make(url, backend)
+    kinds = [{"AttributeName": name, "AttributeType": "S"} for name in ("id", "owner", "at")]
+    keys = [("owner", "HASH"), ("at", "RANGE")]
+    index = {
+        "IndexName": "owner-index",
+        "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+    backend.client.update_table(
+        TableName=table_of(url),
+        AttributeDefinitions=kinds,
+        GlobalSecondaryIndexUpdates=[{"Create": index}],
+    )
+    store = DynamoDBStore.from_url(url)
+    with pytest.raises(StoreError, match="other keys"):
+        store.ensure_table()
+    store.close()
+
+
 def test_removal_by_another_attribute_is_told(url: str, backend: Backend) -> None:
     """Nothing would ever be removed."""
     make(url, backend)

@@ -58,6 +58,22 @@ def test_no_region_is_an_error_of_the_first_call(monkeypatch: pytest.MonkeyPatch
     store.close()
 
 
+def test_credentials_that_come_later_are_found(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    given = os.environ["AWS_ACCESS_KEY_ID"]
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    store = open_store(backend.url)
+    with pytest.raises(StoreUnavailable, match="no AWS credentials"):
+        store.get("key")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", given)
+    assert store.get("key") is None
+    store.close()
+
+
 def test_the_callers_client_stays_open(backend: Backend) -> None:
     store = DynamoDBStore(backend.client, table=backend.table, prefix=backend.prefix)
     store.set("key", Record(b"data", 4102444800.0))

@@ -22,6 +22,20 @@ from .errors import ConfigurationError
 C = TypeVar("C")
 
 
+class _Making:
+    """The making of a process's client. A process has its own: a child may be forked while a thread
+    of its parent holds the lock.
+
+    :ivar attempts: how many have ended.
+    :ivar failure: of the last one.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.attempts = 0
+        self.failure: Exception | None = None
+
+
 class PerProcess(Generic[C]):
     """Synchronous clients, for each process its own.
 
@@ -33,24 +47,40 @@ class PerProcess(Generic[C]):
         self._make = make
         self._close = close
         self._made: dict[int, C] = {}
-        # One for each process: a child may be forked while a thread of its parent holds one.
-        self._making: dict[int, threading.Lock] = {}
+        self._making: dict[int, _Making] = {}
 
     def now(self) -> C:
-        """Return the client of this process."""
+        """Return the client of this process.
+
+        Threads that come at once wait for one attempt, and share its failure.
+        """
         pid = os.getpid()
         client = self._made.get(pid)
         if client is None:
-            with self._making.setdefault(pid, threading.Lock()):
+            making = self._making.setdefault(pid, _Making())
+            attempts = making.attempts
+            with making.lock:
                 client = self._made.get(pid)
                 if client is None:
-                    client = self._made[pid] = self._make()
+                    if making.failure is not None and making.attempts != attempts:
+                        raise making.failure  # of an attempt that began or ended meanwhile
+                    client = self._made[pid] = self._attempt(making)
         return client
+
+    def _attempt(self, making: _Making) -> C:
+        making.failure = None
+        try:
+            return self._make()
+        except Exception as error:
+            making.failure = error
+            raise
+        finally:
+            making.attempts += 1
 
     def close(self) -> None:
         """Close it, if there is one. Those of other processes are theirs."""
         pid = os.getpid()
-        with self._making.setdefault(pid, threading.Lock()):  # one may be in the making
+        with self._making.setdefault(pid, _Making()).lock:  # one may be in the making
             client = self._made.get(pid)
         if client is not None:
             self._close(client)

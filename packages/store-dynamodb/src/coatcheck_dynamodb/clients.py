@@ -7,14 +7,19 @@ from typing import Any, Final
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ConnectTimeoutError, EndpointConnectionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+)
 from botocore.loaders import create_loader
 
 from coatcheck.bridge import THREADS
 from coatcheck.clients import PerProcess
 from coatcheck.errors import ConfigurationError, StoreError, StoreUnavailable
 
-from .failures import SERVER_ERRORS
+from .failures import NO_CREDENTIALS, SERVER_ERRORS, translated
 from .url import Settings
 
 #: The descriptions of AWS's services, read once: 0.1 s of CPU for each client otherwise.
@@ -45,12 +50,16 @@ def _make(settings: Settings) -> Any:
         # A session for each client: threads must not share them.
         session = botocore.session.Session(profile=settings.profile)
         session.register_component("data_loader", _DESCRIPTIONS)
+        if session.get_credentials() is None:  # a client would never look for them again
+            raise NoCredentialsError
         client = session.create_client(
             "dynamodb",
             region_name=settings.region,
             endpoint_url=settings.endpoint_url,
             config=config,
         )
+    except NO_CREDENTIALS as error:
+        raise translated(error) from error
     except (BotoCoreError, ValueError) as error:
         raise StoreUnavailable(
             "the DynamoDB client could not be made: is there a region, and the profile?"

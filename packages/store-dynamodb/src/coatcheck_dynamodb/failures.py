@@ -18,7 +18,7 @@ _CREDENTIALS: Final = frozenset({
     "InvalidSignatureException", "MissingAuthenticationToken",
     "MissingAuthenticationTokenException", "SignatureDoesNotMatch", "UnrecognizedClientException",
 })  # fmt: skip
-_NO_CREDENTIALS: Final = (
+NO_CREDENTIALS: Final = (
     exceptions.NoCredentialsError,
     exceptions.PartialCredentialsError,
     exceptions.CredentialRetrievalError,
@@ -36,8 +36,8 @@ def translated(error: Exception) -> StoreError:
         return _refused(error)
     if isinstance(error, _TIMEOUTS):
         return StoreTimeout("DynamoDB did not answer in time")
-    if isinstance(error, _NO_CREDENTIALS):
-        return StoreUnavailable("there are no AWS credentials")
+    if isinstance(error, NO_CREDENTIALS):
+        return StoreUnavailable("there are no AWS credentials, or they cannot be fetched")
     if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError | OSError):
         return StoreUnavailable("DynamoDB cannot be reached")
     return StoreError("DynamoDB answered with nonsense, or the request could not be made")

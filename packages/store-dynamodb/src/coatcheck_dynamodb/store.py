@@ -146,7 +146,7 @@ class DynamoDBStore(Store):
         raise StoreTimeout(
             "DynamoDB did not answer in time, and whether this wrote the session is not known: "
             "another write has followed, or was first"
-        )
+        ) from reply["Refused"]
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.destroy`."""
@@ -166,14 +166,18 @@ class DynamoDBStore(Store):
                 return False  # it is not the one that was to be removed
             raise StoreTimeout(
                 "DynamoDB did not answer in time, and whether this removed the session is not known"
-            )
+            ) from reply.get("Refused")
         return self._live(removed) is not None
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         """See :meth:`coatcheck.Store.touch`."""
         condition = items.condition(PRESENT, self._clock())
-        # A touch that was carried out does not keep the condition from holding again.
-        return not self._update(key, items.touching(expires_at, condition)).get("Refused")
+        reply = self._update(key, items.touching(expires_at, condition))
+        if not reply.get("Refused"):
+            return True
+        # An attempt before may have moved the expiry into the past.
+        item = self._item(key) if _is_unsure(reply) else None
+        return item is not None and item.get("expires") == items.seconds(expires_at)
 
     def all(self) -> Iterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.all`. The table is read at ``scan_units`` a second."""
@@ -236,6 +240,8 @@ class DynamoDBStore(Store):
     def _item(self, key: str) -> Item | None:
         reply = self._ask("get_item", TableName=self._table, Key=self._id(key), ConsistentRead=True)
         item: Item | None = reply.get("Item")
+        if item is not None and item.get("id") != self._id(key)["id"]:
+            raise StoreError("DynamoDB answered something else than what was asked for")
         return item
 
     def _items(self, keys: Sequence[Item]) -> Iterator[Item]:
@@ -298,7 +304,7 @@ class DynamoDBStore(Store):
         return self._write("update_item", Key=self._id(key), **expression.arguments())
 
     def _write(self, method: str, **arguments: Any) -> dict[str, Any]:
-        """Write; return the reply, with ``Refused`` in it where the condition does not hold."""
+        """Write; return the reply, with the error as ``Refused`` if the condition does not hold."""
 
         reply: dict[str, Any] = self._call(
             lambda client: _unless_refused(
@@ -332,7 +338,7 @@ def _unless_refused(method: Callable[..., dict[str, Any]], **arguments: Any) -> 
     except ClientError as error:
         if code_of(error) != "ConditionalCheckFailedException":
             raise
-        return {**error.response, "Refused": True}
+        return {**error.response, "Refused": error}
 
 
 def _is_unsure(reply: Mapping[str, Any]) -> bool:

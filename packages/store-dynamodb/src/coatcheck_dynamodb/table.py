@@ -24,7 +24,7 @@ _ATTRIBUTES: Final = [
     {"AttributeName": "id", "AttributeType": "S"},
     {"AttributeName": "owner", "AttributeType": "S"},
 ]
-_INDEX: Final = {
+_INDEX: Final[dict[str, Any]] = {
     "IndexName": OWNER_INDEX,
     "KeySchema": [{"AttributeName": "owner", "KeyType": "HASH"}],
     "Projection": {"ProjectionType": "KEYS_ONLY"},
@@ -44,7 +44,15 @@ def ensure(client: Any, table: str) -> bool:
     found = _active(client, table)
     if [each["AttributeName"] for each in found["KeySchema"]] != ["id"]:
         raise StoreError("the DynamoDB table has another key than `id`: it is not for sessions")
-    if OWNER_INDEX not in {index["IndexName"] for index in found.get("GlobalSecondaryIndexes", ())}:
+    kinds = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
+    indexes = {each["IndexName"]: each for each in found.get("GlobalSecondaryIndexes", ())}
+    index = indexes.get(OWNER_INDEX, _INDEX)
+    if index["KeySchema"] != _INDEX["KeySchema"] or {kinds["id"], kinds.get("owner", "S")} != {"S"}:
+        raise StoreError(
+            f"the DynamoDB table has an index `{OWNER_INDEX}` of other keys than `owner`, or other "
+            "keys than strings"
+        )
+    if OWNER_INDEX not in indexes:
         _add_index(client, table, found)
         made = True
     _active(client, table)
