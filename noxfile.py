@@ -175,6 +175,7 @@ def backends(session: nox.Session) -> None:
     if not paths:
         session.skip("left out by --without")
     session.install(*EDITABLE, *group("test"))
+    # Almost all of it is waiting for servers that do not answer.
     order = ("-n", "6", "--dist", "worksteal", "-m", "not slow")
     session.run("pytest", *order, *asked(session, paths))
 
