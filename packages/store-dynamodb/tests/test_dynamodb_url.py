@@ -52,6 +52,8 @@ def test_no_region_is_an_error_of_the_first_call(monkeypatch: pytest.MonkeyPatch
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):  # they are looked for first
+        monkeypatch.setenv(name, "any")
     store = open_store("dynamodb://sessions")
     with pytest.raises(StoreUnavailable, match="region"):
         store.get("key")
