@@ -115,6 +115,8 @@ class _Visitor:
         scenario, session = environ["PATH_INFO"][1:], environ["coatcheck.session"]
         if scenario == "logout":
             session.destroy()
+        elif scenario == "login":
+            session.regenerate(keep_data=True)
         else:
             act(scenario, session, self._data)
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -134,6 +136,7 @@ _COSTS: tuple[tuple[str, dict[str, Any], str, int], ...] = (
     ("read, touch_interval 60 s", {"touch_interval": 60}, "read", 360),
     ("write, touch_interval 0", {"touch_interval": 0}, "write", 360),
     ("write, touch_interval 60 s", {"touch_interval": 60}, "write", 360),
+    ("login", {}, "login", 1),
     ("logout", {}, "logout", 1),
 )
 

@@ -20,13 +20,15 @@ Visit: TypeAlias = Callable[[str], None]
 
 
 def act(path: str, session: Any) -> None:
-    """What the applications do: nothing, look, or write."""
+    """What the applications do: nothing, look, write, or log in."""
     if path == "/read":
         session.get("n")
     elif path == "/write":
         session["n"] = session.get("n", 0) + 1
     elif path.startswith("/put/"):
         session[path.removeprefix("/put/")] = 1
+    elif path == "/login":
+        session.regenerate(keep_data=True)
 
 
 def asgi(store: Any, **options: Any) -> ASGISessions:

@@ -1,7 +1,8 @@
-"""Where a test's sessions are."""
+"""Where a test's sessions are, and what is sent there."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,3 +34,14 @@ class Backend:
         """Write an item as another program does."""
         item = {"id": {"S": self.prefix + key}, **attributes}
         self.client.put_item(TableName=self.table, Item=item)
+
+
+def counted(client: Any) -> Counter[str]:
+    """Return what counts the requests that a client sends, by operation, attempts and all."""
+    counts: Counter[str] = Counter()
+
+    def count(request: Any, **_: object) -> None:
+        counts[request.headers["X-Amz-Target"].decode().rpartition(".")[2]] += 1
+
+    client.meta.events.register("before-send.dynamodb", count)
+    return counts

@@ -8,14 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from dynamodb_backend import Backend
+from dynamodb_backend import Backend, counted
+from visiting import visits
 
-from coatcheck import ABSENT, Record, Unchanged
+from coatcheck import ABSENT, PRESENT, Condition, Record, Unchanged
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck_conformance.proxy import Proxy
 from coatcheck_dynamodb import DynamoDBStore
@@ -50,13 +52,20 @@ def through(backend: Backend, proxy: Proxy) -> Iterator[DynamoDBStore]:
 def with_a_lost_reply(proxy: Proxy, call: Callable[[], Any], mode: Any = "lost") -> Any:
     """Return what a call does whose first attempt is carried out, and whose reply is lost."""
     with ThreadPoolExecutor(1) as threads:
-        with proxy.doing(mode):
-            before = proxy.traffic.copy()
+        with losing_a_reply(proxy, mode):
             called = threads.submit(call)
-            deadline = time.monotonic() + 5
-            while not proxy.traffic.since(before).received and time.monotonic() < deadline:
-                time.sleep(0.001)  # nothing else tells that the reply was lost
         return called.result(20)
+
+
+@contextmanager
+def losing_a_reply(proxy: Proxy, mode: Any = "lost") -> Iterator[None]:
+    """Lose the next reply, for which the end of the block waits."""
+    with proxy.doing(mode):
+        before = proxy.traffic.copy()
+        yield
+        deadline = time.monotonic() + 5
+        while not proxy.traffic.since(before).received and time.monotonic() < deadline:
+            time.sleep(0.001)  # nothing else tells that the reply was lost
 
 
 def test_a_write_whose_reply_was_lost_is_known_again(
@@ -89,13 +98,13 @@ def test_a_write_of_whose_reply_a_half_came_is_known_again(
     assert backend.item("key") is None
 
 
-def meanwhile(store: DynamoDBStore, other: Callable[[], object]) -> None:
-    """Let something happen before the second request that a store sends from now on."""
+def meanwhile(store: DynamoDBStore, other: Callable[[], object], number: int = 2) -> None:
+    """Let something happen before a request that a store sends: the second from now on, or so."""
     sent: list[object] = []
 
     def count(**_: object) -> None:
         sent.append(1)
-        if len(sent) == 2:
+        if len(sent) == number:
             other()
 
     store._client.now().meta.events.register("before-send.dynamodb", count)
@@ -126,6 +135,57 @@ def test_a_write_between_the_attempts_leaves_it_open(
     assert not with_a_lost_reply(proxy, lambda: through.destroy("key", Unchanged(b"changed")))
     store.destroy("key")
     assert not with_a_lost_reply(proxy, lambda: through.set("key", changed, Unchanged(b"other")))
+
+
+@pytest.mark.parametrize("condition", [PRESENT, Unchanged(b"data")], ids=["present", "unchanged"])
+def test_a_conditional_ending_whose_reply_was_lost_is_known_again(
+    through: DynamoDBStore, proxy: Proxy, store: DynamoDBStore, condition: Condition
+) -> None:
+    """A login ends so what it goes on with, unless somebody else has ended that."""
+    assert store.set("key", RECORD)
+    assert with_a_lost_reply(proxy, lambda: through.destroy("key", condition))
+    assert store.get("key") is None
+    assert not store.destroy("key", condition)
+
+
+def test_an_ending_by_somebody_else_between_the_attempts(
+    through: DynamoDBStore, proxy: Proxy, store: DynamoDBStore
+) -> None:
+    """Of two that leave a mark one was it; of one that removes all nothing is known."""
+    store.set("key", Record(b"other", 4102444800.0))
+    meanwhile(through, lambda: store.destroy("key", PRESENT))
+    assert not with_a_lost_reply(proxy, lambda: through.destroy("key", Unchanged(b"data")))
+    store.set("key", RECORD)
+    meanwhile(through, lambda: store.destroy("key"))
+    with pytest.raises(StoreTimeout, match="not known"):
+        with_a_lost_reply(proxy, lambda: through.destroy("key", Unchanged(b"data")))
+
+
+@pytest.mark.parametrize("concurrency", ["merge", "last-write-wins"])
+def test_a_login_keeps_the_cart_when_the_old_sessions_end_has_no_reply(
+    through: DynamoDBStore, proxy: Proxy, store: DynamoDBStore, concurrency: str
+) -> None:
+    with visits(through, concurrency=concurrency, touch_interval=3600) as visit:
+        visit("/put/hat")
+        [(old, _)] = store.all()
+        sent, begun = counted(through._client.now()), threading.Event()
+        with ThreadPoolExecutor(1) as threads, ExitStack() as losing:
+
+            def lose() -> None:
+                losing.enter_context(losing_a_reply(proxy))
+                begun.set()
+
+            meanwhile(through, lose, 3)  # the old one is found, the new one is stored
+            called = threads.submit(visit, "/login")
+            assert begun.wait(5)
+            losing.close()
+            called.result(20)
+        assert sent.total() == 5  # it is ended once more, and looked at
+        visit("/put/coat")
+        [(new, record)] = store.all()
+    assert new != old
+    assert b"hat" in record.data
+    assert b"coat" in record.data
 
 
 @pytest.mark.parametrize("mode", ["cut", "half-close", "garbage", "noise"])

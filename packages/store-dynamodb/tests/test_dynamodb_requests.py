@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dynamodb_backend import Backend
+from dynamodb_backend import Backend, counted
 from visiting import visits
 
 from coatcheck import ABSENT, PRESENT, Record, Unchanged
@@ -18,17 +17,6 @@ from coatcheck.bridge import as_async
 from coatcheck_dynamodb import DynamoDBStore
 
 PAGE = Path(__file__).parents[3] / "docs/dynamodb.md"
-
-
-def counted(client: Any) -> Counter[str]:
-    """Return what counts the requests that a client sends, by operation, attempts and all."""
-    counts: Counter[str] = Counter()
-
-    def count(request: Any, **_: object) -> None:
-        counts[request.headers["X-Amz-Target"].decode().rpartition(".")[2]] += 1
-
-    client.meta.events.register("before-send.dynamodb", count)
-    return counts
 
 
 @pytest.mark.parametrize("face", [as_async, lambda store: store], ids=["async", "sync"])
@@ -69,7 +57,8 @@ def test_the_rights_are_those_that_the_page_grants(backend: Backend) -> None:
     assert store.touch("key", time.time() + 7200)
     assert store.get("key")
     assert [key for key, _ in store.owned_by("ann")] == ["key"]
-    assert store.destroy("key")
+    assert store.destroy("key", PRESENT)
+    assert not store.destroy("key")
     store.ping()
     of_the_application = set(counts)
     counts.clear()

@@ -5,6 +5,10 @@
 ``sess`` is a string where the data are UTF-8, and binary otherwise. ``expires`` is in seconds: what
 removes expired items takes whole ones. ``owner`` is coatcheck's, and there alone where the record
 has one. What other programs add is left alone.
+
+A session that goes on under another key, as after a login, leaves a mark, which has expired::
+
+    {id: "sess:KEY", expires: 1795456528, type: "connect-session", ended: "5f0c7a9e3b1d2846"}
 """
 
 from __future__ import annotations
@@ -109,16 +113,29 @@ def writing(record: Record, expression: Expression) -> Expression:
     values = {":s": found["sess"], ":e": found["expires"], ":t": found["type"]}
     text = "SET sess = :s, expires = :e, #t = :t"
     if "owner" in found:
-        text += ", #o = :o"
+        text += ", #o = :o REMOVE ended"
         values[":o"] = found["owner"]
     else:
-        text += " REMOVE #o"
+        text += " REMOVE ended, #o"
     return expression.add("UpdateExpression", text, values)
 
 
 def touching(expires_at: float, expression: Expression) -> Expression:
     """Return an expression to which the update of an expiry is added."""
     return expression.add("UpdateExpression", "SET expires = :e", {":e": seconds(expires_at)})
+
+
+def ended(mark: str, now: float) -> Item:
+    """Return what is left of a session that was ended, but for the id.
+
+    :param mark: tells who ended it.
+    """
+    return {"expires": seconds(now), "type": {"S": _TYPE}, "ended": {"S": mark}}
+
+
+def is_ended_by(mark: str, item: Item) -> bool:
+    """Tell whether an item is what was left of a session."""
+    return item.get("ended") == {"S": mark}
 
 
 def record_of(item: Item | None) -> Record | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 
-from coatcheck import ABSENT, ALWAYS, PRESENT, Capabilities, Condition, Record, Store, Unchanged
+from coatcheck import ABSENT, ALWAYS, PRESENT, Capabilities, Condition, Record, Store
 from coatcheck.clients import OnOneProcess, PerProcess
 from coatcheck.errors import (
     ConfigurationError,
@@ -153,21 +154,21 @@ class DynamoDBStore(Store):
         if only_if is ABSENT:  # it never holds for what is to be removed
             self.ping()
             return False
-        if isinstance(only_if, Unchanged):
-            expression = items.condition(only_if, self._clock())
-        else:  # what is expired or malformed goes, too
-            expression = Expression().add("ConditionExpression", items.PRESENT_AT_ALL, {})
-        reply = self._write(
-            "delete_item", Key=self._id(key), ReturnValues="ALL_OLD", **expression.arguments()
-        )
-        removed = reply.get("Attributes")
-        if not removed and _is_unsure(reply):
-            if isinstance(only_if, Unchanged) and self.get(key) is not None:
-                return False  # it is not the one that was to be removed
-            raise StoreTimeout(
-                "DynamoDB did not answer in time, and whether this removed the session is not known"
-            ) from reply.get("Refused")
-        return self._live(removed) is not None
+        if only_if is ALWAYS:
+            return self._remove(key)
+        # The session goes on under another key: its end is marked, for repetitions to know it.
+        mark, now = secrets.token_hex(8), self._clock()
+        ended = {**self._id(key), **items.ended(mark, now)}
+        condition = items.condition(only_if, now)
+        reply = self._write("put_item", Item=ended, **condition.arguments())
+        if not reply.get("Refused"):
+            return True
+        if not _is_unsure(reply):
+            return False
+        item = self._item(key)
+        if item is None:
+            raise _unknown_ending(reply)
+        return items.is_ended_by(mark, item)
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         """See :meth:`coatcheck.Store.touch`."""
@@ -197,7 +198,7 @@ class DynamoDBStore(Store):
         pace = _Pace(self._scan_units)
         for page in self._scan(ours, pace, ProjectionExpression="id"):
             for keys in _pieces(page["Items"], _REMOVED_AT_ONCE):
-                self._remove(keys, pace)
+                self._remove_all(keys, pace)
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.owned_by`."""
@@ -255,7 +256,18 @@ class DynamoDBStore(Store):
             yield from reply["Responses"].get(self._table, ())
             left = (reply.get("UnprocessedKeys") or {}).get(self._table, {}).get("Keys", [])
 
-    def _remove(self, keys: Sequence[Item], pace: _Pace) -> None:
+    def _remove(self, key: str) -> bool:
+        """Remove an item, what is expired or malformed, too; tell whether it was live."""
+        present = Expression().add("ConditionExpression", items.PRESENT_AT_ALL, {})
+        reply = self._write(
+            "delete_item", Key=self._id(key), ReturnValues="ALL_OLD", **present.arguments()
+        )
+        removed = reply.get("Attributes")
+        if not removed and _is_unsure(reply):
+            raise _unknown_ending(reply)
+        return self._live(removed) is not None
+
+    def _remove_all(self, keys: Sequence[Item], pace: _Pace) -> None:
         left = [{"DeleteRequest": {"Key": key}} for key in keys]
         patience = _Patience()
         while left:
@@ -339,6 +351,14 @@ def _unless_refused(method: Callable[..., dict[str, Any]], **arguments: Any) -> 
         if code_of(error) != "ConditionalCheckFailedException":
             raise
         return {**error.response, "Refused": error}
+
+
+def _unknown_ending(reply: Mapping[str, Any]) -> StoreTimeout:
+    error = StoreTimeout(
+        "DynamoDB did not answer in time, and whether this removed the session is not known"
+    )
+    error.__cause__ = reply.get("Refused")
+    return error
 
 
 def _is_unsure(reply: Mapping[str, Any]) -> bool:
