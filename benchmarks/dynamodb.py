@@ -117,6 +117,7 @@ class _Visitor:
             session.destroy()
         elif scenario == "login":
             session.regenerate(keep_data=True)
+            session["who"] = "ann"
         else:
             act(scenario, session, self._data)
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -137,6 +138,7 @@ _COSTS: tuple[tuple[str, dict[str, Any], str, int], ...] = (
     ("write, touch_interval 0", {"touch_interval": 0}, "write", 360),
     ("write, touch_interval 60 s", {"touch_interval": 60}, "write", 360),
     ("login", {}, "login", 1),
+    ("login, of an owner from then on", {"owner": "who"}, "login", 1),
     ("logout", {}, "logout", 1),
 )
 

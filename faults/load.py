@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from coatcheck import ABSENT, AsyncStore, Record, Unchanged
+from coatcheck import ABSENT, ALWAYS, AsyncStore, Condition, Record, Unchanged
 from coatcheck.errors import StoreError
 
 #: Seconds.
@@ -164,9 +164,12 @@ class Load:
             self.outcome.lost += 1
 
     async def _end(self, session: Session) -> None:
+        only_if: Condition = ALWAYS
+        if session.data is not None and not session.possible and self._random.random() < 0.5:
+            only_if = Unchanged(session.data)  # as a login ends the session from before it
         # If this fails, nobody looks at the key any more: whether it was ended is not known.
         session.data, session.possible = None, set()
-        if await self._store.destroy(session.key):
+        if await self._store.destroy(session.key, only_if):
             self._ended.append(session.key)
         else:
             self.outcome.lost += 1

@@ -161,6 +161,26 @@ def test_an_ending_by_somebody_else_between_the_attempts(
         with_a_lost_reply(proxy, lambda: through.destroy("key", Unchanged(b"data")))
 
 
+def test_a_mark_is_no_session_that_was_touched(
+    through: DynamoDBStore, proxy: Proxy, backend: Backend
+) -> None:
+    """Though its expiry be the one that was asked for."""
+    store = DynamoDBStore(
+        backend.client, table=backend.table, prefix=backend.prefix, clock=lambda: 4102444740.0
+    )
+    store.set("key", RECORD)
+    with ExitStack() as resetting:
+        resetting.enter_context(proxy.doing("reset"))
+
+        def end() -> None:
+            resetting.close()
+            store.destroy("key", PRESENT)
+
+        meanwhile(through, end)
+        assert not through.touch("key", RECORD.expires_at)
+    assert (backend.item("key") or {})["expires"] == {"N": "4102444800"}
+
+
 @pytest.mark.parametrize("concurrency", ["merge", "last-write-wins"])
 def test_a_login_keeps_the_cart_when_the_old_sessions_end_has_no_reply(
     through: DynamoDBStore, proxy: Proxy, store: DynamoDBStore, concurrency: str

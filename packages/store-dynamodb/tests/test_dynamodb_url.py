@@ -101,6 +101,11 @@ def test_a_used_client_is_not_taken_through_a_fork(backend: Backend) -> None:
     assert store.get("key") is not None
 
 
+def test_a_table_that_cannot_be_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="3 to 255 letters"):
+        open_store("dynamodb://ab?region=eu-west-1")
+
+
 @pytest.mark.parametrize("client", [None, object(), boto3])
 def test_another_client_is_refused(client: Any) -> None:
     with pytest.raises(ConfigurationError, match="boto3"):

@@ -6,9 +6,9 @@
 removes expired items takes whole ones. ``owner`` is coatcheck's, and there alone where the record
 has one. What other programs add is left alone.
 
-A session that goes on under another key, as after a login, leaves a mark, which has expired::
+A session that goes on under another key, as after a login, leaves a mark for a while::
 
-    {id: "sess:KEY", expires: 1795456528, type: "connect-session", ended: "5f0c7a9e3b1d2846"}
+    {id: "sess:KEY", expires: 1795456528, type: "connect-session", coatcheck_ended: "5f0c7a9e"}
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ GRANULARITY: Final = 1.0
 LARGEST: Final = 396 * 1024
 #: What is in `type`, for programs that keep other things in the table.
 _TYPE: Final = "connect-session"
+#: Seconds that a mark must stay: longer than an ending is repeated.
+_MARKED: Final = 60.0
 #: Names of attributes that are reserved words in expressions, others' too.
 _NAMES: Final = {"#t": "type", "#o": "owner"}
 _LIVE: Final = (
@@ -113,10 +115,10 @@ def writing(record: Record, expression: Expression) -> Expression:
     values = {":s": found["sess"], ":e": found["expires"], ":t": found["type"]}
     text = "SET sess = :s, expires = :e, #t = :t"
     if "owner" in found:
-        text += ", #o = :o REMOVE ended"
+        text += ", #o = :o REMOVE coatcheck_ended"
         values[":o"] = found["owner"]
     else:
-        text += " REMOVE ended, #o"
+        text += " REMOVE coatcheck_ended, #o"
     return expression.add("UpdateExpression", text, values)
 
 
@@ -130,12 +132,13 @@ def ended(mark: str, now: float) -> Item:
 
     :param mark: tells who ended it.
     """
-    return {"expires": seconds(now), "type": {"S": _TYPE}, "ended": {"S": mark}}
+    kept = {"expires": seconds(now + _MARKED), "type": {"S": _TYPE}}
+    return {**kept, "coatcheck_ended": {"S": mark}}
 
 
 def is_ended_by(mark: str, item: Item) -> bool:
     """Tell whether an item is what was left of a session."""
-    return item.get("ended") == {"S": mark}
+    return item.get("coatcheck_ended") == {"S": mark}
 
 
 def record_of(item: Item | None) -> Record | None:
@@ -146,6 +149,11 @@ def record_of(item: Item | None) -> Record | None:
     if not data or expires is None:
         return None
     return Record(data, float(expires), item.get("owner", {}).get("S") or None)
+
+
+def lives_until(item: Item | None, expires_at: float) -> bool:
+    """Tell whether an item is a record that expires at a time."""
+    return bool(item and record_of(item) and item.get("expires") == seconds(expires_at))
 
 
 def holds(item: Item | None, record: Record) -> bool:

@@ -177,8 +177,7 @@ class DynamoDBStore(Store):
         if not reply.get("Refused"):
             return True
         # An attempt before may have moved the expiry into the past.
-        item = self._item(key) if _is_unsure(reply) else None
-        return item is not None and item.get("expires") == items.seconds(expires_at)
+        return _is_unsure(reply) and items.lives_until(self._item(key), expires_at)
 
     def all(self) -> Iterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.all`. The table is read at ``scan_units`` a second."""

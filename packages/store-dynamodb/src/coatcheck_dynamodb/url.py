@@ -106,8 +106,8 @@ def parse(url: str) -> Settings:
     parts, options = split(url, _FORM)
     if parts.scheme.lower() != "dynamodb" or parts.path not in ("", "/"):
         raise ConfigurationError(_FORM)
-    if not _TABLE.fullmatch(parts.netloc):
+    if not parts.netloc or any(sign in parts.netloc for sign in "@:"):
         raise ConfigurationError(_FORM)
-    settings = Settings(parts.netloc, **read(options, _OPTIONS, "DynamoDB"))
+    settings = Settings(check_table(parts.netloc), **read(options, _OPTIONS, "DynamoDB"))
     check_prefix(settings.prefix)
     return settings
