@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,13 +16,13 @@ from coatcheck.errors import (
     StoreClosed,
     StoreError,
     StoreTimeout,
-    StoreUnavailable,
 )
 
 from . import items, logs, table
 from .clients import UNSURE, per_process, watched
 from .failures import code_of, translated
 from .items import GRANULARITY, LARGEST, Expression, Item
+from .pace import Pace, Patience
 from .url import DEFAULT_PREFIX, SCAN_UNITS, check_prefix, check_table, parse
 
 #: Seconds after which the index of owners shows a write. AWS: "a fraction of a second", normally.
@@ -33,9 +32,6 @@ _PAGE: Final = 64
 #: What the service takes in one request.
 _READ_AT_ONCE: Final = 100
 _REMOVED_AT_ONCE: Final = 25
-#: How often what a batch left undone is asked for again, and the first pause, in seconds.
-_REPEATS: Final = 6
-_PAUSE: Final = 0.05
 
 T = TypeVar("T")
 
@@ -194,7 +190,7 @@ class DynamoDBStore(Store):
         ours = Expression().add(
             "FilterExpression", "begins_with(id, :prefix)", {":prefix": {"S": self._prefix}}
         )
-        pace = _Pace(self._scan_units)
+        pace = Pace(self._scan_units)
         for page in self._scan(ours, pace, ProjectionExpression="id"):
             for keys in _pieces(page["Items"], _REMOVED_AT_ONCE):
                 self._remove_all(keys, pace)
@@ -247,7 +243,7 @@ class DynamoDBStore(Store):
     def _items(self, keys: Sequence[Item]) -> Iterator[Item]:
         """Return items by their keys; those that the service leaves out are asked for again."""
         left = list(keys)
-        patience = _Patience()
+        patience = Patience()
         while left:
             patience.wait(len(left))
             wanted = {self._table: {"Keys": left, "ConsistentRead": True}}
@@ -266,9 +262,9 @@ class DynamoDBStore(Store):
             raise _unknown_ending(reply)
         return self._live(removed) is not None
 
-    def _remove_all(self, keys: Sequence[Item], pace: _Pace) -> None:
+    def _remove_all(self, keys: Sequence[Item], pace: Pace) -> None:
         left = [{"DeleteRequest": {"Key": key}} for key in keys]
-        patience = _Patience()
+        patience = Patience()
         while left:
             patience.wait(len(left))
             reply = self._ask(
@@ -290,11 +286,11 @@ class DynamoDBStore(Store):
                 yield str(item["id"]["S"])[len(self._prefix) :], record
 
     def _scan(
-        self, expression: Expression, pace: _Pace | None = None, **more: Any
+        self, expression: Expression, pace: Pace | None = None, **more: Any
     ) -> Iterator[dict[str, Any]]:
         """Return the pages of the table, and take no more of its capacity than is allowed."""
         start: dict[str, Any] = {}
-        pace = pace or _Pace(self._scan_units)
+        pace = pace or Pace(self._scan_units)
         while True:
             page = self._ask(
                 "scan",
@@ -368,38 +364,3 @@ def _is_unsure(reply: Mapping[str, Any]) -> bool:
 def _pieces(found: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(found), size):
         yield found[start : start + size]
-
-
-class _Pace:
-    """Lets capacity be used at a rate: so many units a second, on the average."""
-
-    def __init__(self, units: float) -> None:
-        self._units = units
-        self._began, self._used = time.monotonic(), 0.0
-
-    def keep(self, used: float) -> None:
-        """Wait until as many units as were used are due."""
-        self._used += used
-        time.sleep(max(0.0, self._began + self._used / self._units - time.monotonic()))
-
-
-class _Patience:
-    """Waits ever longer for a service that leaves undone what it is asked for, and then no more."""
-
-    def __init__(self) -> None:
-        self._left: int | None = None
-        self._attempts = 0
-
-    def wait(self, left: int) -> None:
-        """Wait, unless this is the first time; begin anew if there was progress.
-
-        :param left: how much is to be done.
-        :raises StoreUnavailable: nothing was done in several attempts.
-        """
-        if self._left is not None:
-            self._attempts = self._attempts + 1 if left >= self._left else 0
-            if self._attempts == _REPEATS:
-                raise StoreUnavailable("DynamoDB is asked for more than its capacity")
-            share = random.uniform(0.5, 1.0)  # noqa: S311  # no secret
-            time.sleep(share * _PAUSE * 2**self._attempts)
-        self._left = left
