@@ -94,6 +94,15 @@ def oldest(*projects: dict) -> list[str]:
     ]
 
 
+def develop(session: nox.Session, *requirements: str) -> None:
+    """Install every package, editable, and what else is required.
+
+    What builds the packages is installed once, and not once for each of them.
+    """
+    session.install("hatchling", "editables")
+    session.install("--no-build-isolation", *EDITABLE, *requirements)
+
+
 def check_installed(session: nox.Session, module: str) -> None:
     """Fail unless a module is the installed one, and not the one of the source tree."""
     script = f"import {module}; assert 'site-packages' in {module}.__file__"
@@ -103,7 +112,7 @@ def check_installed(session: nox.Session, module: str) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The test suite, on each Python."""
-    session.install(*EDITABLE, *group("test"))
+    develop(session, *group("test"))
     session.run("pytest", *AT_ONCE, *asked(session, TESTS))
 
 
@@ -118,7 +127,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=OLDEST)
 def typing(session: nox.Session) -> None:
     """mypy strict, pyright on the public API, and a file of misuse that both must refuse."""
-    session.install(*EDITABLE, *group("typing"))
+    develop(session, *group("typing"))
     packages = (ROOT / "packages/core", KIT, *STORES)
     session.run(
         "mypy", *(str(package / "src") for package in packages), "servers", "faults", "interop"
@@ -132,7 +141,7 @@ def typing(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """The test suite on the oldest supported release of each dependency."""
     projects = (CORE, *(nox.project.load_toml(store / "pyproject.toml") for store in STORES))
-    session.install(*EDITABLE, *group("test"), *oldest(*projects))
+    develop(session, *group("test"), *oldest(*projects))
     session.run("pytest", *AT_ONCE, *asked(session, PACKAGE_TESTS))
 
 
@@ -164,7 +173,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session(python=OLDEST)
 def proof(session: nox.Session) -> None:
     """The conformance kit passes stores that are right, and finds what each broken one breaks."""
-    session.install(*EDITABLE, *group("test"))
+    develop(session, *group("test"))
     session.run("pytest", "-n", "4", "-m", "not slow", *asked(session, [str(KIT / "proof")]))
 
 
@@ -174,7 +183,7 @@ def backends(session: nox.Session) -> None:
     paths = kept(session, STORE_PROOFS)
     if not paths:
         session.skip("left out by --without")
-    session.install(*EDITABLE, *group("test"))
+    develop(session, *group("test"))
     # Almost all of it is waiting for servers that do not answer.
     order = ("-n", "6", "--dist", "worksteal", "-m", "not slow")
     session.run("pytest", *order, *asked(session, paths))
@@ -184,7 +193,7 @@ def backends(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """What takes longer than CI has: faults of MongoDB and DynamoDB, the kit while a single MongoDB
     is away, and that it finds nothing but what is broken, whichever store it is."""
-    session.install(*EDITABLE, *group("test"))
+    develop(session, *group("test"))
     paths = kept(session, [*STORE_PROOFS, str(KIT / "proof")])
     session.run("pytest", *AT_ONCE, "-m", "slow", *asked(session, paths))
 
@@ -195,7 +204,7 @@ def express(session: nox.Session) -> None:
     left_out = options(session)[0]
     if "express" in left_out:
         session.skip("left out by --without express")
-    session.install(*EDITABLE, *group("test"))
+    develop(session, *group("test"))
     without = [f"--ignore=interop/tests/test_{store}.py" for store in left_out]
     session.run("pytest", *without, *asked(session, ["interop/tests"]))
     if "redis" not in left_out:
