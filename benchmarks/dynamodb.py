@@ -18,7 +18,7 @@ from coatcheck.bridge import as_async
 from coatcheck.wsgi import SessionMiddleware
 from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb.url import parse
-from servers.dynamodb import server
+from testing.servers.dynamodb import server
 
 #: Ratios of CPU time. DynamoDB Local is slow: on the wall nothing would be seen but itself.
 BUDGETS = {face: {"read": 1.15, "write": 1.15, "new": 1.15} for face in ("async", "sync")}

@@ -16,7 +16,7 @@ from pymongo import AsyncMongoClient, MongoClient, WriteConcern
 from benchmarks.with_server import LIFETIME, Candidate, against_the_floor
 from coatcheck import ABSENT, Record, Unchanged
 from coatcheck_mongo import AsyncMongoStore, MongoStore
-from servers.mongo import server
+from testing.servers.mongo import server
 
 BUDGETS = {face: {"read": 1.3, "write": 1.4, "new": 1.4} for face in ("async", "sync")}
 #: As safe as the store's: what is acknowledged is in the journal.

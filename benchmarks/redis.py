@@ -10,7 +10,7 @@ import redis.asyncio
 import redis
 from benchmarks.with_server import LIFETIME, Candidate, against_the_floor
 from coatcheck_redis import AsyncRedisStore, RedisStore
-from servers.redis import server
+from testing.servers.redis import server
 
 BUDGETS = {
     "async": {"read": 1.35, "write": 1.4, "new": 1.3},

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from breaking import BrokenMemoryHarness
+from mutation import StoreClassHarness
 
 from coatcheck import ALWAYS, AsyncStore, Capabilities, Condition, MemoryStore, Record, Store
 from coatcheck.errors import RecordTooLarge
@@ -175,7 +175,7 @@ class SharedMemoryStore(MemoryStore):
                 yield store
 
 
-class SharedHarness(BrokenMemoryHarness):
+class SharedHarness(StoreClassHarness):
     """Opens stores that have one backend for all namespaces."""
 
     def open(self, namespace: str, clock: Callable[[], float]) -> Any:
@@ -189,7 +189,7 @@ class FolderHarness(FileHarness):
     """Opens a subclass of the file store, in this process and in others."""
 
     def __init__(self, store_class: Any) -> None:
-        self._above = tempfile.mkdtemp(prefix="coatcheck-broken-")
+        self._above = tempfile.mkdtemp(prefix="coatcheck-mutant-")
         super().__init__(f"file://{self._above}?durability=process")
         self.opener = f"{store_class.__module__}:{store_class.__qualname__}.from_url"
         self.store_class = store_class
@@ -218,11 +218,11 @@ class TextStore(MemoryStore):
             return record.data
 
 
-class TextHarness(BrokenMemoryHarness):
+class TextHarness(StoreClassHarness):
     """Shows the layout of stores that hold text."""
 
     absent: ClassVar = {
-        name: reason for name, reason in BrokenMemoryHarness.absent.items() if name != "stored"
+        name: reason for name, reason in StoreClassHarness.absent.items() if name != "stored"
     }
 
     def stored(self, namespace: str, key: str) -> str | bytes | None:
@@ -232,7 +232,7 @@ class TextHarness(BrokenMemoryHarness):
 
 
 def _reference(
-    store_class: Any, harness: Callable[[Any], Harness] = BrokenMemoryHarness
+    store_class: Any, harness: Callable[[Any], Harness] = StoreClassHarness
 ) -> Callable[[], Harness]:
     """Return what makes a harness of the class, under the name of the class."""
     make = functools.partial(harness, store_class)

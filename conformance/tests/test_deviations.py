@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from breaking import BrokenMemoryHarness
+from mutation import StoreClassHarness
 
 from coatcheck import MemoryStore, Record
 from coatcheck_conformance.case import cases_of
@@ -37,7 +37,7 @@ def test_a_failure_that_was_announced_is_a_deviation(tmp_path: Path) -> None:
     """It carries the reason and the address."""
     path = tmp_path / "deviations.toml"
     path.write_text(GOOD)
-    run = Run(BrokenMemoryHarness(Raises), deviations=read_deviations(path))
+    run = Run(StoreClassHarness(Raises), deviations=read_deviations(path))
     result = run.result(cases_of("GET-2")[0], "sync")
     assert result.verdict is Verdict.DEVIATION
     assert result.text == "not-yet: we have not come to it (https://example.org/7)"
@@ -55,7 +55,7 @@ def test_a_deviation_that_passes_fails() -> None:
 def test_a_deviation_of_one_face_leaves_the_other() -> None:
     """What is known of one face is no excuse for the other."""
     deviation = Deviation("GET-2", "not-yet", "we have not", "https://example.org/7", "async")
-    run = Run(BrokenMemoryHarness(Raises), deviations=[deviation])
+    run = Run(StoreClassHarness(Raises), deviations=[deviation])
     (case,) = cases_of("GET-2")[:1]
     assert run.result(case, "sync").verdict is Verdict.FAILED
     assert run.result(case, "async").verdict is Verdict.DEVIATION

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from breaking import BrokenMemoryHarness
-from broken.parity import KeepsATouch
+from mutants.parity import KeepsATouch
+from mutation import StoreClassHarness
 
 from coatcheck import MemoryStore, Record
 from coatcheck_conformance import Harness, machine
@@ -77,7 +77,7 @@ GET-2 failed on the asynchronous face of Raising
 )
 def test_the_text_of_a_failure(store: type[MemoryStore], clause: str, face: str, text: str) -> None:
     """Clause, sentence, steps, expected and seen, the most common cause, where to read on."""
-    harness: Harness = BrokenMemoryHarness(store)
+    harness: Harness = StoreClassHarness(store)
     result = Run(harness).result(cases_of(clause)[0], face)  # type: ignore[arg-type]
     assert result.verdict is Verdict.FAILED
     assert result.details == text
@@ -88,7 +88,7 @@ def test_a_failing_sequence_is_made_short(monkeypatch: pytest.MonkeyPatch) -> No
     # A busy machine makes it less short in the time that users are willing to wait.
     monkeypatch.setattr(machine, "_SHRINKING", 50.0)
     case = all_cases()["PARITY-2.any_sequence_of_calls"]
-    runs = (Run(BrokenMemoryHarness(KeepsATouch), seed=seed) for seed in range(20))
+    runs = (Run(StoreClassHarness(KeepsATouch), seed=seed) for seed in range(20))
     results = (run.result(case, "sync") for run in runs)
     result = next(result for result in results if result.verdict is Verdict.FAILED)
     done = result.details.partition("what was done\n")[2].partition("\n\n")[0]

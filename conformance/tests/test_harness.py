@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from breaking import BrokenMemoryHarness
+from mutation import StoreClassHarness
 
 from coatcheck import Capabilities, MemoryStore, Record, Store
 from coatcheck.errors import StoreUnavailable
@@ -221,6 +221,6 @@ def test_a_store_that_raises_is_no_wrong_harness() -> None:
         def get(self, key: str) -> Record | None:
             raise OSError("the disk")
 
-    verdict, text = verdict_of(BrokenMemoryHarness(Raising), "GET-1")
+    verdict, text = verdict_of(StoreClassHarness(Raising), "GET-1")
     assert verdict is Verdict.FAILED
     assert "OSError" in text

@@ -1,11 +1,11 @@
-"""The contract, the cases and the broken stores are in step."""
+"""The contract, the cases and the mutants are in step."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from breaking import all_broken
+from mutation import all_mutants
 
 from coatcheck import CONTRACT_VERSION
 from coatcheck_conformance import contract
@@ -42,18 +42,18 @@ def test_each_case_has_a_clause() -> None:
 
 
 @pytest.mark.parametrize("id", [id for id, clause in CLAUSES.items() if clause.level == "required"])
-def test_each_required_clause_has_a_broken_store(id: str) -> None:
+def test_each_required_clause_has_a_mutant(id: str) -> None:
     """For each required clause there is a store that is wrong in it."""
-    assert [broken.name for broken in all_broken() if id in broken.clauses]
+    assert [mutant.name for mutant in all_mutants() if id in mutant.clauses]
 
 
-def test_broken_stores_are_many_and_name_what_they_break() -> None:
+def test_mutants_are_many_and_name_what_they_break() -> None:
     """There are at least 40, with names of their own, each with clauses that exist."""
-    names = [broken.name for broken in all_broken()]
+    names = [mutant.name for mutant in all_mutants()]
     assert len(names) == len(set(names)) >= 40
-    for broken in all_broken():
-        assert broken.clauses
-        assert broken.clauses <= set(CLAUSES)
+    for mutant in all_mutants():
+        assert mutant.clauses
+        assert mutant.clauses <= set(CLAUSES)
 
 
 def test_dependencies_have_no_circle() -> None:

@@ -11,7 +11,7 @@ from dynamodb_backend import Backend
 
 from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb.url import parse
-from servers.dynamodb import server
+from testing.servers.dynamodb import server
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck_conformance.proxy import Proxy
 from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb.url import parse
-from servers.dynamodb import DynamoDBServer
+from testing.servers.dynamodb import DynamoDBServer
 
 RECORD = Record(b"data", 4102444800.0)
 

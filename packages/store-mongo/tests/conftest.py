@@ -11,7 +11,7 @@ from mongo_backend import Backend
 from pymongo import MongoClient
 
 from coatcheck_mongo import MongoStore
-from servers.mongo import MongoServer, server
+from testing.servers.mongo import MongoServer, server
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from coatcheck import Record
 from coatcheck.bridge import as_sync
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck_mongo import AsyncMongoStore, MongoStore
-from servers.mongo import MongoServer
+from testing.servers.mongo import MongoServer
 
 
 def record() -> Record:

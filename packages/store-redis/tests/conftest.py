@@ -10,7 +10,7 @@ from redis_backend import Backend
 
 import redis
 from coatcheck_redis import RedisStore
-from servers.redis import RedisServer, server
+from testing.servers.redis import RedisServer, server
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from coatcheck.bridge import as_sync
 from coatcheck.errors import StoreTimeout, StoreUnavailable
 from coatcheck_redis import AsyncRedisStore, RedisStore
 from coatcheck_redis.layout import slot
-from servers.redis import RedisServer, ask, cluster
+from testing.servers.redis import RedisServer, ask, cluster
 
 LIFETIME = 1000.0
 

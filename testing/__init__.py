@@ -1,0 +1,1 @@
+"""Tools that only the tests of this repository need: servers, faults, Express, type checks."""

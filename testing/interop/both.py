@@ -1,0 +1,51 @@
+"""Express and coatcheck on one store, and a walk through what can be done with a session there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+import httpx
+
+from coatcheck import AsyncStore, Store
+from coatcheck.events import SessionEvent
+from testing.servers.node import NodeServer
+
+from .applications import asgi_server, options_of, wsgi_server
+from .walk import EXPRESS, Walk
+
+#: So that a walk can be taken again.
+SEED: Final = int(os.environ.get("COATCHECK_SEED", secrets.randbits(32)))
+
+
+def walk_on_both(
+    express: NodeServer,
+    asynchronous: AsyncStore,
+    plain: Store,
+    expire: Callable[[str], None],
+    remaining: Callable[[str], float],
+    steps: int,
+    **more: Any,
+) -> None:
+    """Take a walk with an Express application, and with ASGI and WSGI applications of coatcheck.
+
+    :param asynchronous: the ASGI application's store.
+    :param plain: the WSGI application's.
+    :param expire: lets a session expire in the store, by its id.
+    :param remaining: returns the seconds that a session has left in the store, by its id.
+    :param more: options of coatcheck's.
+    :raises Difference: the sides do not see the same session.
+    """
+    events: list[SessionEvent] = []
+    with (
+        asgi_server(lambda path: options_of(path, asynchronous, [events.append], **more)) as asgi,
+        wsgi_server(lambda path: options_of(path, plain, [events.append], **more)) as wsgi,
+        httpx.Client() as client,
+    ):
+        servers = {EXPRESS: express.url, "asgi": asgi, "wsgi": wsgi}
+        walk = Walk(client, servers, expire, remaining, SEED)
+        walk.run(steps)
+    assert {event.kind for event in events}.isdisjoint({"corrupt", "store_error", "gone"})
+    assert sum(walk.counts.values()) == steps

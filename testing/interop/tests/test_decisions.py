@@ -1,0 +1,20 @@
+"""express-session decides what the rows of the core's tests say that it does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+from testing.interop.applications import SCRIPT
+from testing.servers.node import install, node
+from testing.servers.programs import ROOT
+
+ROWS = ROOT / "packages" / "core" / "tests" / "express" / "express-decisions.json"
+
+
+def test_the_rows_are_what_express_session_does() -> None:
+    install(SCRIPT.parent)
+    observed = subprocess.run(
+        (node(), SCRIPT.parent / "decisions.js"), capture_output=True, check=True, timeout=120
+    )
+    assert json.loads(observed.stdout) == json.loads(ROWS.read_text())
