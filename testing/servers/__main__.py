@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 
-from coatcheck import open_store
-
 from . import redis
+from .process import ServerFailed
+from .programs import ServerMissing
+from .shared import FOLDER_VARIABLE
 
 
 def _redis(stack: contextlib.ExitStack, kinds: tuple[str, ...]) -> str:
@@ -37,10 +40,7 @@ def _mongo_replica_set(stack: contextlib.ExitStack, _: tuple[str, ...]) -> str:
 def _dynamodb(stack: contextlib.ExitStack, _: tuple[str, ...]) -> str:
     from . import dynamodb
 
-    url = stack.enter_context(dynamodb.server())
-    with contextlib.closing(open_store(url)) as store:
-        store.ensure_table()  # type: ignore[attr-defined]  # it is no verb of all stores
-    return url
+    return stack.enter_context(dynamodb.server())
 
 
 _SERVERS: dict[str, Callable[[contextlib.ExitStack, tuple[str, ...]], str]] = {
@@ -63,8 +63,14 @@ def main() -> int:
     )  # fmt: skip
     arguments = parser.parse_args()
     kinds = () if arguments.kind is None else (arguments.kind,)
+    os.environ.pop(FOLDER_VARIABLE, None)  # the server is this process's own
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends the server as Ctrl-C does
     with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
-        url = _SERVERS[arguments.server](stack, kinds)
+        try:
+            url = _SERVERS[arguments.server](stack, kinds)
+        except (ServerFailed, ServerMissing) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         if arguments.run:
             command = [word.replace("{url}", url) for word in arguments.run]
             return subprocess.run(command, check=False).returncode

@@ -16,8 +16,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from coatcheck import open_store
+
 from .process import ServerProcess, accepts
 from .programs import ROOT, ServerMissing, on_path
+from .shared import shared_or_own
 
 #: Another service for the tests than one that they start.
 URL_VARIABLE: Final = "COATCHECK_DYNAMODB_URL"
@@ -100,15 +103,20 @@ def store_url(endpoint_url: str) -> str:
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
-    """Yield the URL of a store: the one that COATCHECK_DYNAMODB_URL names, or one started here.
+    """Yield the URL of a store in a service for tests: see :func:`.shared.shared_or_own`.
 
-    DynamoDB Local is given credentials by the environment, as applications are.
+    Its table has been made. DynamoDB Local is given credentials by the environment, as
+    applications are.
     """
-    url = os.environ.get(URL_VARIABLE)
-    if url:
+    if URL_VARIABLE not in os.environ:
+        for name, value in CREDENTIALS.items():
+            os.environ.setdefault(name, value)
+    with shared_or_own("dynamodb", URL_VARIABLE, _own) as url:
         yield url
-        return
-    for name, value in CREDENTIALS.items():
-        os.environ.setdefault(name, value)
-    with DynamoDBServer() as started:
+
+
+@contextlib.contextmanager
+def _own() -> Iterator[str]:
+    with DynamoDBServer() as started, contextlib.closing(open_store(started.url)) as store:
+        store.ensure_table()  # type: ignore[attr-defined]  # it is no verb of all stores
         yield started.url

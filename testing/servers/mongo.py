@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from pymongo.errors import ConnectionFailure, OperationFailure
 
 from .process import PATIENCE, ServerFailed, ServerProcess, accepts
 from .programs import ServerMissing, in_wheel, on_path
+from .shared import shared_or_own
 
 #: Another server for the tests than one that they start.
 URL_VARIABLE: Final = "COATCHECK_MONGO_URL"
@@ -105,13 +106,13 @@ class ReplicaSet:
         raise ServerFailed("the replica set has no primary")
 
 
+def server() -> AbstractContextManager[str]:
+    """Return what yields the URL of a server for tests: see :func:`.shared.shared_or_own`."""
+    return shared_or_own("mongo", URL_VARIABLE, _own)
+
+
 @contextlib.contextmanager
-def server() -> Iterator[str]:
-    """Yield the URL of a server: the one that COATCHECK_MONGO_URL names, or one started here."""
-    url = os.environ.get(URL_VARIABLE)
-    if url:
-        yield url
-        return
+def _own() -> Iterator[str]:
     with MongoServer() as started:
         yield started.url
 

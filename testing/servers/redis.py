@@ -8,16 +8,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
 from .process import PATIENCE, ServerFailed, ServerProcess, accepts
 from .programs import ServerMissing, in_node_modules, in_wheel, on_path
+from .shared import shared_or_own
 
 #: Another server for the tests than one that they start.
 URL_VARIABLE: Final = "COATCHECK_REDIS_URL"
@@ -96,13 +97,13 @@ class TLSRedisServer(ServerProcess):
         super().__init__(command, accepts)
 
 
+def server() -> AbstractContextManager[str]:
+    """Return what yields the URL of a server for tests: see :func:`.shared.shared_or_own`."""
+    return shared_or_own("redis", URL_VARIABLE, _own)
+
+
 @contextlib.contextmanager
-def server() -> Iterator[str]:
-    """Yield the URL of a server: the one that COATCHECK_REDIS_URL names, or one started here."""
-    url = os.environ.get(URL_VARIABLE)
-    if url:
-        yield url
-        return
+def _own() -> Iterator[str]:
     with RedisServer() as started:
         yield started.url
 

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from testing.servers.dynamodb import server
+
+pytestmark = pytest.mark.integration("dynamodb")
 
 
 def test_the_store_conforms(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb.url import parse
 from testing.servers.dynamodb import DynamoDBServer
 
+pytestmark = pytest.mark.integration("dynamodb")
+
 RECORD = Record(b"data", 4102444800.0)
 
 

@@ -10,7 +10,7 @@ from testing.faults.__main__ import FACES
 from testing.faults.dynamodb import FAULTS
 from testing.faults.run import Fault, outcome_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.integration("dynamodb")]
 
 
 @pytest.mark.parametrize("face", FACES)

@@ -12,6 +12,8 @@ from coatcheck.errors import RecordTooLarge
 from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb.items import seconds
 
+pytestmark = pytest.mark.integration("dynamodb")
+
 LATER = {"N": "4102444800"}
 
 

@@ -16,6 +16,8 @@ from coatcheck import ABSENT, PRESENT, Record, Unchanged
 from coatcheck.bridge import as_async
 from coatcheck_dynamodb import DynamoDBStore
 
+pytestmark = pytest.mark.integration("dynamodb")
+
 PAGE = Path(__file__).parents[3] / "docs/dynamodb.md"
 
 

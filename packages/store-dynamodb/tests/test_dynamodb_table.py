@@ -16,6 +16,8 @@ from coatcheck import Record
 from coatcheck.errors import StoreError
 from coatcheck_dynamodb import DynamoDBStore
 
+pytestmark = pytest.mark.integration("dynamodb")
+
 
 @pytest.fixture
 def url(backend: Backend, service_url: str) -> Iterator[str]:

@@ -60,6 +60,7 @@ def test_no_region_is_an_error_of_the_first_call(monkeypatch: pytest.MonkeyPatch
     store.close()
 
 
+@pytest.mark.integration("dynamodb")
 def test_credentials_that_come_later_are_found(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from coatcheck import ABSENT, Record
 from coatcheck_mongo import MongoStore
 from testing.servers.mongo import replica_set
+
+pytestmark = pytest.mark.integration("mongo")
 
 
 def test_acknowledged_writes_are_read_at_once() -> None:

@@ -14,6 +14,8 @@ import pytest
 
 from testing.servers.mongo import URL_VARIABLE, MongoServer, replica_set
 
+pytestmark = pytest.mark.integration("mongo")
+
 
 @contextlib.contextmanager
 def backend(name: str) -> Iterator[str]:

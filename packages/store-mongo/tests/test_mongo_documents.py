@@ -20,6 +20,8 @@ from coatcheck.errors import RecordTooLarge, StoreError
 from coatcheck_mongo import MongoStore
 from coatcheck_mongo.documents import milliseconds
 
+pytestmark = pytest.mark.integration("mongo")
+
 
 def later() -> float:
     return time.time() + 3600

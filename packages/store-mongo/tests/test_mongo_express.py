@@ -34,6 +34,8 @@ from coatcheck.express import express_options
 from coatcheck_mongo import MongoStore
 from coatcheck_mongo.express import DocumentCodec, WebCryptoCodec
 
+pytestmark = pytest.mark.integration("mongo")
+
 VECTORS = Path(__file__).parents[2] / "core/tests/express/express-vectors.json"
 NOW = 1_700_000_000.0
 

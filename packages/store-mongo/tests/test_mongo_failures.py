@@ -19,6 +19,8 @@ from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck_mongo import AsyncMongoStore, MongoStore
 from testing.servers.mongo import MongoServer
 
+pytestmark = pytest.mark.integration("mongo")
+
 
 def record() -> Record:
     return Record(b"d4ta", time.time() + 3600, "0wner")

@@ -22,6 +22,8 @@ from coatcheck_redis import AsyncRedisStore, RedisStore
 from coatcheck_redis.layout import slot
 from testing.servers.redis import RedisServer, ask, cluster
 
+pytestmark = pytest.mark.integration("redis")
+
 LIFETIME = 1000.0
 
 

@@ -14,6 +14,8 @@ import pytest
 from testing.servers.programs import ServerMissing
 from testing.servers.redis import KINDS, URL_VARIABLE, RedisServer, cluster, program
 
+pytestmark = pytest.mark.integration("redis")
+
 
 @contextlib.contextmanager
 def backend(name: str) -> Iterator[str]:

@@ -29,6 +29,8 @@ from coatcheck.errors import (
 from coatcheck_redis import AsyncRedisStore, RedisStore
 from testing.servers.redis import RedisServer
 
+pytestmark = pytest.mark.integration("redis")
+
 LIFETIME = 1000.0
 
 

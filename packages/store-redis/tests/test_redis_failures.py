@@ -20,6 +20,8 @@ from testing.servers.process import Claim
 from testing.servers.programs import ServerMissing
 from testing.servers.redis import KINDS, RedisServer, ask, program
 
+pytestmark = pytest.mark.integration("redis")
+
 
 def record(data: bytes = b"x", owner: str | None = None) -> Record:
     return Record(data, time.time() + 1000, owner)

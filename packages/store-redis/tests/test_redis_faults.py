@@ -10,6 +10,8 @@ from testing.faults.__main__ import FACES
 from testing.faults.redis import FAULTS
 from testing.faults.run import Fault, outcome_of
 
+pytestmark = pytest.mark.integration("redis")
+
 
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

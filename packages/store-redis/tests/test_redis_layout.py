@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from coatcheck.errors import ConfigurationError
 from coatcheck_redis.layout import Layout, hash_tag, note, slot
 
+pytestmark = pytest.mark.integration("redis")
+
 #: Keys made of what decides about slots.
 _KEYS = st.text(alphabet="{}a:", min_size=1, max_size=12).map(str.encode)
 

@@ -10,6 +10,8 @@ from redis_backend import Backend
 from coatcheck import Record
 from coatcheck_redis import RedisStore
 
+pytestmark = pytest.mark.integration("redis")
+
 LIFETIME = 1000.0
 
 
@@ -83,11 +85,3 @@ def test_an_entry_is_never_made_to_end_earlier(store: RedisStore, backend: Backe
     store.set("key", Record(b"x", now + 5, "ada"))
     score = backend.raw.zscore(index_of(backend, "ada"), "key")
     assert score == pytest.approx(now + 5000)
-
-
-def test_an_owner_s_sessions_are_read_in_pages(store: RedisStore, backend: Backend) -> None:
-    for number in range(100):
-        store.set(f"{number}", Record(b"x" * 1000, time.time() + LIFETIME, "ada"))
-    backend.raw.config_resetstat()
-    assert len(list(store.owned_by("ada"))) == 100
-    assert 4 <= backend.raw.info("commandstats")["cmdstat_evalsha"]["calls"] <= 5

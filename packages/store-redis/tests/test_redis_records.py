@@ -14,6 +14,8 @@ from coatcheck import ABSENT, ALWAYS, PRESENT, Condition, Record, Unchanged
 from coatcheck.store import MAX_KEY_LENGTH
 from coatcheck_redis import RedisStore
 
+pytestmark = pytest.mark.integration("redis")
+
 LIFETIME = 1000.0
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,8 +16,18 @@ from redis_backend import Backend
 from visiting import Visit, asgi, visits
 
 import redis
-from coatcheck import AsyncStore
+from coatcheck import AsyncStore, Record
 from coatcheck_redis import AsyncRedisStore, RedisStore
+from testing.servers.redis import RedisServer
+
+pytestmark = pytest.mark.integration("redis")
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    """A server whose commands are counted, so that nobody else may send any."""
+    with RedisServer() as started:
+        yield started.url
 
 
 def trips(server_url: str, visit: Visit, path: str) -> int:
@@ -82,3 +94,11 @@ def test_32_tasks_on_one_session_lose_nothing_and_take_few_attempts(backend: Bac
         await store.close()
 
     asyncio.run(story())
+
+
+def test_an_owner_s_sessions_are_read_in_pages(store: RedisStore, backend: Backend) -> None:
+    for number in range(100):
+        store.set(f"{number}", Record(b"x" * 1000, time.time() + 3600, "ada"))
+    backend.raw.config_resetstat()
+    assert len(list(store.owned_by("ada"))) == 100
+    assert 4 <= backend.raw.info("commandstats")["cmdstat_evalsha"]["calls"] <= 5

@@ -16,6 +16,8 @@ from coatcheck.errors import StoreUnavailable
 from testing.servers.programs import ServerMissing
 from testing.servers.redis import TLSRedisServer, program
 
+pytestmark = pytest.mark.integration("redis")
+
 
 class Trust(NamedTuple):
     """The files of a certificate authority, and of a client's certificate."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 
+import pytest
+
 from testing.interop.applications import SCRIPT
 from testing.servers.node import install, node
 from testing.servers.programs import ROOT
+
+pytestmark = pytest.mark.integration("express")
 
 ROWS = ROOT / "packages" / "core" / "tests" / "express" / "express-decisions.json"
 

@@ -16,6 +16,8 @@ from testing.interop.applications import express_application
 from testing.interop.both import walk_on_both
 from testing.servers.dynamodb import server
 
+pytestmark = pytest.mark.integration("express", "dynamodb")
+
 STEPS = 500
 
 

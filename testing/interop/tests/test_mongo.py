@@ -17,6 +17,8 @@ from testing.interop.applications import NAME, express_application, options_of, 
 from testing.interop.both import walk_on_both
 from testing.servers.mongo import server
 
+pytestmark = pytest.mark.integration("express", "mongo")
+
 STEPS = 1000
 VALUES: tuple[Any, ...] = (1, 1.5, 2**40, None, True, "b\u00f3b", [1, {"a": []}], {})
 AT = "2023-11-14T22:13:20.123Z"

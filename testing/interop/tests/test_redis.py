@@ -18,6 +18,8 @@ from testing.interop.both import walk_on_both
 from testing.servers.node import NodeServer
 from testing.servers.redis import server
 
+pytestmark = pytest.mark.integration("express", "redis")
+
 STEPS = 2000
 
 

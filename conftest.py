@@ -1,0 +1,70 @@
+"""What the tests of all packages share: servers, and how much is tried at random."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final
+
+import pytest
+from hypothesis import settings
+
+from testing.servers.shared import share
+
+#: What a test marked `integration` may name.
+SERVERS: Final = ("dynamodb", "express", "mongo", "redis")
+
+_FOR_THE_RUN: Final = pytest.StashKey[contextlib.ExitStack]()
+
+settings.register_profile("default", deadline=None, derandomize=True, max_examples=40)
+settings.register_profile("nightly", deadline=None, max_examples=2000)
+settings.load_profile("default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--without",
+        action="append",
+        default=[],
+        choices=SERVERS,
+        help="leave out the tests that need this server; may be given several times",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    stack = config.stash[_FOR_THE_RUN] = contextlib.ExitStack()
+    if not hasattr(config, "workerinput"):  # the workers of xdist use the main process's servers
+        stack.enter_context(share())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_FOR_THE_RUN].close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a server that is not here."""
+    missing = set(config.getoption("--without"))
+    left_out = [item for item in items if missing & _servers(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not missing & _servers(item)]
+
+
+def _servers(item: pytest.Item) -> set[str]:
+    names = {name for mark in item.iter_markers("integration") for name in mark.args}
+    if unknown := names.difference(SERVERS):
+        raise pytest.UsageError(f"{item.nodeid}: `integration` names {', '.join(unknown)}")
+    return names
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Asynchronous tests run on asyncio; those for trio say so."""
+    return "asyncio"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have to say at the end of a run: their property ``summary``."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "summary":
+                terminalreporter.write_line(str(value))
