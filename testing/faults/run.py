@@ -14,8 +14,21 @@ from testing.servers.process import ServerProcess
 
 from .load import Load, Outcome
 
-#: Waits for a part of the time that the load runs.
-Wait = Callable[[float], Awaitable[None]]
+
+@dataclass(frozen=True)
+class Timing:
+    """When things happen.
+
+    :ivar seconds: how long the load runs.
+    :ivar stall: seconds for which a server stands still, if it does.
+    """
+
+    seconds: float
+    stall: float = 5.0
+
+    async def wait(self, share: float) -> None:
+        """Wait for a share of the load's time."""
+        await asyncio.sleep(self.seconds * share)
 
 
 @dataclass(frozen=True)
@@ -24,30 +37,32 @@ class Fault:
 
     :ivar name: in a few words.
     :ivar backend: starts the server or servers; what it yields has a ``url``.
-    :ivar during: does it, given what was started, and a way to wait for a share of the load's time.
+    :ivar during: brings it about, given what was started, while the load runs.
     :ivar needs_root: whether bringing it about takes root.
+    :ivar is_repeated: whether another server has a fault of the same kind.
     """
 
     name: str
     backend: Callable[[], AbstractContextManager[Any]]
-    during: Callable[[Any, Wait], Awaitable[None]]
+    during: Callable[[Any, Timing], Awaitable[None]]
     needs_root: bool = False
+    is_repeated: bool = False
 
 
-async def kill_twice(server: ServerProcess, wait: Wait) -> None:
+async def kill_twice(server: ServerProcess, timing: Timing) -> None:
     """End a server without notice, and start it again; all of it twice."""
     for _ in range(2):
-        await wait(0.25)
+        await timing.wait(0.25)
         server.kill()
-        await wait(0.1)
+        await timing.wait(0.1)
         await asyncio.to_thread(server.start)
 
 
-async def stop_for_a_while(server: ServerProcess, wait: Wait) -> None:
-    """Let a server stand still for five seconds."""
-    await wait(0.3)
+async def stop_for_a_while(server: ServerProcess, timing: Timing) -> None:
+    """Let a server stand still."""
+    await timing.wait(0.3)
     server.pause()
-    await asyncio.sleep(5)
+    await asyncio.sleep(timing.stall)
     server.resume()
 
 
@@ -55,8 +70,8 @@ async def outcome_of(
     fault: Fault,
     server: Any,
     opened: Callable[[str], AsyncStore],
+    timing: Timing,
     *,
-    seconds: float,
     workers: int,
     sessions: int,
 ) -> tuple[Outcome, float]:
@@ -64,19 +79,15 @@ async def outcome_of(
 
     :param server: what the fault's ``backend`` yielded.
     :param opened: opens the store for a URL.
-    :param seconds: how long the load runs.
     """
     store = opened(server.url)
     load = Load(store, workers=workers, sessions=sessions)
     working = asyncio.create_task(load.run())
 
-    async def wait(share: float) -> None:
-        await asyncio.sleep(seconds * share)
-
     began = time.monotonic()
-    await fault.during(server, wait)
+    await fault.during(server, timing)
     over = time.monotonic()
-    await asyncio.sleep(max(2.0, seconds - (over - began)))
+    await asyncio.sleep(max(1.0, timing.seconds - (over - began)))
     load.done.set()
     await working
     await load.check()

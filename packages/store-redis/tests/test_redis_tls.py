@@ -1,4 +1,4 @@
-"""TLS, with the server of the system: those in wheels are built without it."""
+"""TLS, which a proxy speaks in front of a server, as in many installations."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import trustme
 
 from coatcheck import Record, open_async_store, open_store
 from coatcheck.errors import StoreUnavailable
-from testing.servers.programs import ServerMissing
-from testing.servers.redis import TLSRedisServer, program
+from testing.servers.redis import RedisServer
+from testing.servers.tls import tls_in_front_of
 
 pytestmark = pytest.mark.integration("redis")
 
@@ -39,22 +39,20 @@ def trust(tmp_path_factory: pytest.TempPathFactory) -> Trust:
     return trust
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _speaks_tls() -> None:
-    try:
-        program("system")
-    except ServerMissing as error:
-        pytest.skip(str(error))  # only Debian's server speaks TLS
-
-
 @pytest.fixture(scope="module")
-def tls_server(trust: Trust) -> Iterator[TLSRedisServer]:
-    with TLSRedisServer(trust.certificate, trust.key, trust.authority) as started:
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as started:
         yield started
 
 
-def test_both_faces_speak_tls(tls_server: TLSRedisServer, trust: Trust) -> None:
-    url = f"rediss://127.0.0.1:{tls_server.port}?ssl_ca_certs={trust.authority}"
+@pytest.fixture(scope="module")
+def tls_port(redis_server: RedisServer, trust: Trust) -> Iterator[int]:
+    with tls_in_front_of(redis_server.port, trust.certificate, trust.key) as port:
+        yield port
+
+
+def test_both_apis_speak_tls(tls_port: int, trust: Trust) -> None:
+    url = f"rediss://127.0.0.1:{tls_port}?ssl_ca_certs={trust.authority}"
     record = Record(b"x", time.time() + 1000, "ada")
     store = open_store(url + "&ssl_min_version=TLSv1.3")
     assert store.set("key", record)
@@ -70,8 +68,8 @@ def test_both_faces_speak_tls(tls_server: TLSRedisServer, trust: Trust) -> None:
     asyncio.run(story())
 
 
-def test_a_server_that_nobody_vouches_for_is_refused(tls_server: TLSRedisServer) -> None:
-    url = f"rediss://127.0.0.1:{tls_server.port}"
+def test_a_server_that_nobody_vouches_for_is_refused(tls_port: int) -> None:
+    url = f"rediss://127.0.0.1:{tls_port}"
     store = open_store(url + "?retries=0")
     with pytest.raises(StoreUnavailable):
         store.ping()
@@ -89,10 +87,11 @@ def test_a_server_that_nobody_vouches_for_is_refused(tls_server: TLSRedisServer)
     trusting.close()
 
 
-def test_a_client_s_certificate_is_shown(trust: Trust) -> None:
-    files = trust.certificate, trust.key, trust.authority
-    with TLSRedisServer(*files, "--tls-auth-clients", "yes") as strict:
-        url = f"rediss://127.0.0.1:{strict.port}?ssl_ca_certs={trust.authority}"
+def test_a_client_s_certificate_is_shown(redis_server: RedisServer, trust: Trust) -> None:
+    with tls_in_front_of(
+        redis_server.port, trust.certificate, trust.key, clients_of=trust.authority
+    ) as port:
+        url = f"rediss://127.0.0.1:{port}?ssl_ca_certs={trust.authority}"
         store = open_store(f"{url}&ssl_certfile={trust.certificate}&ssl_keyfile={trust.key}")
         store.ping()
         store.close()

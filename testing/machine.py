@@ -1,0 +1,118 @@
+"""What this machine can run: interpreters, and programs that tests need.
+
+The noxfile imports this module, so it needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Something that is not here.
+
+    :ivar reason: in a few words.
+    :ivar advice: what to install.
+    """
+
+    reason: str
+    advice: str
+
+
+def interpreter(version: str) -> str | None:
+    """Return the path of a Python of a version like ``3.12``, or None.
+
+    A program that is on PATH may still not run: pyenv has one for each version that it could run.
+    """
+    if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
+        return sys.executable
+    found = shutil.which(f"python{version}")
+    if found is None:
+        return None
+    run = _output(found, "-c", "import sys; print(sys.executable)")
+    return run.strip() or None
+
+
+def lack_of(name: str) -> Lack | None:
+    """Return what is missing for the tests that need a server; None if all is here.
+
+    :param name: a name that the pytest marker `integration` takes.
+    """
+    return _LACKS[name]()
+
+
+def _redis() -> Lack | None:
+    if os.environ.get("COATCHECK_REDIS_URL"):
+        return None
+    if sys.platform not in ("linux", "darwin"):
+        return Lack(f"no wheel of Valkey for {sys.platform}", "set COATCHECK_REDIS_URL")
+    return None
+
+
+def _redis_server() -> Lack | None:
+    if shutil.which("valkey-server") or shutil.which("redis-server"):
+        return None
+    return Lack("no redis-server", "apt-get install redis-server")
+
+
+def _mongo() -> Lack | None:
+    if os.environ.get("COATCHECK_MONGO_URL") or shutil.which("mongod"):
+        return None
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        return Lack("no wheel of MongoDB for this machine", "install mongod")
+    for library, package in (("libcurl.so.4", "libcurl4"), ("libssl.so.3", "libssl3")):
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            return Lack(f"no {library}", f"apt-get install {package}")
+    return None
+
+
+def _dynamodb() -> Lack | None:
+    if os.environ.get("COATCHECK_DYNAMODB_URL"):
+        return None
+    if not _output("java", "-version"):
+        return Lack("no java", "apt-get install default-jre-headless")
+    return _npm()
+
+
+def _npm() -> Lack | None:
+    return None if shutil.which("npm") else Lack("no npm", "install Node.js 20 or later with npm")
+
+
+def _express() -> Lack | None:
+    found = re.match(r"v(\d+)", _output("node", "--version"))
+    if found is None or int(found[1]) < 20:
+        return Lack("no Node.js 20", "install Node.js 20 or later with npm")
+    return _npm()
+
+
+def _output(*command: str) -> str:
+    """Return what a program prints, nothing if it cannot run."""
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return run.stdout + run.stderr
+
+
+_LACKS: Final[dict[str, Callable[[], Lack | None]]] = {
+    "dynamodb": _dynamodb,
+    "express": _express,
+    "mongo": _mongo,
+    "redis": _redis,
+    "redis-server": _redis_server,
+}
+
+#: What the pytest marker `integration` takes.
+SERVERS: Final = tuple(_LACKS)
