@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import httpx
+import pytest
 
 from coatcheck import AsyncStore, Store
 from coatcheck.events import SessionEvent
@@ -16,6 +17,8 @@ from testing.servers.node import NodeServer
 from .applications import asgi_server, options_of, wsgi_server
 from .walk import EXPRESS, Walk
 
+#: How many steps a walk takes: some by day, many at night.
+each_length = pytest.mark.parametrize("steps", [300, pytest.param(2000, marks=pytest.mark.slow)])
 #: So that a walk can be taken again.
 SEED: Final = int(os.environ.get("COATCHECK_SEED", secrets.randbits(32)))
 

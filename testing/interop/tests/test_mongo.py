@@ -14,12 +14,11 @@ from pymongo import MongoClient
 from coatcheck_mongo import AsyncMongoStore, MongoStore
 from coatcheck_mongo.express import DocumentCodec, WebCryptoCodec
 from testing.interop.applications import NAME, express_application, options_of, wsgi_server
-from testing.interop.both import walk_on_both
+from testing.interop.both import each_length, walk_on_both
 from testing.servers.mongo import server
 
 pytestmark = pytest.mark.integration("express", "mongo")
 
-STEPS = 1000
 VALUES: tuple[Any, ...] = (1, 1.5, 2**40, None, True, "b\u00f3b", [1, {"a": []}], {})
 AT = "2023-11-14T22:13:20.123Z"
 
@@ -31,7 +30,8 @@ def url() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("form", ["text", "encrypted"])
-def test_both_sides_see_the_same_sessions(url: str, form: str) -> None:
+@each_length
+def test_both_sides_see_the_same_sessions(steps: int, url: str, form: str) -> None:
     """The steps, texts and numbers of the walk are all that JSON can say."""
     place = f"{url}test?collection={form}"
     asynchronous, plain = AsyncMongoStore.from_url(place), MongoStore.from_url(place)
@@ -55,7 +55,7 @@ def test_both_sides_see_the_same_sessions(url: str, form: str) -> None:
             return (expires - datetime.now(UTC)).total_seconds()
 
         with express_application("mongo", url, **node) as express:
-            walk_on_both(express, asynchronous, plain, expire, remaining, STEPS, **more)
+            walk_on_both(express, asynchronous, plain, expire, remaining, steps, **more)
     plain.close()
 
 

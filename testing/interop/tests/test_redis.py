@@ -14,13 +14,11 @@ from coatcheck import SessionOptions
 from coatcheck.express import leaving_express
 from coatcheck_redis import AsyncRedisStore, RedisStore
 from testing.interop.applications import NAME, express_application, options_of, wsgi_server
-from testing.interop.both import walk_on_both
+from testing.interop.both import each_length, walk_on_both
 from testing.servers.node import NodeServer
 from testing.servers.redis import server
 
 pytestmark = pytest.mark.integration("express", "redis")
-
-STEPS = 2000
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +33,8 @@ def express(url: str) -> Iterator[NodeServer]:
         yield started
 
 
-def test_both_sides_see_the_same_sessions(url: str, express: NodeServer) -> None:
+@each_length
+def test_both_sides_see_the_same_sessions(steps: int, url: str, express: NodeServer) -> None:
     raw = redis.Redis.from_url(url)
     asynchronous, plain = AsyncRedisStore.from_url(url), RedisStore.from_url(url)
 
@@ -47,7 +46,7 @@ def test_both_sides_see_the_same_sessions(url: str, express: NodeServer) -> None
     def remaining(session_id: str) -> float:
         return raw.pttl(f"sess:{session_id}") / 1000
 
-    walk_on_both(express, asynchronous, plain, expire, remaining, STEPS)
+    walk_on_both(express, asynchronous, plain, expire, remaining, steps)
 
 
 def test_nobody_is_logged_out_by_the_end_of_express(url: str, express: NodeServer) -> None:
