@@ -18,7 +18,7 @@ def folder() -> Iterator[str]:
         yield f"file:{path}/sessions"
 
 
-files = harness_on(folder, "lock_timeout=1&durability=process")
+files = harness_on(folder, "durability=process")
 
 
 @pytest.mark.usefixtures("files")
