@@ -1,4 +1,7 @@
-"""The clauses of the Store contract, read from the document that comes with the kit."""
+"""The clauses of the Store contract, read from the document that comes with the kit.
+
+A wheel holds the document. An editable install reads the one in the repository's docs.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from coatcheck import Capabilities
@@ -57,8 +61,15 @@ class Clause:
 
 @cache
 def document() -> str:
-    """Return the text of the contract."""
-    return (files(__package__) / "contract.md").read_text("utf-8")
+    """Return the text of the contract.
+
+    :raises FileNotFoundError: it is neither in the package nor in the repository.
+    """
+    in_package = files(__package__) / "contract.md"
+    if in_package.is_file():
+        return in_package.read_text("utf-8")
+    # Editable: this module is REPOSITORY/conformance/src/coatcheck_conformance/contract.py.
+    return (Path(__file__).parents[3] / "docs" / "contract.md").read_text("utf-8")
 
 
 @cache
