@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -150,6 +151,16 @@ def test_the_json_report(broken_report: Path) -> None:
     assert (verdicts["GET-1"], verdicts["GET-2"]) == ("passed", "failed")
     assert verdicts["RACE-1"] == "not_run"
     assert "--harness mine:Broken" in document["command"]
+
+
+def test_a_report_names_the_distribution_of_the_store(tmp_path: Path) -> None:
+    """The name and the version are those of the installed package, editable or not."""
+    assert main(["memory:", "--only", "GET-2", "--report", str(tmp_path)]) == 1
+    assert json.loads((tmp_path / "report.json").read_text())["store"] == {
+        "class": "MemoryStore",
+        "distribution": "coatcheck",
+        "version": version("coatcheck"),
+    }
 
 
 def test_the_junit_report(broken_report: Path) -> None:

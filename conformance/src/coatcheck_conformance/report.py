@@ -10,7 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import (
+    Distribution,
+    PackageNotFoundError,
+    distribution,
+    packages_distributions,
+    version,
+)
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
@@ -220,13 +226,23 @@ def _counts(judged: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _store(run: Run) -> dict[str, str]:
-    module = run.store_module.partition(".")[0]
-    distribution = next(iter(packages_distributions().get(module, ())), "")
+    package = run.store_module.partition(".")[0]
+    found = _distribution_of(package) if package else None
     return {
         "class": run.store_name,
-        "distribution": distribution,
-        "version": _version_of(distribution) if distribution else "",
+        "distribution": found.metadata["Name"] if found else "",
+        "version": found.version if found else "",
     }
+
+
+def _distribution_of(package: str) -> Distribution | None:
+    """Return what an import package was installed with, or None."""
+    # An editable install lists no modules: its distribution is the one of the same name.
+    names = packages_distributions().get(package, (package,))
+    try:
+        return distribution(names[0])
+    except PackageNotFoundError:
+        return None
 
 
 def _version_of(distribution: str) -> str:
