@@ -125,7 +125,7 @@ def replica_set(size: int = 3, *options: str, election_ms: int = 2000) -> Iterat
     :raises ServerFailed: it did not form.
     """
     with contextlib.ExitStack() as stack:
-        started = [MongoServer("--replSet", _SET, *options) for _ in range(size)]
+        started = (MongoServer("--replSet", _SET, *options) for _ in range(size))
         members = ReplicaSet([stack.enter_context(member) for member in started])
         configuration = {
             "_id": _SET,

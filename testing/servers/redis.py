@@ -99,9 +99,9 @@ def cluster(
         # Without replicas the failure of one server, once it is known, stops all of them: a test
         # that pauses one for a while on a busy machine must not come to that.
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "60000", *options)
-        members = [RedisServer(*options, executable=executable) for _ in range(size)]
-        for member in members:
-            stack.enter_context(member)
+        members = [
+            stack.enter_context(RedisServer(*options, executable=executable)) for _ in range(size)
+        ]
         for number, member in enumerate(members):
             first, after = number * _SLOTS // size, (number + 1) * _SLOTS // size
             slots = [str(slot) for slot in range(first, after)]
