@@ -1,1 +1,1 @@
-"""Tools that only the tests of this repository need: servers, faults, Express, type checks."""
+"""Tools that only this repository needs: servers, faults, Express, types, reports, documents."""

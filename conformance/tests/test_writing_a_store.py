@@ -1,4 +1,4 @@
-"""docs/writing-a-store.md shows the files of the example as they are."""
+"""What docs/writing-a-store.md and the other documents show is what is tested."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
+from testing import documents
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "writing-a-store.md").read_text("utf-8")
 EXAMPLE = ROOT / "examples" / "store-sqlite"
-FILES = dict(re.findall(r"^`([^`\n]+)`:\n+```\w*\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
+SHOWN = re.findall(r"^<!-- include: examples/store-sqlite/(\S+) -->$", TEXT, re.MULTILINE)
 
 
 def test_the_parts_of_a_package_are_shown() -> None:
     """Whoever follows the page has a package in the end."""
     assert {"pyproject.toml", "src/coatcheck_sqlite/plugin.py", "tests/test_conformance.py"} <= set(
-        FILES
+        SHOWN
     )
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_files_are_shown_as_they_are(name: str) -> None:
-    """What is shown is what is tested."""
-    assert FILES[name] == (EXAMPLE / name).read_text("utf-8")
+def test_each_file_has_its_name_above_it() -> None:
+    """The reader sees where a file that is shown belongs."""
+    assert re.findall(r"^`(\S+)`:\n\n<!-- include: ", TEXT, re.MULTILINE) == SHOWN
+
+
+def test_what_is_shown_is_current() -> None:
+    """The files in the documents are those of the repository."""
+    assert documents.check() == []
 
 
 def test_a_failure_reads_as_it_is_shown(tmp_path: Path) -> None:
@@ -53,7 +57,7 @@ def test_a_failure_reads_as_it_is_shown(tmp_path: Path) -> None:
 
 def _install(folder: Path) -> None:
     """Make a folder of sources what an installer makes of the package, as to its entry points."""
-    project = tomllib.loads(FILES["pyproject.toml"])["project"]
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text("utf-8"))["project"]
     about = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     about.mkdir()
     name_and_version = f"Name: {project['name']}\nVersion: {project['version']}\n"
