@@ -19,7 +19,7 @@ class Backend:
 
     :ivar name: the name of its report.
     :ivar start: starts the server, if there is one, and yields the URL of a store.
-    :ivar server: what the store needs: ``redis``, ``mongo``, ``dynamodb``, or nothing.
+    :ivar server: what the store needs: one of :data:`.machine.SERVERS`, or nothing.
     :ivar seconds: how long the kit takes about, most of it waiting for servers that do not answer.
     """
 
@@ -42,7 +42,8 @@ def _file() -> Iterator[str]:
 
 def _redis(name: str, kind: str, seconds: int, *, cluster: bool = False) -> Backend:
     starter = STARTERS["redis-cluster" if cluster else "redis"]
-    return Backend(name, partial(starter, kind), "redis", seconds)
+    server = "redis-server" if kind == "system" else "redis"
+    return Backend(name, partial(starter, kind), server, seconds)
 
 
 #: All of them. docs/conformance.md has one line for each, in this order.
@@ -57,3 +58,8 @@ BACKENDS: Final = (
     Backend("mongo-replica-set", STARTERS["mongo-replica-set"], "mongo", 130),
     Backend("dynamodb", STARTERS["dynamodb"], "dynamodb", 400),
 )
+
+
+def backend_of(name: str) -> Backend:
+    """Return the backend of a name."""
+    return next(backend for backend in BACKENDS if backend.name == name)

@@ -77,6 +77,7 @@ def test_credentials_that_come_later_are_found(
     store.close()
 
 
+@pytest.mark.integration("dynamodb")
 def test_the_callers_client_stays_open(backend: Backend) -> None:
     store = DynamoDBStore(backend.client, table=backend.table, prefix=backend.prefix)
     store.set("key", Record(b"data", 4102444800.0))
@@ -87,6 +88,7 @@ def test_the_callers_client_stays_open(backend: Backend) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* multi-threaded:DeprecationWarning")  # it is
+@pytest.mark.integration("dynamodb")
 def test_a_used_client_is_not_taken_through_a_fork(backend: Backend) -> None:
     """Both processes would read each other's replies from one connection."""
     store = DynamoDBStore(backend.client, table=backend.table, prefix=backend.prefix)
@@ -123,6 +125,7 @@ def test_another_client_is_refused(client: Any) -> None:
         {"scan_units": 0},
     ],
 )
+@pytest.mark.integration("dynamodb")
 def test_names_that_cannot_be_are_refused(backend: Backend, names: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         DynamoDBStore(backend.client, **{"table": "sessions", **names})

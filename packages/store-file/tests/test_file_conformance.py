@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
-
 import pytest
 
 from coatcheck_conformance import StoreConformance
+from testing.backends import backend_of
 from testing.conformance import harness_on
 
-
-@contextlib.contextmanager
-def folder() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as path:
-        yield f"file:{path}/sessions"
-
-
-files = harness_on(folder, "durability=process")
+files = harness_on(backend_of("file").start, "durability=process")
 
 
 @pytest.mark.usefixtures("files")

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import pytest
 
 from coatcheck_conformance import StoreConformance
+from testing.backends import backend_of
 from testing.conformance import harness_on
-from testing.servers.mongo import replica_set, server
+from testing.servers.mongo import server
 
 pytestmark = pytest.mark.integration("mongo")
 
 
-@contextlib.contextmanager
-def three_members() -> Iterator[str]:
-    with replica_set() as members:
-        yield members.url
-
-
 one_server = harness_on(server, "timeoutMS=1000")
-replica_set_of_three = harness_on(three_members)
+replica_set_of_three = harness_on(backend_of("mongo-replica-set").start)
 
 
 @pytest.mark.usefixtures("one_server")

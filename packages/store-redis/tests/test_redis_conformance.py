@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-
 import pytest
 
 from coatcheck_conformance import StoreConformance
+from testing.backends import backend_of
 from testing.conformance import harness_on
-from testing.servers.redis import RedisServer, cluster, program, server
+from testing.servers.redis import server
 
 pytestmark = pytest.mark.integration("redis")
 
 QUICK = "socket_timeout=0.5"
 
 
-def of_kind(kind: str) -> Callable[[], AbstractContextManager[str]]:
-    """Return what starts a server of a kind."""
-
-    @contextlib.contextmanager
-    def start() -> Iterator[str]:
-        with RedisServer(executable=program(kind)) as started:
-            yield started.url
-
-    return start
-
-
-@contextlib.contextmanager
-def valkey_cluster() -> Iterator[str]:
-    with cluster(executable=program("valkey")) as members:
-        yield f"redis+cluster://127.0.0.1:{members[0].port}"
-
-
 one_server = harness_on(server, QUICK)
-redis_62 = harness_on(of_kind("redis-6.2"), QUICK)
-server_of_the_system = harness_on(of_kind("system"), QUICK)
-cluster_of_three = harness_on(valkey_cluster)
+redis_62 = harness_on(backend_of("redis-6.2").start, QUICK)
+server_of_the_system = harness_on(backend_of("redis-system").start, QUICK)
+cluster_of_three = harness_on(backend_of("redis-valkey-cluster").start)
 
 
 @pytest.mark.usefixtures("one_server")
