@@ -19,7 +19,7 @@ from coatcheck_conformance.case import Case, all_cases
 from coatcheck_conformance.handle import FaceName
 from coatcheck_conformance.harnesses import MemoryHarness
 from coatcheck_conformance.run import Run
-from coatcheck_conformance.verdicts import Verdict
+from coatcheck_conformance.verdicts import Result, Verdict
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,12 @@ def all_mutants() -> list[Mutant]:
     return _mutants
 
 
-def problem_with(mutant: Mutant, *, every: int | None = None) -> str:
+def problem_with(mutant: Mutant, *, every: int) -> str:
     """Run the kit on a mutant, and return what it missed or wrongly found; empty if nothing.
 
     :param every: how many of the cases that must not find anything are tried: 1 means all of them,
-        2 every second one, and so on. Which ones differs between mutants. None means none.
+        2 every second one, and so on. Which ones differs between mutants. Cases that find the fault
+        are tried until it is found, and with 1 all of them.
     """
     problem = ""
     for seed in range(mutant.seeds):
@@ -99,32 +100,39 @@ def problem_with(mutant: Mutant, *, every: int | None = None) -> str:
     return problem
 
 
-def _jobs(mutant: Mutant, every: int | None) -> Iterator[tuple[Case, FaceName]]:
-    """Yield the cases that must find the fault, and those that must not find anything.
-
-    The latter run on one face each: there are many mutants. The case that waits for the clock on
-    the wall is left out.
-    """
-    for number, case in enumerate(all_cases().values(), len(mutant.name)):
+def _finders(mutant: Mutant) -> Iterator[tuple[Case, FaceName]]:
+    """Yield the cases that must find the fault."""
+    for case in all_cases().values():
         if case.clause in mutant.clauses:
             for face in case.faces:
                 yield case, face
-        elif every is not None and not case.realtime and number // 2 % every == 0:
+
+
+def _others(mutant: Mutant, every: int) -> Iterator[tuple[Case, FaceName]]:
+    """Yield cases that must not find anything.
+
+    They run on one face each: there are many mutants. The case that waits for the clock on the
+    wall is left out.
+    """
+    for number, case in enumerate(all_cases().values(), len(mutant.name)):
+        chosen = number // 2 % every == 0
+        if chosen and case.clause not in mutant.clauses and not case.realtime:
             yield case, case.faces[number % len(case.faces)]
 
 
-def _problem_with(mutant: Mutant, seed: int, every: int | None) -> str:
+def _problem_with(mutant: Mutant, seed: int, every: int) -> str:
     run = Run(mutant.make_harness(), seed=seed)
-    for case, face in _jobs(mutant, every):
-        run.result(case, face)
-        if every is None and _failed(run) == mutant.clauses:
+    results = []
+    for case, face in _finders(mutant):
+        results.append(run.result(case, face))
+        if every > 1 and _failed(results) == mutant.clauses:
             break  # the fault is found
+    results += [run.result(case, face) for case, face in _others(mutant, every)]
     run.finish()
-    results = run.results()
     wrong = [result for result in results if result.verdict is Verdict.HARNESS_ERROR]
     if wrong:
         return f"harness error: {wrong[0].case}: {wrong[0].details or wrong[0].text}"
-    failed = _failed(run)
+    failed = _failed(results)
     if failed == mutant.clauses:
         return ""
     texts = [
@@ -139,8 +147,8 @@ def _problem_with(mutant: Mutant, seed: int, every: int | None) -> str:
     return f"not found: {missed} {dict(counted)}; found as well:\n    " + "\n    ".join(texts)
 
 
-def _failed(run: Run) -> set[str]:
-    return {result.clause for result in run.results() if result.verdict is Verdict.FAILED}
+def _failed(results: list[Result]) -> set[str]:
+    return {result.clause for result in results if result.verdict is Verdict.FAILED}
 
 
 def main() -> int:

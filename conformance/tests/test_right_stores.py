@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from networked import NetworkHarness
@@ -15,7 +14,6 @@ from coatcheck_conformance.case import cases_of
 from coatcheck_conformance.harnesses import MemoryHarness
 from coatcheck_conformance.run import Run
 from coatcheck_conformance.verdicts import Conformance, Verdict, conformance, outcomes
-from coatcheck_file.conformance import FileHarness
 
 
 def shortfalls(run: Run) -> list[str]:
@@ -45,11 +43,7 @@ def test_reference_stores_conform(make: Callable[[], Harness]) -> None:
     check_conformant(make())
 
 
-def test_the_file_store_conforms(tmp_path: Path) -> None:
-    """Each binding clause is verified, on both faces."""
-    check_conformant(FileHarness(f"file:{tmp_path}/sessions?durability=process"))
-
-
+@pytest.mark.slow
 def test_a_store_with_a_server_conforms() -> None:
     """Both native faces conform, with the faults of a network in between."""
     check_conformant(NetworkHarness())
