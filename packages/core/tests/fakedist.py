@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from pathlib import Path
 
@@ -54,11 +55,13 @@ class FakeDists:
         self._folder = folder
         self._monkeypatch = monkeypatch
         self._count = 0
+        self._loaded = set(sys.modules)
 
     def install(
         self,
         name: str,
         version: str = "1.2",
+        /,
         *,
         schemes: tuple[str, ...] = ("fake",),
         module: str | None = None,
@@ -72,7 +75,7 @@ class FakeDists:
         :param module: the import name of its package; made from the name by default.
         :param plugin: the text of the plugin module. By default it yields one StoreSpec.
         :param metadata: False leaves the distribution's METADATA out.
-        :param spec: fields of that StoreSpec, over the defaults.
+        :param spec: fields of that StoreSpec, over the defaults: its `name`, for instance.
         """
         module = module or name.replace("-", "_")
         fields = {
@@ -102,6 +105,13 @@ class FakeDists:
     def show(self, folder: Path) -> None:
         """Put a folder in front of ``sys.path``."""
         self._monkeypatch.syspath_prepend(str(folder))
+
+    def forget(self) -> None:
+        """Forget the modules that were imported from the distributions."""
+        for name in set(sys.modules) - self._loaded:
+            file = getattr(sys.modules[name], "__dict__", {}).get("__file__")
+            if file and self._folder in Path(file).parents:
+                del sys.modules[name]
 
     def _new_folder(self) -> Path:
         self._count += 1

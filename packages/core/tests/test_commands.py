@@ -1,34 +1,38 @@
-"""The command line, run as its users run it."""
+"""The command line."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
+from commandline import run_here
+from fakedist import FakeDists
 
 from coatcheck import CONTRACT_VERSION
+from coatcheck.commands import main
 
 
-def run(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m coatcheck``, with what is in ``path`` installed."""
-    environ = {**os.environ, "PYTHONPATH": str(path or "")}
-    command = [sys.executable, "-m", "coatcheck", *arguments]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in this process."""
+    return run_here(main, *arguments)
 
 
-def install(path: Path, name: str, scheme: str, plugin: str) -> None:
-    """Put a distribution with a store plugin in a folder, as pip would."""
-    information = path / f"{name}-1.2.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-    (information / "entry_points.txt").write_text(f"[coatcheck.stores]\n{scheme} = {name}_plugin\n")
-    (path / f"{name}_plugin.py").write_text(plugin)
+def test_from_outside() -> None:
+    """The module is a command, whose output, errors and exit status are the process's."""
+    command = [sys.executable, "-m", "coatcheck"]
+    result = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60)
+    expected = (0, f"coatcheck {version('coatcheck')}\n", "")
+    assert (result.returncode, result.stdout, result.stderr) == expected
+    refused = subprocess.run(
+        [*command, "create-table", "nonsense"], capture_output=True, text=True, timeout=60
+    )
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("error: a store URL starts with a scheme")
+    assert "Traceback" not in refused.stderr
 
 
 def test_version() -> None:
@@ -103,18 +107,10 @@ def test_stores_as_json() -> None:
     }
 
 
-def test_stores_shows_a_working_plugin(tmp_path: Path) -> None:
+def test_stores_shows_a_working_plugin(dists: FakeDists) -> None:
     """An installed store is listed with its distribution, and no client library is imported."""
-    install(
-        tmp_path,
-        "acme",
-        "acme",
-        "from coatcheck import StoreSpec, hookimpl\n"
-        "@hookimpl\n"
-        "def coatcheck_stores():\n"
-        "    yield StoreSpec(name='Acme', schemes=('acme',), contract='1.0', open='missing:x')\n",
-    )
-    rows = json.loads(run("stores", "--json", path=tmp_path).stdout)
+    dists.install("acme", "1.2", schemes=("acme",), name="Acme", open="missing:x")
+    rows = json.loads(run("stores", "--json").stdout)
     [acme] = [row for row in rows if row["scheme"] == "acme"]
     assert (acme["name"], acme["distribution"], acme["version"]) == ("Acme", "acme", "1.2")
     assert (acme["status"], acme["reason"]) == ("ok", "")
@@ -136,36 +132,42 @@ def test_stores_shows_a_working_plugin(tmp_path: Path) -> None:
     ],
 )
 def test_stores_shows_a_broken_plugin_with_the_reason(
-    tmp_path: Path, plugin: str, reason: str
+    dists: FakeDists, plugin: str, reason: str
 ) -> None:
     """A broken plugin takes one line, which says why, and does not disturb the others."""
-    install(tmp_path, "badstore", "bad", plugin)
-    table = run("stores", path=tmp_path)
+    dists.install("badstore", "1.2", schemes=("bad",), plugin=plugin)
+    table = run("stores")
     assert (table.returncode, table.stderr) == (0, "")
     [line] = [line for line in table.stdout.splitlines() if line.startswith("bad ")]
     assert re.match(r"bad +bad +badstore +1\.2 +broken +\S", line)
     assert reason in line
     assert any(line.startswith("memory ") for line in table.stdout.splitlines())
 
-    rows = json.loads(run("stores", "--json", path=tmp_path).stdout)
+    rows = json.loads(run("stores", "--json").stdout)
     [bad] = [row for row in rows if row["scheme"] == "bad"]
     assert bad["status"] == "broken"
     assert reason in bad["reason"]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--help"], ["--version"], ["secret"], ["stores"], ["demo", "--help"]],
-    ids=" ".join,
-)
-def test_what_a_command_does_not_need_is_not_imported(arguments: list[str]) -> None:
+LIGHT = (["--help"], ["--version"], ["secret"], ["stores"], ["demo", "--help"])
+IMPORTED_BY = """
+import contextlib, sys
+from coatcheck.commands import main
+
+for arguments in {commands}:
+    with contextlib.suppress(SystemExit):
+        main(arguments)
+    print(*arguments, "imports", *sorted({heavy} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_what_a_command_does_not_need_is_not_imported() -> None:
     """Only the demo imports a web framework, a server, a client or an event loop."""
-    command = [sys.executable, "-X", "importtime", "-m", "coatcheck", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
-    assert result.returncode == 0
-    assert "coatcheck.commands" in imported
-    assert not imported & {"anyio", "asyncio", "starlette", "uvicorn", "httpx", "coatcheck.demo"}
+    heavy = {"anyio", "asyncio", "starlette", "uvicorn", "httpx", "coatcheck.demo"}
+    script = IMPORTED_BY.format(commands=LIGHT, heavy=heavy)
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert result.stderr.splitlines() == [f"{' '.join(words)} imports" for words in LIGHT]
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http", "", "٣", "8000.0"])
