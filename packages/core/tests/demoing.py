@@ -1,4 +1,4 @@
-"""Running ``python -m coatcheck demo`` in tests."""
+"""Running ``python -m coatcheck demo`` in tests, in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def environment(path: Path | None = None, **variables: str) -> dict[str, str]:
+def environment(**variables: str) -> dict[str, str]:
     """Return this process's environment without what would change the demo."""
     kept = {name: value for name, value in os.environ.items() if name != "SESSION_SECRET"}
-    return {**kept, "PYTHONPATH": str(path or ""), **variables}
+    return {**kept, "PYTHONPATH": "", **variables}
 
 
 def demo(
-    *arguments: str, path: Path | None = None, folder: Path | None = None, **variables: str
+    *arguments: str, folder: Path | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python -m coatcheck demo`` to its end.
 
-    :param path: a folder of modules.
     :param folder: the working directory.
     """
     return subprocess.run(
         [sys.executable, "-m", "coatcheck", "demo", *arguments],
-        env=environment(path, **variables),
+        env=environment(**variables),
         cwd=folder,
         capture_output=True,
         text=True,

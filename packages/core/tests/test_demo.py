@@ -6,26 +6,23 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from commandline import run_here
 from demoing import demo, served
-from starlette.types import ASGIApp
+from fakedist import FakeDists
 from webclient import SECRET, set_cookies
 
 import coatcheck.store
 from coatcheck import MemoryStore
+from coatcheck.commands import main
 from coatcheck.demo.application import make_application
-
-PLUGIN = """
-from coatcheck import StoreSpec, hookimpl
-
-@hookimpl
-def coatcheck_stores():
-    yield StoreSpec(name="toy", schemes=("toy",), contract="1.0", open="toystore:open_toy")
-"""
+from coatcheck.demo.home import home
+from coatcheck.demo.serving import running
 
 FORGETFUL = """
 from coatcheck import Capabilities, MemoryStore
@@ -81,15 +78,21 @@ def open_toy(url, *, clock):
 """
 
 
+@pytest.fixture(autouse=True)
+def _no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take this process's secret away, which would change the demo."""
+    monkeypatch.delenv("SESSION_SECRET", raising=False)
+
+
 @pytest.fixture
-def toy(tmp_path: Path) -> Path:
+def toy(dists: FakeDists) -> Path:
     """Install a store with the scheme ``toy``; the test writes ``toystore.py`` beside it."""
-    information = tmp_path / "toy-1.0.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text("[coatcheck.stores]\ntoy = toyplugin\n")
-    (tmp_path / "toyplugin.py").write_text(PLUGIN)
-    return tmp_path
+    return dists.install("toy", schemes=("toy",), open="toystore:open_toy")
+
+
+def demo_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m coatcheck demo`` to its end, in this process."""
+    return run_here(main, "demo", *arguments)
 
 
 def refusal(result: subprocess.CompletedProcess[str]) -> str:
@@ -123,7 +126,7 @@ def test_check_offers_only_what_the_store_can(toy: Path) -> None:
         "    return SQLiteStore(url.removeprefix('toy:'), clock=clock)",
     ]
     (toy / "toystore.py").write_text("\n".join(lines))
-    result = demo("--check", "--store", f"toy:{toy / 'sessions.db'}", path=toy)
+    result = demo_here("--check", "--store", f"toy:{toy / 'sessions.db'}")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines()[-1] == "demo: 14 checks passed"
     assert "everywhere" not in result.stdout
@@ -149,7 +152,7 @@ def test_check_finds_a_store_that_breaks_its_promises(
 ) -> None:
     """Each broken promise has a FAILED line, and the exit status is 1."""
     (toy / "toystore.py").write_text(store)
-    result = demo("--check", "--store", "toy:", path=toy)
+    result = demo_here("--check", "--store", "toy:")
     *lines, last = result.stdout.splitlines()
     failed = [line for line in lines if line.startswith("FAILED  ")]
     assert result.returncode == 1
@@ -160,7 +163,7 @@ def test_check_finds_a_store_that_breaks_its_promises(
 def test_check_survives_a_store_that_fails(toy: Path) -> None:
     """When the store fails at each request, the checks still run to their end and say so."""
     (toy / "toystore.py").write_text(FAILING)
-    result = demo("--check", "--store", "toy:", path=toy)
+    result = demo_here("--check", "--store", "toy:")
     assert result.returncode == 1
     assert re.fullmatch(r"demo: \d+ of 14 checks failed", result.stdout.splitlines()[-1])
 
@@ -182,7 +185,7 @@ def test_check_survives_a_store_that_fails(toy: Path) -> None:
 )
 def test_wrong_store_url(url: str, reason: str, check: list[str]) -> None:
     """A URL that opens no store is one line of error, never a traceback."""
-    line = refusal(demo(*check, "--port=0", f"--store={url}"))
+    line = refusal(demo_here(*check, "--port=0", f"--store={url}"))
     assert line.startswith("error: ")
     assert reason in line
 
@@ -190,35 +193,36 @@ def test_wrong_store_url(url: str, reason: str, check: list[str]) -> None:
 def test_store_that_does_not_answer(toy: Path) -> None:
     """A store is asked before the demo says that it runs; its error is put in one line."""
     (toy / "toystore.py").write_text(UNREACHABLE)
-    assert refusal(demo("--port=0", "--store=toy:", path=toy)) == "error: nobody answers"
+    assert refusal(demo_here("--port=0", "--store=toy:")) == "error: nobody answers"
 
 
 def test_password_in_the_url_is_not_shown(toy: Path) -> None:
     """Whatever a store's opener raises, the URL does not reach the terminal."""
     (toy / "toystore.py").write_text(REFUSING)
-    line = refusal(demo("--port=0", "--store=toy://me:hunter2@[host", path=toy))
+    line = refusal(demo_here("--port=0", "--store=toy://me:hunter2@[host"))
     assert line == "error: the store 'toy' does not accept this URL: LookupError"
 
 
-def test_weak_secret() -> None:
+def test_weak_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """A SESSION_SECRET that is too short is refused."""
-    assert "`secret`" in refusal(demo("--port=0", "--store=memory:", SESSION_SECRET="short"))
+    monkeypatch.setenv("SESSION_SECRET", "short")
+    assert "`secret`" in refusal(demo_here("--port=0", "--store=memory:"))
 
 
 def test_port_that_is_taken() -> None:
     """A taken port is named, with the way out."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        line = refusal(demo(f"--port={port}", "--store=memory:"))
+        line = refusal(demo_here(f"--port={port}", "--store=memory:"))
     assert line.startswith(f"error: cannot listen on port {port}: ")
     assert line.endswith("; choose another with `--port`")
 
 
 @pytest.mark.parametrize("package", ["starlette", "uvicorn", "httpx"])
-def test_missing_extra(tmp_path: Path, package: str) -> None:
+def test_missing_extra(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     """Without one of the demo's packages it says what to install."""
-    (tmp_path / f"{package}.py").write_text("raise ImportError('not installed')")
-    line = refusal(demo("--check", path=tmp_path))
+    monkeypatch.setitem(sys.modules, package, None)  # cannot be imported
+    line = refusal(demo_here("--check"))
     assert line == 'the demo needs: pip install "coatcheck[demo]"'
 
 
@@ -244,31 +248,15 @@ def test_serving_until_interrupted() -> None:
     assert output.endswith("\nstopped\n")
 
 
-def test_secret_of_the_environment_signs_the_cookies() -> None:
+def test_secret_of_the_environment_signs_the_cookies(monkeypatch: pytest.MonkeyPatch) -> None:
     """With SESSION_SECRET a cookie is valid at the next start, too, if the store still has it."""
-    application = make_application(MemoryStore(), SECRET)
-    with served("--port=0", "--store=memory:", SESSION_SECRET=SECRET) as (_, url):
-        assert "SESSION_SECRET" not in httpx.get(url, trust_env=False).text
-        [cookie] = set_cookies(httpx.get(url, trust_env=False))
-    assert application.options.name == cookie.partition("=")[0]
-
-
-# The pages
-
-
-class Visitor:
-    """A browser in front of the demo, in this process."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://shop.test"
-        )
-
-    async def look(self, path: str = "/") -> httpx.Response:
-        return await self.http.get(path)
-
-    async def send(self, path: str, **fields: str) -> httpx.Response:
-        """Send a form of the home page."""
-        found = re.search(r'name="token" value="([^"]+)"', (await self.look()).text)
-        assert found
-        return await self.http.post(path, data={"token": found[1], **fields})
+    monkeypatch.setenv("SESSION_SECRET", SECRET)
+    place = home("memory:")
+    with running(place.store_url, place.secret) as started:
+        page = httpx.get(started.url, trust_env=False, verify=False)
+    assert "SESSION_SECRET" not in page.text
+    [cookie] = set_cookies(page)
+    name, _, value = cookie.partition(";")[0].partition("=")
+    options = make_application(MemoryStore(), SECRET).options
+    assert name == options.name
+    assert options.cookie_format.bind(name, options.secrets).unsign(value) is not None
