@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
+from commandline import run_here
 
 from coatcheck_conformance import contract, report
 from coatcheck_conformance.command import main
@@ -22,25 +24,25 @@ from coatcheck_conformance.command import main
 SCHEMA = json.loads(Path(report.__file__).with_name("report.schema.json").read_text())
 
 
-def run_kit(
-    *arguments: str, folder: Path | None = None, path: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run the kit as a user does."""
-    environment = os.environ | {"COLUMNS": "200"} | ({"PYTHONPATH": str(path)} if path else {})
-    return subprocess.run(
-        [sys.executable, "-m", "coatcheck_conformance", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give command lines a width, and take back what they make of SIGTERM."""
+    monkeypatch.setenv("COLUMNS", "200")
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def run_kit(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the kit in this process."""
+    return run_here(main, *arguments)
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> Path:
-    """Give a folder with harnesses of stores that are wrong, in one way each."""
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a folder of modules, with harnesses of stores that are wrong, in one way each."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
     (tmp_path / "mine.py").write_text(
         "from coatcheck import MemoryStore\n"
         "from coatcheck_conformance.harnesses import MemoryHarness\n"
@@ -60,26 +62,35 @@ def mine(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def broken_report(mine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def broken_report(mine: Path) -> Path:
     """Give the folder of a report about a store that is wrong."""
-    monkeypatch.syspath_prepend(mine)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    arguments = [
-        "memory:",
-        "--harness",
-        "mine:Broken",
-        "--only",
-        "GET",
-        "--report",
-        str(mine / "r"),
-    ]
-    assert main(arguments) == 1
+    harness = ("--harness", "mine:Broken")
+    done = run_kit("memory:", *harness, "--only", "GET", "--report", str(mine / "r"))
+    assert done.returncode == 1
     return mine / "r"
+
+
+def test_from_outside(mine: Path) -> None:
+    """The module is a command, whose output, errors and exit status are the process's."""
+    command = [sys.executable, "-m", "coatcheck_conformance", "memory:", "--harness"]
+    environment = {**os.environ, "PYTHONPATH": str(mine)}
+    judged, refused = (
+        subprocess.run(
+            [*command, *arguments],
+            env=environment, capture_output=True, text=True, timeout=300, check=False,
+        )
+        for arguments in (("mine:Broken", "--only", "GET"), ("nowhere:Harness",))
+    )  # fmt: skip
+    assert (judged.returncode, judged.stderr) == (1, "")
+    assert "GET-2 failed on the synchronous face of Raises" in judged.stdout
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("error: ")
+    assert "Traceback" not in refused.stderr
 
 
 def test_a_store_that_is_wrong(mine: Path) -> None:
     """The exit status is 1, the text of the failure and a table are shown."""
-    done = run_kit("memory:", "--harness", "mine:Broken", "--only", "GET", path=mine)
+    done = run_kit("memory:", "--harness", "mine:Broken", "--only", "GET")
     assert done.returncode == 1, done.stderr
     assert "GET-2 failed on the synchronous face of Raises" in done.stdout
     assert re.search(r"GET-2 +required +failed", done.stdout)
@@ -102,7 +113,7 @@ def test_a_selection_of_nothing_is_an_error() -> None:
 
 def test_a_harness_that_is_wrong(mine: Path) -> None:
     """The store is not judged, and the reason is shown once."""
-    done = run_kit("memory:", "--harness", "mine:Shared", path=mine)
+    done = run_kit("memory:", "--harness", "mine:Shared")
     assert done.returncode == 2
     assert done.stdout.count("share their records") == 1
     assert "failed" not in done.stdout
@@ -129,7 +140,6 @@ def test_command_lines_that_cannot_work(arguments: tuple[str, ...], text: str) -
     done = run_kit(*arguments)
     assert done.returncode == 2
     assert text in done.stderr + done.stdout
-    assert "Traceback" not in done.stderr
 
 
 def test_explain() -> None:
@@ -205,7 +215,9 @@ def test_no_credentials_are_in_a_report() -> None:
     assert "redis://***@host" in shown
 
 
-@pytest.mark.parametrize("after", [0, 0.01, 0.05, 0.2, 1])
+@pytest.mark.parametrize(
+    "after", [0, 0.2, *(pytest.param(after, marks=pytest.mark.slow) for after in (0.01, 0.05, 1))]
+)
 def test_a_run_that_is_ended_cleans_up(tmp_path: Path, after: float) -> None:
     """SIGTERM at any moment leaves nothing behind in the folder of the file store."""
     process = subprocess.Popen(
