@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from webclient import SECRET, Browser, Clock, CountingStore, asgi_app
 
@@ -126,7 +126,6 @@ VALUES = st.recursive(
 DATA = st.dictionaries(_keys, VALUES, max_size=4)
 
 
-@settings(deadline=None, derandomize=True)
 @given(DATA, st.none() | st.text(min_size=1))
 def test_whatever_can_be_stored_comes_back_and_encodes_to_the_same_bytes(
     data: dict[str, Any], owner: str | None
@@ -328,7 +327,6 @@ def test_unknown_envelope_members_are_kept(member: str) -> None:
     assert codec.dumps(state) == stored.replace(b'"n":1}', b'"n":2}')
 
 
-@settings(deadline=None, derandomize=True, max_examples=50)
 @given(DATA)
 def test_encoding_is_deterministic(data: dict[str, Any]) -> None:
     """Equal states give equal bytes, and encoding changes nothing in the state."""

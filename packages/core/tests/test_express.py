@@ -15,7 +15,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from webclient import Clock, CountingStore, asgi_app, set_cookies, wsgi_app
 
@@ -264,7 +264,6 @@ def test_broken_cookies_are_no_sessions(damage: str) -> None:
     assert writer.unsign(writer.sign(ID) + damage) is None or not damage
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])), st.binary(min_size=1))
 def test_what_was_signed_is_verified(session_id: str, secret: bytes) -> None:
     writer = ExpressCookieFormat(lambda _: True).bind("connect.sid", [b"new", secret])
@@ -538,7 +537,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(JSON)
 def test_values_come_back_equal_and_stay(value: Any) -> None:
     once = through_record(value)
@@ -561,7 +559,6 @@ MEMBERS = st.dictionaries(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(MEMBERS)
 def test_any_member_is_read_and_rewritten_without_effect(member: dict[str, Any]) -> None:
     """Whatever a record says of its cookie: it is read, and reading the rewritten one agrees."""

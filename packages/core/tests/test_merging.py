@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coatcheck.codec import JSONCodec, SessionState
@@ -134,7 +134,6 @@ def test_what_the_application_cannot_change_is_what_is_stored() -> None:
     assert (result.created_at, result.extra) == (2, {"x": "new"})
 
 
-@settings(deadline=None)
 @given(base=STATES, theirs=STATES)
 def test_who_changed_nothing_gets_the_others_session(
     base: SessionState, theirs: SessionState
@@ -145,7 +144,6 @@ def test_who_changed_nothing_gets_the_others_session(
     assert (result.owner, result.cookie) == (theirs.owner, theirs.cookie)
 
 
-@settings(deadline=None)
 @given(base=STATES, mine=STATES)
 def test_who_met_no_change_keeps_the_own_session(base: SessionState, mine: SessionState) -> None:
     """Without a change of theirs the result is mine."""
@@ -154,7 +152,6 @@ def test_who_met_no_change_keeps_the_own_session(base: SessionState, mine: Sessi
     assert (result.owner, result.cookie) == (mine.owner, mine.cookie)
 
 
-@settings(deadline=None)
 @given(base=STATES, both=STATES)
 def test_the_same_changes_are_no_conflict(base: SessionState, both: SessionState) -> None:
     """Two sides that agree get what they agree on."""
@@ -163,7 +160,6 @@ def test_the_same_changes_are_no_conflict(base: SessionState, both: SessionState
     assert (result.owner, result.cookie) == (both.owner, both.cookie)
 
 
-@settings(deadline=None)
 @given(base=DATA, mine=DATA, theirs=DATA)
 def test_what_either_side_deleted_is_deleted(
     base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
@@ -175,7 +171,6 @@ def test_what_either_side_deleted_is_deleted(
     assert deleted.isdisjoint(merged(base, theirs, mine))
 
 
-@settings(deadline=None)
 @given(base=DATA, mine=DATA, theirs=DATA)
 def test_the_order_matters_to_double_changes_only(
     base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
@@ -188,7 +183,6 @@ def test_the_order_matters_to_double_changes_only(
             assert (one[key], other[key]) == (encode(mine[key]), encode(theirs[key]))
 
 
-@settings(deadline=None)
 @given(base=DATA, mine=DATA, theirs=DATA)
 def test_no_value_is_invented(
     base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
@@ -199,7 +193,6 @@ def test_no_value_is_invented(
         assert value in (sides[0].get(key), sides[1].get(key))
 
 
-@settings(deadline=None)
 @given(base=STATES, mine=STATES, theirs=STATES)
 def test_merging_changes_none_of_the_three(
     base: SessionState, mine: SessionState, theirs: SessionState

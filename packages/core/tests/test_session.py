@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from webclient import (
     SECRET,
@@ -235,7 +235,6 @@ def _copy(value: Any) -> Any:
     return list(value) if isinstance(value, list) else value
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
 @given(st.lists(st.lists(_OPERATIONS, max_size=8), min_size=1, max_size=4))
 def test_a_session_behaves_as_a_dictionary_over_requests(requests: list[list[Any]]) -> None:
     """Whatever requests do with a session, the next one sees what a dictionary would hold."""
