@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
+
+from coatcheck_conformance.case import all_cases
 
 SIX_LINES = """
 from coatcheck_conformance import StoreConformance
@@ -57,107 +58,124 @@ class TestMyStore(StoreConformance):
 """
 
 
-def run_pytest(
-    folder: Path, content: str, *options: str, ci: str | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run pytest in a project that has one file of tests."""
-    (folder / "test_mine.py").write_text(content)
-    environment = {name: value for name, value in os.environ.items() if name != "CI"}
-    environment |= {"CI": ci} if ci else {}
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", *options],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+pytest_plugins = ["pytester"]
+
+#: Returns the exit status and the output.
+RunPytest = Callable[..., tuple[int, str]]
 
 
-def test_six_lines_are_enough(tmp_path: Path) -> None:
+@pytest.fixture
+def run_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> RunPytest:
+    """Give what runs pytest in a project that has one file of tests.
+
+    It runs in this process, as an interpreter with all plugins takes two seconds.
+    """
+    all_cases()  # what a run imports is forgotten after it, and no case may be imported twice
+
+    def run(
+        content: str, *options: str, ci: str | None = None, apart: bool = False
+    ) -> tuple[int, str]:
+        pytester.makepyfile(test_mine=content)
+        monkeypatch.delenv("CI", raising=False)
+        if ci is not None:
+            monkeypatch.setenv("CI", ci)
+        run_it = pytester.runpytest_subprocess if apart else pytester.runpytest_inprocess
+        done = run_it("-p", "no:cacheprovider", "-W", "error", *options)
+        return int(done.ret), done.stdout.str()
+
+    return run
+
+
+def test_six_lines_are_enough(run_pytest: RunPytest) -> None:
     """A store that is right passes, on both faces, and the sum says what a skip is."""
-    done = run_pytest(tmp_path, SIX_LINES, "-k", "GET or LOOP")
-    assert done.returncode == 0, done.stdout
-    assert "store conformance" in done.stdout
-    assert "passed" in done.stdout
+    status, output = run_pytest(SIX_LINES, "-k", "GET or LOOP")
+    assert status == 0, output
+    assert "store conformance" in output
+    assert "passed" in output
 
 
-def test_no_plugin_for_coroutines_is_needed(tmp_path: Path) -> None:
+def test_no_plugin_for_coroutines_is_needed(run_pytest: RunPytest) -> None:
     """The kit has its own event loops."""
-    done = run_pytest(tmp_path, SIX_LINES, "-p", "no:anyio", "-k", "GET-2 and async")
-    assert done.returncode == 0, done.stdout
-    assert "skipped" not in done.stdout.replace("not_supported", "")
+    status, output = run_pytest(SIX_LINES, "-p", "no:anyio", "-k", "GET-2 and async")
+    assert status == 0, output
+    assert "skipped" not in output.replace("not_supported", "")
 
 
-@pytest.mark.parametrize("options", [("-n2",), ("-p", "no:randomly")], ids=["xdist", "alone"])
-def test_a_broken_store_fails_with_the_whole_text(tmp_path: Path, options: tuple[str]) -> None:
+@pytest.mark.parametrize("options", [("-n2",), ()], ids=["xdist", "alone"])
+def test_a_broken_store_fails_with_the_whole_text(
+    run_pytest: RunPytest, options: tuple[str, ...]
+) -> None:
     """The text of the failure is what pytest shows, without a traceback of the kit's own."""
-    done = run_pytest(tmp_path, BROKEN.format(deviations=None), "-k", "GET", *options)
-    assert done.returncode == 1, done.stdout
-    assert "GET-2 failed on the synchronous face of MyStore" in done.stdout
-    assert "often it is" in done.stdout
-    assert "pytest.fail(" not in done.stdout
-    assert "_tell(" not in done.stdout
+    content = BROKEN.format(deviations=None)
+    status, output = run_pytest(content, "-k", "GET", *options, apart="-n2" in options)
+    assert status == 1, output
+    assert "GET-2 failed on the synchronous face of MyStore" in output
+    assert "often it is" in output
+    assert "pytest.fail(" not in output
+    assert "_tell(" not in output
 
 
-def test_deviations_are_read_beside_the_harness(tmp_path: Path) -> None:
+def test_deviations_are_read_beside_the_harness(
+    run_pytest: RunPytest, pytester: pytest.Pytester
+) -> None:
     """What the author's list has is expected to fail."""
-    (tmp_path / "deviations.toml").write_text(
+    (pytester.path / "deviations.toml").write_text(
         '[[deviation]]\nclause = "GET-2"\nreason = "not-yet"\nwhy = "no time"\n'
         'url = "https://example.org/7"\n'
     )
-    done = run_pytest(tmp_path, BROKEN.format(deviations="deviations.toml"), "-k", "GET-2", "-rx")
-    assert done.returncode == 0, done.stdout
-    assert "2 xfailed" in done.stdout
-    assert "no time" in done.stdout
+    content = BROKEN.format(deviations="deviations.toml")
+    status, output = run_pytest(content, "-k", "GET-2", "-rx")
+    assert status == 0, output
+    assert "2 xfailed" in output
+    assert "no time" in output
 
 
-def test_cases_cannot_be_replaced(tmp_path: Path) -> None:
+def test_cases_cannot_be_replaced(run_pytest: RunPytest) -> None:
     """A subclass that overrides a test of the kit is refused, and says what to do instead."""
     content = SIX_LINES + "\n    def test_clause(self):\n        pass\n"
-    done = run_pytest(tmp_path, content)
-    assert done.returncode == 2
-    assert "replaces test_clause of the conformance kit" in done.stdout
+    status, output = run_pytest(content)
+    assert status == 2
+    assert "replaces test_clause of the conformance kit" in output
 
 
 @pytest.mark.parametrize(
-    ("options", "ci", "status"),
+    ("options", "ci", "expected"),
     [((), None, 0), (("--require-backend",), None, 1), ((), "true", 1)],
     ids=["at home", "required", "in CI"],
 )
 def test_an_absent_backend(
-    tmp_path: Path, options: tuple[str], ci: str | None, status: int
+    run_pytest: RunPytest, options: tuple[str], ci: str | None, expected: int
 ) -> None:
     """Without a server the tests are skipped at home, and fail where it counts."""
-    done = run_pytest(tmp_path, ABSENT, "-k", "GET-1", "-rs", *options, ci=ci)
-    assert done.returncode == status, done.stdout
-    assert "the backend is absent" in done.stdout
+    status, output = run_pytest(ABSENT, "-k", "GET-1", "-rs", *options, ci=ci)
+    assert status == expected, output
+    assert "the backend is absent" in output
 
 
-def test_what_was_not_verified_fails_in_ci(tmp_path: Path) -> None:
+def test_what_was_not_verified_fails_in_ci(run_pytest: RunPytest) -> None:
     """A facility that was neither given nor declared absent is no pass."""
     content = SIX_LINES.replace(
         "MemoryHarness()", "type('Undecided', (MemoryHarness,), {'absent': {}})()"
     )
-    assert run_pytest(tmp_path, content, "-k", "GET-4").returncode == 0
-    done = run_pytest(tmp_path, content, "-k", "GET-4", ci="true")
-    assert done.returncode == 1
-    assert "give it `malformed`" in done.stdout
+    status, output = run_pytest(content, "-k", "GET-4")
+    assert status == 0, output
+    status, output = run_pytest(content, "-k", "GET-4", ci="true")
+    assert status == 1
+    assert "give it `malformed`" in output
 
 
-def test_nothing_run_is_an_error(tmp_path: Path) -> None:
+def test_nothing_run_is_an_error(run_pytest: RunPytest) -> None:
     """A selection that selects nothing does not end well."""
-    assert run_pytest(tmp_path, SIX_LINES, "-k", "no_such_case").returncode == 5
+    status, _ = run_pytest(SIX_LINES, "-k", "no_such_case")
+    assert status == 5
 
 
-def test_a_class_without_a_harness_is_told(tmp_path: Path) -> None:
+def test_a_class_without_a_harness_is_told(run_pytest: RunPytest) -> None:
     """The one thing that is needed is asked for."""
-    done = run_pytest(
-        tmp_path, SIX_LINES.replace("harness = MemoryHarness()", "pass"), "-k", "GET-1"
-    )
-    assert done.returncode == 1
-    assert "TestMyStore needs `harness = MyHarness()`" in done.stdout
+    content = SIX_LINES.replace("harness = MemoryHarness()", "pass")
+    status, output = run_pytest(content, "-k", "GET-1")
+    assert status == 1
+    assert "TestMyStore needs `harness = MyHarness()`" in output
 
 
 def test_the_plugin_imports_nothing_but_pytest() -> None:
