@@ -138,7 +138,10 @@ def load(data: bytes) -> None:
         assert codec.dumps(codec.loads(again, "key")) == again
 
 
+@often
 @given(st.binary(max_size=200))
+@example(b"{}")
+@example(b"[]")
 def test_any_bytes_are_a_session_or_corrupt(data: bytes) -> None:
     """Bytes from anywhere are a CorruptRecord and no other error."""
     load(data)
