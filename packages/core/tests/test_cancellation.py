@@ -9,9 +9,9 @@ from typing import Any
 import anyio
 import pytest
 from trio.testing import MockClock
-from webclient import Browser, asgi_app, set_cookies, wsgi_app, wsgi_browser
+from webclient import AsyncMemoryStore, Browser, asgi_app, set_cookies, wsgi_app, wsgi_browser
 
-from coatcheck import ALWAYS, AsyncStore, MemoryStore, Record
+from coatcheck import ALWAYS, AsyncStore, MemoryStore
 from coatcheck.asgi import SessionMiddleware, session_of
 from coatcheck.errors import StoreTimeout
 from coatcheck.store import Condition
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 
 
-class GatedStore(AsyncStore):
+class GatedStore(AsyncMemoryStore):
     """A store whose verbs wait at a gate, before or after they act.
 
     :ivar arrived: set when a call stands at the gate.
@@ -30,8 +30,7 @@ class GatedStore(AsyncStore):
     """
 
     def __init__(self) -> None:
-        self.memory = MemoryStore()
-        self.capabilities = self.memory.capabilities
+        super().__init__()
         self._gate: tuple[str, str] | None = None
 
     def shut(self, verb: str, when: str = "before") -> None:
@@ -43,28 +42,10 @@ class GatedStore(AsyncStore):
         self._gate = None
         self.opened.set()
 
-    async def get(self, key: str) -> Record | None:
-        return await self._call(self.memory.get, key)
-
-    async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
-        return await self._call(self.memory.set, key, record, only_if)
-
-    async def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
-        return await self._call(self.memory.destroy, key, only_if)
-
-    async def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
-        return await self._call(self.memory.touch, key, expires_at, owner)
-
-    async def ping(self) -> None:
-        self.memory.ping()
-
-    async def close(self) -> None:
-        self.memory.close()
-
-    async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
-        await self._stop_at((function.__name__, "before"))
-        result = function(*args)
-        await self._stop_at((function.__name__, "after"))
+    async def call(self, verb: Callable[..., Any], *args: Any) -> Any:
+        await self._stop_at((verb.__name__, "before"))
+        result = await super().call(verb, *args)
+        await self._stop_at((verb.__name__, "after"))
         return result
 
     async def _stop_at(self, gate: tuple[str, str]) -> None:
@@ -119,7 +100,7 @@ async def test_a_request_cancelled_while_the_store_works_ends_the_session(path: 
     """Cancelling a request while its destroy is under way does not keep the old session alive."""
     store = GatedStore()
     browser = await signed_in(asgi_app(act, store=store))
-    (old_key, _), *_ = store.memory.all()
+    (old_key, _), *_ = store.store.all()
     store.shut("destroy")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(browser.get, path)
@@ -127,7 +108,7 @@ async def test_a_request_cancelled_while_the_store_works_ends_the_session(path: 
         tasks.cancel_scope.cancel()
         tasks.cancel_scope.shield = True
         store.open()
-    assert store.memory.get(old_key) is None
+    assert store.store.get(old_key) is None
 
 
 @both_loops
@@ -158,7 +139,7 @@ async def test_no_number_of_task_cancellations_stops_a_logout(path: str, times: 
     """asyncio's `Task.cancel()`, however often, neither stops the removal nor is swallowed."""
     store = GatedStore()
     browser = await signed_in(asgi_app(act, store=store))
-    (old_key, _), *_ = store.memory.all()
+    (old_key, _), *_ = store.store.all()
     store.shut("destroy")
     task = asyncio.create_task(browser.get(path))
     if path.endswith("wait"):
@@ -173,7 +154,7 @@ async def test_no_number_of_task_cancellations_stops_a_logout(path: str, times: 
     store.open()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert store.memory.get(old_key) is None
+    assert store.store.get(old_key) is None
 
 
 @both_loops
@@ -278,7 +259,7 @@ async def test_a_session_whose_save_was_cancelled_goes_on(
     response = await browser.get("/save")
     assert response.text == str(result)
     assert (await browser.get("/")).text == str(result)
-    assert store.memory.length() == 1
+    assert store.store.length() == 1
 
 
 @both_loops
@@ -295,7 +276,7 @@ async def test_a_new_session_whose_save_was_cancelled_is_stored_once(
     store.shut("set", when)
     assert len(set_cookies(await browser.get("/save"))) == 1
     assert (await browser.get("/")).text == str(result)
-    assert store.memory.length() == 1
+    assert store.store.length() == 1
 
 
 @both_loops
@@ -306,7 +287,7 @@ async def test_a_logout_after_a_cancelled_save_is_a_logout(when: str) -> None:
     browser = await signed_in(saving(store, log_out))
     store.shut("set", when)
     await browser.get("/save")
-    assert data(store.memory) == []
+    assert data(store.store) == []
 
 
 @both_loops
@@ -316,7 +297,7 @@ async def test_a_new_session_that_ends_after_a_cancelled_save_leaves_nothing(whe
     store = GatedStore()
     store.shut("set", when)
     await Browser(saving(store, log_out)).get("/save")
-    assert data(store.memory) == []
+    assert data(store.store) == []
 
 
 @both_loops
@@ -341,7 +322,7 @@ async def test_a_cancelled_save_does_not_block_the_next_one() -> None:
 
     store.shut("set")
     assert (await Browser(asgi_app(handle, store=store)).get("/")).text == "saved"
-    assert store.memory.length() == 1
+    assert store.store.length() == 1
 
 
 # Exceptions

@@ -24,10 +24,11 @@ import httpx
 import pytest
 from webclient import (
     SECRET,
-    Browser,
     Clock,
-    CountingStore,
+    FragileStore,
     asgi_app,
+    attributes,
+    client_of,
     set_cookies,
     wsgi_app,
     wsgi_browser,
@@ -51,7 +52,6 @@ from coatcheck.errors import (
     StoreError,
     StoreUnavailable,
 )
-from coatcheck.store import ALWAYS, Condition
 
 pytestmark = pytest.mark.anyio
 
@@ -82,10 +82,8 @@ def shop(session: Any, request: Mapping[str, Any]) -> object:
     return "hello"
 
 
-class Store(CountingStore):
-    """A memory store that can be down, and notes the keys that it was asked for."""
-
-    down = False
+class Store(FragileStore):
+    """A memory store that can fail, and notes the keys that it was asked for."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -93,25 +91,14 @@ class Store(CountingStore):
 
     def get(self, key: str) -> Record | None:
         self.keys.append(key)
-        self._fail()
         return super().get(key)
-
-    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
-        self._fail()
-        return super().set(key, record, only_if)
-
-    def _fail(self) -> None:
-        if self.down:
-            raise StoreUnavailable("the store is down")
 
 
 class Visitor:
     """A browser, the same to use in front of ASGI and WSGI."""
 
     def __init__(self, app: Any, scheme: str) -> None:
-        url = f"{scheme}://shop.test"
-        is_asgi = inspect.iscoroutinefunction(app.__call__)
-        self.http = Browser(app, url).http if is_asgi else wsgi_browser(app, url)
+        self.http = client_of(app, f"{scheme}://shop.test")
 
     async def get(self, path: str = "/", method: str = "GET", **kwargs: Any) -> httpx.Response:
         answer = self.http.request(method, path, **kwargs)
@@ -183,14 +170,6 @@ def signed(session_id: str) -> dict[str, str]:
     """Return the header of a cookie with a good signature for any id."""
     writer = NativeCookieFormat().bind("sid", [SECRET.encode()])
     return {"cookie": f"sid={writer.sign(session_id)}"}
-
-
-def attributes(response: httpx.Response) -> dict[str, str]:
-    """Return the attributes of the one Set-Cookie line, names in lower case."""
-    (line,) = set_cookies(response)
-    pairs = [part.strip().partition("=") for part in line.split(";")[1:]]
-    assert len({name.lower() for name, _, _ in pairs}) == len(pairs)
-    return {name.lower(): value for name, _, value in pairs}
 
 
 # The id
@@ -318,10 +297,10 @@ async def test_statement_08_ids_are_told_to_nobody(
         await visitor.get(path)
     site.store.set(secrets[2], Record(b"corrupt", site.clock.now + DAY))
     await visitor.get("/read")
-    site.store.down = True
+    site.store.fail("get", "set")
     with pytest.raises(StoreError) as failure:
         await visitor.get("/read")
-    site.store.down = False
+    site.store.fail()
     await visitor.get("/login")
     secrets += [visitor.id, hashlib.sha256(visitor.id.encode()).hexdigest()]
     await visitor.get("/logout")
@@ -847,11 +826,11 @@ async def test_statement_39_a_failed_store_is_not_an_empty_session(open_site: Op
     """By default a failed load is an error at the first use; pages without a session stay up."""
     site = open_site()
     visitor = await site.login()
-    site.store.down = True
+    site.store.fail("get", "set")
     assert (await visitor.get("/")).text == "hello"
     with pytest.raises(StoreUnavailable):
         await visitor.get("/read")
-    site.store.down = False
+    site.store.fail()
     assert (await visitor.get("/read")).text == "ann"
 
 
@@ -859,11 +838,11 @@ async def test_statement_39_degraded_on_request(open_site: OpenSite) -> None:
     """With `on_store_error="anonymous"` the request goes on, saves nothing and says so."""
     site = open_site(on_store_error="anonymous")
     visitor = await site.login()
-    site.store.down = True
+    site.store.fail("get", "set")
     response = await visitor.get("/count")
     assert (response.text, set_cookies(response)) == ("1", [])
     assert site.heard() == ["store_error", "degraded"]
-    site.store.down = False
+    site.store.fail()
     assert (await visitor.get("/read")).text == "ann"
 
 
@@ -871,7 +850,7 @@ async def test_statement_39_a_failed_save_is_an_error(open_site: OpenSite) -> No
     """A write that fails is never silent, whatever the policy for reads."""
     for policy in ("raise", "anonymous"):
         site = open_site(on_store_error=policy)
-        site.store.down = True
+        site.store.fail("get", "set")
         with pytest.raises(StoreUnavailable):
             await site.visitor().get("/login")
 

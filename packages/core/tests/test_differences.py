@@ -13,18 +13,20 @@ import httpx
 import pytest
 from webclient import (
     SECRET,
-    Browser,
     Clock,
     CountingStore,
+    FragileStore,
     asgi_app,
+    awaited,
+    client_of,
+    finished,
     set_cookies,
     wsgi_app,
-    wsgi_browser,
 )
 
 from coatcheck import AsyncStore, CookieOptions, MemoryStore, Record, Store
 from coatcheck.codec import JSONCodec
-from coatcheck.errors import SessionUnavailable, StoreError, StoreUnavailable
+from coatcheck.errors import SessionUnavailable, StoreError
 from coatcheck.events import SessionEvent
 from coatcheck.signing import Signer
 
@@ -110,8 +112,7 @@ class Shop:
 
     def visitor(self, base_url: str = "http://shop.test", app: Any = None) -> Visitor:
         """Return somebody without cookies."""
-        app = app or self.app
-        return Visitor(Browser(app, base_url).http if self._asgi else wsgi_browser(app, base_url))
+        return Visitor(client_of(app or self.app, base_url))
 
     def tab(self, visitor: Visitor) -> Visitor:
         """Return another tab of a visitor's: the same cookies, from here on apart."""
@@ -147,28 +148,6 @@ class Shop:
 
     def _handle(self, session: Any, path: str) -> Any:
         return self._pages[path.rsplit("/", 1)[1]](session, path)
-
-
-def finished(result: Any) -> Any:
-    """Return what a handler returns; what it yielded was done by the call."""
-    if isinstance(result, Generator):
-        while True:
-            try:
-                next(result)
-            except StopIteration as stop:
-                return stop.value
-    return result
-
-
-async def awaited(result: Any) -> Any:
-    """Return what a handler returns, awaiting what it yields."""
-    if isinstance(result, Generator):
-        while True:
-            try:
-                await next(result)
-            except StopIteration as stop:
-                return stop.value
-    return result
 
 
 def login(session: Any, path: str) -> str:
@@ -707,24 +686,6 @@ async def test_d17_the_live_session_is_found_behind_dead_cookies(
 # D18: a store that is down says so
 
 
-class FragileStore(CountingStore):
-    """A memory store that is down when the test says so."""
-
-    down = False
-
-    def get(self, key: str) -> Record | None:
-        self._check()
-        return super().get(key)
-
-    def set(self, key: str, record: Record, *condition: Any) -> bool:
-        self._check()
-        return super().set(key, record, *condition)
-
-    def _check(self) -> None:
-        if self.down:
-            raise StoreUnavailable("refused")
-
-
 @pytest.mark.parametrize("policy", ["raise", "anonymous"])
 async def test_d18_an_outage_is_no_silent_logout(driver: str, policy: str) -> None:
     """A store that is down is an error or, by choice, an empty session that says so; then back."""
@@ -744,7 +705,7 @@ async def test_d18_an_outage_is_no_silent_logout(driver: str, policy: str) -> No
     visitor = shop.visitor()
     await visitor.get("/login")
     events.clear()
-    store.down = True
+    store.fail("get", "set")
     if policy == "raise":
         with pytest.raises(StoreError):
             await visitor.get("/state")
@@ -754,7 +715,7 @@ async def test_d18_an_outage_is_no_silent_logout(driver: str, policy: str) -> No
     kinds = {event.kind for event in events}
     assert kinds == ({"store_error"} if policy == "raise" else {"store_error", "degraded"})
     assert (await visitor.get("/static")).text == "static"
-    store.down = False
+    store.fail()
     assert (await visitor.get("/state")).text == "(False, 'ada')"
 
 

@@ -24,16 +24,18 @@ from webclient import (
     SECRET,
     Browser,
     Clock,
-    CountingStore,
+    FragileStore,
     YieldingStore,
     asgi_app,
+    attributes,
+    awaited,
+    finished,
     set_cookies,
     wsgi_app,
 )
 
 import coatcheck
 from coatcheck import (
-    ALWAYS,
     Capabilities,
     CookieOptions,
     MemoryStore,
@@ -52,7 +54,6 @@ from coatcheck.errors import (
     StoreUnavailable,
 )
 from coatcheck.events import SessionEvent
-from coatcheck.store import Condition
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
 Handler = Callable[[Any, Any], Any]
@@ -241,34 +242,6 @@ class WSGIStack(Stack):
         return self.client(mount)
 
 
-def finished(result: Any) -> Any:
-    """Return what a handler returns whose saves and reloads are done when it yields them."""
-    if not isinstance(result, Generator):
-        return result
-    while True:
-        try:
-            next(result)
-        except StopIteration as stop:
-            return stop.value
-
-
-async def awaited(result: Any) -> Any:
-    """Return what a handler returns, awaiting the saves and reloads that it yields."""
-    if not isinstance(result, Generator):
-        return result
-    resume: Any = result.send
-    outcome: Any = None
-    while True:
-        try:
-            pending = resume(outcome)
-        except StopIteration as stop:
-            return stop.value
-        try:
-            outcome, resume = await pending, result.send
-        except Exception as error:
-            outcome, resume = error, result.throw
-
-
 def path_of(request: Any) -> str:
     return str(request["path"] if "path" in request else request["PATH_INFO"])
 
@@ -320,48 +293,10 @@ def site(**handlers: Handler) -> Handler:
     return routes(**{**usual, **handlers})
 
 
-def attributes(response: httpx.Response) -> dict[str, str]:
-    """Return the attributes of the one Set-Cookie of a response, names in lower case."""
-    (line,) = set_cookies(response)
-    pairs = (part.partition("=") for part in line.split("; ")[1:])
-    return {name.lower(): value for name, _, value in pairs}
-
-
 def stored(store: MemoryStore) -> Record:
     """Return the only record of a store."""
     ((_, record),) = store.all()
     return record
-
-
-class FragileStore(CountingStore):
-    """A memory store whose verbs fail when the test says so."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.broken: dict[str, Exception] = {}
-
-    def fail(self, *verbs: str) -> None:
-        self.broken = {verb: StoreUnavailable("refused") for verb in verbs}
-
-    def get(self, key: str) -> Record | None:
-        self._break("get")
-        return super().get(key)
-
-    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
-        self._break("set")
-        return super().set(key, record, only_if)
-
-    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
-        self._break("destroy")
-        return super().destroy(key, only_if)
-
-    def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
-        self._break("touch")
-        return super().touch(key, expires_at, owner)
-
-    def _break(self, verb: str) -> None:
-        if verb in self.broken:
-            raise self.broken[verb]
 
 
 @pytest.fixture(params=[ASGIStack, WSGIStack], ids=["asgi", "wsgi"])
@@ -1852,22 +1787,11 @@ class StuckStore(YieldingStore):
         self.stuck = ""
         self.entered = anyio.Event()
 
-    async def _wait(self, verb: str) -> None:
-        if self.stuck == verb:
+    async def call(self, verb: Callable[..., Any], *args: Any) -> Any:
+        if self.stuck == verb.__name__:
             self.entered.set()
             await anyio.sleep_forever()
-
-    async def get(self, key: str) -> Record | None:
-        await self._wait("get")
-        return await super().get(key)
-
-    async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
-        await self._wait("set")
-        return await super().set(key, record, only_if)
-
-    async def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
-        await self._wait("touch")
-        return await super().touch(key, expires_at, owner)
+        return await super().call(verb, *args)
 
 
 @pytest.mark.anyio

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webclient import (
     SECRET,
-    Browser,
     Clock,
     CountingStore,
+    FragileStore,
     asgi_app,
+    client_of,
     set_cookies,
     wsgi_app,
     wsgi_browser,
@@ -25,7 +26,7 @@ from webclient import (
 
 from coatcheck import AsyncSession, CookieOptions, Record, Session, SyncSession
 from coatcheck.asgi import SessionMiddleware as ASGISessions
-from coatcheck.errors import ConfigurationError, LateWriteError, StoreError, StoreUnavailable
+from coatcheck.errors import ConfigurationError, LateWriteError, StoreError
 
 DAY = 86400.0
 
@@ -46,7 +47,7 @@ class Visitor:
         self._handler: Handler = nothing
         make_app = asgi_app if driver == "asgi" else wsgi_app
         app = make_app(lambda session, request: self._handler(session), **options)
-        self.http = Browser(app).http if driver == "asgi" else wsgi_browser(app)
+        self.http = client_of(app)
 
     async def visit(self, handler: Handler = nothing, path: str = "/") -> httpx.Response:
         self._handler = handler
@@ -502,24 +503,12 @@ async def test_an_owner_of_another_type_is_a_configuration_error(driver: str, va
         await Visitor(driver, owner="user").visit(lambda session: session.update(user=value))
 
 
-class BrokenStore(CountingStore):
-    """A store that cannot be read."""
-
-    broken = False
-
-    def get(self, key: str) -> Record | None:
-        if self.broken:
-            self.calls.append("get")
-            raise StoreUnavailable("refused")
-        return super().get(key)
-
-
 async def test_a_degraded_session_says_so_and_is_never_saved(driver: str) -> None:
     """Where a failed load may pass, the request has an empty session that leaves no trace."""
-    store = BrokenStore(clock=Clock())
+    store = FragileStore(clock=Clock())
     visitor = Visitor(driver, store=store, on_store_error="anonymous")
     await visitor.returning(n=1)
-    store.broken = True
+    store.fail("get")
 
     def check(session: Session) -> None:
         assert dict(session) == {}
@@ -529,7 +518,7 @@ async def test_a_degraded_session_says_so_and_is_never_saved(driver: str) -> Non
     response = await visitor.visit(check)
     assert set_cookies(response) == []
     assert store.taken() == ["get"]
-    store.broken = False
+    store.fail()
     assert (await visitor.visit(lambda session: (session["n"], session.degraded))).text == (
         "(1, False)"
     )
@@ -537,9 +526,9 @@ async def test_a_degraded_session_says_so_and_is_never_saved(driver: str) -> Non
 
 async def test_a_failed_load_raises_at_each_use(driver: str) -> None:
     """A page that needs the session fails each time it asks; one that does not stays up."""
-    store = BrokenStore(clock=Clock())
+    store = FragileStore(clock=Clock())
     visitor = await Visitor(driver, store=store).returning(n=1)
-    store.broken = True
+    store.fail("get")
     assert (await visitor.visit(nothing)).status_code == 200
 
     def use_twice(session: Session) -> None:
