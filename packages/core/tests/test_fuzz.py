@@ -209,6 +209,9 @@ URLS = st.tuples(_scheme, st.lists(_piece, max_size=6)).map(
 @example("memory:?max_sessions=٣")
 @example("memory://\u2100.test")
 @example("\ud800:")
+@example("redis://x?y")  # this one and the next two: where these stores are installed
+@example("redis://x")
+@example("file:x")
 def test_any_url_is_a_store_or_a_configuration_error(url: str) -> None:
     """A URL opens a store or is refused as configuration, and nothing else happens."""
     for opener, kind in ((open_store, Store), (open_async_store, AsyncStore)):
