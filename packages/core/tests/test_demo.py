@@ -92,7 +92,7 @@ def toy(dists: FakeDists) -> Path:
 
 def demo_here(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m coatcheck demo`` to its end, in this process."""
-    return run_here(main, "demo", *arguments)
+    return run_here(main, "demo", *arguments, timeout=60)
 
 
 def refusal(result: subprocess.CompletedProcess[str]) -> str:
