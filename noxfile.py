@@ -156,9 +156,18 @@ def pytest(session: nox.Session, without: Sequence[str], *options: str) -> None:
 
 
 def run(session: nox.Session, module: str, *options: str) -> None:
-    """Run a module as a program, with coverage if it is measured."""
+    """Run a module as a program, with coverage if it is measured.
+
+    After Ctrl-C it has time to stop its servers.
+    """
     python = ("coverage", "run", "-m") if MEASURED else ("python", "-m")
-    session.run(*python, module, *options, env=coverage_environment(session))
+    session.run(*python, module, *options, env=coverage_environment(session),
+                interrupt_timeout=60.0, terminate_timeout=10.0)  # fmt: skip
+
+
+def run_with(session: nox.Session, server: str, *command: str) -> None:
+    """Run a command with a server; ``{url}`` in it stands for the server's URL."""
+    run(session, "testing.servers", server, "--run", *command)
 
 
 def coverage_environment(session: nox.Session) -> dict[str, str]:
@@ -275,8 +284,7 @@ def express(session: nox.Session) -> None:
     install_all(session, without)
     pytest(session, without, "-m", "not slow", "--dist", "loadfile", *chosen(session, INTEROP))
     if "redis" not in without:
-        session.run("python", "-m", "testing.servers", "redis", "--run",
-                    "python", "examples/express-and-python/run.py", "{url}")  # fmt: skip
+        run_with(session, "redis", "python", "examples/express-and-python/run.py", "{url}")
 
 
 @nox.session(requires=["wheels"])
@@ -288,9 +296,9 @@ def example(session: nox.Session) -> None:
     pins = [f"{pin}.0" if pin == "pytest==8" else pin for pin in oldest(KIT)]
     install(session, CORE, KIT, EXAMPLE, more=["pytest-xdist", *pins])
     session.chdir(session.create_tmp())
-    session.run("pytest", *strict, *AT_ONCE, tests)
+    run(session, "pytest", *strict, *AT_ONCE, tests)
     install(session, CORE, KIT, EXAMPLE, more=["--upgrade", "pytest", "pytest-randomly"])
-    session.run("pytest", *strict, *AT_ONCE, tests)
+    run(session, "pytest", *strict, *AT_ONCE, tests)
     shutil.rmtree(database, ignore_errors=True)
     database.mkdir()
     url = f"sqlite:///{database}/sessions.db"
@@ -314,8 +322,8 @@ def demo(session: nox.Session) -> None:
     install_all(session, without)
     run(session, "coatcheck", "demo", "--check")
     for server in sorted({"dynamodb", "mongo", "redis"}.difference(without)):
-        session.run("python", "-m", "testing.servers", server, "--run",
-                    "python", "-m", "coatcheck", "demo", "--check", "--store", "{url}")  # fmt: skip
+        check = ("python", "-m", "coatcheck", "demo", "--check", "--store", "{url}")
+        run_with(session, server, *check)
 
 
 @nox.session(requires=["wheels"], default=False, tags=["nightly"])
@@ -333,7 +341,7 @@ def reports(session: nox.Session) -> None:
     without = left_out(session, "dynamodb", "mongo", "redis", "redis-server")
     install_all(session, without)
     named = [word for name in without for word in ("--without", name)]
-    session.run("python", "-m", "testing.reports", *chosen(session, "reports"), *named)
+    run(session, "testing.reports", *chosen(session, "reports"), *named)
 
 
 @nox.session(requires=["wheels"], default=False, tags=["nightly"])
@@ -341,7 +349,7 @@ def benchmarks(session: nox.Session) -> None:
     """Print the tables of docs/performance.md: figures, not verdicts."""
     without = left_out(session, "dynamodb", "mongo", "redis")
     install_all(session, without)
-    session.run("python", "-m", "benchmarks", *chosen(session))
+    run(session, "benchmarks", *chosen(session))
 
 
 @nox.session(default=False)
