@@ -6,7 +6,7 @@
 
 ``python -m nox`` runs those that a contributor needs; ``python -m nox -t nightly`` runs the rest.
 What this machine cannot run is left out and named in the last lines. With ``CI`` in the environment
-or after ``-- --all``, it is a failure.
+or after ``-- --all``, it is a failure. docs/decisions/2026-11-30-checks.md says why it is so.
 """
 
 from __future__ import annotations
