@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 from trio.testing import MockClock
-from webclient import AsyncMemoryStore, Browser, asgi_app, set_cookies, wsgi_app, wsgi_browser
+from webclient import AsyncMemoryStore, Client, SyncClient, asgi_app, set_cookies, wsgi_app
 
 from coatcheck import ALWAYS, AsyncStore, MemoryStore
 from coatcheck.asgi import SessionMiddleware, session_of
@@ -58,9 +58,9 @@ class Failure(Exception):
     """What the application raises."""
 
 
-async def signed_in(app: Any) -> Browser:
+async def signed_in(app: Any) -> Client:
     """Return a browser whose session holds ``user`` and ``count``."""
-    browser = Browser(app)
+    browser = Client(app)
     await browser.get("/login")
     return browser
 
@@ -272,7 +272,7 @@ async def test_a_new_session_whose_save_was_cancelled_is_stored_once(
 ) -> None:
     """The second save of a new session knows the record of the first one."""
     store = GatedStore()
-    browser = Browser(saving(store, then))
+    browser = Client(saving(store, then))
     store.shut("set", when)
     assert len(set_cookies(await browser.get("/save"))) == 1
     assert (await browser.get("/")).text == str(result)
@@ -296,7 +296,7 @@ async def test_a_new_session_that_ends_after_a_cancelled_save_leaves_nothing(whe
     """destroy() removes the record that the cancelled save may have left behind."""
     store = GatedStore()
     store.shut("set", when)
-    await Browser(saving(store, log_out)).get("/save")
+    await Client(saving(store, log_out)).get("/save")
     assert data(store.store) == []
 
 
@@ -321,7 +321,7 @@ async def test_a_cancelled_save_does_not_block_the_next_one() -> None:
         return "saved"
 
     store.shut("set")
-    assert (await Browser(asgi_app(handle, store=store)).get("/")).text == "saved"
+    assert (await Client(asgi_app(handle, store=store)).get("/")).text == "saved"
     assert store.store.length() == 1
 
 
@@ -355,7 +355,7 @@ async def test_an_exception_stores_no_new_session() -> None:
     """What a visitor without a session wrote is dropped."""
     store = MemoryStore()
     with pytest.raises(Failure):
-        await Browser(asgi_app(act, store=store)).get("/login/fail")
+        await Client(asgi_app(act, store=store)).get("/login/fail")
     assert data(store) == []
 
 
@@ -406,7 +406,7 @@ async def test_an_application_without_a_response_still_ends_the_session(path: st
 
     browser = await signed_in(asgi_app(act, store=store))
     mute = SessionMiddleware(silent, secret="a secret of thirty-two bytes, more", store=store)
-    cookie = f"sid={browser.cookie()}".encode()
+    cookie = f"sid={browser.cookie}".encode()
     scope = {"type": "http", "path": path, "headers": [(b"cookie", cookie)], "scheme": "http"}
     await mute(scope, None, None)  # type: ignore[arg-type]  # neither is called
     assert data(store) == []
@@ -451,7 +451,7 @@ def test_an_exception_under_wsgi_does_not_undo_a_requested_end(path: str) -> Non
             raise Failure
         return ""
 
-    with wsgi_browser(wsgi_app(handle, store=store)) as browser:
+    with SyncClient(wsgi_app(handle, store=store)) as browser:
         browser.get("/login")
         with pytest.raises(Failure):
             browser.get(path + "?fail")
@@ -468,7 +468,7 @@ def test_an_exception_under_wsgi_drops_the_changes() -> None:
             raise Failure
         return ""
 
-    with wsgi_browser(wsgi_app(handle, store=store)) as browser:
+    with SyncClient(wsgi_app(handle, store=store)) as browser:
         browser.get("/login")
         before = data(store)
         with pytest.raises(Failure):
@@ -506,7 +506,7 @@ def test_a_wsgi_response_that_never_began_still_ends_the_session(
         yield b""
 
     middleware = WSGISessions(app, secret="x" * 32, store=store)
-    with wsgi_browser(middleware) as browser:
+    with SyncClient(middleware) as browser:
         browser.get("/login")
         cookie = browser.cookies["sid"]
     environ = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import inspect
 import logging
 import pickle
 import re
@@ -20,18 +19,17 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from webclient import (
     SECRET,
+    Client,
     Clock,
     FragileStore,
+    SyncClient,
     asgi_app,
     attributes,
-    client_of,
     set_cookies,
     wsgi_app,
-    wsgi_browser,
 )
 
 from coatcheck import (
@@ -94,26 +92,6 @@ class Store(FragileStore):
         return super().get(key)
 
 
-class Visitor:
-    """A browser, the same to use in front of ASGI and WSGI."""
-
-    def __init__(self, app: Any, scheme: str) -> None:
-        self.http = client_of(app, f"{scheme}://shop.test")
-
-    async def get(self, path: str = "/", method: str = "GET", **kwargs: Any) -> httpx.Response:
-        answer = self.http.request(method, path, **kwargs)
-        return await answer if inspect.isawaitable(answer) else answer
-
-    @property
-    def cookie(self) -> str:
-        """The session cookie's value: what a thief would have to steal."""
-        return next(cookie.value or "" for cookie in self.http.cookies.jar)
-
-    @property
-    def id(self) -> str:
-        return self.cookie.partition(".")[0]
-
-
 def answered_with(make: object, headers: dict[str, str]) -> dict[str, Any]:
     """Return the arguments for response headers, in the words of ASGI or WSGI."""
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -135,10 +113,10 @@ class Site:
         self.app = make(app, **options, **answer)
         self.options = options
 
-    def visitor(self, scheme: str = "http") -> Visitor:
-        return Visitor(self.app, scheme)
+    def visitor(self, scheme: str = "http") -> Client:
+        return Client(self.app, f"{scheme}://shop.test")
 
-    async def login(self, scheme: str = "http") -> Visitor:
+    async def login(self, scheme: str = "http") -> Client:
         """Return a visitor who has just logged in, with nothing of it left in the notes."""
         visitor = self.visitor(scheme)
         await visitor.get("/login")
@@ -333,13 +311,13 @@ async def test_statement_10_ids_come_from_the_cookie_alone(open_site: OpenSite) 
     value = (await site.login()).cookie
     stranger = site.visitor()
     for request in (
-        {"path": "/read", "params": {"sid": value}},
-        {"path": "/read", "method": "POST", "data": {"sid": value}},
-        {"path": f"/{value}/read"},
-        {"path": "/read", "headers": {"sid": value, "authorization": f"Bearer {value}"}},
-        {"path": "/read", "headers": {"cookie": f"session={value}; SID={value}"}},
+        {"url": "/read", "params": {"sid": value}},
+        {"url": "/read", "method": "POST", "data": {"sid": value}},
+        {"url": f"/{value}/read"},
+        {"url": "/read", "headers": {"sid": value, "authorization": f"Bearer {value}"}},
+        {"url": "/read", "headers": {"cookie": f"session={value}; SID={value}"}},
     ):
-        assert (await stranger.get(**request)).text == "nobody"
+        assert (await stranger.request(**{"method": "GET", **request})).text == "nobody"
     assert site.store.taken() == []
 
 
@@ -434,7 +412,7 @@ async def test_statement_16_one_set_cookie(open_site: OpenSite, secrets: Any) ->
     site = open_site(headers={"location": "/", "set-cookie": "other=1"})
     site.store.set(hashlib.sha256(b"k" * 32).hexdigest(), Record(KNOWN, site.clock.now + DAY))
     outer = type(site.app)(site.app, **{**site.options, "secret": secrets})
-    twice = Visitor(outer, "http")
+    twice = Client(outer)
     response = await twice.get("/login", headers=signed("k" * 32))
     names = [line.partition("=")[0] for line in set_cookies(response)]
     assert sorted(names) == ["other", "sid"]
@@ -560,7 +538,7 @@ async def test_statement_23_dates(open_site: OpenSite) -> None:
 async def test_statement_24_a_lost_cookie_is_no_error(open_site: OpenSite) -> None:
     """A browser that dropped the cookie is just anonymous."""
     visitor = await open_site().login()
-    visitor.http.cookies.clear()
+    visitor.cookies.clear()
     response = await visitor.get("/read")
     assert (response.status_code, response.text) == (200, "nobody")
 
@@ -685,7 +663,7 @@ async def test_statement_32_logout(open_site: OpenSite) -> None:
     response = await visitor.get("/logout")
     assert site.store.length() == 0
     assert attributes(response)["max-age"] == "0"
-    assert list(visitor.http.cookies.jar) == []
+    assert list(visitor.cookies.jar) == []
     assert response.headers["clear-site-data"] == '"cache"'
 
 
@@ -699,13 +677,13 @@ async def test_statement_33_a_logout_stays_a_logout(
     """A request in flight at the logout, reading or writing, does not bring the session back."""
     clock = Clock()
     store = Store(clock=clock)
-    elsewhere = wsgi_browser(wsgi_app(shop, store=store, clock=clock))
+    elsewhere = SyncClient(wsgi_app(shop, store=store, clock=clock))
 
     def app(session: Any, request: Mapping[str, Any]) -> object:
         if request.get("path", request.get("PATH_INFO")) == path:
             clock.advance(300)
             assert session["user"] == "ann"
-            elsewhere.get("/logout", headers={"cookie": f"sid={visitor.cookie}"})
+            elsewhere.present(f"sid={visitor.cookie}", "/logout")
         return shop(session, request)
 
     site = open_site(app, store=store, clock=clock, **options)

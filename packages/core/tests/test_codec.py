@@ -19,7 +19,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from webclient import SECRET, Browser, Clock, CountingStore, asgi_app
+from webclient import SECRET, Client, Clock, CountingStore, asgi_app
 
 from coatcheck import JSONCodec, MemoryStore, Record, SessionState
 from coatcheck.codec import _prepared_encode, encode_json
@@ -374,12 +374,12 @@ async def story(
     """Write in one request, do something in the next: return the second one's store calls."""
     steps = iter([write, then, dict])
     app = asgi_app(lambda session, scope: next(steps)(session), store=store, **options)
-    browser = Browser(app)
-    await browser.get()
+    browser = Client(app)
+    await browser.get("/")
     store.taken()
-    await browser.get()
+    await browser.get("/")
     calls = store.taken()
-    return calls, await browser.get()
+    return calls, await browser.get("/")
 
 
 def _set(**values: Any) -> Any:
@@ -466,7 +466,7 @@ async def test_a_planted_pickle_is_corrupt_and_not_executed(protocol: int, tmp_p
         observers=[lambda event: kinds.append(event.kind)],
     )
     signed = NativeCookieFormat().bind("sid", [SECRET.encode()]).sign("a" * 32)
-    response = await Browser(app).get(headers={"cookie": f"sid={signed}"})
+    response = await Client(app).get("/", headers={"cookie": f"sid={signed}"})
     assert (response.status_code, response.text) == (200, "(True, {})")
     assert kinds == ["corrupt"]
     assert not target.exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ import httpx
 import pytest
 from webclient import (
     SECRET,
+    Client,
     Clock,
     CountingStore,
     FragileStore,
     asgi_app,
     awaited,
-    client_of,
     finished,
     set_cookies,
     wsgi_app,
@@ -38,39 +38,6 @@ IDS = [f"D{number}" for number in range(1, 20)]
 HOUR, DAY = 3600.0, 86400.0
 
 Handler = Callable[[Any, Any], Any]
-
-
-class Answered:
-    """A response that is there already, for whoever awaits one."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-
-    def __await__(self) -> Generator[Any, None, httpx.Response]:
-        yield from ()
-        return self.response
-
-
-class Visitor:
-    """A client with a cookie jar. Its requests are awaited, or yielded by a handler."""
-
-    def __init__(self, http: Any) -> None:
-        self.http = http
-
-    def get(self, path: str = "/page", cookie: str | None = None) -> Awaitable[httpx.Response]:
-        """Send a request. A given Cookie header takes the place of the jar's."""
-        headers = {} if cookie is None else {"cookie": cookie}
-        reply = self.http.get(path, headers=headers)
-        return Answered(reply) if isinstance(reply, httpx.Response) else reply
-
-    @property
-    def cookie(self) -> str:
-        """The Cookie header of the jar."""
-        return f"sid={self.http.cookies['sid']}"
-
-    @property
-    def id(self) -> str:
-        return str(self.http.cookies["sid"]).split(".")[0]
 
 
 class Shop:
@@ -110,15 +77,9 @@ class Shop:
                 **options,
             )
 
-    def visitor(self, base_url: str = "http://shop.test", app: Any = None) -> Visitor:
+    def visitor(self, base_url: str = "http://shop.test", app: Any = None) -> Client:
         """Return somebody without cookies."""
-        return Visitor(client_of(app or self.app, base_url))
-
-    def tab(self, visitor: Visitor) -> Visitor:
-        """Return another tab of a visitor's: the same cookies, from here on apart."""
-        other = self.visitor(str(visitor.http.base_url))
-        other.http.cookies = visitor.http.cookies
-        return other
+        return Client(app or self.app, base_url)
 
     def watched(self, see: Callable[[httpx.Headers], Any]) -> Any:
         """Return the application, with ``see`` told of the headers before the server gets them."""
@@ -226,7 +187,7 @@ async def test_d1_a_redirect_can_be_followed_before_its_body(driver: str) -> Non
     ).visitor()
 
     def follow(headers: httpx.Headers) -> Generator[Any]:
-        yield elsewhere.get(headers["location"], headers["set-cookie"].split(";")[0])
+        yield elsewhere.present(headers["set-cookie"].split(";")[0], headers["location"])
 
     answer = await shop.visitor(app=shop.watched(follow)).get("/login")
     assert (answer.status_code, seen) == (303, ["ada"])
@@ -257,7 +218,7 @@ async def test_d2_the_removal_has_the_attributes_of_the_cookie(driver: str) -> N
     expired = {"Max-Age": "0", "Expires": "Thu, 01 Jan 1970 00:00:00 GMT"}
     assert removal.startswith("sid=; ")
     assert attributes(removal) == attributes(set_line) | expired
-    assert list(visitor.http.cookies) == []
+    assert list(visitor.cookies) == []
 
 
 async def test_d2_a_dead_cookie_is_removed_as_well(driver: str) -> None:
@@ -268,7 +229,7 @@ async def test_d2_a_dead_cookie_is_removed_as_well(driver: str) -> None:
     shop.clock.advance(2 * DAY)
     [removal] = set_cookies(await visitor.get("/logout"))
     assert attributes(removal)["Max-Age"] == "0"
-    assert list(visitor.http.cookies) == []
+    assert list(visitor.cookies) == []
 
 
 # D3: ended is ended
@@ -293,7 +254,7 @@ async def test_d3_no_request_in_flight_revives_a_session(
 
     def slow(session: Any, path: str) -> Generator[Any]:
         page(session, path)
-        yield shop.tab(visitor).get("/logout")
+        yield visitor.tab().get("/logout")
         act(session, path)
 
     shop = Shop(driver, slow=slow, options={option: True} if option else {})
@@ -318,7 +279,7 @@ async def test_d4_parallel_changes_are_merged(driver: str) -> None:
 
     def slow(session: Any, path: str) -> Generator[Any]:
         session["cart"].append("milk")
-        yield shop.tab(visitor).get("/recolour")
+        yield visitor.tab().get("/recolour")
         session["note"] = "soon"
 
     shop = Shop(driver, begin=begin, recolour=recolour, slow=slow, show=lambda s, p: dict(s))
@@ -338,7 +299,7 @@ async def test_d5_a_signed_string_is_no_id(driver: str, value: str) -> None:
     """A good signature over something that is no id does not get it to the store."""
     shop = Shop(driver)
     signed = Signer([SECRET.encode()], "sid").sign(value)
-    assert (await shop.visitor().get("/page", f"sid={signed}")).text == "nobody"
+    assert (await shop.visitor().present(f"sid={signed}", "/page")).text == "nobody"
     assert shop.store.taken() == []
 
 
@@ -349,9 +310,9 @@ async def test_d5_what_is_signed_for_another_cookie_opens_nothing(driver: str) -
     await visitor.get("/login")
     shop.store.taken()
     theme = Signer([SECRET.encode()], "theme").sign(visitor.id)
-    assert (await shop.visitor().get("/page", f"sid={theme}")).text == "nobody"
+    assert (await shop.visitor().present(f"sid={theme}", "/page")).text == "nobody"
     assert shop.store.taken() == []
-    assert (await shop.visitor().get("/page", visitor.cookie)).text == "ada"
+    assert (await shop.visitor().present(f"sid={visitor.cookie}", "/page")).text == "ada"
 
 
 # D6: cookie settings alone count
@@ -467,13 +428,13 @@ async def test_d9_a_path_is_no_prefix(driver: str, path: str, inside: bool) -> N
     visitor = shop.visitor()
     await visitor.get("/admin/login")
     shop.store.taken()
-    cookie = visitor.cookie
+    cookie = f"sid={visitor.cookie}"
     if inside:
-        assert (await visitor.get(path, cookie)).text == "ada"
+        assert (await visitor.present(cookie, path)).text == "ada"
     else:
         with pytest.raises(SessionUnavailable, match="outside the session cookie's path"):
-            await visitor.get(path, cookie)
-        assert (await visitor.get(path.replace("page", "static"), cookie)).text == "static"
+            await visitor.present(cookie, path)
+        assert (await visitor.present(cookie, path.replace("page", "static"))).text == "static"
         assert shop.store.taken() == []
 
 
@@ -521,7 +482,7 @@ async def test_d11_a_store_that_forgets_to_expire_keeps_no_session_alive(
     await visitor.get("/login")
     before = visitor.id
     shop.clock.advance(HOUR - 1)
-    assert (await shop.visitor().get("/page", visitor.cookie)).text == "ada"
+    assert (await shop.visitor().present(f"sid={visitor.cookie}", "/page")).text == "ada"
     shop.clock.advance(HOUR if timeout == "idle_timeout" else 1)
     events.clear()
     assert (await visitor.get("/page")).text == "nobody"
@@ -541,8 +502,8 @@ async def test_d11_a_new_absolute_timeout_holds_for_old_sessions(driver: str) ->
     shop.clock.advance(HOUR - 1)
     options = {"store": shop.store, "clock": shop.clock, "absolute_timeout": HOUR}
     today = Shop(driver, options=options).visitor()
-    assert (await today.get("/page", old.cookie)).text == "nobody"
-    assert (await today.get("/page", young.cookie)).text == "ada"
+    assert (await today.present(f"sid={old.cookie}", "/page")).text == "nobody"
+    assert (await today.present(f"sid={young.cookie}", "/page")).text == "ada"
 
 
 # D12: a record keeps only the settings that are its own
@@ -567,7 +528,9 @@ async def test_d12_tightened_options_reach_sessions_that_exist(driver: str) -> N
     await visitor.get("/login")
     await visitor.get("/strict")
     today = Shop(driver, options={"store": shop.store, "clock": shop.clock, "rolling": True})
-    [line] = set_cookies(await today.visitor("https://shop.test").get("/page", visitor.cookie))
+    [line] = set_cookies(
+        await today.visitor("https://shop.test").present(f"sid={visitor.cookie}", "/page")
+    )
     assert attributes(line) == {"Path": "/", "HttpOnly": "", "Secure": "", "SameSite": "Strict"}
 
 
@@ -674,11 +637,11 @@ async def test_d17_the_live_session_is_found_behind_dead_cookies(
     for _ in range(dead):
         other = shop.visitor()
         await other.get("/visit")
-        stale.append(other.cookie)
+        stale.append(f"sid={other.cookie}")
         await other.get("/logout")
     visitor = shop.visitor()
     await visitor.get("/visit")
-    answer = await shop.visitor().get("/visit", "; ".join([*stale, visitor.cookie]))
+    answer = await shop.visitor().present("; ".join([*stale, f"sid={visitor.cookie}"]), "/visit")
     assert answer.text == seen
     assert len(set_cookies(answer)) == (0 if seen == "2" else 1)
 

@@ -11,20 +11,19 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 from webclient import (
     SECRET,
-    Browser,
+    Client,
     Clock,
     FragileStore,
+    SyncClient,
     YieldingStore,
     asgi_app,
     attributes,
@@ -63,54 +62,6 @@ HEADERS = "the headers"
 EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"
 
 
-class Visitor(httpx.Client):
-    """A synchronous client with a cookie jar, in front of either middleware."""
-
-    def __init__(self, transport: httpx.BaseTransport, base_url: str, cookies: Any = None) -> None:
-        super().__init__(transport=transport, base_url=base_url, cookies=cookies)
-        self.transport = transport
-
-    def tab(self) -> Visitor:
-        """Return another tab: the same cookies, from here on apart."""
-        return Visitor(self.transport, str(self.base_url), self.cookies)
-
-    def stranger(self) -> Visitor:
-        """Return somebody else, without cookies."""
-        return Visitor(self.transport, str(self.base_url))
-
-    def over(self, scheme: str) -> Visitor:
-        """Return the same visitor on another scheme."""
-        return Visitor(self.transport, f"{scheme}://shop.test", self.cookies)
-
-    def present(self, cookie: str, path: str = "/page") -> httpx.Response:
-        """Send a request with this Cookie header, whatever is in the jar."""
-        return self.stranger().get(path, headers={"Cookie": cookie})
-
-    def id(self, name: str = "sid") -> str:
-        """Return the session id in the cookie."""
-        return self.cookies[name].split(".")[0]
-
-
-class EachInItsOwnLoop(httpx.BaseTransport):
-    """Runs each request to an ASGI application on an event loop of its own.
-
-    So a handler may send a request in the middle of another one: a parallel request whose
-    place in the order of things is fixed.
-    """
-
-    def __init__(self, app: Any) -> None:
-        self.asgi = httpx.ASGITransport(app)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, self._answer(request)).result()
-
-    async def _answer(self, request: httpx.Request) -> httpx.Response:
-        response = await self.asgi.handle_async_request(request)
-        body = await response.aread()
-        return httpx.Response(response.status_code, headers=response.headers, content=body)
-
-
 class Stack:
     """One of the middlewares, serving a synchronous ``handler(session, request)``.
 
@@ -131,15 +82,17 @@ class Stack:
         """Return a second middleware around an application that has one."""
         raise NotImplementedError
 
-    def client(self, app: Any, base_url: str = "http://shop.test", see: See = id) -> Visitor:
+    def client(self, app: Any, base_url: str = "http://shop.test", see: See = id) -> SyncClient:
         """Return a visitor. ``see`` is told of what reaches the server: headers, then pieces."""
         raise NotImplementedError
 
-    def mounted(self, app: Any, prefix: str) -> Visitor:
+    def mounted(self, app: Any, prefix: str) -> SyncClient:
         """Return a visitor of an application that another one mounts below a prefix."""
         raise NotImplementedError
 
-    def visitor(self, handler: Handler, base_url: str = "http://shop.test", **kw: Any) -> Visitor:
+    def visitor(
+        self, handler: Handler, base_url: str = "http://shop.test", **kw: Any
+    ) -> SyncClient:
         """Return a visitor of an application with this handler and these options."""
         return self.client(self.app(handler, **kw), base_url)
 
@@ -175,7 +128,7 @@ class ASGIStack(Stack):
     def nested(self, app: Any, **options: Any) -> Any:
         return ASGISessions(app, **{"secret": SECRET, **options})
 
-    def client(self, app: Any, base_url: str = "http://shop.test", see: See = id) -> Visitor:
+    def client(self, app: Any, base_url: str = "http://shop.test", see: See = id) -> SyncClient:
         async def server(scope: Any, receive: Any, send: Any) -> None:
             async def send_and_see(message: Any) -> None:
                 see(message.get("body", HEADERS))
@@ -183,9 +136,9 @@ class ASGIStack(Stack):
 
             await app(scope, receive, send_and_see)
 
-        return Visitor(EachInItsOwnLoop(server), base_url)
+        return SyncClient(server, base_url)
 
-    def mounted(self, app: Any, prefix: str) -> Visitor:
+    def mounted(self, app: Any, prefix: str) -> SyncClient:
         async def mount(scope: Any, receive: Any, send: Any) -> None:
             await app({**scope, "root_path": prefix}, receive, send)
 
@@ -218,7 +171,7 @@ class WSGIStack(Stack):
     def nested(self, app: Any, **options: Any) -> Any:
         return WSGISessions(app, **{"secret": SECRET, **options})
 
-    def client(self, app: Any, base_url: str = "http://shop.test", see: See = id) -> Visitor:
+    def client(self, app: Any, base_url: str = "http://shop.test", see: See = id) -> SyncClient:
         def server(environ: Any, start_response: Any) -> Iterator[bytes]:
             def start_and_see(status: str, headers: Any, exc_info: Any = None) -> Any:
                 see(HEADERS)
@@ -232,9 +185,9 @@ class WSGIStack(Stack):
             finally:
                 getattr(pieces, "close", list)()
 
-        return Visitor(httpx.WSGITransport(server), base_url)
+        return SyncClient(server, base_url)
 
-    def mounted(self, app: Any, prefix: str) -> Visitor:
+    def mounted(self, app: Any, prefix: str) -> SyncClient:
         def mount(environ: Any, start_response: Any) -> Any:
             path = environ["PATH_INFO"].removeprefix(prefix)
             return app({**environ, "SCRIPT_NAME": prefix, "PATH_INFO": path}, start_response)
@@ -448,7 +401,7 @@ class TestBeginning:
         visitor = stack.visitor(site(slow=slow), store=store)
         other = visitor.stranger()
         visitor.get("/slow")
-        assert visitor.id() != other.id()
+        assert visitor.id != other.id
         assert (visitor.get("/page").text, other.get("/page").text) == ("slow", "ada")
 
     def test_empty_path(self, stack: Stack) -> None:
@@ -566,50 +519,50 @@ class TestResponseEnd:
 
 class TestUnknownIds:
     @pytest.fixture
-    def visitor(self, stack: Stack, store: FragileStore, clock: Clock) -> Visitor:
+    def visitor(self, stack: Stack, store: FragileStore, clock: Clock) -> SyncClient:
         visitor = stack.visitor(site(), store=store, clock=clock)
         visitor.get("/login")
         store.taken()
         return visitor
 
-    def test_not_in_the_store(self, visitor: Visitor, store: FragileStore) -> None:
+    def test_not_in_the_store(self, visitor: SyncClient, store: FragileStore) -> None:
         """An id that the store does not know is not adopted: the new session gets a new one."""
-        before = visitor.id()
+        before = visitor.id
         store.clear()
         assert visitor.get("/page").text == "nobody"
         assert store.length() == 0
         visitor.get("/login")
-        assert visitor.id() != before
+        assert visitor.id != before
 
     @pytest.mark.parametrize("forge", [lambda v: v.split(".")[0], lambda v: v[:-1] + "~"])
     def test_not_signed(
-        self, visitor: Visitor, store: FragileStore, forge: Callable[[str], str]
+        self, visitor: SyncClient, store: FragileStore, forge: Callable[[str], str]
     ) -> None:
         """Without a good signature there is a new session, and the store is not even asked."""
-        answer = visitor.present(f"sid={forge(visitor.cookies['sid'])}", "/login")
+        answer = visitor.present(f"sid={forge(visitor.cookie)}", "/login")
         assert (answer.text, store.taken()) == ("welcome", ["set"])
-        assert visitor.id() not in set_cookies(answer)[0]
+        assert visitor.id not in set_cookies(answer)[0]
 
-    def test_expired(self, visitor: Visitor, store: FragileStore, clock: Clock) -> None:
+    def test_expired(self, visitor: SyncClient, store: FragileStore, clock: Clock) -> None:
         """After its lifetime a session is over, and the next one has a new id."""
-        before = visitor.id()
+        before = visitor.id
         clock.advance(86_400)
         assert visitor.get("/page").text == "nobody"
         assert list(store.all()) == []
         visitor.get("/login")
-        assert visitor.id() != before
+        assert visitor.id != before
 
     @pytest.mark.parametrize("data", [b"{}", b"not JSON", b'{"v":99,"t":0,"d":{}}'])
     def test_unreadable(
-        self, visitor: Visitor, stack: Stack, store: FragileStore, clock: Clock, data: bytes
+        self, visitor: SyncClient, stack: Stack, store: FragileStore, clock: Clock, data: bytes
     ) -> None:
         """A record that cannot be read leads to a new session, not to an error page."""
         ((key, record),) = store.all()
         store.set(key, Record(data, record.expires_at))
         assert visitor.get("/page").text == "nobody"
-        before = visitor.id()
+        before = visitor.id
         visitor.get("/login")
-        assert visitor.id() != before
+        assert visitor.id != before
 
 
 SECURE = CookieOptions(secure=True)
@@ -777,8 +730,8 @@ class TestGenerateId:
         visitor, other = stack.visitor(site()), stack.visitor(site())
         visitor.get("/login")
         other.get("/login")
-        assert len(visitor.id()) == len(other.id()) == 32
-        assert visitor.id() != other.id()
+        assert len(visitor.id) == len(other.id) == 32
+        assert visitor.id != other.id
 
     def test_custom(self, stack: Stack, store: FragileStore) -> None:
         """A generator of the application's gets the request, and its ids are the session's."""
@@ -788,9 +741,9 @@ class TestGenerateId:
 
         visitor = stack.visitor(site(), store=store, generate_id=generate)
         visitor.get("/login")
-        assert visitor.id() == "made-at-login-xxxxxxxx"
+        assert visitor.id == "made-at-login-xxxxxxxx"
         ((key, _),) = store.all()
-        assert key == hashlib.sha256(visitor.id().encode()).hexdigest()
+        assert key == hashlib.sha256(visitor.id.encode()).hexdigest()
 
     @pytest.mark.parametrize(
         "made", ["%20<unsafe>; chars!", "short", "x" * 129, "", None, 42, b"0123456789abcdef"]
@@ -816,7 +769,7 @@ class TestGenerateId:
 
         visitor = ASGIStack().visitor(early, generate_id=generate)
         visitor.get("/")
-        assert visitor.id() == "made-by-a-service"
+        assert visitor.id == "made-by-a-service"
 
     def test_asynchronous_under_wsgi(self) -> None:
         """Under WSGI nobody could await the id, so that is refused at once."""
@@ -1002,7 +955,7 @@ class TestSecret:
         visitor.get("/login")
         assert visitor.get("/page").text == "ada"
         plain.get("/login")
-        assert len(plain.cookies["sid"]) == len(visitor.cookies["sid"])
+        assert len(plain.cookie) == len(visitor.cookie)
 
     @pytest.mark.parametrize("secret", [[], (), None, "", [""], [SECRET, ""], 42, [42]])
     def test_refused(self, stack: Stack, secret: Any) -> None:
@@ -1014,15 +967,15 @@ class TestSecret:
         """All secrets verify; the first signs, and re-signs what an older one had signed."""
         visitor = stack.visitor(site(), store=store, secret=OLD_SECRET)
         visitor.get("/login")
-        before = visitor.cookies["sid"]
+        before = visitor.cookie
         both = stack.visitor(site(), store=store, secret=[SECRET, OLD_SECRET])
-        answer = both.present(f"sid={before}")
+        answer = both.present(f"sid={before}", "/page")
         assert (answer.text, len(set_cookies(answer))) == ("ada", 1)
         fresh = answer.cookies["sid"]
         only_new = stack.visitor(site(), store=store, secret=SECRET)
-        assert only_new.present(f"sid={before}").text == "nobody"
-        assert only_new.present(f"sid={fresh}").text == "ada"
-        assert set_cookies(both.present(f"sid={fresh}")) == []
+        assert only_new.present(f"sid={before}", "/page").text == "nobody"
+        assert only_new.present(f"sid={fresh}", "/page").text == "ada"
+        assert set_cookies(both.present(f"sid={fresh}", "/page")) == []
 
 
 class TestUnset:
@@ -1140,11 +1093,11 @@ class TestMethods:
         """A destroyed session is gone from the store and its cookie from the browser."""
         visitor = stack.visitor(site(), store=store)
         visitor.get("/login")
-        old = visitor.cookies["sid"]
+        old = visitor.cookie
         sent = attributes(visitor.get("/logout"))
         assert (sent["max-age"], sent["expires"], store.length()) == ("0", EPOCH, 0)
         assert "sid" not in visitor.cookies
-        assert visitor.present(f"sid={old}").text == "nobody"
+        assert visitor.present(f"sid={old}", "/page").text == "nobody"
 
     def test_destroy_without_cookie(self, stack: Stack) -> None:
         """There is no cookie to remove where none was presented."""
@@ -1160,11 +1113,11 @@ class TestMethods:
 
         visitor = stack.visitor(site(renew=renew), store=store)
         visitor.get("/login")
-        old, old_id = visitor.cookies["sid"], visitor.id()
+        old, old_id = visitor.cookie, visitor.id
         answer = visitor.get("/renew")
         assert (answer.text, len(set_cookies(answer)), store.length()) == (user, 1, 1)
-        assert visitor.id() != old_id
-        assert visitor.present(f"sid={old}").text == "nobody"
+        assert visitor.id != old_id
+        assert visitor.present(f"sid={old}", "/page").text == "nobody"
 
     def test_login_recipe(self, stack: Stack, store: FragileStore) -> None:
         """Regenerate, write, save: the way of a login costs one write and one removal."""
@@ -1564,7 +1517,7 @@ class TestAfterTheHeaders:
 
 class TestDuplicateCookies:
     @pytest.fixture
-    def visitor(self, stack: Stack, store: FragileStore) -> Visitor:
+    def visitor(self, stack: Stack, store: FragileStore) -> SyncClient:
         visitor = stack.visitor(site(), store=store)
         visitor.get("/login")
         store.taken()
@@ -1573,24 +1526,24 @@ class TestDuplicateCookies:
     @pytest.mark.parametrize(
         ("before", "user"), [(0, "ada"), (1, "ada"), (4, "ada"), (5, "nobody")]
     )
-    def test_each_is_tried(self, visitor: Visitor, before: int, user: str) -> None:
+    def test_each_is_tried(self, visitor: SyncClient, before: int, user: str) -> None:
         """Of several cookies of our name the first good one counts, among the first five."""
-        pairs = [f"sid=forged{n}" for n in range(before)] + [f"sid={visitor.cookies['sid']}"]
-        assert visitor.present("; ".join(pairs)).text == user
+        pairs = [f"sid=forged{n}" for n in range(before)] + [f"sid={visitor.cookie}"]
+        assert visitor.present("; ".join(pairs), "/page").text == user
 
-    def test_dead_one_first(self, visitor: Visitor) -> None:
+    def test_dead_one_first(self, visitor: SyncClient) -> None:
         """A well signed cookie whose session is over does not hide the live one behind it."""
         other = visitor.tab()
         other.cookies.clear()
         other.get("/login")
-        dead = other.cookies["sid"]
+        dead = other.cookie
         other.get("/logout")
-        assert visitor.present(f"sid={dead}; sid={visitor.cookies['sid']}").text == "ada"
+        assert visitor.present(f"sid={dead}; sid={visitor.cookie}", "/page").text == "ada"
 
-    def test_similar_names(self, visitor: Visitor) -> None:
+    def test_similar_names(self, visitor: SyncClient) -> None:
         """A cookie whose name only ends or begins like ours is another one."""
-        value = visitor.cookies["sid"]
-        assert visitor.present(f"xsid={value}; sidx={value}; SID={value}").text == "nobody"
+        value = visitor.cookie
+        assert visitor.present(f"xsid={value}; sidx={value}; SID={value}", "/page").text == "nobody"
 
 
 class TestUnserialisable:
@@ -1674,7 +1627,8 @@ class TestOneStoreForTwo:
         )
         sent = [attributes(visitor.get("/login"))["samesite"] for visitor in (shop, admin)]
         assert sent == ["Lax", "Strict"]
-        assert (shop.id(), admin.id("admin")) == ("shop" * 5, "admin" * 5)
+        assert (list(shop.cookies), list(admin.cookies)) == (["sid"], ["admin"])
+        assert (shop.id, admin.id) == ("shop" * 5, "admin" * 5)
         assert store.length() == 2
 
     def test_cookies_are_not_interchangeable(self, stack: Stack, store: FragileStore) -> None:
@@ -1683,7 +1637,7 @@ class TestOneStoreForTwo:
         admin = stack.visitor(site(), store=store, name="admin")
         shop.get("/login")
         store.taken()
-        assert admin.present(f"admin={shop.cookies['sid']}").text == "nobody"
+        assert admin.present(f"admin={shop.cookie}", "/page").text == "nobody"
         assert store.taken() == []
 
 
@@ -1801,7 +1755,7 @@ class TestStoreNeverAnswers:
         """A request that waits for the store ends when its client does, with nothing sent."""
         clock, sent = Clock(), []
         store = StuckStore(clock)
-        browser = Browser(
+        browser = Client(
             asgi_app(routes(login=login, visit=visit, page=page), store=store, clock=clock)
         )
         await browser.get("/login")
@@ -1824,7 +1778,7 @@ class TestStoreNeverAnswers:
         """While one visitor's request is stuck, those who need no session are served."""
         store = StuckStore()
         app = asgi_app(routes(login=login, static=static), store=store)
-        browser, other = Browser(app), Browser(app)
+        browser, other = Client(app), Client(app)
         store.stuck = "set"
         async with anyio.create_task_group() as group:
             group.start_soon(browser.get, "/login")
@@ -1843,7 +1797,7 @@ class TestStoreNeverAnswers:
                 await anyio.sleep_forever()
             return login(session, scope)
 
-        browser = Browser(asgi_app(handler, store=store))
+        browser = Client(asgi_app(handler, store=store))
         await browser.get("/login")
         async with anyio.create_task_group() as group:
             group.start_soon(browser.get, "/logout")
@@ -1858,11 +1812,11 @@ class TestParallelRequests:
         """Many first requests at the same time make as many sessions."""
         store = YieldingStore()
         app = asgi_app(login, store=store)
-        browsers = [Browser(app) for _ in range(20)]
+        browsers = [Client(app) for _ in range(20)]
         async with anyio.create_task_group() as group:
             for browser in browsers:
                 group.start_soon(browser.get, "/")
-        assert len({browser.cookie() for browser in browsers}) == store.store.length() == 20
+        assert len({browser.cookie for browser in browsers}) == store.store.length() == 20
 
     async def test_writers_at_once(self) -> None:
         """Many writes to one session at the same time all count."""
@@ -1873,14 +1827,14 @@ class TestParallelRequests:
             return "put"
 
         app = asgi_app(put, store=store)
-        browser = Browser(app)
+        browser = Client(app)
         await browser.get("/first")
         async with anyio.create_task_group() as group:
             for number in range(20):
                 group.start_soon(browser.get, f"/{number}")
-        keys = Browser(asgi_app(lambda s, r: len(s), store=store))
-        keys.http.cookies = browser.http.cookies
-        assert (await keys.get()).text == "21"
+        keys = Client(asgi_app(lambda s, r: len(s), store=store))
+        keys.cookies = browser.cookies
+        assert (await keys.get("/")).text == "21"
 
     async def test_lost_while_streaming(self) -> None:
         """A client that leaves a stream takes no session with it."""
@@ -1895,12 +1849,12 @@ class TestParallelRequests:
                 await anyio.sleep_forever()
             await send({"type": "http.response.body", "body": b""})
 
-        browser = Browser(ASGISessions(app, secret=SECRET, store=store))
-        await browser.get()
+        browser = Client(ASGISessions(app, secret=SECRET, store=store))
+        await browser.get("/")
         async with anyio.create_task_group() as group:
             group.start_soon(browser.get, "/stream")
             await left.wait()
             group.cancel_scope.cancel()
-        reader = Browser(asgi_app(visit, store=store))
-        reader.http.cookies = browser.http.cookies
-        assert (await reader.get()).text == "3"
+        reader = Client(asgi_app(visit, store=store))
+        reader.cookies = browser.cookies
+        assert (await reader.get("/")).text == "3"

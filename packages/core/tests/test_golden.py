@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from webclient import Clock, CountingStore, wsgi_app, wsgi_browser
+from webclient import Clock, CountingStore, SyncClient, wsgi_app
 
 from coatcheck import CookieOptions, JSONCodec, Record, SessionState
 from coatcheck.cookie_format import NativeCookieFormat
@@ -142,7 +142,7 @@ class Story:
             generate_id=lambda request: ID,
             **value_of(self.expression),
         )
-        self._client = wsgi_browser(app, f"http{'s' if self.is_https else ''}://shop.test")
+        self._client = SyncClient(app, f"http{'s' if self.is_https else ''}://shop.test")
         self._step = "write"
 
     def write(self) -> str:
@@ -162,8 +162,7 @@ class Story:
 
     def _ask(self, step: str, cookie: str) -> httpx.Response:
         self._step = step
-        self._client.cookies.clear()
-        return self._client.get("/", headers={"cookie": cookie})
+        return self._client.present(cookie)
 
     def _serve(self, session: Any, environ: Any) -> Any:
         if self._step == "write":

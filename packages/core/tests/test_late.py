@@ -9,18 +9,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import pytest
 from webclient import (
     SECRET,
-    Browser,
+    Client,
     Clock,
     CountingStore,
+    SyncClient,
     YieldingStore,
     asgi_app,
     set_cookies,
     wsgi_app,
-    wsgi_browser,
 )
 
 from coatcheck import (
@@ -61,7 +60,7 @@ async def replaced_late(store: MemoryStore, replacement: Any, **options: Any) ->
             scope["session"] = replacement
         await send({"type": "http.response.body", "body": b""})
 
-    browser = Browser(ASGISessions(app, secret=SECRET, store=store, **options))
+    browser = Client(ASGISessions(app, secret=SECRET, store=store, **options))
     await browser.get("/login")
     await browser.get("/read")
 
@@ -74,7 +73,7 @@ def replaced_late_under_wsgi(store: MemoryStore, replacement: Any, **options: An
         if environ["PATH_INFO"] == "/read":
             environ["coatcheck.session"] = replacement
 
-    with wsgi_browser(WSGISessions(app, secret=SECRET, store=store, **options)) as browser:
+    with SyncClient(WSGISessions(app, secret=SECRET, store=store, **options)) as browser:
         browser.get("/login")
         browser.get("/read")
 
@@ -110,7 +109,7 @@ async def test_nothing_in_place_of_nothing_is_no_late_write() -> None:
         scope["session"] = {}
         await send({"type": "http.response.body", "body": b"public"})
 
-    answer = await Browser(ASGISessions(app, secret=SECRET)).get("/")
+    answer = await Client(ASGISessions(app, secret=SECRET)).get("/")
     assert (answer.text, set_cookies(answer)) == ("public", [])
 
 
@@ -130,7 +129,7 @@ async def test_tasks_that_load_the_session_load_it_once() -> None:
 
         await asyncio.gather(put("a"), put("b"), put("c"))
 
-    browser = Browser(asgi_app(handle, store=YieldingStore(store), load="lazy"))
+    browser = Client(asgi_app(handle, store=YieldingStore(store), load="lazy"))
     await browser.get("/")
     store.taken()
     await browser.get("/")
@@ -158,7 +157,7 @@ def test_threads_of_one_request_share_its_session(known: bool) -> None:
     sys.setswitchinterval(1e-6)
     try:
         for _ in range(100):
-            with wsgi_browser(wsgi_app(handle, store=store)) as browser:
+            with SyncClient(wsgi_app(handle, store=store)) as browser:
                 browser.get("/")
                 if known:
                     store.taken()
@@ -197,7 +196,7 @@ def test_a_rotation_of_a_degraded_session_is_a_logout() -> None:
             session.regenerate()
         return session.get("user")
 
-    with wsgi_browser(wsgi_app(handle, store=store, on_store_error="anonymous")) as browser:
+    with SyncClient(wsgi_app(handle, store=store, on_store_error="anonymous")) as browser:
         browser.get("/login")
         store.failing = "get"
         assert "Max-Age=0" in set_cookies(browser.get("/rotate"))[0]
@@ -226,7 +225,7 @@ def test_a_session_whose_cookie_never_went_out_is_not_left(path: str) -> None:
         session.save()
         raise ZeroDivisionError
 
-    with wsgi_browser(wsgi_app(handle, store=store)) as browser:
+    with SyncClient(wsgi_app(handle, store=store)) as browser:
         browser.get("/login")
         with pytest.raises((ZeroDivisionError, StoreTimeout)):
             browser.get(path)
@@ -253,7 +252,7 @@ def test_an_application_without_a_response_changes_nothing(path: str, body: Any)
         return body
 
     sessions = WSGISessions(app, secret=SECRET, store=store)
-    with wsgi_browser(sessions) as browser:
+    with SyncClient(sessions) as browser:
         browser.get("/login")
         environ = {
             "PATH_INFO": path,
@@ -305,7 +304,7 @@ async def test_a_save_that_waited_for_the_end_of_the_request_is_too_late() -> No
         session["a"] = 1
         late.append(asyncio.ensure_future(save()))
 
-    await Browser(asgi_app(handle)).get("/")
+    await Client(asgi_app(handle)).get("/")
     with pytest.raises(LateWriteError, match="the request is over"):
         await late[0]
 
@@ -327,8 +326,7 @@ def test_a_write_after_a_failed_save_says_that_it_is_lost() -> None:
         return [b"sorry"]
 
     sessions = WSGISessions(app, secret=SECRET, store=store)
-    transport = httpx.WSGITransport(sessions, raise_app_exceptions=False)
-    with httpx.Client(transport=transport, base_url="http://shop.test") as browser:
+    with SyncClient(sessions, raise_app_exceptions=False) as browser:
         browser.get("/")
         store.failing = "set"
         assert browser.get("/").status_code == 500
@@ -353,7 +351,7 @@ def test_a_derived_owner_is_that_of_the_merged_data() -> None:
         return [b""]
 
     sessions = WSGISessions(app, options)
-    with wsgi_browser(sessions) as browser, wsgi_browser(sessions) as other:
+    with SyncClient(sessions) as browser, SyncClient(sessions) as other:
         browser.get("/")
         other.cookies = browser.cookies
         inner.append(other)
@@ -378,9 +376,9 @@ async def test_a_nested_value_is_still_the_session_s_after_a_merge() -> None:
         else:
             session["cart"] = []
 
-    browser = Browser(asgi_app(handle, store=store))
+    browser = Client(asgi_app(handle, store=store))
     await browser.get("/")
-    inner.append(browser.clone())
+    inner.append(browser.tab())
     await browser.get("/merge")
     (record,) = (record for _, record in store.all())
     assert b'"cart":["late"]' in record.data
@@ -394,7 +392,7 @@ def test_resave_alone_sends_no_cookie(driver: str) -> None:
         session.setdefault("a", 1)
 
     app = wsgi_app(handle, resave=True, cookie=CookieOptions(max_age=600))
-    with wsgi_browser(app) as browser:
+    with SyncClient(app) as browser:
         assert len(set_cookies(browser.get("/"))) == 1
         assert set_cookies(browser.get("/")) == []
 
@@ -408,7 +406,7 @@ def test_held_cookie_settings_follow_the_session() -> None:
         session["a"] = 1
         cookie.max_age = 50
 
-    with wsgi_browser(wsgi_app(handle)) as browser:
+    with SyncClient(wsgi_app(handle)) as browser:
         assert "Max-Age=50" in set_cookies(browser.get("/"))[0]
 
 
@@ -422,7 +420,7 @@ def test_a_removal_names_what_the_browser_has() -> None:
         else:
             session["a"] = 1
 
-    with wsgi_browser(wsgi_app(handle)) as browser:
+    with SyncClient(wsgi_app(handle)) as browser:
         browser.get("/")
         assert "; Path=/;" in set_cookies(browser.get("/end"))[0]
 
@@ -477,7 +475,7 @@ def test_an_absolute_timeout_ends_what_is_listed() -> None:
     clock = Clock()
     store = MemoryStore(clock=clock)
     options = SessionOptions(secret=SECRET, store=store, clock=clock, owner="user")
-    with wsgi_browser(
+    with SyncClient(
         wsgi_app(lambda s, e: act(s, "/login"), **{"store": store, "clock": clock, "owner": "user"})
     ) as browser:
         browser.get("/")
@@ -504,7 +502,7 @@ def test_an_integer_names_its_sessions() -> None:
     """An owner that the data give as a number is asked for as that number."""
     store = MemoryStore()
     app = wsgi_app(lambda s, e: s.update(user=42), store=store, owner="user")
-    with wsgi_browser(app) as browser:
+    with SyncClient(app) as browser:
         browser.get("/")
     sessions = Sessions(store, SessionOptions(secret=SECRET, owner="user"))
     assert len(sessions.list(42)) == 1
@@ -537,7 +535,7 @@ async def test_an_application_that_starts_again_has_a_store_again() -> None:
     async def lifespan(scope: Any, receive: Any, send: Any) -> None:
         """An application that is asked while it runs."""
         await send({"type": "lifespan.startup.complete"})
-        assert len(set_cookies(await Browser(sessions).get("/"))) == 1
+        assert len(set_cookies(await Client(sessions).get("/"))) == 1
         sent.append("served")
 
     sessions.app, running = lifespan, sessions.app
@@ -558,7 +556,7 @@ async def test_a_callable_cookie_cannot_use_the_session() -> None:
         return CookieOptions()
 
     with pytest.raises(SessionUnavailable, match="the callable `cookie`"):
-        await Browser(asgi_app(lambda s, r: "", cookie=settings)).get("/")
+        await Client(asgi_app(lambda s, r: "", cookie=settings)).get("/")
 
 
 class Blind(Store):
@@ -586,7 +584,7 @@ class Blind(Store):
 def test_a_key_that_is_neither_free_nor_there_is_given_up() -> None:
     """Creating a session ends in an error where the store contradicts itself, and not never."""
     app = wsgi_app(lambda session, environ: session.update(a=1), store=Blind())
-    with wsgi_browser(app) as browser, pytest.raises(Exception, match="ids of other sessions"):
+    with SyncClient(app) as browser, pytest.raises(Exception, match="ids of other sessions"):
         browser.get("/")
 
 
@@ -615,7 +613,7 @@ def test_what_is_written_while_the_session_is_encoded_is_saved(known: bool) -> N
             codec.meanwhile = lambda: session.update(late=1)
             session.save()
 
-    with wsgi_browser(
+    with SyncClient(
         wsgi_app(lambda s, e: act(s, e["PATH_INFO"]) or handle(s, e), store=store, codec=codec)
     ) as browser:
         if known:
@@ -639,7 +637,7 @@ def test_asking_whether_it_is_modified_changes_nothing() -> None:
             cart.append(2)
         return seen
 
-    with wsgi_browser(wsgi_app(handle, store=store)) as browser:
+    with SyncClient(wsgi_app(handle, store=store)) as browser:
         browser.get("/")
         assert browser.get("/append").text == "[False, True, True]"
     (record,) = (record for _, record in store.all())
@@ -662,7 +660,7 @@ def test_holding_a_value_is_no_change(kept: bool) -> None:
             held.clear()
             del cart
 
-    with wsgi_browser(WSGISessions(app, secret=SECRET, store=store)) as browser:
+    with SyncClient(WSGISessions(app, secret=SECRET, store=store)) as browser:
         browser.get("/")
         held.clear()
         store.taken()
@@ -693,7 +691,7 @@ async def test_what_changes_after_the_headers_is_saved(parts: int, nested: bool)
             await send({"type": "http.response.body", "body": b"x", "more_body": more})
         at_the_end.append(store.calls.count("set"))
 
-    await Browser(ASGISessions(app, secret=SECRET, store=store)).get()
+    await Client(ASGISessions(app, secret=SECRET, store=store)).get("/")
     [(_, record)] = store.all()
     assert JSONCodec().loads(record.data, "").data == {"cart": [1]}
     assert at_the_end == [1 if nested and parts == 1 else 2]
@@ -715,6 +713,6 @@ def test_what_changes_after_write_is_saved(nested: bool) -> None:
             session["cart"] = [1]
         return []
 
-    wsgi_browser(WSGISessions(app, secret=SECRET, store=store)).get("/")
+    SyncClient(WSGISessions(app, secret=SECRET, store=store)).get("/")
     [(_, record)] = store.all()
     assert JSONCodec().loads(record.data, "").data == {"cart": [1]}

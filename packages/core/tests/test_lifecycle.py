@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from webclient import Browser, Clock, CountingStore, asgi_app, set_cookies, wsgi_app, wsgi_browser
+from webclient import Client, Clock, CountingStore, SyncClient, asgi_app, set_cookies, wsgi_app
 
 from coatcheck import ABSENT, ALWAYS, PRESENT, Record, Unchanged
 from coatcheck.codec import JSONCodec, SessionState
@@ -582,7 +582,7 @@ def test_an_existing_session_costs_what_it_must(path: str, calls: list[str]) -> 
     """A read is one trip to the store and a write two; a touch that is not due is none."""
     clock = Clock()
     store = CountingStore(clock=clock)
-    with wsgi_browser(wsgi_app(visit, store=store, clock=clock)) as browser:
+    with SyncClient(wsgi_app(visit, store=store, clock=clock)) as browser:
         browser.get("/write")
         store.taken()
         clock.advance(59)
@@ -603,7 +603,7 @@ def test_an_existing_session_costs_what_it_must(path: str, calls: list[str]) -> 
 def test_a_visitor_without_a_session_costs_what_is_stored(path: str, calls: list[str]) -> None:
     """A new session is one trip, and nothing is looked up or written for an anonymous request."""
     store = CountingStore()
-    with wsgi_browser(wsgi_app(visit, store=store)) as browser:
+    with SyncClient(wsgi_app(visit, store=store)) as browser:
         browser.get(path)
     assert store.taken() == calls
 
@@ -612,7 +612,7 @@ def test_a_touch_that_is_due_is_one_more_trip() -> None:
     """After the touch interval an unmodified session's expiry is moved, once."""
     clock = Clock()
     store = CountingStore(clock=clock)
-    with wsgi_browser(wsgi_app(visit, store=store, clock=clock)) as browser:
+    with SyncClient(wsgi_app(visit, store=store, clock=clock)) as browser:
         browser.get("/write")
         store.taken()
         clock.advance(60)
@@ -627,7 +627,7 @@ async def test_the_trips_are_the_same_under_asgi() -> None:
     """A session costs 1 trip to create, 1 to read, 2 to write; without one there is none."""
     store = CountingStore()
     app = asgi_app(lambda session, scope: visit(session, {"PATH_INFO": scope["path"]}), store=store)
-    browser, trips = Browser(app), []
+    browser, trips = Client(app), []
     for path in ("/read", "/write", "/read", "/untouched", "/write"):
         await browser.get(path)
         trips.append(store.taken())
@@ -641,7 +641,7 @@ def test_a_generator_that_repeats_itself_gives_no_visitor_anothers_session() -> 
     """With a constant id the second visitor gets an error, and the first one's data stay."""
     store = CountingStore()
     app = wsgi_app(visit, store=store, generate_id=lambda request: "always-the-same-id")
-    with wsgi_browser(app) as first, wsgi_browser(app) as second:
+    with SyncClient(app) as first, SyncClient(app) as second:
         first.get("/write")
         with pytest.raises(ConfigurationError, match="`generate_id`"):
             second.get("/write")
@@ -654,7 +654,7 @@ def test_an_id_that_is_taken_is_made_again() -> None:
     ids = iter(["the-first-session-id"] * 3 + ["the-second-session-id"])
     store = CountingStore()
     app = wsgi_app(visit, store=store, generate_id=lambda request: next(ids))
-    with wsgi_browser(app) as first, wsgi_browser(app) as second:
+    with SyncClient(app) as first, SyncClient(app) as second:
         first.get("/write")
         answer = second.get("/write")
         assert "the-second-session-id" in set_cookies(answer)[0]
@@ -666,7 +666,7 @@ def test_a_rotation_never_moves_a_session_to_its_own_key() -> None:
     """Where no new id is to be had `regenerate()` fails, and the old id is dead all the same."""
     store = CountingStore()
     app = wsgi_app(visit, store=store, generate_id=lambda request: "always-the-same-id")
-    with wsgi_browser(app) as browser:
+    with SyncClient(app) as browser:
         browser.get("/write")
         with pytest.raises(ConfigurationError):
             browser.get("/rotate")
@@ -681,7 +681,7 @@ def test_activity_does_not_move_the_absolute_timeout(age: float, alive: bool) ->
     """A session that is used all the time, written and rotated, is over at the absolute age."""
     clock = Clock()
     app = wsgi_app(visit, clock=clock, absolute_timeout=100, idle_timeout=60)
-    with wsgi_browser(app) as browser:
+    with SyncClient(app) as browser:
         for path in ("/write", "/write", "/rotate", "/write"):
             browser.get(path)
             clock.advance(20)

@@ -12,13 +12,13 @@ import httpx
 import pytest
 from webclient import (
     SECRET,
-    Browser,
+    Client,
     Clock,
+    SyncClient,
     YieldingStore,
     asgi_app,
     set_cookies,
     wsgi_app,
-    wsgi_browser,
 )
 
 from coatcheck import ALWAYS, CookieOptions, MemoryStore, Record
@@ -104,7 +104,7 @@ class Place:
         self._apps = [asgi_app(self._act, store=store, **options) for _ in range(processes)]
         self._turn = 0
         self._meeting: Meeting | None = None
-        self.browser = Browser(self)
+        self.browser = Client(self)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self._turn += 1
@@ -125,7 +125,7 @@ class Place:
 
         async def visit(index: int, path: str) -> None:
             try:
-                results[index] = await self.browser.clone().get(path)
+                results[index] = await self.browser.tab().get(path)
             except Exception as error:
                 results[index] = error
 
@@ -135,7 +135,7 @@ class Place:
             await meeting.complete.wait()
             self._meeting = None
             if first is not None:
-                results.insert(0, await self.browser.clone().get(first))
+                results.insert(0, await self.browser.tab().get(first))
                 offset = results.pop(0)
             meeting.may_go.set()
         return results if first is None else [offset, *results]
@@ -176,15 +176,12 @@ def test_writers_in_threads_lose_nothing(writers: int, processes: int) -> None:
         act(session, environ["PATH_INFO"])
 
     apps = [wsgi_app(handle, store=store) for _ in range(processes)]
-    with wsgi_browser(apps[0]) as browser:
+    with SyncClient(apps[0]) as browser:
         browser.get("/login")
         cookies = browser.cookies
 
     def write(number: int) -> httpx.Response:
-        transport = httpx.WSGITransport(apps[number % processes])
-        with httpx.Client(
-            transport=transport, base_url="http://shop.test", cookies=cookies
-        ) as client:
+        with SyncClient(apps[number % processes], cookies=cookies) as client:
             return client.get(f"/add/k{number}")
 
     with ThreadPoolExecutor(writers) as threads:
@@ -277,7 +274,7 @@ async def test_a_cookie_that_is_due_anyway_is_not_sent_for_a_dead_session(
     before = Place(store)
     await before.login()
     place = Place(store, **options)
-    place.browser.http.cookies = before.browser.http.cookies
+    place.browser.cookies = before.browser.cookies
     paths = ["/read", "/nothing"]
     _, *others = await place.meet(*paths, first=ending)
     assert all_answered(others)
@@ -297,12 +294,12 @@ async def test_who_asks_is_told_that_the_session_is_gone(
             act(session, scope["path"])
             return
         session["x"] = 1
-        await browser.clone().get(ending)
+        await browser.tab().get(ending)
         with pytest.raises(SessionGone) as error:
             await getattr(session, verb)()
         raised.append(error)
 
-    browser = Browser(asgi_app(handle, store=store))
+    browser = Client(asgi_app(handle, store=store))
     await browser.get("/login")
     assert set_cookies(await browser.get("/ask")) == []
     assert len(raised) == 1
@@ -438,7 +435,7 @@ class PausingStore(YieldingStore):
 
 def during_a_save(
     store: PausingStore, when: str, action: Callable[[Any], Awaitable[None]]
-) -> Browser:
+) -> Client:
     """Return a browser whose `/save` does something while its save is under way."""
 
     async def handle(session: Any, scope: dict[str, Any]) -> None:
@@ -453,7 +450,7 @@ def during_a_save(
             await action(session)
             store.resumed.set()
 
-    return Browser(asgi_app(handle, store=store))
+    return Client(asgi_app(handle, store=store))
 
 
 async def add_a_key(session: Any) -> None:
@@ -491,7 +488,7 @@ async def test_a_change_during_a_save_survives_a_merge() -> None:
     store = PausingStore()
 
     async def meet_another_request(session: Any) -> None:
-        await browser.clone().get("/add/theirs")
+        await browser.tab().get("/add/theirs")
         session["x"] = 1
 
     browser = during_a_save(store, "before", meet_another_request)
@@ -532,7 +529,7 @@ async def test_parallel_saves_of_a_new_session_store_it_once(store: Any, saves: 
             for key in keys(saves):
                 tasks.start_soon(save, key)
 
-    response = await Browser(asgi_app(handle, store=store)).get("/")
+    response = await Client(asgi_app(handle, store=store)).get("/")
     assert len(set_cookies(response)) == 1
     assert stored(store) == [dict.fromkeys(keys(saves), 1)]
 
@@ -599,13 +596,9 @@ class Stage:
     def __init__(self, handle: Callable[[Any, str], None] = act, **options: Any) -> None:
         self.store = ScriptedStore()
         self._options = options
-        self.browser = wsgi_browser(self._process(handle))
+        self.browser = SyncClient(self._process(handle))
         self.browser.get("/login")
-        self._other = httpx.Client(
-            transport=httpx.WSGITransport(self._process(act)),
-            base_url="http://shop.test",
-            cookies=self.browser.cookies,
-        )
+        self._other = SyncClient(self._process(act), cookies=self.browser.cookies)
 
     def _process(self, handle: Callable[[Any, str], None]) -> Any:
         return wsgi_app(
@@ -850,7 +843,7 @@ def test_a_client_that_repeats_its_writes_does_no_harm(concurrency: str) -> None
         ("/regenerate", [{"user": "bob"}]),
         ("/logout", []),
     ]
-    with wsgi_browser(app) as browser:
+    with SyncClient(app) as browser:
         for path, data in story:
             browser.get(path)
             assert stored(store) == data
@@ -881,7 +874,7 @@ def test_a_removal_that_was_repeated_revives_nothing(path: str, left: list[dict[
     """A rotation cannot tell its own repeated removal from a logout, and keeps to the safe side."""
     store = ForgetfulStore()
     app = wsgi_app(lambda session, environ: act(session, environ["PATH_INFO"]), store=store)
-    with wsgi_browser(app) as browser:
+    with SyncClient(app) as browser:
         browser.get("/login")
         browser.get(path)
     assert stored(store) == left

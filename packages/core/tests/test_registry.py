@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fakedist import FakeDists
-from webclient import Clock, asgi_app, wsgi_app, wsgi_browser
+from webclient import Clock, SyncClient, asgi_app, wsgi_app
 
 from coatcheck import AsyncStore, MemoryStore, Record, Store, open_async_store, open_store
 from coatcheck.errors import ConfigurationError, PluginError
@@ -135,7 +135,7 @@ def test_a_middleware_takes_the_url_of_a_plugin(dists: FakeDists) -> None:
         return int(session["visits"])
 
     app = wsgi_app(visits, store="fake:")
-    with wsgi_browser(app) as browser:
+    with SyncClient(app) as browser:
         assert [browser.get("/").text for _ in range(2)] == ["1", "2"]
     assert type(asgi_app(visits, store="fake:").store).__name__ == "AsyncFakeStore"
 

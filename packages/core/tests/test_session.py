@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webclient import (
     SECRET,
+    Client,
     Clock,
     CountingStore,
     FragileStore,
+    SyncClient,
     asgi_app,
-    client_of,
     set_cookies,
     wsgi_app,
-    wsgi_browser,
 )
 
 from coatcheck import AsyncSession, CookieOptions, Record, Session, SyncSession
@@ -38,8 +38,8 @@ def nothing(session: Session) -> str:
     return ""
 
 
-class Visitor:
-    """A client with a cookie jar, and what the next requests do with the session."""
+class Site:
+    """An application with one visitor. A test says what each request does with the session."""
 
     def __init__(self, driver: str, **options: Any) -> None:
         self.clock = options.setdefault("clock", Clock())
@@ -47,14 +47,13 @@ class Visitor:
         self._handler: Handler = nothing
         make_app = asgi_app if driver == "asgi" else wsgi_app
         app = make_app(lambda session, request: self._handler(session), **options)
-        self.http = client_of(app)
+        self.client = Client(app)
 
     async def visit(self, handler: Handler = nothing, path: str = "/") -> httpx.Response:
         self._handler = handler
-        response = self.http.get(path)
-        return response if isinstance(response, httpx.Response) else await response
+        return await self.client.get(path)
 
-    async def returning(self, **data: Any) -> Visitor:
+    async def returning(self, **data: Any) -> Site:
         """Store a session, and forget that it took store calls."""
         await self.visit(lambda session: session.update(data))
         self.store.taken()
@@ -117,10 +116,10 @@ READS: dict[str, Handler] = {
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 async def test_each_way_of_reading_is_access(driver: str, read: Handler) -> None:
     """What was made from the session must not be cached for somebody else."""
-    visitor = await Visitor(driver).returning(a=1)
-    response = await visitor.visit(read)
+    site = await Site(driver).returning(a=1)
+    response = await site.visit(read)
     assert response.headers.get("vary") == "Cookie"
-    assert visitor.store.taken() == ["get"]
+    assert site.store.taken() == ["get"]
 
 
 @pytest.mark.parametrize("read", [bool, dict, lambda session: session.get("a")])
@@ -128,28 +127,28 @@ async def test_reading_an_empty_session_is_access_and_stores_nothing(
     driver: str, read: Handler
 ) -> None:
     """A page for strangers that looked whether they are strangers varies by cookie, too."""
-    visitor = Visitor(driver)
-    response = await visitor.visit(read)
+    site = Site(driver)
+    response = await site.visit(read)
     assert response.headers.get("vary") == "Cookie"
     assert set_cookies(response) == []
-    assert visitor.store.taken() == []
+    assert site.store.taken() == []
 
 
 @pytest.mark.parametrize("look", [nothing, repr, str, type, id])
 async def test_what_shows_nothing_of_the_session_is_no_access(driver: str, look: Handler) -> None:
     """A page that does not depend on the session can be cached for all."""
-    visitor = await Visitor(driver).returning(a=1)
-    response = await visitor.visit(lambda session: bool(look(session)))
+    site = await Site(driver).returning(a=1)
+    response = await site.visit(lambda session: bool(look(session)))
     assert "vary" not in response.headers
-    assert visitor.store.taken() == (["get"] if driver == "asgi" else [])
+    assert site.store.taken() == (["get"] if driver == "asgi" else [])
 
 
 async def test_asking_whether_it_is_degraded_loads_it_and_is_no_access(driver: str) -> None:
     """Whether the store works is known once it was asked, and says nothing of the visitor."""
-    visitor = await Visitor(driver).returning(a=1)
-    response = await visitor.visit(lambda session: session.degraded)
+    site = await Site(driver).returning(a=1)
+    response = await site.visit(lambda session: session.degraded)
     assert "vary" not in response.headers
-    assert (response.text, visitor.store.taken()) == ("False", ["get"])
+    assert (response.text, site.store.taken()) == ("False", ["get"])
 
 
 WRITES: dict[str, Handler] = {
@@ -170,11 +169,11 @@ async def test_each_way_of_writing_is_saved(driver: str, write: Handler) -> None
     """Every mutating method of a mapping does to the session what it does to a dictionary."""
     expected: dict[str, Any] = {"a": 1}
     write(expected)
-    visitor = await Visitor(driver).returning(a=1)
-    response = await visitor.visit(write)
+    site = await Site(driver).returning(a=1)
+    response = await site.visit(write)
     assert response.headers.get("vary") == "Cookie"
-    assert visitor.store.taken() == ["get", "set"]
-    assert (await visitor.visit(dict)).text == repr(expected)
+    assert site.store.taken() == ["get", "set"]
+    assert (await site.visit(dict)).text == repr(expected)
 
 
 _keys = st.sampled_from(["a", "b", "$", ""])
@@ -250,7 +249,7 @@ def test_a_session_behaves_as_a_dictionary_over_requests(requests: list[list[Any
         return ""
 
     app = wsgi_app(handler, store=CountingStore())
-    client = wsgi_browser(app)
+    client = SyncClient(app)
     for _ in requests:
         client.get("/")
 
@@ -267,7 +266,7 @@ async def test_sessions_are_what_their_types_say(driver: str) -> None:
         assert session != 5
         assert session != None  # noqa: E711  # the operator is the point
 
-    await Visitor(driver).visit(check)
+    await Site(driver).visit(check)
 
 
 @pytest.mark.parametrize("key", [1, None, b"a", ("a",), 1.5])
@@ -289,9 +288,9 @@ async def test_keys_are_strings(driver: str, key: Any, write: Callable[..., None
         assert dict(session) == {}
         assert not session.is_modified
 
-    visitor = Visitor(driver)
-    await visitor.visit(handler)
-    assert visitor.store.taken() == []
+    site = Site(driver)
+    await site.visit(handler)
+    assert site.store.taken() == []
 
 
 NESTED: dict[str, tuple[Any, Handler]] = {
@@ -315,10 +314,10 @@ async def test_nested_changes_are_saved(driver: str, value: Any, change: Handler
     """A change inside a value is noticed without a word from the application."""
     expected = {"v": _deep_copy(value)}
     change(expected)
-    visitor = await Visitor(driver).returning(v=value)
-    await visitor.visit(change)
-    assert visitor.store.taken() == ["get", "set"]
-    assert (await visitor.visit(dict)).text == repr(expected)
+    site = await Site(driver).returning(v=value)
+    await site.visit(change)
+    assert site.store.taken() == ["get", "set"]
+    assert (await site.visit(dict)).text == repr(expected)
 
 
 def _deep_copy(value: Any) -> Any:
@@ -339,9 +338,9 @@ async def test_a_value_changed_after_it_was_assigned_is_saved_as_it_is_in_the_en
         session["cart"] = cart
         cart.append(1)
 
-    visitor = await Visitor(driver).returning(a=1)
-    await visitor.visit(assign_and_change)
-    assert (await visitor.visit(dict)).text == "{'a': 1, 'cart': [1]}"
+    site = await Site(driver).returning(a=1)
+    await site.visit(assign_and_change)
+    assert (await site.visit(dict)).text == "{'a': 1, 'cart': [1]}"
 
 
 @pytest.mark.parametrize(
@@ -359,9 +358,9 @@ async def test_a_value_changed_after_it_was_assigned_is_saved_as_it_is_in_the_en
 )
 async def test_what_is_equal_in_the_end_costs_no_write(driver: str, handler: Handler) -> None:
     """Only a difference to the stored session is written, however it was handled meanwhile."""
-    visitor = await Visitor(driver).returning(v=[1, {"x": 2}], n=5)
-    response = await visitor.visit(handler)
-    assert visitor.store.taken() == ["get"]
+    site = await Site(driver).returning(v=[1, {"x": 2}], n=5)
+    response = await site.visit(handler)
+    assert site.store.taken() == ["get"]
     assert set_cookies(response) == []
 
 
@@ -376,8 +375,8 @@ async def test_no_repr_shows_id_or_data(driver: str) -> None:
             assert "marker" not in text
         assert repr(session) == f"<{type(session).__name__}>"
 
-    visitor = await Visitor(driver).returning(marker="marker")
-    await visitor.visit(show)
+    site = await Site(driver).returning(marker="marker")
+    await site.visit(show)
 
 
 async def test_a_new_session_tells_what_it_is(driver: str) -> None:
@@ -386,8 +385,8 @@ async def test_a_new_session_tells_what_it_is(driver: str) -> None:
     def check(session: Session) -> None:
         assert session.is_new
         assert not session.is_modified
-        assert (session.created_at, session.expires_in) == (visitor.clock.now, DAY)
-        assert session.expires_at == visitor.clock.now + DAY
+        assert (session.created_at, session.expires_in) == (site.clock.now, DAY)
+        assert session.expires_at == site.clock.now + DAY
         assert session.owner is None
         assert not session.degraded
         assert len(session.id) == 32
@@ -398,18 +397,18 @@ async def test_a_new_session_tells_what_it_is(driver: str) -> None:
         del session["n"]
         assert not session.is_modified
 
-    visitor = Visitor(driver)
-    response = await visitor.visit(check)
+    site = Site(driver)
+    response = await site.visit(check)
     assert set_cookies(response) == []
-    assert visitor.store.taken() == []
+    assert site.store.taken() == []
 
 
 async def test_a_stored_session_tells_what_it_is(driver: str) -> None:
     """A session that goes on keeps its birth and its id, and knows what is left."""
-    visitor = Visitor(driver, touch_interval=3600)
-    born = visitor.clock.now
-    session_id = (await visitor.visit(lambda session: session.update(n=1) or session.id)).text
-    visitor.clock.advance(100)
+    site = Site(driver, touch_interval=3600)
+    born = site.clock.now
+    session_id = (await site.visit(lambda session: session.update(n=1) or session.id)).text
+    site.clock.advance(100)
 
     def check(session: Session) -> None:
         assert not session.is_new
@@ -422,7 +421,7 @@ async def test_a_stored_session_tells_what_it_is(driver: str) -> None:
         session["n"] = True
         assert session.is_modified
 
-    await visitor.visit(check)
+    await site.visit(check)
 
 
 async def test_an_end_or_a_rotation_shows_at_once(driver: str) -> None:
@@ -444,17 +443,17 @@ async def test_an_end_or_a_rotation_shows_at_once(driver: str) -> None:
         assert session.is_new
         assert not session.is_modified
 
-    await (await Visitor(driver).returning(n=1)).visit(check)
+    await (await Site(driver).returning(n=1)).visit(check)
 
 
 async def test_an_owner_set_by_hand_is_stored(driver: str) -> None:
     """The owner reaches the record, is kept, and goes when it is taken away."""
-    visitor = Visitor(driver)
-    await visitor.visit(lambda session: setattr(session, "owner", "ann"))
-    assert visitor.record.owner == "ann"
-    assert (await visitor.visit(lambda session: session.owner)).text == "ann"
-    await visitor.visit(lambda session: setattr(session, "owner", None))
-    assert visitor.record.owner is None
+    site = Site(driver)
+    await site.visit(lambda session: setattr(session, "owner", "ann"))
+    assert site.record.owner == "ann"
+    assert (await site.visit(lambda session: session.owner)).text == "ann"
+    await site.visit(lambda session: setattr(session, "owner", None))
+    assert site.record.owner is None
 
 
 @pytest.mark.parametrize("owner", ["", 42, b"ann", True])
@@ -466,7 +465,7 @@ async def test_an_owner_is_a_string(driver: str, owner: Any) -> None:
             session.owner = owner
         assert str(caught.value) == "`session.owner` must be a non-empty string or None"
 
-    await Visitor(driver).visit(assign)
+    await Site(driver).visit(assign)
 
 
 @pytest.mark.parametrize(
@@ -491,23 +490,23 @@ async def test_an_owner_can_follow_from_the_data(
             session.owner = "bob"
         assert str(caught.value) == "`session.owner` follows from the option `owner` here"
 
-    visitor = Visitor(driver, owner=rule)
-    await visitor.visit(handler)
-    assert visitor.record.owner == owner
+    site = Site(driver, owner=rule)
+    await site.visit(handler)
+    assert site.record.owner == owner
 
 
 @pytest.mark.parametrize("value", [True, 1.5, ["ann"]])
 async def test_an_owner_of_another_type_is_a_configuration_error(driver: str, value: Any) -> None:
     """What cannot be an owner's name is said, instead of indexed under a surprising one."""
     with pytest.raises(ConfigurationError, match="`owner` must give"):
-        await Visitor(driver, owner="user").visit(lambda session: session.update(user=value))
+        await Site(driver, owner="user").visit(lambda session: session.update(user=value))
 
 
 async def test_a_degraded_session_says_so_and_is_never_saved(driver: str) -> None:
     """Where a failed load may pass, the request has an empty session that leaves no trace."""
     store = FragileStore(clock=Clock())
-    visitor = Visitor(driver, store=store, on_store_error="anonymous")
-    await visitor.returning(n=1)
+    site = Site(driver, store=store, on_store_error="anonymous")
+    await site.returning(n=1)
     store.fail("get")
 
     def check(session: Session) -> None:
@@ -515,11 +514,11 @@ async def test_a_degraded_session_says_so_and_is_never_saved(driver: str) -> Non
         assert session.degraded
         session["n"] = 2
 
-    response = await visitor.visit(check)
+    response = await site.visit(check)
     assert set_cookies(response) == []
     assert store.taken() == ["get"]
     store.fail()
-    assert (await visitor.visit(lambda session: (session["n"], session.degraded))).text == (
+    assert (await site.visit(lambda session: (session["n"], session.degraded))).text == (
         "(1, False)"
     )
 
@@ -527,16 +526,16 @@ async def test_a_degraded_session_says_so_and_is_never_saved(driver: str) -> Non
 async def test_a_failed_load_raises_at_each_use(driver: str) -> None:
     """A page that needs the session fails each time it asks; one that does not stays up."""
     store = FragileStore(clock=Clock())
-    visitor = await Visitor(driver, store=store).returning(n=1)
+    site = await Site(driver, store=store).returning(n=1)
     store.fail("get")
-    assert (await visitor.visit(nothing)).status_code == 200
+    assert (await site.visit(nothing)).status_code == 200
 
     def use_twice(session: Session) -> None:
         for use in (len, dict):
             with pytest.raises(StoreError):
                 use(session)
 
-    await visitor.visit(use_twice)
+    await site.visit(use_twice)
     assert store.taken() == (["get", "get"] if driver == "asgi" else ["get"])
 
 
@@ -550,22 +549,22 @@ def remember(session: Session) -> None:
 
 async def test_remember_me_is_sent_and_stored(driver: str) -> None:
     """One session's cookie can outlive the others, and its record lives as long."""
-    visitor = Visitor(driver)
-    [line] = set_cookies(await visitor.visit(remember))
+    site = Site(driver)
+    [line] = set_cookies(await site.visit(remember))
     assert "; Max-Age=2592000;" in line
     assert "; Expires=Thu, 14 Dec 2023 22:13:20 GMT;" in line
-    assert visitor.record.expires_at == visitor.clock.now + MONTH
-    visitor.clock.advance(29 * DAY)
-    response = await visitor.visit(lambda session: (session["user"], session.cookie.max_age))
+    assert site.record.expires_at == site.clock.now + MONTH
+    site.clock.advance(29 * DAY)
+    response = await site.visit(lambda session: (session["user"], session.cookie.max_age))
     assert response.text == f"(1, {MONTH})"
-    assert visitor.record.expires_at == visitor.clock.now + MONTH
+    assert site.record.expires_at == site.clock.now + MONTH
 
 
 async def test_other_sessions_keep_the_configured_settings(driver: str) -> None:
     """What one session set for its cookie is no other one's."""
-    visitor = Visitor(driver)
-    await visitor.visit(remember)
-    other = Visitor(driver, store=visitor.store, clock=visitor.clock)
+    site = Site(driver)
+    await site.visit(remember)
+    other = Site(driver, store=site.store, clock=site.clock)
     [line] = set_cookies(await other.visit(lambda session: session.update(n=1)))
     assert "Max-Age" not in line
     assert "Expires" not in line
@@ -573,22 +572,22 @@ async def test_other_sessions_keep_the_configured_settings(driver: str) -> None:
 
 async def test_settings_changed_alone_on_a_stored_session_are_sent_and_stored(driver: str) -> None:
     """The browser learns of a new lifetime although no data changed."""
-    visitor = await Visitor(driver).returning(n=1)
-    change = await visitor.visit(lambda session: setattr(session.cookie, "max_age", 600))
-    assert visitor.store.taken() == ["get", "set"]
+    site = await Site(driver).returning(n=1)
+    change = await site.visit(lambda session: setattr(session.cookie, "max_age", 600))
+    assert site.store.taken() == ["get", "set"]
     assert "; Max-Age=600;" in set_cookies(change)[0]
-    assert visitor.record.expires_at == visitor.clock.now + 600
-    later = await visitor.visit(lambda session: (session.cookie.max_age, dict(session)))
+    assert site.record.expires_at == site.clock.now + 600
+    later = await site.visit(lambda session: (session.cookie.max_age, dict(session)))
     assert later.text == "(600, {'n': 1})"
     assert set_cookies(later) == []
 
 
 async def test_settings_alone_create_no_session(driver: str) -> None:
     """A stranger whose cookie would live longer is still a stranger."""
-    visitor = Visitor(driver)
-    response = await visitor.visit(lambda session: setattr(session.cookie, "max_age", 600))
+    site = Site(driver)
+    response = await site.visit(lambda session: setattr(session.cookie, "max_age", 600))
     assert set_cookies(response) == []
-    assert visitor.store.taken() == []
+    assert site.store.taken() == []
 
 
 @pytest.mark.parametrize(
@@ -611,9 +610,9 @@ async def test_each_setting_can_be_the_sessions_own(
         session["n"] = 1
         setattr(session.cookie, name, value)
 
-    visitor = Visitor(driver, rolling=True)
-    first = await visitor.visit(choose, "/shop")
-    again = await visitor.visit(nothing, "/shop")
+    site = Site(driver, rolling=True)
+    first = await site.visit(choose, "/shop")
+    again = await site.visit(nothing, "/shop")
     for response in (first, again):
         assert shown in set_cookies(response)[0].split("; ")
 
@@ -625,7 +624,7 @@ async def test_a_setting_can_be_taken_off(driver: str) -> None:
         session["n"] = 1
         session.cookie.http_only = False
 
-    [line] = set_cookies(await Visitor(driver).visit(choose))
+    [line] = set_cookies(await Site(driver).visit(choose))
     assert "HttpOnly" not in line
 
 
@@ -634,15 +633,15 @@ async def test_the_later_of_max_age_and_expires_applies(driver: str) -> None:
 
     def choose(session: Session) -> None:
         session.cookie.max_age = 600
-        session.cookie.expires = visitor.clock.now + 60
+        session.cookie.expires = site.clock.now + 60
         assert session.cookie.max_age is None
         assert session.expires_in == 60
         session.cookie.max_age = 700
         assert session.cookie.expires is None
         assert session.expires_in == 700
 
-    visitor = Visitor(driver)
-    await visitor.visit(choose)
+    site = Site(driver)
+    await site.visit(choose)
 
 
 @pytest.mark.parametrize(
@@ -678,7 +677,7 @@ async def test_a_wrong_setting_is_refused_and_changes_nothing(
         assert repr(session.cookie) == before
         assert not session.is_modified
 
-    await Visitor(driver, name="__Secure-sid").visit(choose)
+    await Site(driver, name="__Secure-sid").visit(choose)
 
 
 async def test_reading_an_unknown_setting_is_an_attribute_error(driver: str) -> None:
@@ -688,7 +687,7 @@ async def test_reading_an_unknown_setting_is_an_attribute_error(driver: str) -> 
         assert not hasattr(session.cookie, "maxage")
         assert session.cookie.path == "/"
 
-    await Visitor(driver).visit(read)
+    await Site(driver).visit(read)
 
 
 async def test_a_destroyed_sessions_cookie_is_removed_with_its_own_attributes(driver: str) -> None:
@@ -699,9 +698,9 @@ async def test_a_destroyed_sessions_cookie_is_removed_with_its_own_attributes(dr
         session.cookie.path = "/shop"
         session.cookie.domain = "shop.test"
 
-    visitor = Visitor(driver)
-    await visitor.visit(choose, "/shop")
-    [line] = set_cookies(await visitor.visit(lambda session: session.destroy(), "/shop"))
+    site = Site(driver)
+    await site.visit(choose, "/shop")
+    [line] = set_cookies(await site.visit(lambda session: session.destroy(), "/shop"))
     assert line.startswith("sid=; Domain=shop.test; Path=/shop; Expires=Thu, 01 Jan 1970 ")
     assert "; Max-Age=0;" in line
 
@@ -735,13 +734,13 @@ async def test_the_nearest_setting_gives_the_lifetime(
             setattr(session.cookie, name, value)
         assert session.expires_in == lifetime
 
-    visitor = Visitor(driver, **options)
-    await visitor.visit(write)
-    assert visitor.record.expires_at == visitor.clock.now + lifetime
-    visitor.clock.advance(lifetime - 1)
-    assert (await visitor.visit(lambda session: session.touch(False) or len(session))).text == "1"
-    visitor.clock.advance(1)
-    assert (await visitor.visit(lambda session: (len(session), session.is_new))).text == "(0, True)"
+    site = Site(driver, **options)
+    await site.visit(write)
+    assert site.record.expires_at == site.clock.now + lifetime
+    site.clock.advance(lifetime - 1)
+    assert (await site.visit(lambda session: session.touch(False) or len(session))).text == "1"
+    site.clock.advance(1)
+    assert (await site.visit(lambda session: (len(session), session.is_new))).text == "(0, True)"
 
 
 @pytest.mark.parametrize(
@@ -760,44 +759,44 @@ async def test_the_cookie_has_a_lifetime_only_if_the_cookie_options_give_one(
     driver: str, options: dict[str, Any], max_age: int | None
 ) -> None:
     """Max-Age and Expires stand together or not at all, and never beyond the absolute end."""
-    visitor = Visitor(driver, **options)
-    [line] = set_cookies(await visitor.visit(lambda session: session.update(n=1)))
+    site = Site(driver, **options)
+    [line] = set_cookies(await site.visit(lambda session: session.update(n=1)))
     if max_age is None:
         assert "Max-Age" not in line
         assert "Expires" not in line
     else:
-        end = datetime.fromtimestamp(visitor.clock.now + max_age, UTC)
+        end = datetime.fromtimestamp(site.clock.now + max_age, UTC)
         assert f"; Max-Age={max_age};" in line
         assert f"; Expires={end:%a, %d %b %Y %H:%M:%S} GMT;" in line
 
 
 async def test_activity_and_rotation_do_not_move_the_absolute_end(driver: str) -> None:
     """However often it is used or rotated, a session is over at its absolute timeout."""
-    visitor = await Visitor(driver, absolute_timeout=100, touch_interval=0).returning(n=1)
-    end = visitor.clock.now + 100
+    site = await Site(driver, absolute_timeout=100, touch_interval=0).returning(n=1)
+    end = site.clock.now + 100
     for handler in (
         len,
         lambda session: session.update(n=2),
         lambda session: session.regenerate(keep_data=True),
     ):
-        visitor.clock.advance(30)
-        await visitor.visit(handler)
-        assert visitor.record.expires_at == end
-    visitor.clock.advance(10)
-    assert (await visitor.visit(len)).text == "0"
+        site.clock.advance(30)
+        await site.visit(handler)
+        assert site.record.expires_at == end
+    site.clock.advance(10)
+    assert (await site.visit(len)).text == "0"
 
 
 async def test_a_rotation_without_data_starts_the_absolute_timeout_anew(driver: str) -> None:
     """A session that takes over nothing is as old as its own first request."""
-    visitor = await Visitor(driver, absolute_timeout=100).returning(n=1)
-    visitor.clock.advance(60)
+    site = await Site(driver, absolute_timeout=100).returning(n=1)
+    site.clock.advance(60)
 
     def rotate(session: Session) -> None:
         session.regenerate()
         session["n"] = 2
 
-    await visitor.visit(rotate)
-    assert visitor.record.expires_at == visitor.clock.now + 100
+    await site.visit(rotate)
+    assert site.record.expires_at == site.clock.now + 100
 
 
 @pytest.mark.parametrize(
@@ -815,15 +814,15 @@ async def test_an_unmodified_sessions_expiry_is_moved_now_and_then(
     driver: str, options: dict[str, Any], interval: float
 ) -> None:
     """A touch is due when the expiry would move by the interval, and not before."""
-    visitor = await Visitor(driver, **options).returning(n=1)
-    lifetime = visitor.record.expires_at - visitor.clock.now
-    visitor.clock.advance(interval - 0.25)
-    await visitor.visit(len)
-    assert visitor.store.taken() == ["get"]
-    visitor.clock.advance(0.25)
-    response = await visitor.visit(len)
-    assert visitor.store.taken() == ["get", "touch"]
-    assert visitor.record.expires_at == visitor.clock.now + lifetime
+    site = await Site(driver, **options).returning(n=1)
+    lifetime = site.record.expires_at - site.clock.now
+    site.clock.advance(interval - 0.25)
+    await site.visit(len)
+    assert site.store.taken() == ["get"]
+    site.clock.advance(0.25)
+    response = await site.visit(len)
+    assert site.store.taken() == ["get", "touch"]
+    assert site.record.expires_at == site.clock.now + lifetime
     assert set_cookies(response) == []
 
 
@@ -831,39 +830,39 @@ async def test_a_touch_interval_of_zero_touches_each_time_that_the_clock_moved(
     driver: str,
 ) -> None:
     """Zero means each request, but an expiry that stays where it is costs nothing."""
-    visitor = await Visitor(driver, touch_interval=0).returning(n=1)
-    await visitor.visit(len)
-    assert visitor.store.taken() == ["get"]
-    visitor.clock.advance(0.001)
-    await visitor.visit(len)
-    assert visitor.store.taken() == ["get", "touch"]
+    site = await Site(driver, touch_interval=0).returning(n=1)
+    await site.visit(len)
+    assert site.store.taken() == ["get"]
+    site.clock.advance(0.001)
+    await site.visit(len)
+    assert site.store.taken() == ["get", "touch"]
 
 
 async def test_a_shortened_lifetime_reaches_sessions_that_exist(driver: str) -> None:
     """Touch moves an expiry nearer, too, so a stricter configuration takes effect."""
-    before = await Visitor(driver, idle_timeout=3600).returning(n=1)
-    stricter = Visitor(driver, idle_timeout=300, store=before.store, clock=before.clock)
-    stricter.http.cookies = before.http.cookies
+    before = await Site(driver, idle_timeout=3600).returning(n=1)
+    stricter = Site(driver, idle_timeout=300, store=before.store, clock=before.clock)
+    stricter.client.cookies = before.client.cookies
     await stricter.visit(len)
     assert before.record.expires_at == before.clock.now + 300
 
 
 async def test_a_write_moves_the_expiry_without_a_touch(driver: str) -> None:
     """One command stores the data and extends the session."""
-    visitor = await Visitor(driver).returning(n=1)
-    visitor.clock.advance(3600)
-    await visitor.visit(lambda session: session.update(n=2))
-    assert visitor.store.taken() == ["get", "set"]
-    assert visitor.record.expires_at == visitor.clock.now + DAY
+    site = await Site(driver).returning(n=1)
+    site.clock.advance(3600)
+    await site.visit(lambda session: session.update(n=2))
+    assert site.store.taken() == ["get", "set"]
+    assert site.record.expires_at == site.clock.now + DAY
 
 
 async def test_touch_forces_what_is_not_due(driver: str) -> None:
     """`session.touch()` extends the session now, however short ago it was extended."""
-    visitor = await Visitor(driver).returning(n=1)
-    visitor.clock.advance(1)
-    await visitor.visit(lambda session: session.touch())
-    assert visitor.store.taken() == ["get", "touch"]
-    assert visitor.record.expires_at == visitor.clock.now + DAY
+    site = await Site(driver).returning(n=1)
+    site.clock.advance(1)
+    await site.visit(lambda session: session.touch())
+    assert site.store.taken() == ["get", "touch"]
+    assert site.record.expires_at == site.clock.now + DAY
 
 
 @pytest.mark.parametrize(
@@ -879,12 +878,12 @@ async def test_touch_false_leaves_the_expiry(
     driver: str, handler: Handler, calls: list[str]
 ) -> None:
     """A request that says so does not keep the session alive, even if it writes."""
-    visitor = await Visitor(driver).returning(n=1)
-    end = visitor.record.expires_at
-    visitor.clock.advance(3600)
-    await visitor.visit(handler)
-    assert visitor.store.taken() == calls
-    assert visitor.record.expires_at == end
+    site = await Site(driver).returning(n=1)
+    end = site.record.expires_at
+    site.clock.advance(3600)
+    await site.visit(handler)
+    assert site.store.taken() == calls
+    assert site.record.expires_at == end
 
 
 async def test_requests_that_do_not_extend_let_the_session_end(driver: str) -> None:
@@ -893,26 +892,26 @@ async def test_requests_that_do_not_extend_let_the_session_end(driver: str) -> N
     def is_no_poll(request: Mapping[str, Any]) -> bool:
         return request.get("path", request.get("PATH_INFO")) != "/poll"
 
-    visitor = await Visitor(driver, idle_timeout=100, extends=is_no_poll).returning(n=1)
-    visitor.clock.advance(50)
-    await visitor.visit(len, "/poll")
-    assert visitor.store.taken() == ["get"]
-    await visitor.visit(len, "/page")
-    assert visitor.store.taken() == ["get", "touch"]
-    visitor.clock.advance(60)
-    assert (await visitor.visit(len, "/poll")).text == "1"
-    visitor.clock.advance(40)
-    assert (await visitor.visit(len, "/poll")).text == "0"
+    site = await Site(driver, idle_timeout=100, extends=is_no_poll).returning(n=1)
+    site.clock.advance(50)
+    await site.visit(len, "/poll")
+    assert site.store.taken() == ["get"]
+    await site.visit(len, "/page")
+    assert site.store.taken() == ["get", "touch"]
+    site.clock.advance(60)
+    assert (await site.visit(len, "/poll")).text == "1"
+    site.clock.advance(40)
+    assert (await site.visit(len, "/poll")).text == "0"
 
 
 async def test_touch_wins_over_extends(driver: str) -> None:
     """What the handler of a request says is nearer than the rule for all requests."""
-    visitor = await Visitor(driver, extends=lambda request: False).returning(n=1)
-    visitor.clock.advance(3600)
-    await visitor.visit(len)
-    assert visitor.store.taken() == ["get"]
-    await visitor.visit(lambda session: session.touch())
-    assert visitor.store.taken() == ["get", "touch"]
+    site = await Site(driver, extends=lambda request: False).returning(n=1)
+    site.clock.advance(3600)
+    await site.visit(len)
+    assert site.store.taken() == ["get"]
+    await site.visit(lambda session: session.touch())
+    assert site.store.taken() == ["get", "touch"]
 
 
 STEPS = {
@@ -931,7 +930,7 @@ async def test_a_request_leaves_nothing_to_the_garbage_collector(
     driver: str, step: Handler
 ) -> None:
     """A session refers to its request and the request to it, but not longer than it lasts."""
-    visitor = await Visitor(driver).returning(a=1)
+    site = await Site(driver).returning(a=1)
     kept = []
 
     def handle(session: Any) -> None:
@@ -940,7 +939,7 @@ async def test_a_request_leaves_nothing_to_the_garbage_collector(
 
     gc.disable()
     try:
-        await visitor.visit(handle)
+        await site.visit(handle)
         assert kept[0]() is None
     finally:
         gc.enable()
@@ -949,7 +948,7 @@ async def test_a_request_leaves_nothing_to_the_garbage_collector(
 async def test_an_id_cannot_be_made_after_the_request(driver: str) -> None:
     """What asks for the id of a session that was never stored comes too late."""
     kept = []
-    await Visitor(driver).visit(kept.append)
+    await Site(driver).visit(kept.append)
     with pytest.raises(LateWriteError, match="the request is over"):
         kept[0].id  # noqa: B018
 

@@ -11,7 +11,7 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from webclient import Browser, CountingStore, asgi_app, set_cookies
+from webclient import Client, CountingStore, asgi_app, set_cookies
 
 from coatcheck import SessionOptions
 from coatcheck.errors import ConfigurationError
@@ -100,16 +100,16 @@ async def test_a_cookie_of_an_old_secret_is_signed_anew() -> None:
         session.setdefault("n", 1)
         return session["n"]
 
-    before = Browser(asgi_app(visit, store=store, secret=OLD))
-    await before.get()
-    session_id = before.cookie().partition(".")[0]
-    rotated = Browser(asgi_app(visit, store=store, secret=[NEW, OLD]))
-    rotated.http.cookies = before.http.cookies
+    before = Client(asgi_app(visit, store=store, secret=OLD))
+    await before.get("/")
+    session_id = before.id
+    rotated = Client(asgi_app(visit, store=store, secret=[NEW, OLD]))
+    rotated.cookies = before.cookies
     store.taken()
 
-    [line] = set_cookies(await rotated.get())
+    [line] = set_cookies(await rotated.get("/"))
     assert line.startswith(f"sid={signer(NEW).sign(session_id)};")
-    assert set_cookies(await rotated.get()) == []
+    assert set_cookies(await rotated.get("/")) == []
     assert store.taken() == ["get", "touch", "get"]  # nothing is announced that is not there
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from webclient import Browser, Clock, YieldingStore, asgi_app, wsgi_app, wsgi_browser
+from webclient import Client, Clock, SyncClient, YieldingStore, asgi_app, wsgi_app
 
 import coatcheck.store
 from coatcheck import ABSENT, ALWAYS, PRESENT, Capabilities, Record, Store, Unchanged
@@ -201,9 +201,9 @@ def visits(session: Any, _: Any) -> int:
 
 def test_the_documented_store_serves_wsgi_applications(path: Path) -> None:
     """The store of the docstring keeps a WSGI application's sessions across restarts."""
-    with wsgi_browser(wsgi_app(visits, store=documented_store()(str(path)))) as browser:
+    with SyncClient(wsgi_app(visits, store=documented_store()(str(path)))) as browser:
         assert [browser.get("/").text for _ in range(3)] == ["1", "2", "3"]
-        with wsgi_browser(wsgi_app(visits, store=documented_store()(str(path)))) as later:
+        with SyncClient(wsgi_app(visits, store=documented_store()(str(path)))) as later:
             later.cookies = browser.cookies
             assert later.get("/").text == "4"
 
@@ -218,14 +218,14 @@ async def test_the_documented_store_serves_asgi_applications(path: Path) -> None
             return 0
         return visits(session, scope)
 
-    browser = Browser(asgi_app(app, store=documented_store()(str(path))))
+    browser = Client(asgi_app(app, store=documented_store()(str(path))))
     thief = None
-    assert (await browser.get()).text == "1"
-    thief = browser.clone()
-    assert (await browser.get()).text == "2"
+    assert (await browser.get("/")).text == "1"
+    thief = browser.tab()
+    assert (await browser.get("/")).text == "2"
     await browser.get("/logout")
-    assert (await browser.get()).text == "1"
-    assert (await thief.get()).text == "1"
+    assert (await browser.get("/")).text == "1"
+    assert (await thief.get("/")).text == "1"
 
 
 # What is not declared

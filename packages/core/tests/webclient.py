@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Generator, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
 
 import httpx
 
@@ -166,55 +167,142 @@ def wsgi_app(
     return WSGISessions(app, **{"secret": SECRET, **options})
 
 
-class Browser:
-    """A client with a cookie jar, in front of an ASGI application."""
+class _AwaitedWSGI(httpx.AsyncBaseTransport):
+    """Sends awaited requests to a WSGI application. They never yield to the event loop."""
 
-    def __init__(self, app: Any, base_url: str = "http://shop.test") -> None:
-        self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url=base_url, follow_redirects=False
+    def __init__(self, app: Any, **options: Any) -> None:
+        self._wsgi = httpx.WSGITransport(app, **options)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        response = self._wsgi.handle_request(request)
+        try:
+            body = b"".join(response.iter_raw())
+        finally:
+            response.close()
+        return _with_body(response, body)
+
+
+class _EachInItsOwnLoop(httpx.BaseTransport):
+    """Runs each request to an ASGI application on an event loop of its own, in a thread."""
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        self._asgi = httpx.ASGITransport(app, **options)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, self._answer(request)).result()
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        response = await self._asgi.handle_async_request(request)
+        body = b"".join([part async for part in response.aiter_raw()])
+        return _with_body(response, body)
+
+
+def _with_body(response: httpx.Response, body: bytes) -> httpx.Response:
+    """Return a response whose body is read, for clients of both kinds."""
+    return httpx.Response(
+        response.status_code, headers=response.headers, stream=httpx.ByteStream(body)
+    )
+
+
+class _CookieJar:
+    """What both kinds of clients have besides the methods that send requests.
+
+    :ivar cookies: the cookies. Assign those of another client to share its session from here on.
+    """
+
+    cookies: httpx.Cookies
+    base_url: httpx.URL
+    get: Callable[..., Any]
+    asgi_transport: Callable[..., Any]
+    wsgi_transport: Callable[..., Any]
+
+    def __init__(
+        self,
+        app: Any,
+        base_url: str = "http://shop.test",
+        cookies: httpx.Cookies | None = None,
+        *,
+        raise_app_exceptions: bool = True,
+    ) -> None:
+        self._app = app
+        self._raise = raise_app_exceptions
+        is_asgi = any(map(inspect.iscoroutinefunction, (app, app.__call__)))
+        make = self.asgi_transport if is_asgi else self.wsgi_transport
+        transport = make(app, raise_app_exceptions=raise_app_exceptions)
+        super().__init__(  # type: ignore[call-arg]
+            transport=transport, base_url=base_url, cookies=cookies
         )
 
-    async def get(self, path: str = "/", **kwargs: Any) -> httpx.Response:
-        return await self.http.get(path, **kwargs)
+    @property
+    def cookie(self) -> str:
+        """The value of the one cookie in the jar: what a thief of the session needs."""
+        [cookie] = self.cookies.jar
+        return cookie.value or ""
 
-    def cookie(self, name: str = "sid") -> str | None:
-        return self.http.cookies.get(name)
+    @property
+    def id(self) -> str:
+        """The session id in the cookie."""
+        return self.cookie.partition(".")[0]
 
-    def clone(self) -> Browser:
-        """Return another tab: the same cookies, from here on apart."""
-        other = Browser(None, str(self.http.base_url))
-        other.http = httpx.AsyncClient(
-            transport=self.http._transport, base_url=self.http.base_url, cookies=self.http.cookies
-        )
+    def tab(self) -> Self:
+        """Return another tab: it starts with the same cookies, and keeps its own from then on."""
+        other = self.stranger()
+        other.cookies = self.cookies
         return other
 
+    def stranger(self) -> Self:
+        """Return somebody else, without cookies."""
+        return type(self)(self._app, str(self.base_url), raise_app_exceptions=self._raise)
 
-def wsgi_browser(app: Any, base_url: str = "http://shop.test") -> httpx.Client:
-    """Return a client with a cookie jar, in front of a WSGI application."""
-    return httpx.Client(transport=httpx.WSGITransport(app), base_url=base_url)
+    def present(self, cookie: str, path: str = "/") -> Any:
+        """Send a request with this Cookie header. The jar is not used and does not change."""
+        return self.stranger().get(path, headers={"cookie": cookie})
 
 
-def client_of(app: Any, base_url: str = "http://shop.test") -> httpx.Client | httpx.AsyncClient:
-    """Return a client with a cookie jar, in front of an application of either kind."""
-    is_asgi = any(map(inspect.iscoroutinefunction, (app, app.__call__)))
-    return Browser(app, base_url).http if is_asgi else wsgi_browser(app, base_url)
+class Client(_CookieJar, httpx.AsyncClient):
+    """A browser with a cookie jar, in front of either middleware. Its requests are awaited.
+
+    Use it in asynchronous tests: requests to an ASGI application run on the test's event loop, so
+    several can be under way at once.
+    """
+
+    asgi_transport = httpx.ASGITransport
+    wsgi_transport = _AwaitedWSGI
+
+
+class SyncClient(_CookieJar, httpx.Client):
+    """The same browser for synchronous code, in front of either middleware.
+
+    Use it in tests with threads or without an event loop, and where a synchronous handler sends a
+    request in the middle of another one. Each request to an ASGI application runs on an event loop
+    of its own, so the application must not keep anything that belongs to one loop.
+    """
+
+    asgi_transport = _EachInItsOwnLoop
+    wsgi_transport = httpx.WSGITransport
 
 
 def finished(result: Any) -> Any:
-    """Return what a handler returns whose saves and reloads are done when it yields them."""
+    """Return what a handler returns whose saves and reloads are done when it yields them.
+
+    It may also yield a request of a `Client` to a WSGI application.
+    """
     if not isinstance(result, Generator):
         return result
-    while True:
-        try:
-            next(result)
-        except StopIteration as stop:
-            return stop.value
+    return _completed(_driven(result, _done))
 
 
 async def awaited(result: Any) -> Any:
-    """Return what a handler returns, awaiting the saves and reloads that it yields."""
+    """Return what a handler returns, awaiting the saves, reloads and requests that it yields."""
     if not isinstance(result, Generator):
         return result
+    return await _driven(result, _awaited)
+
+
+async def _driven(result: Generator[Any], wait: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Return what a handler returns, giving it the outcome of each thing that it yields."""
     resume: Any = result.send
     outcome: Any = None
     while True:
@@ -223,9 +311,26 @@ async def awaited(result: Any) -> Any:
         except StopIteration as stop:
             return stop.value
         try:
-            outcome, resume = await pending, result.send
+            outcome, resume = await wait(pending), result.send
         except Exception as error:
             outcome, resume = error, result.throw
+
+
+async def _awaited(pending: Any) -> Any:
+    return await pending
+
+
+async def _done(outcome: Any) -> Any:
+    return await outcome if inspect.iscoroutine(outcome) else outcome
+
+
+def _completed(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Return the result of a coroutine that never yields to an event loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("a synchronous handler waited for an event loop")
 
 
 def set_cookies(response: httpx.Response) -> list[str]:
