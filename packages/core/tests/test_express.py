@@ -17,7 +17,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from webclient import Clock, CountingStore, asgi_app, set_cookies, wsgi_app
+from webclient import Client, Clock, CountingStore, SyncClient, asgi_app, set_cookies, wsgi_app
 
 from coatcheck import MemoryStore, Record, SessionOptions, Sessions, SessionState
 from coatcheck.errors import ConfigurationError, CorruptRecord, SerializationError
@@ -75,10 +75,8 @@ class Shop:
         self, handler: Callable[[Any], Any] | None = None, scheme: str = "http"
     ) -> httpx.Response:
         self.handler = handler or self.handler
-        headers = {} if self.cookie is None else {"cookie": self.cookie}
-        transport = httpx.WSGITransport(self.app)
-        with httpx.Client(transport=transport, base_url=f"{scheme}://shop.test") as client:
-            response = client.get("/page", headers=headers)
+        client = SyncClient(self.app, f"{scheme}://shop.test")
+        response = client.present(self.cookie, "/page") if self.cookie else client.get("/page")
         for line in set_cookies(response):
             self.cookie = line.partition(";")[0]
         return response
@@ -652,9 +650,7 @@ async def test_regenerated_sessions_are_express_sessions() -> None:
         session.regenerate(keep_data=True)
         session["user"] = 1
 
-    transport = httpx.ASGITransport(asgi_app(login, options=options, secret=SECRET))
-    async with httpx.AsyncClient(transport=transport, base_url="https://shop.test") as client:
-        await client.get("/")
+    await Client(asgi_app(login, options=options, secret=SECRET), "https://shop.test").get("/")
     [(_, record)] = store.all()
     member = {
         "originalMaxAge": 60_000, "expires": "2023-11-14T22:14:20.000Z", "secure": True,

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from webclient import Clock, CountingStore, YieldingStore, set_cookies
+from webclient import Client, Clock, CountingStore, YieldingStore, set_cookies
 
 from coatcheck import CookieOptions, MemoryStore, Record, SessionOptions, Sessions
 from coatcheck.asgi import SessionMiddleware
@@ -85,9 +85,8 @@ async def get(options: SessionOptions, cookie: str | None, handler: Handler) -> 
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": result})
 
-    transport = httpx.ASGITransport(SessionMiddleware(app, options))
-    async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client:
-        return await client.get("/", headers={} if cookie is None else {"cookie": cookie})
+    client = Client(SessionMiddleware(app, options))
+    return await (client.get("/") if cookie is None else client.present(cookie))
 
 
 def shows(session: Any) -> Any:

@@ -8,7 +8,6 @@ of ``docs/differences.md``.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from webclient import Clock
+from webclient import Clock, SyncClient
 
 from coatcheck import MemoryStore, Record
 from coatcheck.asgi import SessionMiddleware as ASGISessions
@@ -111,12 +110,7 @@ def asgi_request(act: str, headers: dict[str, str], options: Any) -> httpx.Respo
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"ok"})
 
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(ASGISessions(app, options))
-        async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client:
-            return await client.get("/", headers=headers)
-
-    return asyncio.run(ask())
+    return SyncClient(ASGISessions(app, options)).get("/", headers=headers)
 
 
 def wsgi_request(act: str, headers: dict[str, str], options: Any) -> httpx.Response:
@@ -137,9 +131,7 @@ def wsgi_request(act: str, headers: dict[str, str], options: Any) -> httpx.Respo
         start_response("200 OK", [])
         return [b"ok"]
 
-    transport = httpx.WSGITransport(WSGISessions(app, options))
-    with httpx.Client(transport=transport, base_url="http://shop.test") as client:
-        return client.get("/", headers=headers)
+    return SyncClient(WSGISessions(app, options)).get("/", headers=headers)
 
 
 Request = Callable[[str, dict[str, str], Any], httpx.Response]

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from webclient import Clock
+from webclient import Clock, SyncClient
 
 from coatcheck import MemoryStore, Record, SessionOptions
 from coatcheck.cookie_format import CookieWriter
@@ -121,9 +120,8 @@ def answer(options: SessionOptions, scheme: str = "https", **headers: str) -> st
         start_response("200 OK", [])
         yield b""
 
-    transport = httpx.WSGITransport(SessionMiddleware(app, options))
-    with httpx.Client(transport=transport, base_url=f"{scheme}://shop.test") as client:
-        return client.get("/p", headers=headers).headers["set-cookie"]
+    client = SyncClient(SessionMiddleware(app, options), f"{scheme}://shop.test")
+    return client.get("/p", headers=headers).headers["set-cookie"]
 
 
 def option_id(vector: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-import httpx
+from webclient import Client, SyncClient
 
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
@@ -61,15 +61,13 @@ def visits(store: Any, **options: Any) -> Iterator[Visit]:
 
 
 def _sync_visits(store: Any, options: dict[str, Any]) -> Iterator[Visit]:
-    transport = httpx.WSGITransport(wsgi(store, **options))
-    with httpx.Client(transport=transport, base_url="https://shop.test") as browser:
+    with SyncClient(wsgi(store, **options), "https://shop.test") as browser:
         yield lambda path: browser.get(path).raise_for_status() and None
     store.close()
 
 
 def _async_visits(store: Any, options: dict[str, Any]) -> Iterator[Visit]:
-    transport = httpx.ASGITransport(asgi(store, **options))
-    browser = httpx.AsyncClient(transport=transport, base_url="https://shop.test")
+    browser = Client(asgi(store, **options), "https://shop.test")
     with asyncio.Runner() as runner:
         yield lambda path: runner.run(browser.get(path)).raise_for_status() and None
         runner.run(browser.aclose())
