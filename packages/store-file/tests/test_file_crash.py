@@ -14,15 +14,14 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import pytest
-from tracing import Attempt, killed_at, obstacle
+from tracing import Attempt, killed_at, obstacle, waits_for_disk
 
 from coatcheck import Record
 from coatcheck_file import FileStore
@@ -55,8 +54,9 @@ class Case:
     """One write.
 
     :ivar before: what was there, live or expired.
-    :ivar act: the verb.
-    :ivar after: what is there when the verb has done its work.
+    :ivar act: the operation.
+    :ivar after: what is there when the operation has done its work.
+    :ivar waits: how often it waits for the disk with full durability.
     :ivar first: nobody has written to the folder before.
     :ivar long: it makes hundreds of system calls, most of which find out that nothing is there:
         only those that change something are of interest.
@@ -65,40 +65,43 @@ class Case:
     before: Record | None
     act: Callable[[FileStore], object]
     after: Record | None
+    waits: int
     first: bool = False
     long: bool = False
 
 
+# A write waits for the disk once for the file and once for its folder; three times for a new owner;
+# once where the folder is new, and here it is; twice where the process has not written before.
 SETS: Final = {
-    "the first ever": Case(None, lambda store: store.set(KEY, NEW), NEW, first=True),
-    "new": Case(None, lambda store: store.set(KEY, NEW), NEW),
-    "new, until after 2038": Case(None, lambda store: store.set(KEY, FAR), FAR),
-    "in place of one": Case(OLD, lambda store: store.set(KEY, NEW), NEW),
-    "expired": Case(OLD, lambda store: store.set(KEY, EXPIRED), None),
+    "the first ever": Case(None, lambda store: store.set(KEY, NEW), NEW, 7, first=True),
+    "new": Case(None, lambda store: store.set(KEY, NEW), NEW, 5),
+    "new, until after 2038": Case(None, lambda store: store.set(KEY, FAR), FAR, 5),
+    "in place of one": Case(OLD, lambda store: store.set(KEY, NEW), NEW, 5),
+    "expired": Case(OLD, lambda store: store.set(KEY, EXPIRED), None, 4),
 }
 OWNED_SETS: Final = {
-    "the first ever, owned": Case(None, lambda store: store.set(KEY, OWNED), OWNED, first=True),
-    "new, owned": Case(None, lambda store: store.set(KEY, OWNED), OWNED),
-    "the same owner": Case(OLD, lambda store: store.set(KEY, OWNED), OWNED),
-    "another owner": Case(OLD, lambda store: store.set(KEY, MOVED), MOVED),
-    "in place of an expired one": Case(EXPIRED, lambda store: store.set(KEY, OWNED), OWNED),
+    "the first ever, owned": Case(None, lambda store: store.set(KEY, OWNED), OWNED, 10, first=True),
+    "new, owned": Case(None, lambda store: store.set(KEY, OWNED), OWNED, 8),
+    "the same owner": Case(OLD, lambda store: store.set(KEY, OWNED), OWNED, 5),
+    "another owner": Case(OLD, lambda store: store.set(KEY, MOVED), MOVED, 8),
+    "in place of an expired one": Case(EXPIRED, lambda store: store.set(KEY, OWNED), OWNED, 8),
 }
 TOUCHES: Final = {
-    "to later": Case(OLD, lambda store: store.touch(KEY, LATER + 9, "ann"), until(LATER + 9)),
-    "to earlier": Case(OLD, lambda store: store.touch(KEY, LATER - 9, "ann"), until(LATER - 9)),
-    "to after 2038": Case(OLD, lambda store: store.touch(KEY, AFTER_2038, "ann"), OLD_FAR),
-    "from after 2038": Case(OLD_FAR, lambda store: store.touch(KEY, LATER, "ann"), OLD),
+    "to later": Case(OLD, lambda store: store.touch(KEY, LATER + 9, "ann"), until(LATER + 9), 0),
+    "to earlier": Case(OLD, lambda store: store.touch(KEY, LATER - 9, "ann"), until(LATER - 9), 1),
+    "to after 2038": Case(OLD, lambda store: store.touch(KEY, AFTER_2038, "ann"), OLD_FAR, 2),
+    "from after 2038": Case(OLD_FAR, lambda store: store.touch(KEY, LATER, "ann"), OLD, 1),
     "after 2038": Case(
-        OLD_FAR, lambda store: store.touch(KEY, AFTER_2038 + 9, "ann"), until(AFTER_2038 + 9)
+        OLD_FAR, lambda store: store.touch(KEY, AFTER_2038 + 9, "ann"), until(AFTER_2038 + 9), 2
     ),
 }
 ENDINGS: Final = {
-    "destroy": Case(OLD, lambda store: store.destroy(KEY), None),
-    "touch to now": Case(OLD, lambda store: store.touch(KEY, NOW, "ann"), None),
-    "touch to now by a wrong owner": Case(OLD, lambda store: store.touch(KEY, NOW, "bob"), None),
+    "destroy": Case(OLD, lambda store: store.destroy(KEY), None, 1),
+    "touch to now": Case(OLD, lambda store: store.touch(KEY, NOW, "ann"), None, 1),
+    "touch to now by a wrong owner": Case(OLD, lambda store: store.touch(KEY, NOW, "bob"), None, 1),
 }
 # It does not wait for the disk in either durability.
-PRUNING: Final = {"prune": Case(EXPIRED, lambda store: store.prune(), None, long=True)}
+PRUNING: Final = {"prune": Case(EXPIRED, lambda store: store.prune(), None, 0, long=True)}
 CASES: Final = {**SETS, **OWNED_SETS, **TOUCHES, **ENDINGS, **PRUNING}
 
 
@@ -127,46 +130,58 @@ def attempt_all(name: str, durability: str, folder: Path) -> dict[str, Any]:
         shutil.copytree(template, attempted)
 
         def act() -> None:
-            random.seed(0)  # a sweep begins somewhere: at the same place in each attempt
+            random.seed(0)  # garbage collection begins somewhere: in each attempt at the same place
             case.act(opened(attempted, durability))
 
-        attempt = killed_at(call, act, look and (lambda each: look(each, attempted)))
+        attempt = killed_at(call, act, look and (lambda _, pid: look(pid, attempted)))
         wrong.extend(f"at call {call}: {fault}" for fault in check.faults(attempted, attempt))
         shutil.rmtree(attempted)
         return attempt
 
-    if case.long:
-        calls, changes = changing_calls(attempt_at)
-        killed = [attempt_at(call).killed for call in changes]
-        if not all(killed):
-            wrong.append("another attempt has made fewer system calls")
-    else:
+    calls, changes, waits = unharmed(attempt_at)
+    if not case.long:
         calls = next(call for call in count(1) if not attempt_at(call).killed) - 1
-    return {"calls": calls, "outcomes": sorted(check.outcomes), "wrong": wrong}
+    elif not all(attempt_at(call).killed for call in changes):
+        wrong.append("another attempt has made fewer system calls")
+    return {"calls": calls, "waits": waits, "outcomes": sorted(check.outcomes), "wrong": wrong}
 
 
-def changing_calls(attempt_at: Callable[..., Attempt]) -> tuple[int, list[int]]:
-    """Let the writer work unharmed; return the number of its calls, and which see a new state."""
+def unharmed(attempt_at: Callable[..., Attempt]) -> tuple[int, list[int], int | None]:
+    """Let the writer do its work.
+
+    Returns the number of its system calls, which of them see a new state, and how many wait for
+    the disk.
+    """
     states: list[State] = []
+    waits: list[bool | None] = []
 
-    def look(call: int, folder: Path) -> None:
+    def look(pid: int, folder: Path) -> None:
         states.append(state_of(folder))
+        waits.append(waits_for_disk(pid))
 
     attempt_at(sys.maxsize, look)
     changes = [call for call in range(1, len(states)) if states[call] != states[call - 1]]
-    return len(states), [1, *(call + 1 for call in changes), len(states)]
+    return (
+        len(states),
+        [1, *(call + 1 for call in changes)],
+        None if None in waits else sum(map(bool, waits)),
+    )
 
 
 State: TypeAlias = frozenset[tuple[str, int, bytes]]
 
 
 def state_of(folder: Path) -> State:
-    """Return the paths of all folders and files, and the times and contents of the files."""
+    """Return the paths of all folders and files, the contents, and the times of records.
+
+    No other time is ever looked at: they are those of the attempt.
+    """
     found = set()
     for path in folder.rglob("*"):
-        is_file = path.is_file()
-        modified = path.stat().st_mtime_ns if is_file else 0
-        found.add((str(path.relative_to(folder)), modified, path.read_bytes() if is_file else b""))
+        name = str(path.relative_to(folder))
+        is_record = name.startswith("records/") and path.suffix != ".new" and path.is_file()
+        modified = path.stat().st_mtime_ns if is_record else 0
+        found.add((name, modified, path.read_bytes() if path.is_file() else b""))
     return frozenset(found)
 
 
@@ -211,7 +226,7 @@ class Check:
             self.outcomes.add("before")
         else:
             returned = "returned" if attempt.returned else "not returned"
-            yield f"there is {shown(found)}, and the verb has {returned}"
+            yield f"there is {shown(found)}, and the operation has {returned}"
         if found is not None and found.owner is not None:
             owned = list(store.owned_by(found.owner))
             if owned.count((KEY, found)) != 1:
@@ -247,7 +262,7 @@ def digest(name: str) -> str:
 def litter(folder: Path, store: FileStore, *, in_use: bool = False) -> Iterator[str]:
     """Yield what ought not to be in the folder after a prune.
 
-    :param in_use: the folder is complete, and `owned_by` has met the marks of former owners.
+    :param in_use: the folder is complete, and `owned_by` has met the entries of former owners.
     """
     live = {digest(key): record for key in (KEY, OTHER) if (record := store.get(key))}
     about = folder / "coatcheck-file"
@@ -263,8 +278,8 @@ def litter(folder: Path, store: FileStore, *, in_use: bool = False) -> Iterator[
                 continue
             case ["owners", _, _] if any(path.iterdir()):
                 continue
-            case ["owners", first, rest, mark] if mark in live:
-                owner = live[mark].owner
+            case ["owners", first, rest, entry] if entry in live:
+                owner = live[entry].owner
                 if not in_use or (owner is not None and digest(owner) == first + rest):
                     continue
         yield f"there is litter: {path.relative_to(folder)}"
@@ -319,57 +334,53 @@ def check(zygote: Zygote, folder: Path, name: str, durability: str) -> None:
     report = json.loads(zygote.stdout.readline())
     print(f"{name}, {durability}: killed at {report['calls']} system calls")
     assert not report["wrong"], "\n".join(report["wrong"][:20])
+    if report["waits"] is not None:
+        assert report["waits"] == (CASES[name].waits if durability == "full" else 0)
     # No write gets by with less, and it has to be caught on both sides of the change.
     assert report["calls"] > 10
     is_seen = CASES[name].before is not EXPIRED or CASES[name].after is not None
     assert report["outcomes"] == (["after", "before"] if is_seen else ["after"])
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory, where there is one: the system calls are the same, and a disk is slow."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as made:
-        yield Path(made)
+def in_both(names: Iterable[str], in_process: str) -> list[Any]:
+    """Return each case with full durability and one of them with `process`; at night, all of them.
+
+    Full durability makes all system calls that `process` makes, and waits for the disk in between.
+    """
+    process = [
+        pytest.param(name, "process", marks=() if name == in_process else pytest.mark.slow)
+        for name in names
+    ]
+    return [*((name, "full") for name in names), *process]
 
 
-both = pytest.mark.parametrize("durability", ["full", "process"])
-
-
-@both
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize(("name", "durability"), in_both(SETS, "in place of one"))
 def test_set(zygote: Zygote, folder: Path, name: str, durability: str) -> None:
-    """LIFE-8, FAULT-9, RACE-7: a `set` killed at any system call has done all or nothing."""
+    """A `set` killed at any system call has done all or nothing."""
     check(zygote, folder, name, durability)
 
 
-@both
-@pytest.mark.parametrize("name", OWNED_SETS)
+@pytest.mark.parametrize(("name", "durability"), in_both(OWNED_SETS, "another owner"))
 def test_set_with_owner(zygote: Zygote, folder: Path, name: str, durability: str) -> None:
-    """OWNER-8, LIFE-8, FAULT-9, RACE-7: killed at any system call, `owned_by` finds the record."""
+    """A `set` killed at any system call leaves a record that `owned_by` finds."""
     check(zygote, folder, name, durability)
 
 
-@both
-@pytest.mark.parametrize("name", TOUCHES)
+@pytest.mark.parametrize(("name", "durability"), in_both(TOUCHES, "to after 2038"))
 def test_touch(zygote: Zygote, folder: Path, name: str, durability: str) -> None:
-    """LIFE-8, TOUCH-4, GET-5: a `touch` killed at any system call leaves one of the expiries."""
+    """A `touch` killed at any system call leaves one of the expiries."""
     check(zygote, folder, name, durability)
 
 
-@both
-@pytest.mark.parametrize("name", ENDINGS)
+@pytest.mark.parametrize(("name", "durability"), in_both(ENDINGS, "destroy"))
 def test_ending(zygote: Zygote, folder: Path, name: str, durability: str) -> None:
-    """LIFE-8, OWNER-8: a removal killed at any system call has removed all or nothing."""
+    """A removal killed at any system call has removed all or nothing."""
     check(zygote, folder, name, durability)
 
 
 @pytest.mark.parametrize("name", PRUNING)
 def test_prune(zygote: Zygote, folder: Path, name: str) -> None:
-    """PRUNE-4, LIFE-8: what a `prune` killed at any system call has left the next one removes."""
+    """The next `prune` removes what one killed at any system call has left."""
     check(zygote, folder, name, "process")
 
 

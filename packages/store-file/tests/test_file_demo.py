@@ -48,7 +48,7 @@ def test_a_killed_demo_goes_on_where_it_was(tmp_path: Path) -> None:
     assert "stop the demo and start it again: nobody is logged out" in output
 
 
-@pytest.mark.parametrize("arguments", [["--port=0"], []], ids=["serve", "default port"])
+@pytest.mark.parametrize("arguments", [[], pytest.param(["--port=0"], marks=pytest.mark.slow)])
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, arguments: list[str]) -> None:
     """Where something else has the folder's name, the demo says so in one line."""
     (tmp_path / "coatcheck-demo").write_text("a file")

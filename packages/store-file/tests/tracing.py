@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NoReturn
 
 _TRACEME: Final = 0
@@ -22,6 +24,9 @@ _SETOPTIONS: Final = 0x4200
 #: A bit tells the stops at system calls from signals; the child dies with whoever traces it.
 _OPTIONS: Final = 0x1 | 0x100000
 _AT_SYSTEM_CALL: Final = signal.SIGTRAP | 0x80
+
+#: The numbers of fsync(2).
+_FSYNC: Final = {"x86_64": "74", "aarch64": "82"}.get(platform.machine())
 
 _RETURNED: Final = b"returned"
 
@@ -41,12 +46,13 @@ class Attempt:
 
 
 def killed_at(
-    call: int, act: Callable[[], object], look: Callable[[int], None] | None = None
+    call: int, act: Callable[[], object], look: Callable[[int, int], None] | None = None
 ) -> Attempt:
     """Let a forked child act, and kill it with SIGKILL before one of its system calls.
 
     :param call: the number of the system call, from 1.
-    :param look: called with the number of each system call, while the child stands before it.
+    :param look: called with the number of each system call and the child's process id, while the
+        child stands before the call.
     :raises OSError: tracing is not possible here.
     """
     reader, writer = os.pipe()
@@ -77,6 +83,13 @@ def obstacle() -> str | None:
     return None if attempt.killed else f"processes cannot be traced here: {attempt.error}"
 
 
+def waits_for_disk(pid: int) -> bool | None:
+    """Tell whether a child stands before fsync(2); None where that cannot be told."""
+    if _FSYNC is None:
+        return None
+    return Path(f"/proc/{pid}/syscall").read_text().startswith(f"{_FSYNC} ")
+
+
 def _act(writer: int, act: Callable[[], object]) -> NoReturn:
     try:
         _ptrace(_TRACEME, 0, 0)
@@ -89,7 +102,7 @@ def _act(writer: int, act: Callable[[], object]) -> NoReturn:
         os._exit(0)
 
 
-def _stepped(pid: int, call: int, look: Callable[[int], None] | None) -> bool:
+def _stepped(pid: int, call: int, look: Callable[[int, int], None] | None) -> bool:
     """Go on until the call and kill there; False if the child ended before."""
     _, status = os.waitpid(pid, 0)
     if not os.WIFSTOPPED(status):
@@ -106,7 +119,7 @@ def _stepped(pid: int, call: int, look: Callable[[int], None] | None) -> bool:
         if pending == _AT_SYSTEM_CALL:
             stops, pending = stops + 1, 0
             if look is not None and stops % 2:
-                look(stops // 2 + 1)
+                look(stops // 2 + 1, pid)
             if stops == 2 * call - 1:
                 _kill(pid)
                 return True
