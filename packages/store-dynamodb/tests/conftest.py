@@ -14,6 +14,18 @@ from coatcheck_dynamodb.url import parse
 from testing.servers.dynamodb import server
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the kit's cases on the async API at night, but for those that are about having both.
+
+    The async API of this store is the core's bridge, which the kit checks on the file store by day.
+    """
+    for item in items:
+        clause = item.get_closest_marker("clause")
+        if clause and item.name.endswith("-async]") and not clause.args[0].startswith("PARITY"):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def service_url() -> Iterator[str]:
     with server() as url:
