@@ -38,13 +38,27 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[_FOR_THE_RUN].close()
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at groups then, and pytest at markers
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a server that is not here."""
+    """Leave out what needs a server that is not here, and keep together what waits for one."""
+    for item in items:
+        _keep_together(item)
     missing = set(config.getoption("--without"))
     left_out = [item for item in items if missing & _servers(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not missing & _servers(item)]
+
+
+def _keep_together(item: pytest.Item) -> None:
+    """Run the kit's cases with a server that fails in one process for each store and API.
+
+    They depend on each other, and each process runs anew what its cases depend on.
+    """
+    clause = item.get_closest_marker("clause")
+    if clause and clause.args[0].startswith(("FAULT", "SECRET")):
+        place, _, case = item.nodeid.partition("::test_clause")
+        item.add_marker(pytest.mark.xdist_group(f"{place}{case.rpartition('-')[2]}"))
 
 
 def _servers(item: pytest.Item) -> set[str]:

@@ -264,7 +264,8 @@ def conformance(session: nox.Session) -> None:
     # How many of the cases that must pass are tried on each mutant: one of so many.
     spread = "8" if is_changed("conformance", "packages/core/src/coatcheck/memory.py") else "32"
     session.env["COATCHECK_MUTANT_SPREAD"] = spread
-    pytest(session, without, "-m", "not slow", "--require-backend", *chosen(session, *KIT_RUNS))
+    options = ("-m", "not slow", "--require-backend", "--dist", "loadgroup")
+    pytest(session, without, *options, *chosen(session, *KIT_RUNS))
 
 
 @nox.session(requires=["wheels"])
@@ -331,7 +332,8 @@ def slow(session: nox.Session) -> None:
     """Run what takes long: all servers, all cases on all mutants, long walks, fuzzing."""
     without = left_out(session, *SERVERS)
     install_all(session, without)
-    options = ("--hypothesis-profile=nightly", "-m", "slow or hypothesis", "--require-backend")
+    options = ("-m", "slow or hypothesis", "--hypothesis-profile=nightly", "--require-backend",
+               "--dist", "loadgroup", "--timeout", "1800")  # fmt: skip
     pytest(session, without, *options, *chosen(session, *TESTS, INTEROP, FAULTS))
 
 

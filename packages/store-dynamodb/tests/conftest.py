@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
 import pytest
@@ -21,6 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     The async API of this store is the core's bridge, which the kit checks on the file store by day.
     """
     for item in items:
+        if item.path.parent != Path(__file__).parent:
+            continue  # it is not this store's
         clause = item.get_closest_marker("clause")
         if clause and item.name.endswith("-async]") and not clause.args[0].startswith("PARITY"):
             item.add_marker(pytest.mark.slow)

@@ -133,7 +133,7 @@ def attempt_all(name: str, durability: str, folder: Path) -> dict[str, Any]:
             random.seed(0)  # garbage collection begins somewhere: in each attempt at the same place
             case.act(opened(attempted, durability))
 
-        attempt = killed_at(call, act, look and (lambda _, pid: look(pid, attempted)))
+        attempt = killed_at(call, act, look and (lambda pid: look(pid, attempted)))
         wrong.extend(f"at call {call}: {fault}" for fault in check.faults(attempted, attempt))
         shutil.rmtree(attempted)
         return attempt

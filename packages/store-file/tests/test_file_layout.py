@@ -127,7 +127,7 @@ def test_nothing_is_made_before_the_first_write(store: FileStore) -> None:
 
 
 def test_reading_changes_no_file(store: FileStore, clock: Clock) -> None:
-    """Neither reading nor `ping` changes a file, and what has expired stays for the cleaning."""
+    """Neither reading nor `ping` changes a file, and what has expired stays."""
     for number in range(4):
         store.set(f"key {number}", Record(b"data", NOW + number, "ann"))
     clock.now += 1

@@ -46,13 +46,12 @@ class Attempt:
 
 
 def killed_at(
-    call: int, act: Callable[[], object], look: Callable[[int, int], None] | None = None
+    call: int, act: Callable[[], object], look: Callable[[int], None] | None = None
 ) -> Attempt:
     """Let a forked child act, and kill it with SIGKILL before one of its system calls.
 
     :param call: the number of the system call, from 1.
-    :param look: called with the number of each system call and the child's process id, while the
-        child stands before the call.
+    :param look: called with the child's process id while the child stands before a system call.
     :raises OSError: tracing is not possible here.
     """
     reader, writer = os.pipe()
@@ -85,9 +84,11 @@ def obstacle() -> str | None:
 
 def waits_for_disk(pid: int) -> bool | None:
     """Tell whether a child stands before fsync(2); None where that cannot be told."""
-    if _FSYNC is None:
+    try:
+        number, *_ = Path(f"/proc/{pid}/syscall").read_text().split()
+    except OSError:
         return None
-    return Path(f"/proc/{pid}/syscall").read_text().startswith(f"{_FSYNC} ")
+    return None if _FSYNC is None else number == _FSYNC
 
 
 def _act(writer: int, act: Callable[[], object]) -> NoReturn:
@@ -102,7 +103,7 @@ def _act(writer: int, act: Callable[[], object]) -> NoReturn:
         os._exit(0)
 
 
-def _stepped(pid: int, call: int, look: Callable[[int, int], None] | None) -> bool:
+def _stepped(pid: int, call: int, look: Callable[[int], None] | None) -> bool:
     """Go on until the call and kill there; False if the child ended before."""
     _, status = os.waitpid(pid, 0)
     if not os.WIFSTOPPED(status):
@@ -119,7 +120,7 @@ def _stepped(pid: int, call: int, look: Callable[[int, int], None] | None) -> bo
         if pending == _AT_SYSTEM_CALL:
             stops, pending = stops + 1, 0
             if look is not None and stops % 2:
-                look(stops // 2 + 1, pid)
+                look(pid)
             if stops == 2 * call - 1:
                 _kill(pid)
                 return True
