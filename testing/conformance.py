@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,3 +37,19 @@ def harness_on(start: Callable[[], AbstractContextManager[str]], option: str = "
             yield
 
     return on_server
+
+
+def at_night(items: list[pytest.Item], conftest: str, chosen: Callable[[str, str], bool]) -> None:
+    """Mark cases of the kit as `slow`, among the tests of one folder.
+
+    :param conftest: the path of the folder's conftest.py, whose hook is given the items of all.
+    :param chosen: tells for a clause and an API, ``sync`` or ``async``, whether it runs at night.
+    """
+    folder = Path(conftest).parent
+    for item in items:
+        clause = item.get_closest_marker("clause")
+        if clause is None or item.path.parent != folder:
+            continue
+        api = item.name.rpartition("-")[2].removesuffix("]")
+        if chosen(clause.args[0], api):
+            item.add_marker(pytest.mark.slow)

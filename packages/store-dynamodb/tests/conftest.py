@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import boto3
 import pytest
@@ -12,21 +11,19 @@ from dynamodb_backend import Backend
 
 from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb.url import parse
+from testing.conformance import at_night
 from testing.servers.dynamodb import server
+
+BOTH_APIS = ("PARITY-1", "PARITY-3", "PARITY-4", "PARITY-5")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the kit's cases on the async API at night, but for those that are about having both.
+    """Run the kit's cases on the async API at night, but for those that compare both APIs.
 
     The async API of this store is the core's bridge, which the kit checks on the file store by day.
     """
-    for item in items:
-        if item.path.parent != Path(__file__).parent:
-            continue  # it is not this store's
-        clause = item.get_closest_marker("clause")
-        if clause and item.name.endswith("-async]") and not clause.args[0].startswith("PARITY"):
-            item.add_marker(pytest.mark.slow)
+    at_night(items, __file__, lambda clause, api: api == "async" and clause not in BOTH_APIS)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,22 @@ from mongo_backend import Backend
 from pymongo import MongoClient
 
 from coatcheck_mongo import MongoStore
+from testing.conformance import at_night
 from testing.servers.mongo import MongoServer, server
+
+#: Each of their cases waits for a server that is away, up to a minute.
+BY_DAY = ("FAULT-1", "FAULT-2", "FAULT-3", "FAULT-6", "FAULT-8", "FAULT-9", "SECRET-1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run at night most of the kit's cases with a server that is away, and those on both APIs."""
+    waiting = ("FAULT", "SECRET")
+    at_night(
+        items,
+        __file__,
+        lambda clause, api: clause.startswith(waiting) and (clause not in BY_DAY or api == "async"),
+    )
 
 
 @pytest.fixture(scope="session")

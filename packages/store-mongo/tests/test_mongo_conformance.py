@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 
-one_server = harness_on(server, "timeoutMS=800")
+one_server = harness_on(server, "timeoutMS=600")
 replica_set_of_three = harness_on(backend_of("mongo-replica-set").start)
 
 
