@@ -127,7 +127,7 @@ def chosen(session: nox.Session, *default: str) -> list[str]:
 
 def dist(session: nox.Session) -> Path:
     """Return the folder of the wheels that are tested."""
-    return session.cache_dir.resolve() / "dist"
+    return ROOT / session.cache_dir / "dist"
 
 
 def install(session: nox.Session, *packages: Path, more: list[str]) -> None:
@@ -175,7 +175,7 @@ def coverage_environment(session: nox.Session) -> dict[str, str]:
     if not MEASURED:
         return {}
     return {
-        "COVERAGE_FILE": str(session.cache_dir.resolve() / "coverage" / "data"),
+        "COVERAGE_FILE": str(ROOT / session.cache_dir / "coverage" / "data"),
         "COVERAGE_RCFILE": str(ROOT / "pyproject.toml"),
     }
 
@@ -293,7 +293,7 @@ def express(session: nox.Session) -> None:
 @nox.session(requires=["wheels"])
 def example(session: nox.Session) -> None:
     """Test the store of docs/writing-a-store.md as its author would, without this repository."""
-    tests, database = str(EXAMPLE / "tests"), session.cache_dir.resolve() / "example"
+    tests, database = str(EXAMPLE / "tests"), ROOT / session.cache_dir / "example"
     # Neither the settings nor the plugins of this repository may help.
     strict = ("-c", "/dev/null", "-W", "error", "--require-backend", "-p", "no:cacheprovider", "-q")
     pins = [f"{pin}.0" if pin == "pytest==8" else pin for pin in oldest(KIT)]
