@@ -101,6 +101,13 @@ def store_url(endpoint_url: str) -> str:
     return f"dynamodb://sessions?region={REGION}&endpoint_url={endpoint_url}"
 
 
+def give_credentials() -> None:
+    """Put credentials for DynamoDB Local into the environment, unless another service is named."""
+    if URL_VARIABLE not in os.environ:
+        for name, value in CREDENTIALS.items():
+            os.environ.setdefault(name, value)
+
+
 @contextlib.contextmanager
 def server() -> Iterator[str]:
     """Yield the URL of a store in a service for tests: see :func:`.shared.shared_or_own`.
@@ -108,9 +115,7 @@ def server() -> Iterator[str]:
     Its table has been made. DynamoDB Local is given credentials by the environment, as
     applications are.
     """
-    if URL_VARIABLE not in os.environ:
-        for name, value in CREDENTIALS.items():
-            os.environ.setdefault(name, value)
+    give_credentials()
     with shared_or_own("dynamodb", URL_VARIABLE, _own) as url:
         yield url
 
