@@ -1,4 +1,4 @@
-"""What the tests of all packages share: servers, and how much is tried at random."""
+"""Shared set-up of all tests: servers, and how many examples are tried at random."""
 
 from __future__ import annotations
 
