@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import settings
@@ -38,11 +38,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[_FOR_THE_RUN].close()
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at groups then, and pytest at markers
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a server that is not here, and keep together what waits for one."""
-    for item in items:
-        _keep_together(item)
+    """Leave out what needs a server that is not here."""
     missing = set(config.getoption("--without"))
     left_out = [item for item in items if missing & _servers(item)]
     if left_out:
@@ -50,15 +47,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not missing & _servers(item)]
 
 
-def _keep_together(item: pytest.Item) -> None:
-    """Run the kit's cases with a server that fails in one process for each store and API.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distribute the kit's cases as they depend on each other, with ``--dist loadscope``."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from testing.scheduling import KitScheduling
 
-    They depend on each other, and each process runs anew what its cases depend on.
-    """
-    clause = item.get_closest_marker("clause")
-    if clause and clause.args[0].startswith(("FAULT", "SECRET")):
-        place, _, case = item.nodeid.partition("::test_clause")
-        item.add_marker(pytest.mark.xdist_group(f"{place}{case.rpartition('-')[2]}"))
+    return KitScheduling(config, log)
 
 
 def _servers(item: pytest.Item) -> set[str]:

@@ -98,7 +98,7 @@ def test_a_store_that_is_wrong(mine: Path) -> None:
 
 
 def test_a_selection_is_never_a_verdict() -> None:
-    """What was left out was not run."""
+    """Cases that were left out were not run."""
     done = run_kit("memory:", "--only", "GET-1")
     assert done.returncode == 1
     assert "partial: MemoryStore" in done.stdout
@@ -209,7 +209,7 @@ def test_the_badge(broken_report: Path) -> None:
 
 
 def test_no_credentials_are_in_a_report() -> None:
-    """What reproduces a run is shown without the password of its URL."""
+    """The command that reproduces a run is shown without the password of its URL."""
     shown = report.redacted(["redis://user:s3cret@host/0?prefix={namespace}", "--seed", "1"])
     assert "s3cret" not in shown
     assert "redis://***@host" in shown

@@ -53,7 +53,7 @@ def test_a_deviation_that_passes_fails() -> None:
 
 
 def test_a_deviation_of_one_face_leaves_the_other() -> None:
-    """What is known of one face is no excuse for the other."""
+    """A deviation of one API does not excuse the other."""
     deviation = Deviation("GET-2", "not-yet", "we have not", "https://example.org/7", "async")
     run = Run(StoreClassHarness(Raises), deviations=[deviation])
     (case,) = cases_of("GET-2")[:1]

@@ -76,7 +76,7 @@ class OwnTime(Opening):
 
 
 class NoStore(Opening):
-    """What is opened is no store."""
+    """The harness opens an object that is not a store."""
 
     def open(self, namespace: str, clock: Callable[[], float]) -> Any:
         return {"not": "a store"}
@@ -124,7 +124,7 @@ class Forgetful(MemoryStore):
 
 @pytest.mark.parametrize("kind", [NeverExpires, Forgetful])
 def test_a_wrong_store_is_no_wrong_harness(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the store does wrong is found by the cases, and the harness is not blamed."""
+    """The cases find the store's faults, and the harness is not blamed."""
     # What never expires is waited for as long as that.
     monkeypatch.setattr(smoke, "_PATIENCE", 0.3)
 
@@ -216,7 +216,7 @@ def test_what_the_harness_does_not_give_was_not_run() -> None:
 
 
 def test_a_store_that_raises_is_no_wrong_harness() -> None:
-    """What goes through a verb is the store's; it fails, and is judged."""
+    """A failure inside an operation is the store's, and is judged."""
 
     class Raising(MemoryStore):
         def get(self, key: str) -> Record | None:

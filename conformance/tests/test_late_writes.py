@@ -1,4 +1,4 @@
-"""What a process sent before it was killed may be carried out afterwards, and that is right."""
+"""A request that a process sent before it was killed may be carried out afterwards, rightly."""
 
 from __future__ import annotations
 

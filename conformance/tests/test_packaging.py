@@ -1,4 +1,4 @@
-"""What is built of the kit holds the contract."""
+"""The kit's wheel and source distribution contain the contract."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_a_broken_store_fails_with_the_whole_text(
 def test_deviations_are_read_beside_the_harness(
     run_pytest: RunPytest, pytester: pytest.Pytester
 ) -> None:
-    """What the author's list has is expected to fail."""
+    """A case on the author's list is expected to fail."""
     (pytester.path / "deviations.toml").write_text(
         '[[deviation]]\nclause = "GET-2"\nreason = "not-yet"\nwhy = "no time"\n'
         'url = "https://example.org/7"\n'

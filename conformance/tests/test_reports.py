@@ -116,7 +116,7 @@ def test_a_server_that_does_not_start(
 
 
 def test_after_the_end_nothing_begins(tmp_path: Path) -> None:
-    """What waited for its turn does not run."""
+    """After Ctrl-C the cases that have not begun do not run."""
     reporter = Reporter(tmp_path)
     reporter.stop()
     assert reporter.report(BACKENDS[0]).verdict == NOT_JUDGED

@@ -51,7 +51,7 @@ def test_recommended_clauses_decide_nothing() -> None:
 
 
 def test_optional_clauses_bind_whoever_declares() -> None:
-    """What is not declared is not asked for."""
+    """Capabilities that are not declared are not asked for."""
     failed = results(ENUM_1=Verdict.FAILED)
     assert conformance(outcomes(failed, Capabilities())) is Conformance.CONFORMANT
     assert conformance(outcomes(failed, ALL)) is Conformance.NOT_CONFORMANT

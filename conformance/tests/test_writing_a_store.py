@@ -1,4 +1,4 @@
-"""What docs/writing-a-store.md and the other documents show is what is tested."""
+"""docs/writing-a-store.md and the other documents show code that is tested."""
 
 from __future__ import annotations
 

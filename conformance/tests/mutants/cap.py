@@ -25,7 +25,7 @@ class CapabilitiesEndWithIt(MemoryStore):
 
 @mutant("CAP-1", "LIFE-1")
 class CapabilitiesFromADisk(MemoryStore):
-    """What it can do is read from a file each time."""
+    """It reads its capabilities from a file each time."""
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override]  # a property instead

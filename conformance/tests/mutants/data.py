@@ -156,7 +156,7 @@ class LimitCountsBase64(LimitedStore):
 
 @mutant("DATA-8")
 class RaisesTheGeneralError(LimitedStore):
-    """What is too large is refused with an error without numbers."""
+    """It refuses data that are too large with an error without numbers."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         try:
@@ -167,7 +167,7 @@ class RaisesTheGeneralError(LimitedStore):
 
 @mutant("DATA-8")
 class LooksAtTheConditionFirst(LimitedStore):
-    """What is too large returns False where the condition does not hold."""
+    """It returns False for data that are too large where the condition does not hold."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         try:
@@ -191,7 +191,7 @@ class SaysTheWholeSize(LimitedStore):
 
 @mutant("DATA-9")
 class WritesWhatFits(LimitedStore):
-    """What fits is written before the rest is refused."""
+    """It writes the part that fits before it refuses the rest."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         try:
@@ -225,7 +225,7 @@ class KeepsAllAsBinary(TextStore):
 
 @mutant("DATA-10", harness=TextHarness)
 class KeepsBinaryAsText(TextStore):
-    """What is no text is kept as text in base 64."""
+    """It keeps bytes that are not text as text in base 64."""
 
     def layout(self, key: str) -> str | bytes | None:
         found = super().layout(key)

@@ -119,7 +119,7 @@ class RemovesByPrefix(MemoryStore):
 
 @mutant("DESTROY-10", harness=FolderHarness)
 class CannotRemoveTheMalformed(_Damaged):
-    """What is to be removed is parsed first, and an error where it cannot be."""
+    """It parses a record before it removes it, and fails where it cannot."""
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         if not self._closed and self.is_damaged(key):

@@ -206,7 +206,7 @@ class _BackendClockHarness(StoreClassHarness):
 
 @mutant("EXPIRY-9", harness=_BackendClockHarness)
 class LeavesItToTheBackend(NativeStore):
-    """What has expired is decided by the backend, on a clock of its own."""
+    """The backend decides what has expired, by a clock of its own."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self.ahead = clock() - time.time()

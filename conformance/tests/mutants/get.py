@@ -19,7 +19,7 @@ from coatcheck_file.layout import digest
 
 @mutant("GET-1")
 class ShowsWhatItReadFirst(MemoryStore):
-    """What was read once is shown from then on, whatever has been written."""
+    """It shows the first value that it read, whatever has been written since."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(clock=clock)

@@ -75,7 +75,7 @@ class OpenerOfAnotherThing(MemoryStore):
 
 @mutant("LIFE-3", harness=OpenerHarness)
 class IgnoresOptions(MemoryStore):
-    """What the opener does not know it ignores."""
+    """The opener ignores options that it does not know."""
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> MemoryStore:
@@ -113,7 +113,7 @@ class ClosingTheClosed(MemoryStore):
 
 @mutant("LIFE-4")
 class ClosesWhatWasUsed(MemoryStore):
-    """What was never used has no connection that could be closed."""
+    """Closing a store that was never used fails, because there is no connection."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(clock=clock)

@@ -32,7 +32,7 @@ class ForgetsOwnersOfTheNew(MemoryStore):
 
 @mutant("OWNER-2")
 class ListsExpiredOwned(MemoryStore):
-    """What the index leads to is listed without a look at its expiry."""
+    """It lists the records of the index without a look at their expiry."""
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         with self._lock:
@@ -205,7 +205,7 @@ class RecordBeforeIndex(FileStore):
 
 @mutant("OWNER-9", harness=FolderHarness)
 class IndexWithACache(FileStore):
-    """What an owner has is kept until this handle writes, whatever others write."""
+    """It keeps an owner's records until this handle writes, whatever others write."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -68,7 +68,7 @@ class _Listing(AsyncIterator[tuple[str, Record]]):
 
 @mutant("PARITY-4")
 class ListsWhenAwaited(DeclaredAsync):
-    """What it lists can be awaited, so that callers do so."""
+    """Its lists can be awaited, so callers await them."""
 
     def all(self) -> AsyncIterator[tuple[str, Record]]:
         return _Listing(super().all())

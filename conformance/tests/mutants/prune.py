@@ -16,7 +16,7 @@ def _is_called_by_set() -> bool:
 
 @mutant("PRUNE-1")
 class CountsOneTooMany(MemoryStore):
-    """What was looked at last is counted as well."""
+    """It counts the record that it looked at last as well."""
 
     def prune(self, limit: int | None = None) -> int:
         removed = super().prune(limit)

@@ -106,7 +106,7 @@ class TouchesRevive(MemoryStore):
         return super().set(key, replace(found, expires_at=expires_at), ABSENT)
 
 
-@mutant("RACE-6", "TOUCH-4")
+@mutant("RACE-6", "TOUCH-4", seeds=5)
 class TouchesUndo(MemoryStore):
     """A touch writes all of the record that it has read."""
 

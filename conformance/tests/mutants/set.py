@@ -476,7 +476,7 @@ class PastExpiryRaises(_PastExpiry):
 
 @mutant("SET-14")
 class PastExpiryIsDropped(_PastExpiry):
-    """What is over already is not written, and what was there stays."""
+    """A record that has expired is not written, and the old one stays."""
 
     def over(self, key: str, record: Record) -> bool:
         return True
@@ -484,7 +484,7 @@ class PastExpiryIsDropped(_PastExpiry):
 
 @mutant("SET-14")
 class PastExpiryIsRefused(_PastExpiry):
-    """What is over already ends the record, and is said not to have been written."""
+    """Writing a record that has expired removes the old one and returns False."""
 
     def over(self, key: str, record: Record) -> bool:
         self.destroy(key)
@@ -519,7 +519,7 @@ class PastExpiryAlwaysSucceeds(MemoryStore):
 
 @mutant("SET-16", harness=FolderHarness)
 class RaisesOverTheMalformed(_Damaged):
-    """What is there is parsed before it is overwritten, and an error where it cannot be."""
+    """It parses the old record before it overwrites it, and fails where it cannot."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if not self._closed and self.is_damaged(key):
@@ -529,7 +529,7 @@ class RaisesOverTheMalformed(_Damaged):
 
 @mutant("SET-16", harness=FolderHarness)
 class KeepsTheMalformed(_Damaged):
-    """What is malformed is left as it is, and a write over it taken for done."""
+    """It leaves a malformed record as it is, and says that it was overwritten."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if only_if is ALWAYS and not self._closed and self.is_damaged(key):

@@ -1,4 +1,4 @@
-"""What several of the core's tests are given."""
+"""Fixtures that several test files of the core use."""
 
 from __future__ import annotations
 

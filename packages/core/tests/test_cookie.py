@@ -106,7 +106,7 @@ def test_a_wrong_value_is_refused_at_construction(option: str, value: object, al
 def test_an_impossible_combination_is_refused_at_construction(
     options: dict[str, Any], message: str
 ) -> None:
-    """What browsers would drop without a word is an error with a word."""
+    """A cookie that browsers would drop silently is an error that says why."""
     assert refusal(**options) == message
 
 

@@ -461,7 +461,7 @@ async def test_a_logout_in_the_middle_of_a_move_is_final(seed: int) -> None:
 async def test_writes_of_others_in_the_middle_of_a_move_come_along(
     seed: int, concurrency: str
 ) -> None:
-    """What was stored under the old key before it ended is in the new record."""
+    """Data stored under the old key before it ended are in the new record."""
     clock = Clock(NOW)
 
     class Interfering(CountingStore):

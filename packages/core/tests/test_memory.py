@@ -42,7 +42,7 @@ def keys(records: Any) -> set[str]:
 
 
 def test_a_record_comes_back_as_it_was(store: MemoryStore, clock: Clock) -> None:
-    """What was set is what is read, bytes and owner included."""
+    """A read returns what was written, bytes and owner included."""
     written = record(clock, bytes(range(256)), owner="ann")
     assert store.set(KEY, written) is True
     assert store.get(KEY) == written
@@ -313,7 +313,7 @@ def test_listing_is_not_use(clock: Clock) -> None:
 
 
 def test_dropped_records_leave_the_owner_index(clock: Clock) -> None:
-    """What was dropped for room is not listed as anybody's."""
+    """Sessions that were dropped for room are not listed under any owner."""
     store = MemoryStore(max_sessions=1, clock=clock)
     store.set("first", record(clock, owner="ann"))
     store.set("second", record(clock, owner="bob"))

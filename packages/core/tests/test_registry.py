@@ -316,7 +316,7 @@ def test_a_plugin_nobody_asked_for_is_not_even_imported(dists: FakeDists) -> Non
 
 
 def test_half_a_distribution_hurts_nobody(dists: FakeDists) -> None:
-    """What an interrupted uninstall left behind is listed, and other schemes open."""
+    """A half-uninstalled package is listed, and other schemes open."""
     dists.install("acme-sessions", metadata=False)
     dists.install("coatcheck-fake", schemes=("good",))
     assert isinstance(open_store("good:"), Store)
@@ -350,7 +350,7 @@ def test_an_opener_that_cannot_be_found_says_why(
     ("opener", "kind"), [("junk", "dict"), ("nothing", "NoneType")], ids=["dict", "None"]
 )
 def test_an_opener_must_return_a_store(dists: FakeDists, opener: str, kind: str) -> None:
-    """What is no store is refused when it is opened, not at the first request."""
+    """An object that is not a store is refused at once, not at the first request."""
     reference = f"coatcheck_fake.stores:{opener}"
     dists.install("coatcheck-fake", "1.2", open=reference, open_async=reference)
     for open_it, wanted in ((open_store, "Store"), (open_async_store, "AsyncStore")):

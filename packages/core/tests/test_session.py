@@ -115,7 +115,7 @@ READS: dict[str, Handler] = {
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 async def test_each_way_of_reading_is_access(driver: str, read: Handler) -> None:
-    """What was made from the session must not be cached for somebody else."""
+    """A response made from the session must not be cached for somebody else."""
     site = await Site(driver).returning(a=1)
     response = await site.visit(read)
     assert response.headers.get("vary") == "Cookie"

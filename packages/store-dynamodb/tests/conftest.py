@@ -17,16 +17,14 @@ from testing.servers.dynamodb import give_credentials, server
 # Now, and not with the server: the kit uses processes again that it started for other stores.
 give_credentials()
 
-BOTH_APIS = ("PARITY-1", "PARITY-3", "PARITY-4", "PARITY-5")
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the kit's cases on the async API at night, but for those that compare both APIs.
+    """Run the kit's cases on the async API at night.
 
     The async API of this store is the core's bridge, which the kit checks on the file store by day.
     """
-    at_night(items, __file__, lambda clause, api: api == "async" and clause not in BOTH_APIS)
+    at_night(items, __file__, lambda clause, api: api == "async")
 
 
 @pytest.fixture(scope="session")

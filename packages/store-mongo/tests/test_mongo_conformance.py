@@ -12,7 +12,9 @@ from testing.servers.mongo import server
 pytestmark = [
     pytest.mark.integration("mongo"),
     # A cancelled attempt of PyMongo's to connect leaves its socket to the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings(
+        r"ignore:Exception ignored in. <socket\.socket:pytest.PytestUnraisableExceptionWarning"
+    ),
 ]
 
 
