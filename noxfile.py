@@ -208,6 +208,7 @@ def is_changed(*paths: str) -> bool:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the code for errors and layout with ruff."""
+    arguments(session)  # a server that does not exist is an error at once, not after minutes
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
