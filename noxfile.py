@@ -366,7 +366,7 @@ def benchmarks(session: nox.Session) -> None:
     run(session, "benchmarks", *chosen(session))
 
 
-@nox.session(default=False)
+@nox.session(requires=["wheels"], default=False)
 def coverage(session: nox.Session) -> None:
     """Measure which lines and branches of the core the default run reaches."""
     shutil.rmtree(session.cache_dir / "coverage", ignore_errors=True)
