@@ -374,7 +374,9 @@ def coverage(session: nox.Session) -> None:
     MEASURED.append("coverage")
     for version in (OLDEST, NEWEST):
         session.notify(f"tests-{version}")
-    for name in ("conformance", "faults", "express", "demo", "coverage-report"):
+    # Not `conformance`: it starts threads by the thousand, and CPython 3.11 fails now and then
+    # where two of them install coverage's trace function at once.
+    for name in ("faults", "express", "demo", "coverage-report"):
         session.notify(name)
 
 
