@@ -252,6 +252,10 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=200, help="requests a round")
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument(
+        "--without", action="append", default=[], metavar="SERVER",
+        help="leave out what needs this server; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
         "--largest", type=int, default=100_000, help="sessions in the growth table, at most"
     )
     arguments = parser.parse_args()
@@ -268,7 +272,7 @@ def main() -> None:
         "dynamodb-cost": lambda: with_server("dynamodb").cost(session_data()),
     }
     for name, part in parts.items():
-        if arguments.only in (None, name):
+        if arguments.only in (None, name) and name.partition("-")[0] not in arguments.without:
             part()
 
 

@@ -42,7 +42,7 @@ def _file() -> Iterator[str]:
 
 def _redis(name: str, kind: str, seconds: int, *, cluster: bool = False) -> Backend:
     starter = STARTERS["redis-cluster" if cluster else "redis"]
-    server = "redis-server" if kind == "system" else "redis"
+    server = {"system": "redis-server", "redis-6.2": "redis-6.2"}.get(kind, "redis")
     return Backend(name, partial(starter, kind), server, seconds)
 
 

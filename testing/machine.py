@@ -1,4 +1,4 @@
-"""What this machine can run: interpreters, and programs that tests need.
+"""Finds out what this machine can run: interpreters, and programs that tests need.
 
 The noxfile imports this module, so it needs nothing but the standard library.
 """
@@ -15,6 +15,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+
+_MEMORY: Final = "/dev/shm"
+#: Bytes that some servers may take at the same time.
+_ROOM: Final = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,28 @@ def lack_of(name: str) -> Lack | None:
     return _LACKS[name]()
 
 
-def _redis() -> Lack | None:
-    if os.environ.get("COATCHECK_REDIS_URL"):
+def folder_in_memory() -> str | None:
+    """Return a folder in memory that has room for some servers; None if there is none.
+
+    Servers that wait for the disk at each write make tests slow, and prove nothing more.
+    """
+    try:
+        has_room = shutil.disk_usage(_MEMORY).free > _ROOM
+    except OSError:
         return None
+    return _MEMORY if has_room and os.access(_MEMORY, os.W_OK) else None
+
+
+def _redis() -> Lack | None:
     if sys.platform not in ("linux", "darwin"):
-        return Lack(f"no wheel of Valkey for {sys.platform}", "set COATCHECK_REDIS_URL")
+        return Lack(f"no wheel of Valkey for {sys.platform}", "use Linux or macOS")
+    return None
+
+
+def _redis_62() -> Lack | None:
+    here = (sys.platform, platform.machine(), sys.version_info < (3, 12))
+    if here != ("linux", "x86_64", True):
+        return Lack("no wheel of Redis 6.2", "use Python 3.11 on Linux and x86_64")
     return None
 
 
@@ -66,9 +87,9 @@ def _redis_server() -> Lack | None:
 
 
 def _mongo() -> Lack | None:
-    if os.environ.get("COATCHECK_MONGO_URL") or shutil.which("mongod"):
+    if shutil.which("mongod"):
         return None
-    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         return Lack("no wheel of MongoDB for this machine", "install mongod")
     for library, package in (("libcurl.so.4", "libcurl4"), ("libssl.so.3", "libssl3")):
         try:
@@ -79,8 +100,6 @@ def _mongo() -> Lack | None:
 
 
 def _dynamodb() -> Lack | None:
-    if os.environ.get("COATCHECK_DYNAMODB_URL"):
-        return None
     if not _output("java", "-version"):
         return Lack("no java", "apt-get install default-jre-headless")
     return _npm()
@@ -111,6 +130,7 @@ _LACKS: Final[dict[str, Callable[[], Lack | None]]] = {
     "express": _express,
     "mongo": _mongo,
     "redis": _redis,
+    "redis-6.2": _redis_62,
     "redis-server": _redis_server,
 }
 

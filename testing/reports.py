@@ -2,7 +2,7 @@
 
 ``python -m testing.reports FOLDER`` runs the kit's command line on each of them, several at a time,
 and writes ``FOLDER/NAME/report.json`` and the other forms of the report. The stores keep their
-default time limits, because these are the reports of a release. What the kit printed is in
+default time limits, because these are the reports of a release. The kit's output is in
 ``FOLDER/NAME/output.txt``.
 """
 
@@ -41,7 +41,7 @@ _SERVERS: Final = tuple(dict.fromkeys(backend.server for backend in BACKENDS if 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one run of the kit.
+    """The outcome of one run of the kit.
 
     :ivar verdict: the report's, or :data:`LEFT_OUT`, or :data:`NOT_JUDGED`.
     :ivar remark: the figures, or the reason why there are none.

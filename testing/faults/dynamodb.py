@@ -1,4 +1,4 @@
-"""What is done to DynamoDB Local, and on the way to it, under load."""
+"""The faults of DynamoDB Local, and of the way to it, under load."""
 
 from __future__ import annotations
 

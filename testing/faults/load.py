@@ -37,7 +37,7 @@ class Session:
 
 @dataclass
 class Outcome:
-    """What happened.
+    """The outcome of a load.
 
     :ivar acknowledged: calls that returned.
     :ivar failed: calls that raised, by the class of the error.

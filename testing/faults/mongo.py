@@ -1,4 +1,4 @@
-"""What is done to MongoDB servers under load."""
+"""The faults of MongoDB servers under load."""
 
 from __future__ import annotations
 

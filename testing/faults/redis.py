@@ -1,4 +1,4 @@
-"""What is done to a Redis server under load."""
+"""The faults of a Redis server under load."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def main() -> int:
             return subprocess.run(command, check=False).returncode
         print(url, flush=True)
         sys.stdin.read()
-    return 0
+    return 130 if arguments.run else 0  # the command was broken off
 
 
 if __name__ == "__main__":

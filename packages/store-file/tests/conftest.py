@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from on_disk import Clock
 
 from coatcheck_file import FileStore
+from testing.machine import folder_in_memory
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def store(tmp_path: Path, clock: Clock) -> Iterator[FileStore]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A folder in memory, where there is one: the system calls are the same, and a disk is slow."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
+    memory = folder_in_memory()
+    if memory is None:
         yield tmp_path
         return
     with tempfile.TemporaryDirectory(dir=memory) as made:

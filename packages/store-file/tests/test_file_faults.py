@@ -1,4 +1,4 @@
-"""What the system refuses, what has vanished, and signals: errors, and nothing that is lost."""
+"""Refusals of the system, missing files and signals are errors, and lose nothing."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ OWNER_FAULTS: Final[dict[str, Fault]] = {
 def test_what_the_system_refuses_is_an_error(
     store: FileStore, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What fails or has vanished is an error, never an empty store, and nothing is lost by it."""
+    """A missing or failing file is an error, never an empty store, and loses nothing."""
     written = dict.fromkeys((KEY, *map(str, range(4))), RECORD)
     for key, record in written.items():
         store.set(key, record)

@@ -1,4 +1,4 @@
-"""What expired sessions and killed writers have left is removed, and nothing else."""
+"""Leftovers of expired sessions and killed writers are removed, and nothing else."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,32 @@ def test_the_files_of_a_session(store: FileStore) -> None:
     assert index_entries(store) == {digest("key")}
     names = {"coatcheck-file", "records", "owners", "locks"}
     assert {path.name for path in store.folder.iterdir()} == names
+
+
+LISTED: Final[list[str]] = []
+
+
+def _note_listing(event: str, arguments: tuple[object, ...]) -> None:
+    if event in ("os.listdir", "os.scandir"):
+        LISTED.append(str(arguments[0]))
+
+
+def test_no_call_looks_through_the_folder_of_a_record(store: FileStore) -> None:
+    """However many sessions lie beside it, a session's own files are found by their names."""
+    sys.addaudithook(_note_listing)  # it cannot be removed, and costs little
+    record = Record(b"data", NOW + DAY, "ann")
+    store.set("key", record)
+    calls: list[Callable[[], object]] = [
+        lambda: store.get("key"),
+        lambda: store.touch("key", NOW + 2 * DAY),
+        lambda: list(store.owned_by("ann")),
+        lambda: store.destroy("key"),
+    ]
+    LISTED.clear()
+    for call in calls:
+        assert call()
+    own = str(owner_folder(store, "ann"))
+    assert [own] == LISTED  # by owned_by, so the hook does notice
 
 
 def test_permissions(store: FileStore) -> None:

@@ -33,7 +33,7 @@ _RETURNED: Final = b"returned"
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of a child process.
+    """The fate of a child process.
 
     :ivar killed: it was killed; False: it ended before it came so far.
     :ivar returned: what it had to do was done, as far as it could tell anybody.

@@ -26,6 +26,7 @@ class TestOneServer(StoreConformance):
 
 
 @pytest.mark.slow
+@pytest.mark.integration("redis-6.2")
 @pytest.mark.usefixtures("redis_62")
 class TestRedis62(StoreConformance):
     pass
