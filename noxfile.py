@@ -70,10 +70,10 @@ def say_what_was_not_tested() -> None:
         sys.stderr.write(f"NOT TESTED: {named}\n")
 
 
-def arguments(session: nox.Session) -> tuple[list[str], list[str]]:
+def arguments(given: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return what ``--without`` names, and the other arguments, which are pytest's."""
     words: list[str] = []
-    for word in session.posargs:
+    for word in given:
         words += word.split("=", 1) if word.startswith("--without=") else [word]
     names = []
     while "--without" in words:
@@ -81,10 +81,12 @@ def arguments(session: nox.Session) -> tuple[list[str], list[str]]:
         names += words[place + 1 : place + 2] or [""]
         del words[place : place + 2]
     if unknown := set(names).difference(SERVERS):
-        session.error(
-            f"--without takes {', '.join(SERVERS)}, not {', '.join(unknown) or 'nothing'}"
-        )
+        sys.exit(f"--without takes {', '.join(SERVERS)}, not {', '.join(unknown) or 'nothing'}")
     return names, [word for word in words if word != "--all"]
+
+
+if "--" in sys.argv:  # so that a wrong name is an error at once, and not after minutes
+    arguments(sys.argv[sys.argv.index("--") + 1 :])
 
 
 def leave_out(session: nox.Session, name: str, lack: Lack) -> None:
@@ -96,7 +98,7 @@ def leave_out(session: nox.Session, name: str, lack: Lack) -> None:
 
 def left_out(session: nox.Session, *needed: str) -> list[str]:
     """Return which of the servers that a session needs are left out."""
-    chosen = [name for name in arguments(session)[0] if name in needed]
+    chosen = [name for name in arguments(session.posargs)[0] if name in needed]
     NOT_TESTED.update((name, f"--without {name}") for name in chosen)
     lacks = {name: lack_of(name) for name in needed if name not in chosen}
     for name, lack in lacks.items():
@@ -127,7 +129,7 @@ def oldest(*packages: Path) -> list[str]:
 
 def chosen(session: nox.Session, *paths: str) -> list[str]:
     """Return pytest's arguments from the command line, and paths unless there are some."""
-    words = arguments(session)[1]
+    words = arguments(session.posargs)[1]
     has_paths = any(Path(word.partition("::")[0]).exists() for word in words)
     return words if has_paths else [*words, *paths]
 
@@ -197,7 +199,6 @@ def keep_files_in_memory(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the code for errors and layout with ruff."""
-    arguments(session)  # a server that does not exist is an error at once, not after minutes
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -352,7 +353,7 @@ def reports(session: nox.Session) -> None:
     without = left_out(session, "dynamodb", "mongo", "redis", "redis-6.2", "redis-server")
     install_all(session, without)
     named = [word for name in without for word in ("--without", name)]
-    run(session, "testing.reports", *(arguments(session)[1] or ["reports"]), *named)
+    run(session, "testing.reports", *(arguments(session.posargs)[1] or ["reports"]), *named)
 
 
 @nox.session(requires=["wheels"], default=False, tags=["nightly"])
@@ -361,7 +362,7 @@ def benchmarks(session: nox.Session) -> None:
     without = left_out(session, "dynamodb", "mongo", "redis")
     install_all(session, without)
     named = [word for name in without for word in ("--without", name)]
-    run(session, "benchmarks", *named, *arguments(session)[1])
+    run(session, "benchmarks", *named, *arguments(session.posargs)[1])
 
 
 @nox.session(requires=["wheels"], default=False)

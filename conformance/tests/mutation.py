@@ -155,6 +155,10 @@ def _failed(results: list[Result]) -> set[str]:
 def main() -> int:
     """Run the command line, and return the exit status."""
     wanted = set(sys.argv[1:])
+    known = {name for one in all_mutants() for name in (one.name, *one.clauses)}
+    if unknown := wanted - known:
+        print(f"error: no mutant and no clause is {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
     count = 0
     for one in all_mutants():
         if wanted and one.name not in wanted and not wanted & one.clauses:

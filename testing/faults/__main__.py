@@ -26,6 +26,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=32)
     parser.add_argument("--sessions", type=int, default=200)
     arguments = parser.parse_args()
+    for name in ("seconds", "workers", "sessions"):
+        if getattr(arguments, name) <= 0:
+            parser.error(f"`--{name}` must be more than 0, not {getattr(arguments, name)}")
     faults: tuple[Fault, ...] = importlib.import_module(f"{__package__}.{arguments.server}").FAULTS
     print("| fault | API | acknowledged | failed | lost | revived | longest call | recovery |")
     print("|---|---|---|---|---|---|---|---|")
