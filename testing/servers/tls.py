@@ -28,7 +28,12 @@ def tls_in_front_of(
 
     async def passed_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+        try:
+            await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+        except BaseException:  # the proxy ends before the client does
+            for each in (writer, there_writer):
+                each.transport.abort()
+            raise
 
     loop = asyncio.new_event_loop()
     # It logs a handshake that a client breaks off, which tests bring about.

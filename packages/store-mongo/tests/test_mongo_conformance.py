@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 
-one_server = harness_on(server, "timeoutMS=600")
+one_server = harness_on(server, "timeoutMS=1000")
 replica_set_of_three = harness_on(backend_of("mongo-replica-set").start)
 
 
