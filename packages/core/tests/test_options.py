@@ -157,6 +157,54 @@ def test_what_cannot_work_together_or_does_not_exist_is_refused(
 
 
 @both
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("session_cookie", "name=..."),
+        ("cookie_name", "name=..."),
+        ("key", "name=..."),
+        ("secret_key", "secret=..."),
+        ("https_only", "cookie=CookieOptions(secure=True)"),
+        ("cookie_https_only", "cookie=CookieOptions(secure=True)"),
+        ("cookie_samesite", "cookie=CookieOptions(same_site=...)"),
+        ("lifetime", "idle_timeout=..."),
+        ("backend", "store=..."),
+        ("genid", "generate_id=..."),
+    ],
+)
+def test_an_option_of_another_library_says_what_it_is_here(
+    middleware: Middleware, theirs: str, ours: str
+) -> None:
+    """Starlette, Django, starsessions and express-session call some options otherwise."""
+    message = refusal(middleware, **{theirs: "x"})
+    assert message == f"there is no option `{theirs}`; here it is `{ours}`"
+
+
+@both
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("max_age", "max_age"),
+        ("maxAge", "max_age"),
+        ("same_site", "same_site"),
+        ("samesite", "same_site"),
+        ("domain", "domain"),
+        ("path", "path"),
+        ("secure", "secure"),
+        ("httponly", "http_only"),
+    ],
+)
+def test_a_setting_of_the_cookie_says_where_it_belongs(
+    middleware: Middleware, theirs: str, ours: str
+) -> None:
+    """Most libraries have no object for the cookie's settings."""
+    assert refusal(middleware, **{theirs: "x"}) == (
+        f"there is no option `{theirs}`; it is a setting of the cookie: "
+        f"`cookie=CookieOptions({ours}=...)`"
+    )
+
+
+@both
 def test_a_secret_is_required(middleware: Middleware) -> None:
     """There is no default secret, and the error says how to get one."""
     with pytest.raises(ConfigurationError) as caught:

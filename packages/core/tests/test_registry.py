@@ -446,9 +446,33 @@ def test_an_unknown_scheme_says_what_is_installed(dists: FakeDists) -> None:
     assert "tiger" not in text
 
 
+@pytest.mark.parametrize(
+    ("scheme", "hint"),
+    [
+        ("redi", "did you mean `redis:`?"),
+        ("reddis", "did you mean `redis:`?"),
+        ("fakey", "did you mean `fake:`?"),
+        ("mongo", "did you mean `mongodb:`?"),
+        ("memry", "did you mean `memory:`?"),
+        ("postgres", "docs/writing-a-store.md shows how to write one"),
+        ("postgresql+asyncpg", "docs/writing-a-store.md shows how to write one"),
+    ],
+)
+def test_an_unknown_scheme_has_a_hint(dists: FakeDists, scheme: str, hint: str) -> None:
+    """The error names the scheme that was meant, or what to do without one."""
+    dists.install("coatcheck-fake", schemes=("fake",))
+    text = error_of(f"{scheme}://scott:tiger@host")
+    assert hint in text
+    assert "tiger" not in text
+
+
 EXTRAS = {
     "redis": "redis",
     "rediss": "redis",
+    "redis+cluster": "redis",
+    "redis+sentinel": "redis",
+    "unix": "redis",
+    "valkey": "redis",
     "mongodb": "mongo",
     "mongodb+srv": "mongo",
     "dynamodb": "dynamodb",
@@ -462,7 +486,7 @@ def test_an_absent_store_of_ours_says_how_to_get_it() -> None:
     An interpreter without site packages, but for what the core needs, has none of them.
     """
     program = """
-import importlib.metadata, sys
+import difflib, importlib.metadata, sys
 from coatcheck.errors import PluginError
 from coatcheck import open_store
 sys.meta_path[:] = [finder for finder in sys.meta_path if not hasattr(finder, "find_distributions")]
@@ -473,13 +497,16 @@ for scheme in sys.argv[1:]:
         print(error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program, *EXTRAS],
+        [sys.executable, "-c", program, *EXTRAS, "redi"],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines() == [
         f"no installed store has the scheme '{scheme}'; installed: memory; "
         f"try `pip install coatcheck[{extra}]`"
         for scheme, extra in EXTRAS.items()
+    ] + [
+        "no installed store has the scheme 'redi'; installed: memory; did you mean `redis:`? "
+        "For that, `pip install coatcheck[redis]`"
     ]
 
 

@@ -234,17 +234,7 @@ def make_options(options: SessionOptions | None, fields_given: OptionFields) -> 
         )
     for name in fields_given:
         if name not in _NAMES:
-            if name.replace("_", "") in _COOKIE_SETTINGS:
-                setting = _COOKIE_SETTINGS[name.replace("_", "")]
-                raise ConfigurationError(
-                    f"there is no option `{name}`; it is a setting of the cookie: "
-                    f"`cookie=CookieOptions({setting}=...)`"
-                )
-            import difflib
-
-            near = difflib.get_close_matches(name, _NAMES, n=1)
-            hint = f"; did you mean `{near[0]}`?" if near else f"; there are {', '.join(_NAMES)}"
-            raise ConfigurationError(f"there is no option `{name}`{hint}")
+            raise ConfigurationError(f"there is no option `{name}`{_hint(name)}")
     if options is not None:
         return replace(options, **fields_given)
     if "secret" not in fields_given:
@@ -252,6 +242,20 @@ def make_options(options: SessionOptions | None, fields_given: OptionFields) -> 
             "`secret` is required; `python -m coatcheck secret` prints a good one"
         )
     return SessionOptions(**fields_given)
+
+
+def _hint(name: str) -> str:
+    """Return what to write instead of an option that does not exist."""
+    plain = name.replace("_", "").lower()
+    if plain in _COOKIE_SETTINGS:
+        setting = _COOKIE_SETTINGS[plain]
+        return f"; it is a setting of the cookie: `cookie=CookieOptions({setting}=...)`"
+    if plain in _FOREIGN:
+        return f"; here it is `{_FOREIGN[plain]}`"
+    import difflib
+
+    near = difflib.get_close_matches(name.lower(), _NAMES, n=1)
+    return f"; did you mean `{near[0]}`?" if near else f"; there are {', '.join(_NAMES)}"
 
 
 def _has(value: object, methods: tuple[str, ...], attribute: str) -> bool:
@@ -268,5 +272,24 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
 }
 _COOKIE_SETTINGS: Final = {
     option.name.replace("_", ""): option.name for option in fields(CookieOptions)
+}
+#: What other libraries call our options, without underscores.
+_FOREIGN: Final = {
+    **dict.fromkeys(("sessioncookie", "sessioncookiename", "cookiename", "key"), "name=..."),
+    **dict.fromkeys(("secretkey", "sessionsecret", "signingkey"), "secret=..."),
+    **dict.fromkeys(
+        ("httpsonly", "cookiehttpsonly", "sessioncookiesecure", "cookiesecure"),
+        "cookie=CookieOptions(secure=True)",
+    ),
+    **{
+        f"{prefix}{plain}": f"cookie=CookieOptions({setting}=...)"
+        for plain, setting in _COOKIE_SETTINGS.items()
+        for prefix in ("cookie", "sessioncookie")
+        if plain != "secure"
+    },
+    **dict.fromkeys(("lifetime", "ttl", "sessionlifetime"), "idle_timeout=..."),
+    **dict.fromkeys(("backend", "sessionstore", "storage"), "store=..."),
+    "genid": "generate_id=...",
+    "proxy": "trust_proxy=...",
 }
 _NAMES: Final = tuple(option.name for option in fields(SessionOptions) if option.init)

@@ -43,10 +43,26 @@ _EXTRAS: Final = {
     "rediss": "redis",
     "redis+cluster": "redis",
     "rediss+cluster": "redis",
+    "redis+sentinel": "redis",
+    "rediss+sentinel": "redis",
+    "redis+socket": "redis",
+    "redis+unix": "redis",
+    "unix": "redis",
+    "valkey": "redis",
+    "valkeys": "redis",
+    "valkey+cluster": "redis",
+    "valkeys+cluster": "redis",
+    "valkey+sentinel": "redis",
+    "valkeys+sentinel": "redis",
     "mongodb": "mongo",
     "mongodb+srv": "mongo",
     "dynamodb": "dynamodb",
 }
+
+#: Databases that have a well-known scheme, and no store of this project.
+_WITHOUT_STORE: Final = (
+    "postgres", "postgresql", "mysql", "mariadb", "sqlite", "memcached", "cassandra", "couchdb",
+)  # fmt: skip
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
@@ -297,5 +313,15 @@ def _unknown(scheme: str) -> str:
     known = sorted(built_in | {point.name for point in _entry_points()})
     text = f"no installed store has the scheme {scheme!r}; installed: {', '.join(known)}"
     if scheme in _EXTRAS:
-        text += f"; try `pip install coatcheck[{_EXTRAS[scheme]}]`"
+        return f"{text}; try `pip install coatcheck[{_EXTRAS[scheme]}]`"
+    if scheme.partition("+")[0] in _WITHOUT_STORE:  # `postgresql+asyncpg`, as SQLAlchemy has it
+        return f"{text}; docs/writing-a-store.md shows how to write one"
+    import difflib
+
+    near = difflib.get_close_matches(scheme, {*known, *_EXTRAS}, n=1)
+    if not near:
+        return text
+    text += f"; did you mean `{near[0]}:`?"
+    if near[0] not in known:
+        text += f" For that, `pip install coatcheck[{_EXTRAS[near[0]]}]`"
     return text
