@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -284,6 +285,8 @@ def test_impossible_options() -> None:
     assert leaving_express(storeless, shop.express, write="express").store is shop.store
     with pytest.raises(ConfigurationError, match="what `express_options` returned"):
         leaving_express(shop.native, shop.native)
+    with pytest.raises(ConfigurationError, match="what `express_options` returned"):
+        leaving_express(shop.native, replace(shop.express, hash_ids=True))
     with pytest.raises(ConfigurationError, match="`hash_ids=True`"):
         leaving_express(shop.express, shop.express)
     with pytest.raises(ConfigurationError, match="`hash_ids=True`"):
@@ -403,6 +406,47 @@ async def test_refs_open_nothing() -> None:
     [entry] = Sessions(shop.store, shop.both).list("ada")
     assert entry.ref == KEY
     assert Sessions(shop.store, shop.both).revoke_all("ada") == 1
+
+
+async def test_a_stored_key_is_no_id() -> None:
+    """Whoever has a key of the store and Express's secret opens no session with it."""
+    shop = Shop(owner="user")
+
+    def begins(session: Any) -> None:
+        session.update(n=1, user="ada")
+
+    cookie = cookie_of(await get(shop.both, None, begins))
+    [entry] = Sessions(shop.store, shop.both).list("ada")
+    assert shop.keys() == {entry.ref}
+    signed_by = {
+        options: f"connect.sid={writer.sign(entry.ref)}"
+        for options in ("native", "express")
+        for writer in [
+            getattr(shop, options).cookie_format.bind("connect.sid", getattr(shop, options).secrets)
+        ]
+    }
+    for options in (shop.both, shop.prepared, shop.express, shop.native):
+        for forged in signed_by.values():
+            assert (await get(options, forged, shows)).text == "None"
+            await get(options, forged, destroys)
+    assert shop.keys() == {entry.ref}
+    assert (await get(shop.both, cookie, shows)).text == "1"
+
+
+async def test_express_ids_that_look_like_a_stored_key_move() -> None:
+    """A `genid` may make 64 hexadecimal digits; they are not shown as a ref."""
+    shop = Shop()
+    shop.put(KEY, owner="ada")
+    [entry] = Sessions(shop.store, shop.both).list("ada")
+    hashed = hashlib.sha256(KEY.encode()).hexdigest()
+    assert entry.ref == hashed
+    signs = shop.express.cookie_format.bind("connect.sid", shop.express.secrets)
+    old = f"connect.sid={signs.sign(KEY)}"
+    assert (await get(shop.prepared, old, adds)).text == "2"
+    assert (await get(shop.both, old, adds)).text == "3"
+    assert shop.keys() == {hashed}
+    for options in (shop.both, shop.prepared):
+        assert (await get(options, old, shows)).text == "3"
 
 
 # At the same moment

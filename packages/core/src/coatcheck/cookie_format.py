@@ -7,7 +7,7 @@ A :class:`CookieFormat` is configuration. Bound to a cookie name and secrets it 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
@@ -15,6 +15,7 @@ from .cookie import MAX_CANDIDATES, CookieAttributes, cookie_values, set_cookie_
 from .signing import Signer
 
 _ID = re.compile(r"[A-Za-z0-9_-]{16,128}")
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Ticket(NamedTuple):
@@ -26,6 +27,8 @@ class Ticket(NamedTuple):
         that follows from the id. It ends with the session.
     :ivar finds: the session is looked up there, too, if it is not under the other one.
     :ivar moves: what is found there moves to the key that follows from the id.
+    :ivar accepts: tells for a key and the data found under it whether that can be the session;
+        None accepts everything.
     """
 
     id: str
@@ -33,6 +36,7 @@ class Ticket(NamedTuple):
     other_key: str | None = None
     finds: bool = False
     moves: bool = False
+    accepts: Callable[[str, bytes], bool] | None = None
 
     def __repr__(self) -> str:
         return f"<Ticket current={self.current}>"
@@ -72,6 +76,11 @@ class CookieFormat(Protocol):
 def is_native_id(session_id: str) -> bool:
     """Tell whether an id has 16 to 128 characters of ``A-Za-z0-9_-``."""
     return _ID.fullmatch(session_id) is not None
+
+
+def is_hash(key: str) -> bool:
+    """Tell whether a store's key has the form of a hashed id: 64 of ``0-9a-f``."""
+    return _HASH.fullmatch(key) is not None
 
 
 class NativeCookieFormat:

@@ -136,7 +136,10 @@ class Exchange(RequestCookie):
             try:
                 key = self._engine.key_of(ticket.id)
                 found = yield from self.policy.lifecycle.load(
-                    key, ticket.other_key if ticket.finds else None, ticket.moves
+                    key,
+                    ticket.other_key if ticket.finds else None,
+                    ticket.moves,
+                    ticket.accepts,
                 )
             except StoreError as error:
                 self._load_failed(error)

@@ -107,18 +107,26 @@ class Lifecycle:
         self._jitter = jitter
 
     def load(
-        self, key: str, other_key: str | None = None, move: bool = False
+        self,
+        key: str,
+        other_key: str | None = None,
+        move: bool = False,
+        accepts: Callable[[str, bytes], bool] | None = None,
     ) -> Steps[tuple[Snapshot, SessionState] | None]:
         """Return what is stored under a key, or None if there is no live, readable record.
 
         :param other_key: where the session is looked for if it is not there.
         :param move: the session is to move from there to the key.
+        :param accepts: tells for a key and the data under it whether that can be the session.
         """
-        record: Record | None = yield Get(key)
+        record = yield from self._get(key, accepts)
         if record is not None:
             found = self._open(key, record)
         elif other_key is not None:
-            found = yield from (self._move(other_key, key) if move else self._reload(other_key))
+            other = yield from self._get(other_key, accepts)
+            found = None if other is None else self._open(other_key, other)
+            if move:
+                found = yield from self._move(found, key)
         else:
             found = None
         if found is not None:
@@ -127,9 +135,19 @@ class Lifecycle:
             self._announce("unknown", key)
         return found
 
-    def _move(self, old_key: str, key: str) -> Steps[tuple[Snapshot, SessionState] | None]:
-        """Move a session to another key, as :meth:`rotate` does, while others may do the same."""
-        found = yield from self._reload(old_key)
+    def _get(self, key: str, accepts: Callable[[str, bytes], bool] | None) -> Steps[Record | None]:
+        record: Record | None = yield Get(key)
+        if record is None or accepts is None or accepts(key, record.data):
+            return record
+        return None
+
+    def _move(
+        self, found: tuple[Snapshot, SessionState] | None, key: str
+    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """Move a session to another key, as :meth:`rotate` does, while others may do the same.
+
+        :param found: the session under its old key, if it is still there.
+        """
         if found is not None:
             old, state = found
             mine = self._encode(key, state, old.record.expires_at)

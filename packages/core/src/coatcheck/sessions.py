@@ -7,14 +7,14 @@ work on any store.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from .codec import SessionState
 from .cookie import in_seconds
+from .cookie_format import is_hash
 from .errors import ConfigurationError, CorruptRecord
 from .events import Announcer
 from .operations import Destroy, Get, Select, Sleep, Steps
@@ -41,9 +41,6 @@ class SessionEntry:
     owner: str | None = field(default=None, repr=False)
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
-
-#: A key of hashed ids.
-_HASH: Final = re.compile("[0-9a-f]{64}")
 
 # `list` is a verb of the class below, which hides the type inside it.
 Entries: TypeAlias = list[SessionEntry]
@@ -133,10 +130,12 @@ class Sessions:
         stored = session.stored_key
         return None if stored is None else self._ref(stored)
 
-    def _ref(self, key: str) -> str:
+    def _ref(self, key: str, data: bytes | None = None) -> str:
         # A key that is no hash is an id, left by other options, and would open the session.
-        if self._options.hash_ids and _HASH.fullmatch(key):
-            return key
+        if self._options.hash_ids and is_hash(key):
+            key_is_id = getattr(self._options.codec, "key_is_id", None)
+            if data is None or key_is_id is None or not key_is_id(data, key):
+                return key
         return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
     def _list(self, owner: str | int) -> Steps[Entries]:
@@ -213,7 +212,7 @@ class Sessions:
         if limit is not None and state.created_at + limit <= self._options.clock():
             return None
         return SessionEntry(
-            self._ref(key),
+            self._ref(key, record.data),
             state.created_at,
             record.expires_at,
             record.owner,

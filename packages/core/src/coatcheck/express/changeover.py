@@ -9,14 +9,15 @@ parallel requests with the old cookie find it, too.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any, Final, Literal, TypeAlias
 
 from ..codec import SessionState
 from ..cookie import MAX_AGE_LIMIT, CookieAttributes, CookieOptions, in_seconds
-from ..cookie_format import CookieWriter, Ticket
+from ..cookie_format import CookieWriter, Ticket, is_hash
 from ..errors import ConfigurationError, CorruptRecord
 from ..options import SessionOptions
 from .codec import ExpressCodec
@@ -46,7 +47,7 @@ def leaving_express(
             raise ConfigurationError(
                 f"`native` and `express` must be SessionOptions, not {type(options).__name__}"
             )
-    if not isinstance(express.codec, ExpressCodec):
+    if not isinstance(express.codec, ExpressCodec) or express.hash_ids:
         raise ConfigurationError("`express` must be what `express_options` returned")
     if isinstance(native.codec, ExpressCodec | _ReadsBoth) or not native.hash_ids:
         raise ConfigurationError("`native` must have `hash_ids=True` and a codec of its own")
@@ -55,20 +56,28 @@ def leaving_express(
     stores = [options.store for options in (native, express) if options.store is not None]
     if len(stores) == 2 and stores[0] != stores[1]:
         raise ConfigurationError("`native` and `express` must have the same `store`")
+    codec = (_WritesNative if write == "native" else _WritesExpress)(native, express)
     return replace(
         native if write == "native" else express,
         store=stores[0] if stores else None,
-        cookie_format=_BothCookieFormats(native, express, write),
-        codec=(_WritesNative if write == "native" else _WritesExpress)(native, express),
+        cookie_format=_BothCookieFormats(native, express, write, codec.may_be_under),
+        codec=codec,
     )
 
 
 class _BothCookieFormats:
     """Reads cookies of both formats, and writes one."""
 
-    def __init__(self, native: SessionOptions, express: SessionOptions, write: Write) -> None:
+    def __init__(
+        self,
+        native: SessionOptions,
+        express: SessionOptions,
+        write: Write,
+        may_be_under: Callable[[str, str, bytes], bool],
+    ) -> None:
         self._options = {"native": native, "express": express}
         self._write = write
+        self._may_be_under = may_be_under
         self.minimum_secret_bytes = self._options[write].cookie_format.minimum_secret_bytes
 
     def bind(self, name: str, secrets: Sequence[bytes]) -> CookieWriter:
@@ -81,14 +90,22 @@ class _BothCookieFormats:
         writers[self._write] = self._options[self._write].cookie_format.bind(name, secrets)
         names[self._write] = name
         one_name = names["native"] == names["express"]
-        return _BothCookies(writers["native"], writers["express"], self._write, one_name)
+        return _BothCookies(
+            writers["native"], writers["express"], self._write, one_name, self._may_be_under
+        )
 
 
 class _BothCookies:
     def __init__(
-        self, native: CookieWriter, express: CookieWriter, write: Write, one_name: bool
+        self,
+        native: CookieWriter,
+        express: CookieWriter,
+        write: Write,
+        one_name: bool,
+        may_be_under: Callable[[str, str, bytes], bool],
     ) -> None:
         self._native, self._express = native, express
+        self._may_be_under = may_be_under
         self._one_name = one_name
         self._writes_native = write == "native"
         self._writer = native if self._writes_native else express
@@ -99,6 +116,13 @@ class _BothCookies:
         return chain(self._native.candidates(headers), self._express.candidates(headers))
 
     def unsign(self, value: str) -> Ticket | None:
+        ticket = self._unsign(value)
+        if ticket is not None and is_hash(ticket.id):
+            # It may be a key of the store, which is a public ref: see `may_be_under`.
+            return ticket._replace(accepts=partial(self._may_be_under, ticket.id))
+        return ticket
+
+    def _unsign(self, value: str) -> Ticket | None:
         ticket = self._native.unsign(value)
         if ticket is not None:
             if self._writes_native:
@@ -143,6 +167,21 @@ class _ReadsBoth:
             except CorruptRecord:
                 continue
         raise CorruptRecord("the record is neither coatcheck's nor express-session's")
+
+    def key_is_id(self, data: bytes, key: str) -> bool:
+        """Tell whether a record is Express's, so that its key is the session's id."""
+        return not self._read(data, key)[0]
+
+    def may_be_under(self, session_id: str, key: str, data: bytes) -> bool:
+        """Tell whether a record can be the session with an id of the form of a hash.
+
+        Under a key of that form, coatcheck's records have hashed ids. Whoever presents such a key
+        as an id knows a ref and not the id, and must not get the session.
+        """
+        try:
+            return key != session_id or self.key_is_id(data, key)
+        except CorruptRecord:
+            return True  # whoever decodes it says so
 
 
 class _WritesNative(_ReadsBoth):
