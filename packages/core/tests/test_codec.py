@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import math
@@ -10,23 +11,31 @@ import pickle
 import re
 import subprocess
 import sys
-from datetime import UTC, date, datetime, timedelta, timezone
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import markupsafe
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from webclient import SECRET, Client, Clock, CountingStore, asgi_app
+from webclient import SECRET, Client, Clock, CountingStore, SyncClient, asgi_app, wsgi_app
 
 from coatcheck import JSONCodec, MemoryStore, Record, SessionState
 from coatcheck.codec import _prepared_encode, encode_json
 from coatcheck.cookie_format import NativeCookieFormat
 from coatcheck.errors import CorruptRecord, SerializationError
+from coatcheck.express import ExpressCodec
+from testing.stack import near_the_end_of_the_stack
 
 codec = JSONCodec()
+CODECS = [codec, ExpressCodec()]
 
 TAGGED: list[tuple[Any, str]] = [
     (datetime(2026, 1, 2, 3, 4, 5, 6), '{"$":"datetime","=":"2026-01-02T03:04:05.000006"}'),
@@ -47,6 +56,11 @@ TAGGED: list[tuple[Any, str]] = [
     (Decimal("-Infinity"), '{"$":"decimal","=":"-Infinity"}'),
     (b"\x00\xff", '{"$":"bytes","=":"AP8="}'),
     (b"", '{"$":"bytes","=":""}'),
+    (time(12, 30), '{"$":"time","=":"12:30:00"}'),
+    (time(1, 2, 3, 4, tzinfo=UTC), '{"$":"time","=":"01:02:03.000004+00:00"}'),
+    (timedelta(days=1, microseconds=1), '{"$":"timedelta","=":86400000001}'),
+    (-timedelta.resolution, '{"$":"timedelta","=":-1}'),
+    (frozenset("ba"), '{"$":"frozenset","=":["a","b"]}'),
     ({"b", "a", 3}, '{"$":"set","=":["a","b",3]}'),
     (set(), '{"$":"set","=":[]}'),
     ((1, "two"), '{"$":"tuple","=":[1,"two"]}'),
@@ -85,8 +99,8 @@ def shape(value: Any) -> Any:
         return {key: shape(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value), [shape(item) for item in value]
-    if isinstance(value, set):
-        return frozenset(map(repr, value))
+    if isinstance(value, set | frozenset):
+        return type(value), frozenset(map(repr, value))
     return type(value), repr(value)
 
 
@@ -106,6 +120,8 @@ _scalars = (
     | st.text(st.characters())
     | st.binary(max_size=20)
     | st.dates()
+    | st.times().map(lambda moment: moment.replace(fold=0))
+    | st.timedeltas()
     | st.uuids()
     | st.decimals(allow_nan=False)
     | st.datetimes(timezones=st.sampled_from([None, UTC, timezone(timedelta(minutes=-90))])).map(
@@ -119,6 +135,7 @@ VALUES = st.recursive(
         st.lists(inner, max_size=4)
         | st.lists(inner, max_size=4).map(tuple)
         | st.sets(_scalars, max_size=4)
+        | st.frozensets(_scalars, max_size=4)
         | st.dictionaries(_keys, inner, max_size=4)
     ),
     max_leaves=12,
@@ -173,8 +190,23 @@ class Size(enum.IntEnum):
     BIG = 3
 
 
-class Basket(dict[str, Any]):
-    pass
+class Day(date, enum.Enum):
+    FIRST = 2026, 1, 2
+
+
+class Point(NamedTuple):
+    x: int
+    y: list[Colour]
+
+
+class Frozen(datetime):
+    def isoformat(self, *_: Any, **__: Any) -> str:
+        return "always the same"
+
+
+class Number(UUID):
+    def __str__(self) -> str:
+        return "a number"
 
 
 @pytest.mark.parametrize(
@@ -182,16 +214,112 @@ class Basket(dict[str, Any]):
     [
         (Colour.RED, "red"),
         (Size.BIG, 3),
-        (Basket(a=1), {"a": 1}),
+        (Day.FIRST, date(2026, 1, 2)),
+        (markupsafe.Markup("<b>"), "<b>"),
+        (defaultdict(list, a=[Size.BIG]), {"a": [3]}),
+        (OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
+        (Counter("aab"), {"a": 2, "b": 1}),
+        (Point(1, [Colour.RED]), (1, ["red"])),
         (type("Row", (list,), {})([1]), [1]),
-        (type("Point", (tuple,), {})((1, 2)), (1, 2)),
         (type("Ratio", (float,), {})(0.5), 0.5),
+        (type("Blob", (bytes,), {})(b"x"), b"x"),
+        (type("Sum", (Decimal,), {})("1.50"), Decimal("1.50")),
+        (type("Group", (set,), {})("x"), {"x"}),
+        (type("Fixed", (frozenset,), {})("x"), frozenset("x")),
+        (type("Span", (timedelta,), {})(1), timedelta(1)),
+        (type("Noon", (time,), {})(12), time(12)),
+        (Frozen(2026, 1, 2, 3), datetime(2026, 1, 2, 3)),
+        (Number(int=1), UUID(int=1)),
         ({Colour.RED: 1}, {"red": 1}),
     ],
 )
-def test_subclasses_are_stored_as_the_plain_type(value: Any, plain: Any) -> None:
-    """An enumeration member or a named tuple comes back as the plain value."""
+def test_what_comes_back_is_equal_and_plain(value: Any, plain: Any) -> None:
+    """A value of a subclass comes back as the type that it extends, and as an equal value."""
+    assert value == plain
     assert shape(decoded(encoded(value))) == shape(plain)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize(
+    ("value", "back"),
+    [
+        ({1: "a", 2: {3: "b"}}, {"1": "a", "2": {"3": "b"}}),
+        ({1.5: 1, -0.0: 2, 1e21: 3}, {"1.5": 1, "-0.0": 2, "1e+21": 3}),
+        ({True: 1, False: 2, None: 3}, {"true": 1, "false": 2, "null": 3}),
+        ({Size.BIG: 1, Colour.RED: 2}, {"3": 1, "red": 2}),
+        ([{7: []}], [{"7": []}]),
+    ],
+)
+def test_keys_of_dictionaries_become_strings_as_in_json(
+    codec: JSONCodec | ExpressCodec, value: Any, back: Any
+) -> None:
+    """Keys are what `json.dumps` makes of them."""
+    state = SessionState({"value": value}, created_at=0)
+    stored = codec.pack(codec.dumps(state), state, 60.0, "key")
+    assert codec.loads(stored, "key").data == {"value": back}
+    assert back == json.loads(json.dumps(value))
+    assert codec.dumps(SessionState({"value": back}, 0)) == codec.dumps(state)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize(
+    ("value", "path", "reason"),
+    [
+        ({1: "a", "1": "b"}, "", "its keys 1 and '1' are the same in JSON, where keys are strings"),
+        ([{"null": 1, None: 2}], "[0]", "its keys 'null' and None are the same in JSON"),
+        ({"true": 1, True: 2}, "", "its keys 'true' and True are the same in JSON"),
+        ({(1, 2): 1}, "", "it has a key of type tuple; keys must be strings, or int, float, bool"),
+        ({b"a": 1}, "", "it has a key of type bytes; keys must be strings, or int, float, bool"),
+        ({date(2026, 1, 2): 1}, "", "it has a key of type date; keys must be strings, or int"),
+        ({math.nan: 1}, "", "have no JSON form"),
+    ],
+)
+def test_keys_that_json_lacks_are_refused(
+    codec: JSONCodec | ExpressCodec, value: Any, path: str, reason: str
+) -> None:
+    """A key that cannot become a string, or not one of its own, is named with its place."""
+    with pytest.raises(SerializationError, match=re.escape(reason)) as caught:
+        codec.dumps(SessionState({"value": value}, 0))
+    assert caught.value.path == f"session['value']{path}"
+
+
+class Suit(enum.Enum):
+    CLUBS = 1
+
+
+@dataclass
+class Cart:
+    items: list[str]
+
+
+class Model:
+    def model_dump(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        (Suit.CLUBS, "it is of type Suit; store its `value`; a session"),
+        (Cart([]), "it is of type Cart; store `dataclasses.asdict(...)` of it; a session"),
+        (Model(), "it is of type Model; store its `model_dump()`; a session"),
+        (bytearray(), "it is of type bytearray; store `bytes(...)` of it; a session"),
+        (MappingProxyType({}), "it is of type mappingproxy; store `dict(...)` of it; a session"),
+        (deque(), "it is of type deque; store `list(...)` of it; a session"),
+        (range(3), "it is of type range; store `list(...)` of it; a session"),
+        (object(), "it is of type object; a session"),
+        (Cart, "it is of type type; a session"),
+        (1j, "it is of type complex; a session"),
+    ],
+)
+def test_other_types_are_refused_with_advice(
+    codec: JSONCodec | ExpressCodec, value: Any, advice: str
+) -> None:
+    """The error names the place, and says what to store instead."""
+    with pytest.raises(SerializationError, match=re.escape(advice)) as caught:
+        codec.dumps(SessionState({"value": [value]}, 0))
+    assert caught.value.path == "session['value'][0]"
 
 
 def test_an_empty_cookie_and_no_owner_take_no_room() -> None:
@@ -207,17 +335,27 @@ def looped() -> list[Any]:
     return loop
 
 
-def nested(depth: int) -> Any:
-    value: Any = 0
+#: Ways to put a value into a container.
+AROUND: list[Callable[[Any], Any]] = [
+    lambda it: [it],
+    lambda it: {"a": it},
+    lambda it: (it,),
+    lambda it: {"$": it},
+    lambda it: OrderedDict(a=it),
+]
+
+
+def nested(depth: int, around: Callable[[Any], Any] = AROUND[0], inside: Any = 0) -> Any:
+    value: Any = inside
     for _ in range(depth):
-        value = [value]
+        value = around(value)
     return value
 
 
 _NUMBERS = "NaN, infinities and integers of more than 4,300 digits have no JSON form"
 _TYPES = (
-    "a session keeps None, bool, int, float, str, bytes, list, tuple, dict, set, datetime, date, "
-    "Decimal and UUID"
+    "a session keeps None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, "
+    "datetime, date, time, timedelta, Decimal and UUID"
 )
 
 
@@ -229,11 +367,10 @@ _TYPES = (
         ((0, -math.inf), "[1]", _NUMBERS),
         ({"n": 10**5000}, "['n']", _NUMBERS),
         ({1.0, math.inf}, "{...}", _NUMBERS),
-        ({"a": {7: 1}}, "['a']", "it has a key of type int; keys must be strings"),
-        ({None: 1}, "", "it has a key of type NoneType; keys must be strings"),
-        ({b"a": 1}, "", "it has a key of type bytes; keys must be strings"),
+        (nested(100, inside=math.nan), "[0]" * 100, _NUMBERS),
         ([object()], "[0]", f"it is of type object; {_TYPES}"),
-        ({frozenset()}, "{...}", f"it is of type frozenset; {_TYPES}"),
+        ({1j}, "{...}", f"it is of type complex; {_TYPES}"),
+        ({frozenset({1j})}, "{...}{...}", f"it is of type complex; {_TYPES}"),
     ],
 )
 def test_what_cannot_be_stored_is_refused_with_its_path(value: Any, path: str, reason: str) -> None:
@@ -244,13 +381,63 @@ def test_what_cannot_be_stored_is_refused_with_its_path(value: Any, path: str, r
     assert str(caught.value) == f"`session['value']{path}` cannot be stored: {reason}"
 
 
-@pytest.mark.parametrize("value", [looped(), nested(10_000)], ids=["cycle", "deep"])
+@pytest.mark.parametrize(
+    "value",
+    [looped(), nested(10_000), *(nested(101, around) for around in AROUND)],
+    ids=["cycle", "deep", "lists", "dictionaries", "tuples", "lookalikes", "mixed"],
+)
 def test_a_cycle_and_bottomless_nesting_are_refused_with_their_key(value: Any) -> None:
     """Data that contain themselves, or nest too deeply, are named by their key."""
-    with pytest.raises(SerializationError, match="nested too deeply") as caught:
+    with pytest.raises(SerializationError) as caught:
         codec.dumps(SessionState({"fine": 1, "loop": value}, 0))
-    assert caught.value.path.startswith("session['loop']")
-    assert "session['loop']" in str(caught.value)
+    assert caught.value.path == "session['loop']"
+    assert str(caught.value) == (
+        "`session['loop']` cannot be stored: it is nested too deeply (more than 100 levels), or "
+        "contains itself"
+    )
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("inside", [0, Decimal("1.5"), Colour.RED])
+def test_a_hundred_levels_are_stored(around: Callable[[Any], Any], inside: Any) -> None:
+    """The limit is the same whatever the containers are."""
+    value = nested(99, around, inside=[inside])
+    assert decoded(encoded(value)) == value
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("around", AROUND[:2])
+@pytest.mark.parametrize("inside", ["plain", {"$": "tagged"}])
+def test_a_record_is_read_wherever_it_is_read(
+    codec: JSONCodec | ExpressCodec, around: Callable[[Any], Any], inside: Any
+) -> None:
+    """Where the stack is nearly used up, a record is what it is elsewhere, and never corrupt."""
+    state = SessionState({"value": nested(99, around, inside)}, 0)
+    stored = codec.pack(codec.dumps(state), state, 60.0, "key")
+    elsewhere = codec.loads(stored, "key")
+    assert near_the_end_of_the_stack(30, lambda: codec.loads(stored, "key")) == elsewhere
+    # And at its very end nothing is said about the record.
+    for room in range(1, 30):
+        with contextlib.suppress(RecursionError):
+            near_the_end_of_the_stack(room, lambda: codec.loads(stored, "key"))
+        with contextlib.suppress(RecursionError):
+            near_the_end_of_the_stack(room, lambda: codec.dumps(state))
+
+
+def test_a_visitor_stays_logged_in_at_the_end_of_the_stack() -> None:
+    """A session that is read deep inside the application is the one that was saved."""
+
+    def read(session: Any) -> Any:
+        return near_the_end_of_the_stack(90, lambda: session["value"])
+
+    steps = iter([_set(value=nested(90)), read, dict])
+    app = wsgi_app(lambda session, environ: next(steps)(session), store=MemoryStore(clock=Clock()))
+    browser = SyncClient(app)
+    assert browser.get("/").status_code == 200
+    cookie = dict(browser.cookies)
+    assert browser.get("/").text == repr(nested(90))
+    assert browser.get("/").text == repr({"value": nested(90)})
+    assert dict(browser.cookies) == cookie
 
 
 @pytest.mark.parametrize("key", [1, None, True, 1.5, b"a", (1,)])

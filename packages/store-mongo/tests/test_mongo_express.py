@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -27,12 +28,14 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from coatcheck import Record
 from coatcheck.asgi import SessionMiddleware
 from coatcheck.codec import SessionState
 from coatcheck.errors import ConfigurationError, CorruptRecord, SerializationError
 from coatcheck.express import express_options
 from coatcheck_mongo import MongoStore
 from coatcheck_mongo.express import DocumentCodec, WebCryptoCodec
+from testing.stack import near_the_end_of_the_stack
 
 pytestmark = pytest.mark.integration("mongo")
 
@@ -106,11 +109,44 @@ class TestDocuments:
         assert next(iter(raw)) == "cookie"
 
     @pytest.mark.parametrize(
-        "value", [datetime(2026, 1, 2), float("nan"), 2**60 + 1, {1}, object(), {1: 2}, {"a\0b": 1}]
+        "value",
+        [datetime(2026, 1, 2), float("nan"), 2**60 + 1, {1}, object(), {b"": 2}, {"a\0b": 1}],
     )
     def test_what_cannot_be_stored(self, value: object) -> None:
         with pytest.raises(SerializationError):
             written(self.codec, {"value": value})
+
+    def test_what_comes_back_is_plain(self) -> None:
+        """A value of a subclass comes back as the type that it extends, and keys as strings."""
+        at = type("Moment", (datetime,), {})(2026, 1, 2, tzinfo=UTC)
+        blob = type("Blob", (bytes,), {})(b"x")
+        state = self.codec.loads(written(self.codec, {"v": [{1: at, None: blob}]}), "key")
+        assert state.data == {"v": [{"1": at, "null": b"x"}]}
+        assert [*map(type, state.data["v"][0].values())] == [datetime, bytes]
+
+    def test_a_hundred_levels_are_stored(self, backend: Backend) -> None:
+        """MongoDB takes as many levels as can be saved; more are refused with their key."""
+        store = MongoStore(
+            backend.client, database="coatcheck", collection=backend.name, stringify=False
+        )
+        deep: Any = 1
+        for _ in range(50):
+            deep = {"a": [deep]}
+        record = Record(written(self.codec, {"deep": deep}), 4e9)
+        assert store.set("key", record)
+        assert store.get("key") == record
+        with pytest.raises(SerializationError, match="nested too deeply") as failure:
+            written(self.codec, {"deep": [deep]})
+        assert failure.value.path == "session['deep']"
+
+        def read() -> Any:
+            return self.codec.loads(record.data, "key").data
+
+        assert read() == {"deep": deep}
+        assert near_the_end_of_the_stack(30, read) == {"deep": deep}
+        for room in range(1, 30):
+            with suppress(RecursionError):
+                near_the_end_of_the_stack(room, read)
 
     @pytest.mark.parametrize(
         ("value", "path"),

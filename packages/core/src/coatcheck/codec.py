@@ -15,15 +15,18 @@ key ``"$"`` is itself wrapped that way, so nothing is mistaken for a tag.
 from __future__ import annotations
 
 import base64
+import enum
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 from .errors import CorruptRecord, SerializationError
+from .nesting import decode_deep, encode_deep
 
 
 @dataclass(slots=True)
@@ -76,6 +79,9 @@ class Codec(Protocol):
     def loads(self, data: bytes, key: str) -> SessionState:
         """Decode stored bytes.
 
+        What could be stored can be read, however deep the stack of the caller is: a RecursionError
+        says nothing about the record, and must not become a CorruptRecord.
+
         :raises CorruptRecord: they are not of this codec's making; nothing else is raised.
         """
 
@@ -88,7 +94,7 @@ _TAG_BYTES: Final = b'"$"'
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 #: Types whose values cannot change: handing one out cannot lead to a modification.
-IMMUTABLE: Final = _SCALARS | {bytes, datetime, date, Decimal, UUID}
+IMMUTABLE: Final = _SCALARS | {bytes, datetime, date, time, timedelta, Decimal, UUID}
 
 
 def _prepared_encode() -> Callable[[Any], str]:
@@ -118,29 +124,51 @@ _SAMPLE: Final[dict[str, Any]] = {
     "more": [{}, []],
 }
 
-encode_json: Final = _prepared_encode()
+_encode: Final = _prepared_encode()
 
+
+def encode_json(value: Any, encode: Callable[[Any], str] = _encode) -> str:
+    """Return the JSON of a value that consists of JSON's own types.
+
+    :raises ValueError: NaN, an infinity, or an integer of more than 4,300 digits.
+    """
+    try:
+        return encode(value)
+    except RecursionError:  # the stack is nearly used up, or the value is deep
+        return encode_deep(value, encode)
+
+
+#: Levels of containers that a session may have: its own, and 100 in each value.
+_LEVELS: Final = 101
 
 #: POSIX seconds beyond which a record is nonsense, and arithmetic would overflow.
 _END_OF_TIME: Final = 1e12
 
-#: What Python's decoders raise for bytes that are not of our making.
+#: What Python's decoders raise for bytes that are not of our making. A RecursionError is not among
+#: them: it depends on the caller.
 DECODING_ERRORS: Final = (
     ValueError,
     TypeError,
     KeyError,
     AttributeError,
     ArithmeticError,
-    RecursionError,
 )
 
 
 class JSONCodec:
-    """JSON with tags for datetime, date, UUID, Decimal, bytes, set and tuple.
+    """JSON with tags for the types that JSON lacks.
 
-    Subclasses of str, int, float, list and dict are stored as the plain type. Everything else, a
-    dictionary key that is not a string, NaN and infinities are a
-    :class:`~coatcheck.errors.SerializationError`.
+    **What comes back equals what was stored, and has one of these types**: None, bool, int, float,
+    str, list and dict; bytes, tuple, set, frozenset, datetime, date, time, timedelta, Decimal and
+    UUID. A value of a subclass comes back as the type that it extends: a ``defaultdict`` as dict, a
+    named tuple as tuple, a ``StrEnum`` and a ``Markup`` as str.
+
+    Keys of dictionaries are as in JSON: int, float, bool and None become strings, so ``{1: "a"}``
+    comes back as ``{"1": "a"}``.
+
+    All else is a :class:`~coatcheck.errors.SerializationError` that names the place and says what
+    to store instead: other types and keys, two keys that become the same string, NaN and
+    infinities, and more than 100 levels of lists and dictionaries.
     """
 
     canonical: bool = True
@@ -161,11 +189,12 @@ class JSONCodec:
                 # A key of the application's that looks like a tag is rare: looked for afterwards.
                 if _TAG_BYTES not in content:
                     return content
+            check_names(state.data)
             envelope["d"] = _tagged(state.data)
             for name, value in state.extra.items():
                 envelope[name] = _tagged(value)
             return encode_json(envelope).encode("utf-8", "surrogatepass")
-        except (Unstorable, RecursionError, ValueError, TypeError):
+        except (Unstorable, ValueError, TypeError):
             raise blame(state.data, _tagged) from None
 
     def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
@@ -177,7 +206,11 @@ class JSONCodec:
         try:
             # bytes would cost a guess at the encoding
             text = data.decode("utf-8", "surrogatepass")
-            envelope, end = (_decode_tagged if _TAG_BYTES in data else _decode)(text)
+            decoder = _tagged_decoder if _TAG_BYTES in data else _decoder
+            try:
+                envelope, end = decoder.raw_decode(text)
+            except RecursionError:  # the stack is nearly used up, or nobody could store this
+                envelope, end = decode_deep(text, decoder), len(text)
             if end != len(text):
                 raise ValueError("more than one value")
         except DECODING_ERRORS as error:
@@ -218,9 +251,6 @@ def _is_time(value: Any) -> bool:
     return type(value) in (float, int) and abs(value) < _END_OF_TIME
 
 
-_TOO_DEEP: Final = "it is nested too deeply, or contains itself"
-
-
 #: Returns what JSON has for a value, or raises Unstorable.
 StoredForm: TypeAlias = Callable[[Any], Any]
 
@@ -229,94 +259,205 @@ class Unstorable(Exception):
     """A value without a stored form; the message says why."""
 
 
-def _is_plain(value: Any) -> bool:
-    """Tell whether JSON has all of the types in it, as it has of most sessions."""
+class TooDeep(Unstorable):
+    """A value with too many levels.
+
+    :param levels: how many there may be.
+    """
+
+    def __init__(self, levels: int) -> None:
+        super().__init__(
+            f"it is nested too deeply (more than {levels:,} levels), or contains itself"
+        )
+
+
+def _is_plain(value: Any, levels: int = _LEVELS) -> bool:
+    """Tell whether JSON has all of the types in it, as it has of most sessions.
+
+    :param levels: how many levels of containers it may have.
+    """
     kind = type(value)
-    if kind is dict:
+    if kind is dict and levels:
         for key, item in value.items():
             if type(key) is not str:
                 return False
-            if type(item) not in _SCALARS and not _is_plain(item):
+            if type(item) not in _SCALARS and not _is_plain(item, levels - 1):
                 return False
         return True
-    if kind is list:
+    if kind is list and levels:
         for item in value:
-            if type(item) not in _SCALARS and not _is_plain(item):
+            if type(item) not in _SCALARS and not _is_plain(item, levels - 1):
                 return False
         return True
     return kind in _SCALARS
 
 
-def _tagged(value: Any) -> Any:
-    """Return the value with a tag wherever JSON lacks the type."""
+def _tagged(value: Any, levels: int = _LEVELS) -> Any:
+    """Return the value with a tag wherever JSON lacks the type.
+
+    :param levels: how many levels of containers it may have.
+    """
     kind = type(value)
     if kind in _SCALARS:
         return value
     if kind is list:
-        return [_tagged(item) for item in value]
+        return _encode_sequence(value, levels)
     if kind is dict:
-        return _tagged_dict(value)
+        return _tagged_dict(value, levels)
     tag = _TAGS.get(kind)
     if tag is not None:
         name, encode = tag
-        return {_TAG: name, _VALUE: encode(value)}
+        return {_TAG: name, _VALUE: encode(value, levels)}
     for base in BASES:
         if isinstance(value, base):
-            return _tagged(BASES[base](value))
-    raise Unstorable(
-        f"it is of type {kind.__name__}; a session keeps None, bool, int, float, str, bytes, "
-        "list, tuple, dict, set, datetime, date, Decimal and UUID"
-    )
+            return _tagged(BASES[base](value), levels)
+    for base, (name, encode) in _TAGS.items():
+        if isinstance(value, base):
+            return {_TAG: name, _VALUE: encode(value, levels)}
+    raise Unstorable(_reason(value))
 
 
-def _tagged_dict(value: dict[Any, Any]) -> dict[str, Any]:
-    for key in value:
-        if not isinstance(key, str):
-            raise Unstorable(f"it has a key of type {type(key).__name__}; keys must be strings")
-    plain = {str.__str__(key): _tagged(item) for key, item in value.items()}
+def _tagged_dict(value: dict[Any, Any], levels: int) -> dict[str, Any]:
+    inner = _within(levels)
+    plain = {name: _tagged(item, inner) for name, item in named(value)}
     if _TAG in plain:
         return {_TAG: "dict", _VALUE: list(map(list, plain.items()))}
     return plain
 
 
-def _encode_sequence(value: Any) -> list[Any]:
-    return [_tagged(item) for item in value]
+def _within(levels: int) -> int:
+    """Return how many levels a value may have in a container that may have so many."""
+    if not levels:
+        raise TooDeep(_LEVELS - 1)
+    return levels - 1
 
 
-def _encode_set(value: set[Any]) -> list[Any]:
+def named(value: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the items of a dictionary with its keys as JSON has them.
+
+    :raises Unstorable: JSON has no such keys, or two are the same there.
+    """
+    if all(type(key) is str for key in value):
+        yield from value.items()
+        return
+    seen: dict[str, Any] = {}
+    for key, item in value.items():
+        name = name_of(key)
+        if name in seen:
+            raise Unstorable(
+                f"its keys {seen[name]!r} and {key!r} are the same in JSON, where keys are strings"
+            )
+        seen[name] = key
+        yield name, item
+
+
+def name_of(key: object) -> str:
+    """Return what a key of a dictionary is in JSON.
+
+    :raises Unstorable: JSON has no such keys.
+    """
+    if isinstance(key, str):
+        return str.__str__(key)
+    if key is None or isinstance(key, int | float):
+        plain = key if type(key) in _SCALARS else _plain(key)
+        return encode_json(plain)
+    raise Unstorable(
+        f"it has a key of type {type(key).__name__}; keys must be strings, or int, float, bool "
+        "and None, which become strings"
+    )
+
+
+def check_names(data: Iterable[object]) -> None:
+    """Refuse keys of the session itself that are not strings.
+
+    :raises SerializationError: there is one.
+    """
+    for key in data:
+        if not isinstance(key, str):
+            kind = type(key).__name__
+            raise SerializationError(
+                f"`session` cannot be stored: it has a key of type {kind}; keys must be strings"
+            )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a subclass of one of JSON's types as that type."""
+    return next(plain(value) for base, plain in BASES.items() if isinstance(value, base))
+
+
+def _reason(value: Any) -> str:
+    return (
+        f"it is of type {type(value).__name__}; {advice_for(value)}"
+        "a session keeps None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, "
+        "datetime, date, time, timedelta, Decimal and UUID"
+    )
+
+
+def advice_for(value: object) -> str:
+    """Return what to store instead of a value, as the beginning of a sentence, or nothing."""
+    if isinstance(value, type):
+        return ""
+    if isinstance(value, enum.Enum):
+        return "store its `value`; "
+    if is_dataclass(value):
+        return "store `dataclasses.asdict(...)` of it; "
+    if hasattr(type(value), "model_dump"):
+        return "store its `model_dump()`; "
+    if isinstance(value, bytearray | memoryview):
+        return "store `bytes(...)` of it; "
+    if isinstance(value, Mapping):
+        return "store `dict(...)` of it; "
+    return "store `list(...)` of it; " if isinstance(value, Iterable) else ""
+
+
+def _encode_sequence(value: Any, levels: int) -> list[Any]:
+    inner = _within(levels)
+    return [_tagged(item, inner) for item in value]
+
+
+def _encode_set(value: Iterable[Any], levels: int) -> list[Any]:
     # Sorted by what is written: the order of a set of strings differs between processes.
-    return sorted(map(_tagged, value), key=encode_json)
+    inner = _within(levels)
+    return sorted([_tagged(item, inner) for item in value], key=encode_json)
 
 
-_TAGS: Final[dict[type, tuple[str, Callable[[Any], Any]]]] = {
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+#: The first that a value is an instance of counts: a datetime is a date, too.
+_TAGS: Final[dict[type, tuple[str, Callable[[Any, int], Any]]]] = {
     tuple: ("tuple", _encode_sequence),
     set: ("set", _encode_set),
-    datetime: ("datetime", lambda value: value.isoformat()),
-    date: ("date", lambda value: value.isoformat()),
-    UUID: ("uuid", lambda value: str(value)),
-    Decimal: ("decimal", lambda value: str(value)),
-    bytes: ("bytes", lambda value: base64.b64encode(value).decode("ascii")),
+    frozenset: ("frozenset", _encode_set),
+    datetime: ("datetime", lambda value, _: datetime.isoformat(value)),
+    date: ("date", lambda value, _: date.isoformat(value)),
+    time: ("time", lambda value, _: time.isoformat(value)),
+    timedelta: ("timedelta", lambda value, _: value // _MICROSECOND),
+    UUID: ("uuid", lambda value, _: UUID.__str__(value)),
+    Decimal: ("decimal", lambda value, _: Decimal.__str__(value)),
+    bytes: ("bytes", lambda value, _: base64.b64encode(value).decode("ascii")),
 }
 
-#: Subclasses are stored as the plain type.
+#: Values of subclasses are stored as what these make of them.
 BASES: Final[dict[type, Callable[[Any], Any]]] = {
     str: str.__str__,
     int: int.__int__,
     float: float.__float__,
     dict: dict,
     list: list,
-    tuple: tuple,
 }
 
 _UNTAG: Final[dict[str, Callable[[Any], Any]]] = {
     "dict": dict,
     "tuple": tuple,
     "set": set,
+    "frozenset": frozenset,
     "datetime": datetime.fromisoformat,
     "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "timedelta": partial(timedelta, 0, 0),
     "uuid": UUID,
     "decimal": Decimal,
-    "bytes": lambda text: base64.b64decode(text, validate=True),
+    "bytes": partial(base64.b64decode, validate=True),
 }
 
 
@@ -330,11 +471,9 @@ def refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_decode: Final = json.JSONDecoder(parse_constant=refuse_constant).raw_decode
+_decoder: Final = json.JSONDecoder(parse_constant=refuse_constant)
 
-_decode_tagged: Final = json.JSONDecoder(
-    parse_constant=refuse_constant, object_hook=_untag
-).raw_decode
+_tagged_decoder: Final = json.JSONDecoder(parse_constant=refuse_constant, object_hook=_untag)
 
 
 def blame(value: Any, stored_form: StoredForm, path: str = "session") -> SerializationError:
@@ -342,10 +481,12 @@ def blame(value: Any, stored_form: StoredForm, path: str = "session") -> Seriali
 
     :param stored_form: returns what JSON has for a value, and raises :class:`Unstorable`.
     """
-    reason = _failure(value, stored_form)
-    for part, item in () if reason == _TOO_DEEP and path != "session" else _items(value):
-        if _failure(item, stored_form) is not None:
-            return blame(item, stored_form, path + part)
+    inside = path != "session"
+    reason = _failure(value, stored_form, inside)
+    if not (inside and isinstance(reason, TooDeep)):
+        for part, item in _items(value):
+            if _failure(item, stored_form, True) is not None:
+                return blame(item, stored_form, path + part)
     return SerializationError(f"`{path}` cannot be stored: {reason}", path)
 
 
@@ -354,16 +495,24 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
         return ((f"[{key!r}]", item) for key, item in value.items())
     if isinstance(value, list | tuple):
         return ((f"[{index}]", item) for index, item in enumerate(value))
-    return (("{...}", item) for item in value) if isinstance(value, set) else iter(())
+    return (("{...}", item) for item in value) if isinstance(value, set | frozenset) else iter(())
 
 
-def _failure(value: Any, stored_form: StoredForm) -> str | None:
+_NO_NUMBER: Final = "NaN, infinities and integers of more than 4,300 digits have no JSON form"
+
+
+def _failure(value: Any, stored_form: StoredForm, inside: bool) -> Unstorable | None:
+    """Return why a value cannot be stored.
+
+    :param inside: the value is in a session, and is not the whole of it.
+    """
     try:
-        encode_json(stored_form(value))
+        # What is inside of something may have a level less.
+        encode_json(stored_form([value] if inside else value))
     except Unstorable as error:
-        return str(error)
-    except RecursionError:
-        return _TOO_DEEP
+        return error
     except (ValueError, TypeError):
-        return "NaN, infinities and integers of more than 4,300 digits have no JSON form"
+        return Unstorable(
+            "NaN, infinities and integers of more than 4,300 digits have no JSON form"
+        )
     return None

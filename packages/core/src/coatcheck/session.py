@@ -69,8 +69,8 @@ class Departure:
 class Session(MutableMapping[str, Any]):
     """The data of one visitor, kept on the server.
 
-    Keys are strings. Values are what the codec stores; with the native one that is JSON's types
-    and bytes, tuple, set, datetime, date, Decimal and UUID. Nested changes are noticed:
+    Keys are strings. Values are what the codec stores: for the native one see
+    :class:`~coatcheck.codec.JSONCodec`. Nested changes are noticed:
     ``session["cart"].append(item)`` is saved.
 
     Reading and writing raise :class:`~coatcheck.errors.SessionUnavailable` where there is no

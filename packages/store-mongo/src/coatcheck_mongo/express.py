@@ -63,11 +63,13 @@ class DocumentCodec(ExpressCodec):
     The store needs ``stringify=False`` as well. Beside the values of
     :class:`~coatcheck.express.ExpressCodec` there are BSON's: aware datetimes (to the millisecond),
     bytes, and bson's own types (ObjectId, Decimal128 and others). What Node would have as NaN is
-    None.
+    None. A value may have 100 levels of lists and dictionaries: MongoDB's own limit is near.
     """
 
+    levels = 100
+
     def _stored_form(self, value: Any) -> Any:
-        return as_node_has_it(value, _BEYOND_JSON)
+        return as_node_has_it(value, self.levels, _BEYOND_JSON)
 
     def _json_form(self, value: Any) -> Any:
         try:
@@ -94,6 +96,8 @@ class DocumentCodec(ExpressCodec):
         try:
             record = _mapped(bson.decode(data, _OPTIONS), _from_node)
         except (BSONError, *DECODING_ERRORS) as error:
+            if "recursion" in str(error):  # which bson hides: it says nothing about the record
+                raise RecursionError(str(error)) from error
             raise CorruptRecord(f"the record is not BSON: {type(error).__name__}") from None
         cookie = record.get("cookie")
         if type(cookie) is dict and isinstance(cookie.get("expires"), datetime):
@@ -104,11 +108,22 @@ class DocumentCodec(ExpressCodec):
 
 
 def _mapped(value: Any, scalar: _Value) -> Any:
-    if isinstance(value, dict | RawBSONDocument):
-        return {name: _mapped(item, scalar) for name, item in value.items()}
-    if type(value) is list:
-        return [_mapped(item, scalar) for item in value]
-    return scalar(value)
+    """Return a copy with other scalars, as dictionaries and lists. Without recursion."""
+    result: dict[str, Any] = {}
+    left: list[tuple[Any, Any, Any]] = [(result, "value", value)]
+    while left:
+        place, name, item = left.pop()
+        made: Any
+        if isinstance(item, dict | RawBSONDocument):
+            made = dict.fromkeys(item)
+            left += ((made, key, inner) for key, inner in item.items())
+        elif type(item) is list:
+            made = [None] * len(item)
+            left += ((made, index, inner) for index, inner in enumerate(item))
+        else:
+            made = scalar(item)
+        place[name] = made
+    return result["value"]
 
 
 def _for_node(value: Any) -> Any:

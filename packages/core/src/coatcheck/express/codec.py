@@ -9,18 +9,27 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import date, timedelta
+from datetime import time as time_of_day
+from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from ..codec import (
     BASES,
     DECODING_ERRORS,
     SessionState,
+    TooDeep,
     Unstorable,
+    advice_for,
     blame,
+    check_names,
     encode_json,
+    named,
     refuse_constant,
 )
 from ..errors import ConfigurationError, CorruptRecord, SerializationError
+from ..nesting import DEEPEST, decode_deep
 from .cookie import member_of, settings_of, with_times
 
 #: Keys at the top of a record that express-session does not give to the application: they are
@@ -47,11 +56,14 @@ _EXPONENT: Final = 10**21
 class ExpressCodec:
     """Reads and writes express-session's records.
 
-    Values are those that JSON has in Node: None, bool, int, float, str, list and dict. A float
-    without a fraction is stored as an integer, and so are -0.0 and 1.0, because Node has but one
-    kind of number and would write them so. Integers that Node would change, NaN, infinities and
-    all other types are a :class:`~coatcheck.errors.SerializationError`, and so are the keys that
-    express-session does not hand out.
+    Values are those that JSON has in Node: None, bool, int, float, str, list and dict. The rule is
+    that of :class:`~coatcheck.codec.JSONCodec`: what comes back equals what was stored and has one
+    of these types, so a value of a subclass comes back as the type that it extends, and keys of
+    dictionaries become strings. A float without a fraction is stored as an integer, and so are -0.0
+    and 1.0, because Node has but one kind of number and would write them so. Integers that Node
+    would change, NaN, infinities and all other types are a
+    :class:`~coatcheck.errors.SerializationError`, and so are the keys that express-session does not
+    hand out, and more than 9,999 levels of lists and dictionaries.
 
     The record does not say when the session began: ``created_at`` is 0.0. Its owner is the
     store's to keep.
@@ -67,6 +79,8 @@ class ExpressCodec:
     canonical: bool = False
     keeps_created_at: bool = False
     whole_cookie: bool = True
+    #: Levels of lists and dictionaries that a value may have. What can be read can be written.
+    levels: int = DEEPEST - 1
 
     def __init__(
         self,
@@ -92,10 +106,11 @@ class ExpressCodec:
         known = state.extra.get("cookie", self._member)
         member = member_of({**settings_of(known), **state.cookie}, known)
         self._check_keys(state.data)
+        check_names(state.data)
         try:
             data = self._stored_form({**state.data, **state.extra.get("store", {})})
             return self._content(state.owner, member, data)
-        except (Unstorable, RecursionError, ValueError, TypeError):
+        except (Unstorable, ValueError, TypeError):
             raise blame(state.data, self._json_form) from None
 
     def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
@@ -124,7 +139,7 @@ class ExpressCodec:
 
         :raises Unstorable: Node would have another value, or none.
         """
-        return as_node_has_it(value)
+        return as_node_has_it(value, self.levels)
 
     def _json_form(self, value: Any) -> Any:
         """Return the same in JSON's types, to find out which value cannot be stored.
@@ -143,7 +158,7 @@ class ExpressCodec:
         :param timed: adds the times to a member.
         """
         _, member, data = content.split(b"\n", 2)
-        cookie = _json(timed(json.loads(member)))
+        cookie = _json(timed(_load(member.decode())))
         return b'{"cookie":' + cookie + (b"}" if data == b"{}" else b"," + data[1:])
 
     def _read(self, data: bytes) -> Any:
@@ -153,7 +168,7 @@ class ExpressCodec:
         """
         try:
             # As Node does: what is not UTF-8 becomes U+FFFD.
-            return _decoder.decode(data.decode("utf-8", "replace"))
+            return _load(data.decode("utf-8", "replace"))
         except DECODING_ERRORS as error:
             raise CorruptRecord(f"the record is not JSON: {type(error).__name__}") from None
 
@@ -166,29 +181,31 @@ class ExpressCodec:
             )
 
 
-def as_node_has_it(value: Any, also: Mapping[type, Callable[[Any], Any]] = _NOTHING) -> Any:
+def as_node_has_it(
+    value: Any, levels: int, also: Mapping[type, Callable[[Any], Any]] = _NOTHING
+) -> Any:
     """Return a value as it is after Node has read and written it.
 
-    Without recursion: what JSON's decoder can read can be written, too.
+    Without recursion: what can be read can be written, too.
 
+    :param levels: how many levels of containers it may have in a container.
     :param also: types that the record has beyond JSON's, and what Node makes of a value.
     :raises Unstorable: Node would have another value, or none.
-    :raises RecursionError: the value contains itself, or nearly so.
     """
     result: list[Any] = []
-    levels: list[tuple[Iterator[tuple[Any, Any]], Any]] = [(enumerate([value]), result)]
-    while levels:
-        pairs, place = levels[-1]
+    around: list[tuple[Iterator[tuple[Any, Any]], Any]] = [(enumerate([value]), result)]
+    while around:
+        pairs, place = around[-1]
         for name, item in pairs:
             plain = item if type(item) in _PLAIN else _as_plain(item, also)
             kind = type(plain)
             inner: Any = None
             if kind is dict:
                 inner = {}
-                levels.append((iter(plain.items()), inner))
+                around.append((named(plain), inner))
             elif kind is list:
                 inner = []
-                levels.append((enumerate(plain), inner))
+                around.append((enumerate(plain), inner))
             elif kind is int and not -_EXACT <= plain <= _EXACT:
                 plain = _large(plain)
             elif kind is float:
@@ -196,18 +213,16 @@ def as_node_has_it(value: Any, also: Mapping[type, Callable[[Any], Any]] = _NOTH
             if type(place) is list:
                 place.append(plain if inner is None else inner)
             else:
-                place[_checked_name(name)] = plain if inner is None else inner
+                place[name] = plain if inner is None else inner
             if inner is not None:
                 break
         else:
-            levels.pop()
-        if len(levels) > _DEEPEST:
-            raise RecursionError
+            around.pop()
+        if len(around) > levels + 2:  # the result, and the session
+            raise TooDeep(levels)
     return result[0]
 
 
-#: Levels of nesting, beyond all that JSON's encoder writes.
-_DEEPEST: Final = 20_000
 #: The types that JSON in Node has.
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), list, dict})
 
@@ -215,19 +230,25 @@ _PLAIN: Final = frozenset({str, int, float, bool, type(None), list, dict})
 def _as_plain(value: Any, also: Mapping[type, Callable[[Any], Any]]) -> Any:
     if type(value) in also:
         return also[type(value)](value)
-    for base, plain in BASES.items():
-        if isinstance(value, base) and base is not tuple:
+    for base, plain in (*BASES.items(), *also.items()):
+        if isinstance(value, base):
             return plain(value)
     raise Unstorable(
-        f"it is of type {type(value).__name__}; a session that Node reads keeps None, bool, int, "
-        "float, str, list and dict (a datetime as its `isoformat()`)"
+        f"it is of type {type(value).__name__}; {_advice_for(value)}a session that Node reads "
+        "keeps None, bool, int, float, str, list and dict"
     )
 
 
-def _checked_name(name: object) -> str:
-    if isinstance(name, str):
-        return str.__str__(name)
-    raise Unstorable(f"it has a key of type {type(name).__name__}; keys must be strings")
+def _advice_for(value: object) -> str:
+    if isinstance(value, date | time_of_day):
+        return "store its `isoformat()`; "
+    if isinstance(value, timedelta):
+        return "store its `total_seconds()`; "
+    if isinstance(value, Decimal | UUID):
+        return "store `str(...)` of it; "
+    if isinstance(value, bytes):
+        return "store its `hex()`; "
+    return advice_for(value)
 
 
 def _large(value: int) -> float:
@@ -266,10 +287,20 @@ _decoder: Final = json.JSONDecoder(
 )
 
 
+def _load(text: str) -> Any:
+    try:
+        return _decoder.decode(text)
+    except RecursionError:  # the stack is nearly used up, or the record is deep
+        return decode_deep(text, _decoder)
+
+
+_encode_ascii: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
 def _json(value: Any) -> bytes:
     text = encode_json(value)
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
         # A lone surrogate, which UTF-8 does not have: escaped, as Node does it.
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
+        return encode_json(value, _encode_ascii).encode("ascii")

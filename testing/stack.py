@@ -1,0 +1,21 @@
+"""Calls where little of the stack is left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def near_the_end_of_the_stack(room: int, call: Callable[[], T]) -> T:
+    """Call where about that many frames are left, and return the result."""
+    depth, frame = 0, sys._getframe()
+    while (above := frame.f_back) is not None:
+        depth, frame = depth + 1, above
+
+    def descend(left: int) -> T:
+        return descend(left - 1) if left else call()
+
+    return descend(sys.getrecursionlimit() - depth - room - 5)
