@@ -69,7 +69,7 @@ class DocumentCodec(ExpressCodec):
     levels = 100
 
     def _stored_form(self, value: Any) -> Any:
-        return as_node_has_it(value, self.levels, _BEYOND_JSON)
+        return as_node_has_it(value, _BEYOND_JSON, self.levels)
 
     def _json_form(self, value: Any) -> Any:
         try:

@@ -139,7 +139,7 @@ class ExpressCodec:
 
         :raises Unstorable: Node would have another value, or none.
         """
-        return as_node_has_it(value, self.levels)
+        return as_node_has_it(value, levels=self.levels)
 
     def _json_form(self, value: Any) -> Any:
         """Return the same in JSON's types, to find out which value cannot be stored.
@@ -182,14 +182,16 @@ class ExpressCodec:
 
 
 def as_node_has_it(
-    value: Any, levels: int, also: Mapping[type, Callable[[Any], Any]] = _NOTHING
+    value: Any,
+    also: Mapping[type, Callable[[Any], Any]] = _NOTHING,
+    levels: int = DEEPEST - 1,
 ) -> Any:
     """Return a value as it is after Node has read and written it.
 
     Without recursion: what can be read can be written, too.
 
-    :param levels: how many levels of containers it may have in a container.
     :param also: types that the record has beyond JSON's, and what Node makes of a value.
+    :param levels: how many levels of containers it may have in a container.
     :raises Unstorable: Node would have another value, or none.
     """
     result: list[Any] = []
