@@ -254,7 +254,7 @@ def tests_on(version: str) -> None:
         if python is None:
             leave_out(session, session.name, Lack("no interpreter", f"install Python {version}"))
             session.skip(f"there is no python{version}")
-        without = left_out(session, "dynamodb", "mongo", "redis")
+        without = left_out(session, "apache", "dynamodb", "mongo", "nginx", "redis")
         pins = oldest(CORE, *STORES) if version == OLDEST else ()
         install_all(session, without, *pins)
         ignored = [f"--ignore={path}" for path in KIT_RUNS if path not in kit_runs_on(version)]

@@ -14,9 +14,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 _MEMORY: Final = "/dev/shm"
+_SYSTEM_FOLDERS: Final = ("/usr/sbin", "/usr/local/sbin", "/sbin")
+#: Those of Debian, Fedora and macOS.
+_APACHE_FOLDERS: Final = (
+    "/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/libexec/apache2",
+)  # fmt: skip
 #: Bytes that some servers may take at the same time.
 _ROOM: Final = 4 * 2**30
 
@@ -53,6 +59,21 @@ def lack_of(name: str) -> Lack | None:
     :param name: a name that the pytest marker `integration` takes.
     """
     return _LACKS[name]()
+
+
+def system_program(*names: str) -> str | None:
+    """Return the path of the first of these programs; some folders only root has on PATH."""
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS))
+    found = (shutil.which(name, path=path) for name in names)
+    return next(filter(None, found), None)
+
+
+def apache_modules(name: str) -> str | None:
+    """Return the folder of Apache's modules, if the one of this name is there."""
+    for folder in _APACHE_FOLDERS:
+        if Path(folder, f"mod_{name}.so").exists():
+            return folder
+    return None
 
 
 def folder_in_memory() -> str | None:
@@ -116,6 +137,16 @@ def _express() -> Lack | None:
     return _npm()
 
 
+def _nginx() -> Lack | None:
+    return None if system_program("nginx") else Lack("no nginx", "apt-get install nginx")
+
+
+def _apache() -> Lack | None:
+    if system_program("apache2", "httpd") and apache_modules("cache_disk"):
+        return None
+    return Lack("no Apache with mod_cache", "apt-get install apache2-bin")
+
+
 def _output(*command: str) -> str:
     """Return what a program prints, nothing if it cannot run."""
     try:
@@ -126,9 +157,11 @@ def _output(*command: str) -> str:
 
 
 _LACKS: Final[dict[str, Callable[[], Lack | None]]] = {
+    "apache": _apache,
     "dynamodb": _dynamodb,
     "express": _express,
     "mongo": _mongo,
+    "nginx": _nginx,
     "redis": _redis,
     "redis-6.2": _redis_62,
     "redis-server": _redis_server,

@@ -551,11 +551,13 @@ async def test_d13_caches_are_told(driver: str) -> None:
 
 
 async def test_d13_the_applications_own_headers_stay(driver: str) -> None:
-    """Vary is extended, and a Cache-Control of the application's is left alone."""
+    """Vary is extended, and a Cache-Control is the application's where no cookie is set."""
     own = {"Vary": "Accept", "Cache-Control": "private, max-age=0"}
-    headers = (await Shop(driver, headers=own).visitor().get("/login")).headers
-    assert headers.get_list("vary") == ["Accept, Cookie"]
-    assert headers.get_list("cache-control") == ["private, max-age=0"]
+    visitor = Shop(driver, headers=own).visitor()
+    for path, cache_control in (("/login", "private, no-store"), ("/page", "private, max-age=0")):
+        headers = (await visitor.get(path)).headers
+        assert headers.get_list("vary") == ["Accept, Cookie"]
+        assert headers.get_list("cache-control") == [cache_control]
 
 
 # D14: the defaults

@@ -143,11 +143,11 @@ async def test_what_shows_nothing_of_the_session_is_no_access(driver: str, look:
     assert site.store.taken() == (["get"] if driver == "asgi" else [])
 
 
-async def test_asking_whether_it_is_degraded_loads_it_and_is_no_access(driver: str) -> None:
-    """Whether the store works is known once it was asked, and says nothing of the visitor."""
+async def test_asking_whether_it_is_degraded_loads_it_and_is_access(driver: str) -> None:
+    """Whether the store works is known once it was asked, and the response depends on it."""
     site = await Site(driver).returning(a=1)
     response = await site.visit(lambda session: session.degraded)
-    assert "vary" not in response.headers
+    assert response.headers["vary"] == "Cookie"
     assert (response.text, site.store.taken()) == ("False", ["get"])
 
 

@@ -9,7 +9,8 @@ The session is ``scope["session"]``, so Starlette's ``request.session`` works as
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias, Unpack
 from urllib.parse import quote
 
@@ -38,7 +39,7 @@ ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 #: Where the session stands in the scope, for frameworks and for :func:`session_of`.
 SCOPE_KEY: Final = "session"
 
-_HEADERS: Final = HeaderWriter(str.encode)
+_HEADERS: Final = HeaderWriter(str.encode, partial(str, encoding="latin-1"))
 _HEADER_POINTS: Final = frozenset(
     {"http.response.start", "websocket.accept", "websocket.http.response.start"}
 )
@@ -187,13 +188,17 @@ class _Connection(Exchange):
             if changes is None:
                 changes = await self.session._exclusively(self.respond)
             if changes is not NOTHING:
-                headers = _HEADERS.changed(message.get("headers") or (), changes)
+                headers = _HEADERS.changed(message.get("headers") or (), changes, self._engine)
                 message = {**message, "headers": headers}
+            if not changes.vary and kind == "http.response.start":
+                message = self._note_unused(message)
         elif kind in _BODIES:
             if message.get("more_body", False):
                 self._streams = True
-            elif self.has_late_changes(self._streams):
-                await self.session._exclusively(self.finish)
+            else:
+                self._unused_headers = None
+                if self.has_late_changes(self._streams):
+                    await self.session._exclusively(self.finish)
         elif kind in _ENDS:
             await self._end()
         await self._send(message)
@@ -204,7 +209,16 @@ class _Connection(Exchange):
             await self._end()
         return message
 
+    def _note_unused(self, message: Message) -> Message:
+        headers = message.get("headers") or ()
+        if type(headers) not in (list, tuple):  # it may be good for one reading
+            headers = [*headers]
+            message = {**message, "headers": headers}
+        self.sent_unused(headers)
+        return message
+
     async def _end(self) -> None:
+        self._unused_headers = None
         self.seal()
         if self.has_late_changes():
             await self.session._exclusively(self.finish)
@@ -229,6 +243,9 @@ class _ASGIDialect:
         root = quote(request.get("root_path", "").rstrip("/"), PATH_SAFE)
         # Servers differ in whether the path includes the root path.
         return path if path_matches(path, root or "/") else root + path
+
+    def may_be_shared(self, headers: Iterable[tuple[Any, Any]], now: float) -> bool:
+        return _HEADERS.may_be_shared(headers, now)
 
     def is_https(self, request: Request, trust_proxy: bool) -> bool:
         if trust_proxy:

@@ -15,11 +15,11 @@ A driver
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Protocol
 
 from .cookie import CookieOptions
-from .events import Announcer
+from .events import Announcer, Notices
 from .options import Request, SessionOptions
 from .policy import Policy
 
@@ -35,6 +35,12 @@ class Dialect(Protocol):
 
     def path(self, request: Request) -> str:
         """Return the full path, percent-encoded."""
+
+    def may_be_shared(self, headers: Iterable[tuple[Any, Any]], now: float) -> bool:
+        """Tell whether response headers say that a cache may serve several visitors.
+
+        :param now: POSIX seconds.
+        """
 
     def is_https(self, request: Request, trust_proxy: bool) -> bool:
         """Tell whether the client's connection is secure."""
@@ -52,7 +58,7 @@ class Engine:
         self.options = options
         self.dialect = dialect
         self.announce = Announcer(options.observers, options.clock)
-        self.warned_of_http = False
+        self.notices = Notices()
         self.writer = options.cookie_format.bind(options.name, options.secrets)
         self.fixed_policy: Policy | None = None
         if isinstance(options.cookie, CookieOptions):

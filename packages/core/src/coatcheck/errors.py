@@ -6,7 +6,8 @@
     ├── ConfigurationError(ValueError)      impossible options, bad URL, client on a foreign loop
     │   └── PluginError                     unknown scheme, duplicate, broken, wrong contract
     ├── SessionError
-    │   ├── SessionUnavailable              outside the cookie's path; before load; id not made yet
+    │   ├── SessionUnavailable              outside the cookie's path; before load; id not made yet;
+    │   │                                   first used in the body of a response that caches share
     │   ├── SessionGone                     explicit save or reload of a session ended elsewhere
     │   ├── SerializationError              names the key path of the value that cannot be stored
     │   ├── CorruptRecord                   a stored record that the codec cannot read

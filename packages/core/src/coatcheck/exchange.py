@@ -6,7 +6,7 @@ The decisions of a request stand here, in the order in which a request meets the
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from .codec import SessionState
@@ -50,7 +50,7 @@ _READ: Final = HeaderChanges(None, True)
 #: The attributes that nearly each exchange with a session sets.
 ATTRIBUTES: Final = """
     _engine _request session policy is_open presented _tickets _https _resolved _resign _wrote
-    _renew
+    _renew _unused_headers
 """
 
 
@@ -70,6 +70,8 @@ class Exchange(RequestCookie):
     _resign = False
     #: Where else in the store the session may be, which ends with it.
     _other_key: str | None = None
+    #: Headers that went out before anybody used the session, as long as the body goes on.
+    _unused_headers: Sequence[tuple[Any, Any]] | None = None
 
     # What the session asks for
 
@@ -126,6 +128,22 @@ class Exchange(RequestCookie):
     def rebase(self, sent: Departure, mine: SessionState, stored: Snapshot) -> SessionState:
         """Return what is stored together with what changed since a write began."""
         return self.policy.lifecycle.rebase(sent.state, sent.content, mine, stored)
+
+    def check_late_use(self) -> None:
+        """Refuse the session to a body that caches may serve to other visitors.
+
+        Its headers went out before the session was used, and do not say that it depends on it.
+        """
+        headers, engine = self._unused_headers, self._engine
+        if (
+            headers is not None
+            and self.tickets()
+            and engine.dialect.may_be_shared(headers, engine.options.clock())
+        ):
+            raise SessionUnavailable(
+                "the response headers are sent, and let caches share the response: read the "
+                "session before the response starts, or send `Cache-Control: private`"
+            )
 
     def load(self) -> Steps[None]:
         """Look up the presented ids until one is known; otherwise begin a new session."""
@@ -265,6 +283,12 @@ class Exchange(RequestCookie):
         """Note that the headers went out without a decision being needed."""
         self.session._sealed = True
 
+    def sent_unused(self, headers: Sequence[tuple[Any, Any]]) -> None:
+        """Note headers that went out before the session was used."""
+        self._unused_headers = headers
+        if self.session._ready:
+            self.session._ready = False  # so that its first use asks here
+
     def has_late_changes(self, nested: bool = True) -> bool:
         """Tell whether :meth:`finish` has anything to do.
 
@@ -299,6 +323,7 @@ class Exchange(RequestCookie):
         the garbage collector.
         """
         self.is_open = False
+        self._unused_headers = None
         self.session._closed = True
         self.session._cookie = None
         self._request = {}
@@ -453,9 +478,7 @@ class Exchange(RequestCookie):
     def _leave_unstored(self) -> Steps[None]:
         """Say that the session's cookie cannot be sent, so nobody could come back to it."""
         self._engine.announce("insecure")
-        if not self._engine.warned_of_http:
-            self._engine.warned_of_http = True
-            logger.warning("%s", _INSECURE)
+        self._engine.notices.warn("insecure", _INSECURE)
         yield from self._end_pending()
         self.session._degraded = True
 

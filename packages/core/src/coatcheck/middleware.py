@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import AnyStr, Generic
+from typing import AnyStr, Final, Generic
 
+from . import caching
+from .engine import Engine
 from .events import logger
 from .exchange import HeaderChanges
 from .memory import MemoryStore
 from .options import SessionOptions
 from .store import AsyncStore, Store
+
+_SHARED: Final = (
+    "a response that sets the session cookie says that caches may share it (`public`, `s-maxage`, "
+    "`max-age` or `Expires` without `private`): they are told `no-store` instead; do not write to "
+    "the session on pages that are for everybody"
+)
 
 
 def choose_store(
@@ -31,10 +39,12 @@ class HeaderWriter(Generic[AnyStr]):
     """Puts what the session has to say into the headers of a response.
 
     :param to: turns text into the type of the protocol's headers.
+    :param text: turns it back.
     """
 
-    def __init__(self, to: Callable[[str], AnyStr]) -> None:
+    def __init__(self, to: Callable[[str], AnyStr], text: Callable[[AnyStr], str]) -> None:
         self._to: Callable[[str], AnyStr] = to
+        self._text: Callable[[AnyStr], str] = text
         self._vary: AnyStr = to("vary")
         self._cookie: AnyStr = to("Cookie")
         self._set_cookie: AnyStr = to("set-cookie")
@@ -43,7 +53,7 @@ class HeaderWriter(Generic[AnyStr]):
         self._no_store: tuple[AnyStr, AnyStr] = (self._cache_control, to("no-store"))
 
     def changed(
-        self, headers: Iterable[tuple[AnyStr, AnyStr]], changes: HeaderChanges
+        self, headers: Iterable[tuple[AnyStr, AnyStr]], changes: HeaderChanges, engine: Engine
     ) -> list[tuple[AnyStr, AnyStr]]:
         """Return a new list: the application's belongs to it, and may serve other responses."""
         result = list(headers)
@@ -54,9 +64,39 @@ class HeaderWriter(Generic[AnyStr]):
             else:
                 result.append(self._vary_cookie)
         if changes.set_cookie is not None:
-            result.append((self._set_cookie, self._to(changes.set_cookie)))
-            if self._cache_control not in names:
+            if any(map(self._is_for_caches, names)):
+                self._warn_of_sharing(headers, engine)
+                result = self._without_storing(result)
+            else:
                 result.append(self._no_store)
+            result.append((self._set_cookie, self._to(changes.set_cookie)))
+        return result
+
+    def may_be_shared(self, headers: Iterable[tuple[AnyStr, AnyStr]], now: float) -> bool:
+        """Tell whether a response says that a cache may serve it to several visitors."""
+        text = self._text
+        return caching.may_be_shared(((text(name), text(value)) for name, value in headers), now)
+
+    def _is_for_caches(self, name: AnyStr) -> bool:
+        return name == self._cache_control or caching.forbids(self._text(name)) is not None
+
+    def _warn_of_sharing(self, headers: Iterable[tuple[AnyStr, AnyStr]], engine: Engine) -> None:
+        if not engine.notices.has("shared") and self.may_be_shared(headers, engine.options.clock()):
+            engine.notices.warn("shared", _SHARED)
+
+    def _without_storing(
+        self, headers: Iterable[tuple[AnyStr, AnyStr]]
+    ) -> list[tuple[AnyStr, AnyStr]]:
+        """Return headers by which no cache stores the response."""
+        result: list[tuple[AnyStr, AnyStr]] = []
+        controls: list[str] = []
+        for name, value in headers:
+            forbidding = caching.forbids(self._text(name).lower())
+            if name.lower() == self._cache_control:
+                controls.append(self._text(value))
+            else:
+                result.append((name, value if forbidding is None else self._to(forbidding)))
+        result.append((self._cache_control, self._to(caching.restricted(controls))))
         return result
 
     def _extend_vary(self, headers: list[tuple[AnyStr, AnyStr]], names: list[AnyStr]) -> None:

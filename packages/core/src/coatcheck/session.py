@@ -32,6 +32,7 @@ class Backend(Protocol):
     def load(self) -> Steps[None]: ...
     def save(self) -> Steps[None]: ...
     def reload(self) -> Steps[None]: ...
+    def check_late_use(self) -> None: ...
     def now(self) -> float: ...
     def new_id(self) -> str: ...
     def expiry(self, state: SessionState) -> float: ...
@@ -271,6 +272,9 @@ class Session(MutableMapping[str, Any]):
     @property
     def degraded(self) -> bool:
         """Whether the session is an empty stand-in that is never saved."""
+        if self._sealed and not self._ready:
+            self._backend.check_late_use()
+        self._accessed = True
         self._ensure_loaded()
         return self._degraded
 
@@ -314,6 +318,8 @@ class Session(MutableMapping[str, Any]):
 
         What is written afterwards starts a new session with a new id.
         """
+        if not self._ready:
+            self._prepare(reads=False)
         self._check_open()
         if self._snapshot is not None:
             self._old = self._snapshot
@@ -333,8 +339,13 @@ class Session(MutableMapping[str, Any]):
 
     # For the engine
 
-    def _prepare(self) -> None:
-        """Make the data available, or say why they are not."""
+    def _prepare(self, reads: bool = True) -> None:
+        """Make the data available, or say why they are not.
+
+        :param reads: the response may depend on them from here on.
+        """
+        if reads and self._sealed:
+            self._backend.check_late_use()
         self._accessed = True
         self._ensure_loaded()
         if self._failure is not None:
@@ -661,6 +672,8 @@ class AsyncSession(Session):
         :raises StoreError: the store failed.
         :raises SessionUnavailable: there is no session at this path.
         """
+        if self._sealed and not self._ready:
+            self._backend.check_late_use()
         if not (self._loaded or self._blank or self._failure):
             self._check_not_closed()
             await self._exclusively(self._backend.load)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: Where the session stands in the environ.
 ENVIRON_KEY: Final = "coatcheck.session"
 
-_HEADERS: Final = HeaderWriter(str)
+_HEADERS: Final = HeaderWriter(str, str)
 
 
 class SessionMiddleware:
@@ -159,7 +159,7 @@ class _Response(Exchange):
     ) -> Callable[[bytes], object]:
         if self._write is not None:
             # The headers are decided: the server re-raises exc_info, or takes the new ones.
-            headers = _HEADERS.changed(headers, self._changes)
+            headers = _HEADERS.changed(headers, self._changes, self._engine)
             return self._start_response(status, headers, exc_info)
         if self._started is not None and exc_info is None:
             raise AssertionError("start_response() was called a second time without exc_info")
@@ -181,7 +181,12 @@ class _Response(Exchange):
             changes = self.session._exclusively(self.respond)
         self._changes = changes
         # Servers add their own to the list they get: it must not be the application's.
-        headers = list(headers) if changes is NOTHING else _HEADERS.changed(headers, changes)
+        if changes is NOTHING:
+            headers = list(headers)
+        else:
+            headers = _HEADERS.changed(headers, changes, self._engine)
+        if not changes.vary:
+            self.sent_unused(headers)
         self._write = self._start_response(status, headers, *exc_info)
 
     def _finish_late(self, nested: bool = True) -> None:
@@ -201,6 +206,7 @@ class _Response(Exchange):
             item = next(self._iterator)
         except StopIteration:
             self._send_headers()
+            self._unused_headers = None
             self._finish_late()
             raise
         except BaseException:
@@ -213,6 +219,7 @@ class _Response(Exchange):
         try:
             self._close_inner()
             if self.is_open:
+                self._unused_headers = None
                 self._finish_late()
         finally:
             if self.is_open:
@@ -235,6 +242,9 @@ class _WSGIDialect:
     def path(self, request: Request) -> str:
         path = request.get("SCRIPT_NAME", "") + request.get("PATH_INFO", "")
         return quote(path.encode("latin-1"), PATH_SAFE) or "/"
+
+    def may_be_shared(self, headers: Iterable[tuple[Any, Any]], now: float) -> bool:
+        return _HEADERS.may_be_shared(headers, now)
 
     def is_https(self, request: Request, trust_proxy: bool) -> bool:
         if trust_proxy:
