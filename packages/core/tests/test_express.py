@@ -17,7 +17,16 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from webclient import Client, Clock, CountingStore, SyncClient, asgi_app, set_cookies, wsgi_app
+from webclient import (
+    Client,
+    Clock,
+    CountingStore,
+    SyncClient,
+    asgi_app,
+    sessions_in,
+    set_cookies,
+    wsgi_app,
+)
 
 from coatcheck import MemoryStore, Record, SessionOptions, Sessions, SessionState
 from coatcheck.errors import ConfigurationError, CorruptRecord, SerializationError
@@ -658,7 +667,7 @@ async def test_regenerated_sessions_are_express_sessions() -> None:
         session["user"] = 1
 
     await Client(asgi_app(login, options=options, secret=SECRET), "https://shop.test").get("/")
-    [(_, record)] = store.all()
+    [record] = sessions_in(store).values()
     member = {
         "originalMaxAge": 60_000, "expires": "2023-11-14T22:14:20.000Z", "secure": True,
         "httpOnly": True, "path": "/",

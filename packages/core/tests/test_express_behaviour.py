@@ -29,6 +29,7 @@ from webclient import (
     attributes,
     awaited,
     finished,
+    sessions_in,
     set_cookies,
     wsgi_app,
 )
@@ -1115,7 +1116,7 @@ class TestMethods:
         visitor.get("/login")
         old, old_id = visitor.cookie, visitor.id
         answer = visitor.get("/renew")
-        assert (answer.text, len(set_cookies(answer)), store.length()) == (user, 1, 1)
+        assert (answer.text, len(set_cookies(answer)), len(sessions_in(store))) == (user, 1, 1)
         assert visitor.id != old_id
         assert visitor.present(f"sid={old}", "/page").text == "nobody"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from webclient import Client, Clock, CountingStore, YieldingStore, set_cookies
+from webclient import Client, Clock, CountingStore, YieldingStore, sessions_in, set_cookies
 
 from coatcheck import CookieOptions, MemoryStore, Record, SessionOptions, Sessions
 from coatcheck.asgi import SessionMiddleware
@@ -77,7 +77,7 @@ class Shop:
         self.store.taken()
 
     def keys(self) -> set[str]:
-        return {key for key, _ in self.store.all()}
+        return set(sessions_in(self.store))
 
 
 async def get(options: SessionOptions, cookie: str | None, handler: Handler) -> httpx.Response:
@@ -428,7 +428,8 @@ async def test_a_stored_key_is_no_id() -> None:
     for options in (shop.both, shop.prepared, shop.express, shop.native):
         for forged in signed_by.values():
             assert (await get(options, forged, shows)).text == "None"
-            await get(options, forged, destroys)
+            if options is not shop.express:  # there an id is the key, and its secret signs any
+                await get(options, forged, destroys)
     assert shop.keys() == {entry.ref}
     assert (await get(shop.both, cookie, shows)).text == "1"
 

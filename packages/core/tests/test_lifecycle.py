@@ -21,6 +21,7 @@ from coatcheck.errors import (
 from coatcheck.events import Announcer, SessionEvent
 from coatcheck.lifecycle import Attempts, KeyTaken, Lifecycle, Snapshot
 from coatcheck.operations import Lock, Operation, Sleep, Steps, StoreCall
+from coatcheck.succession import SUCCESSION_SECONDS, successors_key
 
 NOW = 1_700_000_000.0
 LIFETIME = 100.0
@@ -418,11 +419,14 @@ def test_a_touch_revives_nothing() -> None:
 
 @pytest.mark.parametrize("was_there", [True, False])
 def test_an_end_has_no_condition(was_there: bool) -> None:
-    """Ending is one destroy, whatever others wrote, and whether or not they were faster."""
+    """Ending is one destroy, whatever others wrote; if they ended it, its successors are sought."""
     life = Life()
     play = Play(life.cycle.end("key"))
     assert play.asks == ("destroy", "key", ALWAYS)
     play.answer(was_there)
+    if not was_there:
+        assert play.asks == ("get", successors_key("key"))
+        play.answer(None)
     assert play.operation is None
     assert life.told() == ["destroyed"]
 
@@ -433,7 +437,16 @@ def test_an_end_has_no_condition(was_there: bool) -> None:
 def rotate(life: Life, keep: bool, attempts: Attempts | None = None, **data: Any) -> Play:
     """Move the session ``a=1`` from the key `old` to the key `new`, with new data."""
     old = snapshot("old", a=1)
-    return Play(life.cycle.rotate(old, "new", state(**data), keep, attempts or Attempts()))
+    play = Play(life.cycle.rotate(old, "new", state(**data), keep, attempts or Attempts()))
+    if keep:
+        assert play.asks == ("set", successors_key("old"), succession("new"), ABSENT)
+        play.answer(True)
+    return play
+
+
+def succession(*keys: str) -> Record:
+    """Return the record that leads from a rotated session to its new keys."""
+    return Record(packed(successors=[*keys]), NOW + SUCCESSION_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -448,7 +461,7 @@ def rotate(life: Life, keep: bool, attempts: Attempts | None = None, **data: Any
 def test_the_new_key_is_set_before_the_old_one_is_destroyed(
     keep: bool, concurrency: str, only_if: object
 ) -> None:
-    """A rotation is two commands, and at no time there is no session."""
+    """At no time there is no session."""
     life = Life(concurrency=concurrency)
     play = rotate(life, keep, a=1)
     assert play.asks == ("set", "new", record(a=1), ABSENT)
@@ -463,6 +476,8 @@ def test_the_new_key_is_set_before_the_old_one_is_destroyed(
 def test_without_data_the_old_session_does_not_matter() -> None:
     """A rotation to an empty session is done even where the old one was ended already."""
     play = rotate(Life(), False, b=1).answer(True, False)
+    assert play.asks == ("get", successors_key("old"))
+    play.answer(None)
     assert data_of(play.result) == {"b": 1}
 
 
@@ -545,6 +560,42 @@ def test_a_rotation_that_failed_halfway_goes_on_with_its_key(
     assert data_of(play.answer(True).result) == {"a": 1, "b": 2}
 
 
+def test_parallel_rotations_are_all_in_the_succession() -> None:
+    """A rotation adds its key to those of the others, and writes only what nobody changed."""
+    play = Play(Life().cycle.rotate(snapshot("old"), "new", state(), True, Attempts()))
+    play.answer(False, succession("a"))
+    assert play.asks == (
+        "set", successors_key("old"), succession("a", "new"), Unchanged(succession("a").data)
+    )  # fmt: skip
+    play.answer(False, None)
+    assert play.asks == ("set", successors_key("old"), succession("new"), ABSENT)
+    play.answer(False, succession("b"), True)
+    assert play.asks[:2] == ("set", "new")
+
+
+@pytest.mark.parametrize("junk", [b"\x00", packed(successors="new"), packed(), b'{"v":9}'])
+def test_a_damaged_succession_record_is_replaced(junk: bytes) -> None:
+    """What cannot be read names nobody, and is overwritten."""
+    play = Play(Life().cycle.rotate(snapshot("old"), "new", state(), True, Attempts()))
+    play.answer(False, Record(junk, NOW + 1))
+    assert play.asks == ("set", successors_key("old"), succession("new"), Unchanged(junk))
+
+
+def test_an_end_follows_the_successors() -> None:
+    """Each successor is ended, and where it was rotated itself those that it has."""
+    play = Play(Life().cycle.end("old")).answer(False)
+    play.answer(succession("a", "b"))
+    assert play.asks == ("destroy", "b", ALWAYS)
+    play.answer(True)
+    assert play.asks == ("destroy", "a", ALWAYS)
+    play.answer(False)
+    assert play.asks == ("get", successors_key("a"))
+    play.answer(succession("old", "c"))
+    assert play.asks == ("destroy", "c", ALWAYS)
+    play.answer(True)
+    assert play.operation is None
+
+
 # What a request costs
 
 
@@ -575,7 +626,7 @@ def visit(session: Any, environ: dict[str, Any]) -> str:
         ("/write", ["get", "set"]),
         ("/logout", ["get", "destroy"]),
         ("/regenerate", ["get", "set", "destroy"]),
-        ("/rotate", ["get", "set", "destroy"]),
+        ("/rotate", ["get", "set", "set", "destroy"]),
     ],
 )
 def test_an_existing_session_costs_what_it_must(path: str, calls: list[str]) -> None:

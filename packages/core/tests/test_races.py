@@ -17,6 +17,7 @@ from webclient import (
     SyncClient,
     YieldingStore,
     asgi_app,
+    sessions_in,
     set_cookies,
     wsgi_app,
 )
@@ -39,7 +40,8 @@ def store(request: pytest.FixtureRequest) -> MemoryStore | YieldingStore:
 def stored(store: MemoryStore | YieldingStore) -> list[dict[str, Any]]:
     """Return the data of each session."""
     memory = store.store if isinstance(store, YieldingStore) else store
-    return [JSONCodec().loads(record.data, key).data for key, record in memory.all()]
+    found = sessions_in(memory).items()
+    return [JSONCodec().loads(record.data, key).data for key, record in found]
 
 
 def act(session: Any, path: str) -> None:
@@ -616,7 +618,7 @@ class Stage:
 
 
 @pytest.mark.parametrize("concurrency", ["merge", "last-write-wins"])
-@pytest.mark.parametrize("step", [2, 3])
+@pytest.mark.parametrize("step", [2, 3, 4])
 def test_a_logout_at_any_point_of_a_rotation_ends_it(step: int, concurrency: str) -> None:
     """Before the old record is destroyed a logout leaves neither the old nor the new session."""
     stage = Stage(concurrency=concurrency)
@@ -625,17 +627,73 @@ def test_a_logout_at_any_point_of_a_rotation_ends_it(step: int, concurrency: str
     assert stage.left() == []
 
 
-@pytest.mark.parametrize("step", [4, 5, 6])
+@pytest.mark.parametrize("rotations", [1, 3])
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("concurrency", ["merge", "error", "last-write-wins"])
+def test_a_logout_ends_what_rotations_made_of_the_session(
+    step: int, rotations: int, concurrency: str
+) -> None:
+    """A logout with the old cookie ends the session under its new id, however many came since.
+
+    The rotations come before the logout reads the session, or after that.
+    """
+    stage = Stage(concurrency=concurrency)
+    rotate = stage.coming_in("/rotate")
+    stage.store.script(before={step: lambda: [rotate() for _ in range(rotations)]})
+    assert "Max-Age=0" in set_cookies(stage.browser.get("/logout"))[0]
+    assert stage.left() == []
+
+
+def test_a_logout_that_fails_later_ends_what_a_rotation_made_of_the_session() -> None:
+    """An exception behind `destroy()` does not save the session that was rotated before."""
+
+    def fail(session: Any, path: str) -> None:
+        act(session, path)
+        if path == "/logout":
+            raise ZeroDivisionError
+
+    stage = Stage(fail)
+    stage.store.script(before={1: stage.coming_in("/rotate")})
+    with pytest.raises(ZeroDivisionError):
+        stage.browser.get("/logout")
+    assert stage.left() == []
+
+
+def test_a_new_login_ends_what_a_rotation_made_of_the_old_session() -> None:
+    """`regenerate()` without data ends the old session under its new id, too."""
+    stage = Stage()
+    stage.store.script(before={3: stage.coming_in("/rotate")})
+    stage.browser.get("/regenerate")
+    assert stage.left() == [{"user": "bob"}]
+
+
+def test_a_destroyed_session_that_is_written_again_leaves_nothing_of_the_old_one() -> None:
+    """What a rotation made of the session ends although a new session takes its place."""
+
+    def start_anew(session: Any, path: str) -> None:
+        act(session, path)
+        if path == "/logout":
+            session["user"] = "bob"
+
+    for step in (1, 2):
+        stage = Stage(start_anew)
+        stage.store.script(before={step: stage.coming_in("/rotate")})
+        stage.browser.get("/logout")
+        assert stage.left() == [{"user": "bob"}]
+
+
+@pytest.mark.parametrize("step", [5, 6, 7])
 def test_a_logout_ends_a_rotation_that_merges(step: int) -> None:
     """A rotation that takes along another request's change is ended by a logout meanwhile."""
     stage = Stage()
-    # get, set the new, destroy the old: refused, get the old, set the new, destroy the old
-    stage.store.script(before={3: stage.coming_in("/add/x"), step: stage.coming_in("/logout")})
+    # get, set the succession record, set the new, destroy the old: refused, get the old, set the
+    # new, destroy the old
+    stage.store.script(before={4: stage.coming_in("/add/x"), step: stage.coming_in("/logout")})
     assert set_cookies(stage.browser.get("/rotate")) == []
     assert stage.left() == []
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
 def test_a_write_at_any_point_of_a_rotation_is_taken_along(step: int) -> None:
     """Before the old record is destroyed another request's change reaches the new session."""
     stage = Stage()
@@ -644,16 +702,16 @@ def test_a_write_at_any_point_of_a_rotation_is_taken_along(step: int) -> None:
     assert stage.left() == [{"user": "ann", "cart": 0, "x": 1}]
 
 
-@pytest.mark.parametrize("step", [4, 5, 6])
+@pytest.mark.parametrize("step", [5, 6, 7])
 def test_a_second_write_during_a_rotation_is_taken_along(step: int) -> None:
     """A rotation merges as often as others write."""
     stage = Stage()
-    stage.store.script(before={3: stage.coming_in("/add/x"), step: stage.coming_in("/add/y")})
+    stage.store.script(before={4: stage.coming_in("/add/x"), step: stage.coming_in("/add/y")})
     assert len(set_cookies(stage.browser.get("/rotate"))) == 1
     assert stage.left() == [{"user": "ann", "cart": 0, "x": 1, "y": 1}]
 
 
-@pytest.mark.parametrize("step", [2, 3])
+@pytest.mark.parametrize("step", [2, 3, 4])
 def test_a_rotation_at_any_point_of_a_rotation_leaves_one(step: int) -> None:
     """The rotation that is overtaken leaves no session behind."""
     stage = Stage()
@@ -785,8 +843,10 @@ def test_a_write_after_a_lost_reply_is_merged_with() -> None:
 
 @pytest.mark.parametrize("rest", ["read", "add/y"])
 @pytest.mark.parametrize("applied", [True, False])
-@pytest.mark.parametrize("step", [2, 3], ids=["set", "destroy"])
-@pytest.mark.parametrize("path", ["rotate", "regenerate"])
+@pytest.mark.parametrize(
+    ("path", "step"),
+    [("rotate", 2), ("rotate", 3), ("rotate", 4), ("regenerate", 2), ("regenerate", 3)],
+)
 def test_a_rotation_without_reply_leaves_one_session_at_most(
     path: str, step: int, applied: bool, rest: str
 ) -> None:
@@ -797,16 +857,15 @@ def test_a_rotation_without_reply_leaves_one_session_at_most(
     response = stage.browser.get(f"/{path},save,{rest}")
     data: dict[str, Any] = {"user": "bob"} if path == "regenerate" else {"user": "ann", "cart": 0}
     more = {"y": 1} if rest == "add/y" else {}
-    looks_like_a_logout = path == "rotate" and step == 3 and applied
+    looks_like_a_logout = path == "rotate" and step == 4 and applied
     assert stage.left() == ([] if looks_like_a_logout else [data | more])
     assert len(set_cookies(response)) == len(stage.left())
 
 
-@pytest.mark.parametrize("path", ["logout", "rotate", "regenerate"])
-def test_an_unanswered_end_is_an_end(path: str) -> None:
+@pytest.mark.parametrize(("path", "step"), [("logout", 2), ("rotate", 4), ("regenerate", 3)])
+def test_an_unanswered_end_is_an_end(path: str, step: int) -> None:
     """Where the response fails because the destroy had no reply, the old session is dead."""
     stage = Stage()
-    step = 2 if path == "logout" else 3
     stage.store.script(before={step: lost})
     with pytest.raises(StoreTimeout):
         stage.browser.get(f"/{path}")

@@ -20,6 +20,7 @@ from webclient import (
     FragileStore,
     SyncClient,
     asgi_app,
+    sessions_in,
     set_cookies,
     wsgi_app,
 )
@@ -62,7 +63,7 @@ class Site:
     @property
     def record(self) -> Record:
         """The one stored record."""
-        [(_, record)] = self.store.all()
+        [record] = sessions_in(self.store).values()
         return record
 
 

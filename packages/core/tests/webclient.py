@@ -15,10 +15,16 @@ from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.asgi import session_of as asgi_session_of
 from coatcheck.errors import StoreUnavailable
 from coatcheck.store import ALWAYS, Condition
+from coatcheck.succession import is_succession
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 from coatcheck.wsgi import session_of as wsgi_session_of
 
 SECRET = "a secret of thirty-two bytes, more"
+
+
+def sessions_in(store: MemoryStore) -> dict[str, Record]:
+    """Return the records of sessions, without those that lead from one to the next."""
+    return {key: record for key, record in store.all() if not is_succession(key)}
 
 
 class Clock:

@@ -203,7 +203,7 @@ def test_a_login_keeps_the_cart_when_the_old_sessions_end_has_no_reply(
             assert begun.wait(5)
             losing.close()
             called.result(20)
-        assert sent.total() == 5  # it is ended once more, and looked at
+        assert sent.total() == 6  # it is ended once more, and looked at
         visit("/put/coat")
         [(new, record)] = store.all()
     assert new != old

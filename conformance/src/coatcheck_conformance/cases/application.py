@@ -17,6 +17,8 @@ _SERVED: Final = ("LOOP-1", "LOOP-2", "LOOP-3", "GET-2", "GET-5")
 _WRITES: Final = 50
 #: How often a request is sent again whose session could not be saved.
 _TRIES: Final = 10
+#: How often the id of a session changes at most.
+_ROTATIONS: Final = 50
 
 
 def _get(bench: Bench, browser: Browser, path: str, who: str, **query: str) -> dict[str, Any]:
@@ -118,6 +120,31 @@ def logout_amid_requests(bench: Bench) -> None:
             _expect_shown(bench, ann, f"who has ann's old cookie, round {number}", {})
 
 
+@case(
+    "RACE-4",
+    depends_on=(*_SERVED, "SET-3", "SET-7", "SET-9", "DESTROY-1", "DESTROY-6"),
+    ground=False,
+)
+def logout_amid_rotations(bench: Bench) -> None:
+    """A logout with an old cookie ends a session that gets one new id after the other."""
+    with serving(bench) as make_browser:
+        for number in range(3):
+            ann = _login(bench, make_browser, "ann")
+            tab = ann.copy()
+            bench.steps.note("a tab asks for one new id after the other, and another logs out")
+            _at_once([_rotate(ann), lambda: tab.get("/logout")])  # noqa: B023  # called at once
+            _expect_shown(bench, ann, f"who has the latest cookie, round {number}", {})
+
+
+def _rotate(browser: Browser) -> Callable[[], object]:
+    """Return what changes the id of a session until the session has ended."""
+
+    def rotate() -> object:
+        return any(not browser.get("/rotate")[1] for _ in range(_ROTATIONS))
+
+    return rotate
+
+
 def _write_once(browser: Browser, value: str) -> Callable[[], object]:
     return lambda: browser.get("/put", value=value)
 
@@ -143,6 +170,22 @@ def logout_everywhere(bench: Bench) -> None:
         for browser in browsers:
             _expect_shown(bench, browser, "who has one of ann's cookies", {})
         _expect_shown(bench, bob, "bob", {"user": "bob"})
+
+
+@case(
+    "OWNER-1",
+    depends_on=(*_SERVED, "SET-3", "DESTROY-1", "DESTROY-6", "CAP-4"),
+    ground=False,
+)
+def logout_everywhere_amid_rotations(bench: Bench) -> None:
+    """A session whose id changes all the time does not survive when all of a user's are ended."""
+    with serving(bench) as make_browser:
+        thief = _login(bench, make_browser, "ann")
+        if bench.capabilities.owner_lag:
+            bench.elapse(bench.capabilities.owner_lag)  # the core waits by the clock on the wall
+        bench.steps.note("a thief asks for one new id after the other")
+        _at_once([_rotate(thief), lambda: _revoke_all(bench, "ann")])
+        _expect_shown(bench, thief, "who has the latest cookie", {})
 
 
 def _revoke_all(bench: Bench, owner: str) -> int:

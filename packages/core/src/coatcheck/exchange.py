@@ -6,7 +6,7 @@ The decisions of a request stand here, in the order in which a request meets the
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from .codec import SessionState
@@ -334,11 +334,11 @@ class Exchange(RequestCookie):
         session = self.session
         if not session._loaded:
             return False
-        if session._old is None and not (session._degraded or session._orphans):
+        if session._old is None and not (session._ended or session._degraded or session._orphans):
             unannounced = session._snapshot is not None or session._attempts is not None
             if session._announced or not unannounced:
                 return False
-        return bool(self._pending_keys())
+        return bool(self._pending_keys()) or (session._ended and bool(self.tickets()))
 
     def abandon(self) -> Steps[None]:
         """Drop the changes, but carry out a requested end of the session."""
@@ -436,7 +436,7 @@ class Exchange(RequestCookie):
 
     def _store_new(self) -> Steps[bool]:
         """Store a new or regenerated session. False: the application changed what is to be done."""
-        session, lifecycle = self.session, self.policy.lifecycle
+        session = self.session
         if not self.can_be_sent(self._session_cookie):
             yield from self._leave_unstored()
             return True
@@ -450,17 +450,8 @@ class Exchange(RequestCookie):
         if not session._continues:
             session._own_cookie = self._recorded_settings(session._own_cookie)
         departure = session._departure = session._draft()
-        attempts, old = session._unconfirmed(), session._old
-        state, content = departure.state, departure.content
-        stored: tuple[Snapshot, SessionState] | None
         try:
-            if old is None:
-                stored = yield from lifecycle.create(key, state, attempts, content)
-            else:
-                keep = session._keeps_old
-                stored = yield from lifecycle.rotate(old, key, state, keep, attempts, content)
-                if stored is not None:
-                    yield from self._end_elsewhere()
+            stored = yield from self._store_under(key, departure)
         except KeyTaken:
             departure.id = session._id = None  # what is stored there is another session
             session._turn_back(departure)
@@ -474,6 +465,25 @@ class Exchange(RequestCookie):
             session._turn_back(departure)
             raise
         return self._note(departure, stored)
+
+    def _store_under(
+        self, key: str, departure: Departure
+    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """Store a new or regenerated session under its key, and end what it takes the place of."""
+        session, lifecycle = self.session, self.policy.lifecycle
+        attempts, old = session._unconfirmed(), session._old
+        state, content = departure.state, departure.content
+        stored: tuple[Snapshot, SessionState] | None
+        if old is None:
+            stored = yield from lifecycle.create(key, state, attempts, content)
+        else:
+            keep = session._keeps_old
+            stored = yield from lifecycle.rotate(old, key, state, keep, attempts, content)
+            if stored is not None:
+                yield from self._end_elsewhere()
+        if session._ended:
+            yield from self._end_presented(() if old is None else (old.key,))
+        return stored
 
     def _leave_unstored(self) -> Steps[None]:
         """Say that the session's cookie cannot be sent, so nobody could come back to it."""
@@ -534,26 +544,37 @@ class Exchange(RequestCookie):
                 keys.append(self._engine.key_of(session._id))
         if session._old is not None:
             keys.append(session._old.key)
-        elif session._degraded and session._ended:
-            # The load failed, so nobody knows which of them is alive: a logout is never skipped.
-            for ticket in self._tickets or ():
-                keys.append(self._engine.key_of(ticket.id))
-                if ticket.other_key is not None:
-                    keys.append(ticket.other_key)
         return keys
 
     def _end_pending(self) -> Steps[None]:
-        for key in self._pending_keys():
-            yield from self.policy.lifecycle.end(key)
         session = self.session
-        if session._old is not None:
+        keys = self._pending_keys()
+        for key in keys:
+            yield from self.policy.lifecycle.end(key)
+        if session._ended:
+            yield from self._end_presented(keys)
+        elif session._old is not None:
             yield from self._end_elsewhere()
-        if session._degraded and session._ended:
-            self._tickets = []
         if not session._announced:
             session._snapshot = session._attempts = None
         session._old = None
         session._orphans = ()
+
+    def _end_presented(self, ended: Collection[str]) -> Steps[None]:
+        """End each session whose cookie came, the one in use among them.
+
+        A browser sends several cookies of one name after a change of the cookie's domain, or where
+        somebody planted one. And where the load failed nobody knows which session is alive.
+
+        :param ended: keys of sessions that were ended already.
+        """
+        seen = set(ended)
+        for ticket in self.tickets():
+            for key in (self._engine.key_of(ticket.id), ticket.other_key):
+                if key is not None and key not in seen:
+                    seen.add(key)
+                    yield from self.policy.lifecycle.end(key, ticket.accepts)
+        self._tickets, self._other_key = [], None
 
     def _end_elsewhere(self) -> Steps[None]:
         """Remove what may be left of the ended session under another key."""

@@ -19,7 +19,8 @@ from .errors import ConflictError, CorruptRecord
 from .events import Announcer
 from .merging import merge
 from .operations import Destroy, Get, Lock, Set, Sleep, Steps, Touch
-from .store import ABSENT, ALWAYS, PRESENT, Condition, Record, Unchanged
+from .store import ABSENT, PRESENT, Condition, Record, Unchanged
+from .succession import Succession
 
 Concurrency: TypeAlias = Literal["merge", "error", "last-write-wins"]
 
@@ -105,6 +106,7 @@ class Lifecycle:
         self._owner = owner
         self._monotonic = monotonic
         self._jitter = jitter
+        self._succession = Succession(codec, clock)
 
     def load(
         self,
@@ -235,9 +237,14 @@ class Lifecycle:
         record = replace(snapshot.record, expires_at=expires_at)
         return replace(snapshot, record=record)
 
-    def end(self, key: str) -> Steps[None]:
-        """Remove a session for good."""
-        yield Destroy(key, ALWAYS)
+    def end(self, key: str, accepts: Callable[[str, bytes], bool] | None = None) -> Steps[None]:
+        """Remove a session for good, under whatever key it goes on.
+
+        :param accepts: as for :meth:`load`: what it refuses stays.
+        """
+        if accepts is not None and (yield from self._get(key, accepts)) is None:
+            return
+        yield from self._succession.end(key)
         self._announce("destroyed", key)
 
     def rotate(
@@ -252,17 +259,20 @@ class Lifecycle:
         """Move a session to a new key: the new record first, then the old one's end.
 
         :param keep: the new session continues the old one, so what others wrote to the old one
-            is merged, and if it was ended the new one ends too.
+            is merged, and if it was ended the new one ends too. A succession record leads from
+            one to the other.
         :returns: what is stored now; None if the session is gone.
         :raises KeyTaken: another session has the new key.
         :raises ConflictError: as :meth:`update`; the old session stays as it was.
         """
         if new_key == old.key:
             raise KeyTaken
+        if keep:
+            yield from self._succession.add(old.key, new_key, state.owner)
         stored = yield from self.create(new_key, state, attempts, content)
         attempts.unknown[stored[0].record.data] = stored[0].record.data
         if not keep:
-            yield Destroy(old.key)
+            yield from self._succession.end(old.key)
         else:
             merges = self._concurrency != "error"
             ended = yield from self._end_old(old, stored, attempts, merges)

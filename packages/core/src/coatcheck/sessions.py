@@ -6,7 +6,6 @@ work on any store.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,11 +16,12 @@ from .cookie import in_seconds
 from .cookie_format import is_hash
 from .errors import ConfigurationError, CorruptRecord
 from .events import Announcer
-from .operations import Destroy, Get, Select, Sleep, Steps
+from .operations import Get, Select, Sleep, Steps
 from .options import SessionOptions
 from .runners import AsyncRunner, SyncRunner
 from .session import Session
 from .store import AsyncStore, Record, Store
+from .succession import Succession, is_succession, ref_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class SessionEntry:
 # `list` is a verb of the class below, which hides the type inside it.
 Entries: TypeAlias = list[SessionEntry]
 Records: TypeAlias = list[tuple[str, Record]]
+Keys: TypeAlias = list[str]
 
 
 class Sessions:
@@ -66,6 +67,7 @@ class Sessions:
         self._sync = SyncRunner(store)
         self._async = AsyncRunner(store)
         self._owner_lag = store.capabilities.owner_lag
+        self._succession = Succession(options.codec, options.clock)
         self._announce = Announcer(options.observers, options.clock)
 
     def list(self, owner: str | int) -> Entries:
@@ -97,8 +99,9 @@ class Sessions:
         return await self._async.run(self._get(ref))
 
     def revoke(self, ref: str) -> bool:
-        """End a session. Returns False if there is none.
+        """End a session, also where its id changes at the same time.
 
+        :returns: False if there is none.
         :raises UnsupportedOperation: raw ids, and the store does not declare ``enumerable``.
         :raises StoreError: the store failed.
         """
@@ -111,7 +114,8 @@ class Sessions:
     def revoke_all(self, owner: str | int, *, keep: Session | None = None) -> int:
         """End all sessions of an owner, and return how many there were.
 
-        It looks again until it finds none, so sessions that were being rotated are found, too.
+        No session of the owner's that was stored before the call survives it, however often its id
+        changes meanwhile.
 
         :param owner: as for :meth:`list`.
         :param keep: a session to spare, for "log out everywhere else".
@@ -136,15 +140,19 @@ class Sessions:
             key_is_id = getattr(self._options.codec, "key_is_id", None)
             if data is None or key_is_id is None or not key_is_id(data, key):
                 return key
-        return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+        return ref_of(key)
 
     def _list(self, owner: str | int) -> Steps[Entries]:
         found = yield from self._live(_named(owner))
-        entries = [entry for key, record in found if (entry := self._entry(key, record))]
+        sessions = [item for item in found if not is_succession(item[0])]
+        entries = [entry for key, record in sessions if (entry := self._entry(key, record))]
         return sorted(entries, key=lambda entry: entry.created_at)
 
     def _live(self, owner: str) -> Steps[Records]:
-        """Return what the owner index finds, each hit verified: the index is but a hint."""
+        """Return what the owner index finds, each hit verified: the index is but a hint.
+
+        Succession records are among it.
+        """
         now = self._options.clock()
         found: Records = yield Select(
             "owned_by",
@@ -161,7 +169,11 @@ class Sessions:
             return (ref, record) if live and record is not None else None
         found = yield Select(
             "all",
-            keep=lambda item: self._ref(item[0]) == ref and item[1].expires_at > now,
+            keep=lambda item: (
+                self._ref(item[0]) == ref
+                and item[1].expires_at > now
+                and not is_succession(item[0])
+            ),
             first=True,
         )
         return found[0] if found else None
@@ -175,32 +187,43 @@ class Sessions:
         if not self._options.hash_ids:
             found = yield from self._find(ref)
             key = found[0] if found else None
-        return key is not None and (yield from self._end(key))
+        if key is None:
+            ended = yield from self._succession.end_ref(ref)
+        else:
+            ended = yield from self._succession.end(key)
+        return bool(self._announced(ended))
 
     def _revoke_all(self, owner: str | int, keep: Session | None) -> Steps[int]:
-        spared = None if keep is None else keep.stored_key
-        revoked = 0
-        settled = self._owner_lag == 0
-        while True:
-            found = yield from self._live(_named(owner))
-            ended = 0
-            for key, _ in found:
-                if key != spared:
-                    ended += yield from self._end(key)
-            revoked += ended
-            if ended:
-                continue
-            if settled:
-                return revoked
-            # The index may lag behind: look once more when it has caught up.
-            settled = True
-            yield Sleep(self._owner_lag)
+        """End what the owner index shows, in several passes.
 
-    def _end(self, key: str) -> Steps[bool]:
-        ended: bool = yield Destroy(key)
-        if ended:
+        An index is read before the records that it names, so a pass can miss a session that is
+        rotated in between. Suppose that a session lives through a pass that ends nothing. It was
+        rotated during that pass; otherwise the index or an older succession record would have led
+        to it. That rotation left a succession record in the index. So the next pass finds this
+        record and follows it, as far as the session has moved on, and ends something. Therefore
+        two passes in a row that end nothing prove that no session is left.
+
+        An index that lags shows the succession record one pass later, if the passes are as far
+        apart as it lags: then it takes three.
+        """
+        spared = None if keep is None else keep.stored_key
+        needed = 3 if self._owner_lag else 2
+        revoked = quiet = 0
+        while quiet < needed:
+            if quiet:
+                yield Sleep(self._owner_lag)
+            ended = 0
+            for key, record in (yield from self._live(_named(owner))):
+                keys = self._succession.new_keys(key, record) if is_succession(key) else [key]
+                ended += self._announced((yield from self._succession.end(*keys, spared=spared)))
+            revoked += ended
+            quiet = 0 if ended else quiet + 1
+        return revoked
+
+    def _announced(self, ended: Keys) -> int:
+        for key in ended:
             self._announce("revoked", key)
-        return ended
+        return len(ended)
 
     def _entry(self, key: str, record: Record) -> SessionEntry | None:
         try:

@@ -1,0 +1,140 @@
+"""Sessions from outside a request: they are revoked for good, and arguments are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from webclient import SECRET, Clock, SyncClient, sessions_in, set_cookies, wsgi_app
+
+from coatcheck import Capabilities, MemoryStore, Record, SessionOptions, Sessions
+
+
+class MovingIndex(MemoryStore):
+    """A store whose owner index is read before the records, as that of most servers is.
+
+    :ivar lag: whether the index shows only what was written before the last look had ended.
+    :ivar meanwhile: what happens between the two, at each look.
+    """
+
+    def __init__(self, *, lag: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.capabilities = Capabilities(
+            blocking=False, enumerable=True, owners=True, owner_lag=0.001 if lag else 0.0
+        )
+        self.meanwhile: Iterator[Callable[[], object]] = iter(())
+        self._lags = lag
+        self._shown: list[str] = []
+
+    def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        now = [key for key, _ in super().owned_by(owner)]
+        keys = self._shown if self._lags else now
+        next(self.meanwhile, lambda: None)()
+        self._shown = [key for key, _ in super().owned_by(owner)]
+        for key in keys:
+            record = self.get(key)
+            if record is not None:
+                yield key, record
+
+
+def visit(session: Any, environ: dict[str, Any]) -> str:
+    """Do what the path says."""
+    match environ["PATH_INFO"]:
+        case "/login":
+            session["user"] = "ann"
+        case "/rotate":
+            session.regenerate(keep_data=True)
+        case "/logout":
+            session.destroy()
+    return str(session.get("user"))
+
+
+class House:
+    """A site with one visitor, and its sessions as an operator sees them."""
+
+    def __init__(self, *, lag: bool = False, **options: Any) -> None:
+        self.clock = Clock()
+        self.store = MovingIndex(lag=lag, clock=self.clock)
+        self.options = SessionOptions(
+            secret=SECRET, store=self.store, clock=self.clock, owner="user", **options
+        )
+        self.browser = SyncClient(wsgi_app(visit, options=self.options))
+        self.browser.get("/login")
+        self.sessions = Sessions(self.store, self.options)
+
+    def rotate(self) -> None:
+        self.browser.get("/rotate")
+
+
+@pytest.mark.parametrize("age", [0.0, 1000.0])
+@pytest.mark.parametrize("looks", ["r", "rr", ".r", "..r", ".rr", "rrr", "r.r.r.r", ".rrrrrr"])
+@pytest.mark.parametrize("lag", [False, True])
+def test_a_session_that_keeps_rotating_does_not_survive_revoke_all(
+    lag: bool, looks: str, age: float
+) -> None:
+    """Rotations between the index and the records, in whatever looks (`r`), hide nothing."""
+    house = House(lag=lag)
+    house.clock.advance(age)
+    house.store.meanwhile = iter([house.rotate if look == "r" else int for look in looks])
+    assert house.sessions.revoke_all("ann") == 1
+    assert house.sessions.list("ann") == []
+    assert house.browser.get("/").text == "None"
+
+
+def test_revoke_all_follows_a_session_that_was_rotated_several_times() -> None:
+    """A session that has moved on by several ids since the index was read is found."""
+    house = House()
+    house.clock.advance(1000)
+
+    def rotate_thrice() -> None:
+        for _ in range(3):
+            house.rotate()
+
+    house.store.meanwhile = iter([rotate_thrice, rotate_thrice])
+    assert house.sessions.revoke_all("ann") == 1
+    assert sessions_in(house.store) == {}
+
+
+def test_the_session_to_keep_is_kept_after_a_rotation() -> None:
+    """A session that is spared lives on, although the record of its rotation names it."""
+    house = House()
+    other = house.browser.stranger()
+    other.get("/login")
+    kept: list[int] = []
+
+    def revoke(session: Any, environ: dict[str, Any]) -> str:
+        kept.append(house.sessions.revoke_all("ann", keep=session))
+        return str(session["user"])
+
+    house.rotate()
+    again = SyncClient(wsgi_app(revoke, options=house.options), cookies=house.browser.cookies)
+    again.get("/")
+    assert kept == [1]
+    assert [house.browser.get("/").text, other.get("/").text] == ["ann", "None"]
+
+
+@pytest.mark.parametrize("hash_ids", [True, False])
+def test_revoking_a_session_that_was_rotated_ends_its_successor(hash_ids: bool) -> None:
+    """The reference that an operator was shown ends the session under its new id."""
+    house = House(hash_ids=hash_ids)
+    [entry] = house.sessions.list("ann")
+    house.rotate()
+    house.rotate()
+    assert house.sessions.revoke(entry.ref) is True
+    assert house.sessions.revoke(entry.ref) is False
+    assert sessions_in(house.store) == {}
+
+
+def test_each_session_whose_cookie_was_presented_is_ended() -> None:
+    """`destroy()` ends them all: those of a cookie with another domain, and a planted one."""
+    house = House()
+    thief = house.browser.stranger()
+    thief.get("/login")
+    unknown = house.browser.stranger()
+    unknown.get("/login")
+    unknown.get("/logout")
+    cookies = "; ".join(f"sid={browser.cookie}" for browser in (thief, house.browser))
+    answer = house.browser.present(cookies, "/logout")
+    assert "Max-Age=0" in set_cookies(answer)[0]
+    assert sessions_in(house.store) == {}
