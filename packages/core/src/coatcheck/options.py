@@ -72,7 +72,9 @@ class SessionOptions:
     """How sessions behave. Durations are seconds or timedeltas.
 
     :ivar secret: signs the cookie. Of several the first signs and all verify; a cookie that
-        verified with a later one is re-signed with the first.
+        verified with a later one is re-signed with the first. To replace one, add the new secret
+        as the last in all processes, then move it to the front in all, and drop the old one when
+        the longest lifetime of a session has passed.
     :ivar store: a store, a URL, or None for a memory store of this middleware's own.
     :ivar name: the cookie's name.
     :ivar cookie: the cookie's attributes, or a callable of the request that returns them.

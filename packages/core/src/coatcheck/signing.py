@@ -57,6 +57,9 @@ class Key:
 class Signer:
     """Signs values with the first secret and verifies with each.
 
+    A secret that is new comes last until all processes have it, because what it signs is forged to
+    those that do not.
+
     :param secrets: checked secrets, see :func:`check_secrets`.
     :param name: the cookie's name, which the keys are bound to.
     """

@@ -43,7 +43,8 @@ def express_options(
     Cookie, ids and records are Node's: whoever is logged in there is logged in here. Both sides
     need the same ``secret``, ``name``, ``cookie`` and store, with the same prefix.
 
-    :param secret: of any length; of several the first signs and all verify.
+    :param secret: of any length; of several the first signs and all verify. Add a new one as the
+        last in all processes of both sides, then move it to the front in all.
     :param store: a store or a URL, as ``"redis://localhost:6379/0"`` for connect-redis.
     :param cookie: the cookie's settings, or a callable of the request that returns them. A
         lifetime is ``max_age_ms``, in milliseconds.
