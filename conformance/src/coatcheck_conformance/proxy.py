@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 #: What is done to the traffic:
@@ -60,6 +61,18 @@ class Traffic:
         return passed
 
 
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """One request that gets lost, or its reply.
+
+    :ivar what: which of the two.
+    :ivar meanwhile: is called before the client learns of it.
+    """
+
+    what: Literal["request", "reply"]
+    meanwhile: Callable[[], object]
+
+
 class Proxy:
     """Listens at a port of this machine for a server at another address.
 
@@ -76,6 +89,7 @@ class Proxy:
         self._links: set[_Link] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._loss: _Loss | None = None
         self.traffic = Traffic()
         self.port = 0
         self._listener = self._listen()
@@ -97,6 +111,26 @@ class Proxy:
             yield
         finally:
             self._end(mode)
+
+    @contextmanager
+    def losing(
+        self, what: Literal["request", "reply"], meanwhile: Callable[[], object]
+    ) -> Iterator[None]:
+        """Lose the next request, or the reply to it; its connection is reset, and the rest passes.
+
+        :param meanwhile: is called when the server has replied, or would have been asked.
+        """
+        self._loss = _Loss(what, meanwhile)
+        try:
+            yield
+        finally:
+            self._loss = None
+
+    def take_loss(self) -> _Loss | None:
+        """Return what is to be lost, to the one request that asks first."""
+        with self._lock:
+            loss, self._loss = self._loss, None
+            return loss
 
     def close(self) -> None:
         """End all connections, and listen no more."""
@@ -180,6 +214,7 @@ class _Link:
         self._in_request = False
         self._directions = 2
         self._held = bytearray()
+        self._losing: _Loss | None = None
         self._lock = threading.Lock()
         self.is_stalled = False
         for side in (client, server):
@@ -221,6 +256,11 @@ class _Link:
         self._server.shutdown(socket.SHUT_WR)
 
     def _request(self, content: bytes) -> None:
+        if (loss := self._proxy.take_loss()) is not None:
+            if loss.what == "request":
+                self._lose(loss)
+                return
+            self._losing = loss
         mode = self._proxy.mode
         if mode == "stall" or self.is_stalled:
             self.is_stalled = True
@@ -240,6 +280,9 @@ class _Link:
         self._client.shutdown(socket.SHUT_WR)
 
     def _reply(self, content: bytes) -> None:
+        if self._losing is not None:
+            self._lose(self._losing)
+            return
         if self._hold(content):
             return
         mode = self._proxy.mode
@@ -255,6 +298,13 @@ class _Link:
             self._drip(content)
         else:
             self._client.sendall(content)
+
+    def _lose(self, loss: _Loss) -> None:
+        self._losing = None
+        try:
+            loss.meanwhile()
+        finally:
+            self.reset()
 
     def _hold(self, content: bytes) -> bool:
         # With the lock, so that nothing is added after the release.

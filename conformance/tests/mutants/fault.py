@@ -317,3 +317,53 @@ class PrunesByReading(NetStore):
         for _ in self.all() if limit is None else ():
             pass
         return removed
+
+
+class _Repeating(NetClient):
+    """It sends a request again when its reply is lost."""
+
+    def call(self, request: Any) -> Any:
+        try:
+            return super().call(request)
+        except ConnectionError:
+            return super().call(request)
+
+
+@mutant("FAULT-13", harness=_bridged)
+class RepeatsBlindly(NetStore):
+    """A write that is repeated meets what it has done itself, and says that it was refused."""
+
+    client_class = _Repeating
+
+
+class _Noting(_Repeating):
+    was_repeated = False
+
+    def call(self, request: Any) -> Any:
+        self.was_repeated = False
+        try:
+            return NetClient.call(self, request)
+        except ConnectionError:
+            self.was_repeated = True
+            return NetClient.call(self, request)
+
+
+@mutant("FAULT-13", "FAULT-14", harness=_bridged)
+class KnowsItselfByItsData(NetStore):
+    """A repeated write takes equal data for its own, and a missing record for its removal."""
+
+    client_class = _Noting
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        if super().set(key, record, only_if):
+            return True
+        found = self.get(key) if self._was_repeated() else None
+        return found is not None and found.data == record.data
+
+    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        ended = super().destroy(key, only_if)
+        return ended or (self._was_repeated() and self.get(key) is None)
+
+    def _was_repeated(self) -> bool:
+        assert isinstance(self._client, _Noting), "it was opened by the harness"
+        return self._client.was_repeated

@@ -192,12 +192,11 @@ def test_a_key_that_came_free_is_used() -> None:
     assert data_of(play.answer(True).result) == {"a": 1}
 
 
-def test_a_creation_that_a_client_repeated_was_done_once() -> None:
-    """A refused set that meets its own bytes was applied the first time."""
-    life = Life()
-    play = Play(life.cycle.create("key", state(a=1), Attempts())).answer(False, record(a=1))
-    assert data_of(play.result) == {"a": 1}
-    assert life.told() == ["created"]
+def test_a_creation_that_meets_equal_bytes_is_not_its_own() -> None:
+    """A refused set has not been done, so what is there is another session, however equal."""
+    play = Play(Life().cycle.create("key", state(a=1), Attempts())).answer(False)
+    with pytest.raises(KeyTaken):
+        play.answer(record(a=1))
 
 
 @pytest.mark.parametrize(
@@ -302,15 +301,30 @@ def test_a_session_that_is_gone_stays_gone(concurrency: str, found: Record | Non
     assert life.told()[-1] == "gone"
 
 
-def test_an_update_that_a_client_repeated_was_done_once() -> None:
-    """A refused set that meets its own bytes was applied the first time, and is no conflict."""
-    for concurrency in ("merge", "error"):
-        life = Life(concurrency=concurrency)
-        play = Play(life.cycle.update(snapshot(a=1), state(a=2), True, Attempts())).answer(False)
-        while play.operation is not None:
-            play.answer(True if play.asks[0] == "lock" else record(a=2))
-        assert data_of(play.result) == {"a": 2}
-        assert life.told() == ["updated"]
+def test_equal_bytes_of_somebody_else_are_a_conflict() -> None:
+    """A refused set has not been done: with `error` it raises, and a merge finds nothing to add."""
+    strict = Play(
+        Life(concurrency="error").cycle.update(snapshot(a=1), state(a=2), True, Attempts())
+    )
+    strict.answer(False)
+    with pytest.raises(ConflictError):
+        strict.answer(record(a=2))
+    life = Life()
+    play = Play(life.cycle.update(snapshot(a=1), state(a=2), True, Attempts())).answer(False)
+    while play.operation is not None:
+        play.answer(True if play.asks[0] == "lock" else record(a=2))
+    assert data_of(play.result) == {"a": 2}
+    assert life.told() == ["conflict", "merged"]
+
+
+def test_with_error_an_attempt_of_unknown_outcome_is_never_assumed() -> None:
+    """Where somebody else may have written the same bytes, nothing is acknowledged."""
+    life, attempts = Life(concurrency="error"), Attempts()
+    with pytest.raises(StoreTimeout):
+        Play(life.cycle.update(snapshot(a=1), state(a=2), True, attempts)).answer(StoreTimeout())
+    play = Play(life.cycle.update(snapshot(a=1), state(a=2), True, attempts)).answer(False)
+    with pytest.raises(ConflictError, match="may be this one's"):
+        play.answer(record(a=2))
 
 
 @pytest.mark.parametrize(
@@ -534,13 +548,6 @@ def test_a_rotation_to_a_taken_key_touches_neither_session() -> None:
     play = rotate(Life(), True, a=1).answer(False)
     with pytest.raises(KeyTaken):
         play.answer(record(theirs=1))
-
-
-def test_a_rotation_that_a_client_repeated_was_done_once() -> None:
-    """A refused set of the new key that meets its own bytes was applied the first time."""
-    play = rotate(Life(), True, a=1).answer(False, record(a=1))
-    assert play.asks == ("destroy", "old", Unchanged(packed(a=1)))
-    assert data_of(play.answer(True).result) == {"a": 1}
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -23,7 +23,9 @@ def later() -> float:
 
 def test_an_item_is_connect_dynamodbs(store: DynamoDBStore, backend: Backend) -> None:
     store.set("key", Record(b'{"cart":["hat"]}', 4102444800.9, "ann"))
-    assert backend.item("key") == {
+    item = dict(backend.item("key") or {})
+    assert len(item.pop("coatcheck_written")["S"]) == 16
+    assert item == {
         "id": {"S": f"{backend.prefix}key"},
         "expires": {"N": "4102444800"},
         "type": {"S": "connect-session"},

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import redis
-from coatcheck import Record
+from coatcheck import Record, Unchanged
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck_redis import AsyncRedisStore, RedisStore
 from testing.servers.process import Claim
@@ -145,13 +145,16 @@ def test_wrong_passwords_are_not_tried_again_and_not_told(
 def test_the_rights_that_the_docs_name_are_enough(own_server: RedisServer, both: Any) -> None:
     ask(
         own_server.port, "ACL", "SETUSER", "shop", "on", ">pw", "resetkeys", "~sess:*",
-        "~coatcheck:note:*", "~coatcheck:owner:*", "resetchannels", "-@all",
+        "~coatcheck:note:*", "~coatcheck:overwritten:*", "~coatcheck:owner:*", "resetchannels",
+        "-@all", "+zscore",
         "+ping", "+mget", "+set", "+del", "+unlink", "+pttl", "+pexpire", "+zadd", "+zrange",
         "+zrem", "+zremrangebyscore", "+scan", "+evalsha", "+eval", "+client", "+hello",
     )  # fmt: skip
     store = RedisStore.from_url(own_server.url.replace("//", "//shop:pw@") + "?client_name=x")
     store.ping()
     assert store.set("key", record(b"x", "ada"))
+    assert store.set("key", record(b"y", "ada"), Unchanged(b"x"))
+    assert not store.set("key", record(b"z", "ada"), Unchanged(b"x"))
     assert store.touch("key", time.time() + 50)
     assert [key for key, _ in store.owned_by("ada")] == ["key"]
     assert store.length() == len(list(store.all())) == 1

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coatcheck.errors import ConfigurationError
-from coatcheck_redis.layout import Layout, hash_tag, note, slot
+from coatcheck_redis.layout import Layout, hash_tag, note, overwritten, slot
 
 pytestmark = pytest.mark.integration("redis")
 
@@ -36,13 +36,15 @@ def test_a_hash_tag_is_the_first_one_that_is_not_empty(key: bytes, tag: bytes) -
 @settings(deadline=None)
 @given(_KEYS)
 def test_a_note_is_in_the_slot_of_its_record(record: bytes) -> None:
-    assert slot(note(record)) == slot(record)
+    assert slot(note(record)) == slot(overwritten(record)) == slot(record)
 
 
 @settings(deadline=None)
 @given(_KEYS, _KEYS)
 def test_no_two_records_share_a_note(one: bytes, other: bytes) -> None:
     assert (note(one) == note(other)) == (one == other)
+    assert (overwritten(one) == overwritten(other)) == (one == other)
+    assert note(one) != overwritten(other)
 
 
 @settings(deadline=None)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 from coatcheck import ABSENT, ALWAYS, PRESENT, AsyncStore, Record, Unchanged
 from coatcheck.errors import CoatcheckError, StoreError, StoreTimeout, StoreUnavailable
 
 from ..bench import Bench
 from ..case import case
-from ..faults import Meeting, attempt, each_fault, meeting
+from ..faults import Meeting, attempt, each_fault, meeting, through_proxy
 from ..handle import Handle
 from ..harness import Fault
 from ..kill import KEYS, killed_after, record_number
@@ -650,3 +651,122 @@ def _expect_no_quiet_end(bench: Bench, met: Meeting, fault: Fault, items: Any) -
             return
     if len(seen) != _MANY:
         bench.fail(f"an exception, or {_MANY} records", f"an end after {len(seen)} records")
+
+
+# FAULT-13, FAULT-14: calls that are repeated because a reply was lost
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A write whose condition holds.
+
+    :ivar name: what is said about it.
+    :ivar prepare: makes its condition hold.
+    :ivar call: the verb and its arguments.
+    :ivar again: makes its condition hold no more, by what another caller writes over it.
+    """
+
+    name: str
+    prepare: Callable[[], object]
+    call: tuple[Any, ...]
+    again: tuple[Any, ...]
+
+
+def _conditional_writes(bench: Bench) -> Sequence[_Write]:
+    new, other = bench.record(b"new"), bench.record(b"other")
+
+    def ready() -> None:
+        bench.put(data=b"old")
+
+    def nothing() -> None:
+        bench.store.destroy("key")
+
+    over = ("set", "key", other)
+    return (
+        _Write("set with ABSENT", nothing, ("set", "key", new, ABSENT), over),
+        _Write("set with Unchanged", ready, ("set", "key", new, Unchanged(b"old")), over),
+        _Write("destroy with Unchanged", ready, ("destroy", "key", Unchanged(b"old")), ()),
+        _Write("destroy", ready, ("destroy", "key"), ()),
+    )
+
+
+@case(
+    "FAULT-13",
+    depends_on=("SET-3", "SET-7", "DESTROY-6"),
+    needs=("address",),
+    limit=120,
+    hint="a client library that repeats commands, and a condition that no longer holds because "
+    "of the first attempt. Give each write a token that the repetition finds.",
+)
+def false_after_a_lost_reply(bench: Bench) -> None:
+    """A write that was done, and whose reply was lost, returns True or raises."""
+    for write in _conditional_writes(bench):
+        outcome = _met_by_a_loss(bench, write, "reply")
+        _expect_not(bench, outcome, False, f"the reply to {write.name} was lost")
+
+
+@case(
+    "FAULT-13",
+    depends_on=("SET-3", "SET-7", "DESTROY-6"),
+    needs=("address",),
+    limit=120,
+    hint="a repetition that knows its own write only as long as nobody writes over it.",
+)
+def false_after_a_lost_reply_and_another_write(bench: Bench) -> None:
+    """A write that was done, and overwritten before it was repeated, returns True or raises."""
+    for write in _conditional_writes(bench):
+        if write.again:
+            outcome = _met_by_a_loss(bench, write, "reply", write.again)
+            _expect_not(
+                bench, outcome, False, f"the reply to {write.name} was lost, and another followed"
+            )
+
+
+@case(
+    "FAULT-14",
+    depends_on=("SET-3", "SET-7", "DESTROY-6"),
+    needs=("address",),
+    limit=120,
+    hint="a repetition that takes equal data, or a missing record, for its own doing.",
+)
+def true_for_what_another_did(bench: Bench) -> None:
+    """A write that was lost on its way, while another caller did the same, is False or raises."""
+    for write in _conditional_writes(bench):
+        outcome = _met_by_a_loss(bench, write, "request", write.call)
+        _expect_not(
+            bench, outcome, True, f"{write.name} was lost on its way, and another did the same"
+        )
+
+
+def _met_by_a_loss(
+    bench: Bench, write: _Write, what: Literal["request", "reply"], meanwhile: tuple[Any, ...] = ()
+) -> Any:
+    """Return what a write does of which the request or the reply is lost, once.
+
+    :param meanwhile: what another caller does before the client learns of the loss.
+    """
+    with through_proxy(bench) as (store, proxy):
+        proxy = bench.need(proxy, "there is no proxy")
+        # Whatever is made ready at the first write: connections, scripts, indexes.
+        for number in range(2):
+            attempt(store, "set", f"other{number}", bench.record(b"old"), ABSENT)
+            attempt(store, "set", f"other{number}", bench.record(b"new"), Unchanged(b"old"))
+        for condition in (Unchanged(b"new"), ALWAYS):
+            attempt(store, "destroy", "other0", condition)
+        write.prepare()
+        other = bench.open("another", face="sync")  # it is called in another thread
+
+        def act() -> None:
+            if meanwhile:
+                attempt(other, *meanwhile)
+
+        bench.steps.note(f"the next {what} is lost, once")
+        with proxy.losing(what, act):
+            return attempt(store, *write.call)
+
+
+def _expect_not(bench: Bench, outcome: object, wrong: bool, about: str) -> None:
+    if isinstance(outcome, Exception):
+        _expect_store_error_at_most(bench, outcome)
+    elif outcome is wrong:
+        bench.fail(f"after this: {about}: {not wrong} or StoreError", outcome)

@@ -185,9 +185,7 @@ class Lifecycle:
                 if vanished == _CREATE_ATTEMPTS:
                     raise KeyTaken
                 continue
-            if found.data == snapshot.record.data:
-                # A client library lost the reply, repeated the command, and met its own record.
-                break
+            # Only this session knows its key, so its own bytes are its own writing.
             shown = attempts.unknown.get(found.data)
             if shown is None:
                 raise KeyTaken
@@ -418,17 +416,18 @@ class Lifecycle:
                 self._announce("gone", base.key)
                 return None
             stored, theirs = current
-            if stored.record.data == mine.record.data:
-                # A client library lost the reply, repeated the command, and met its own record.
-                self._announce("updated", base.key)
-                return mine, state
+            # A refused write has not been done. Equal bytes are this session's own only after an
+            # attempt of unknown outcome, and even then another request may have written them:
+            # a merge comes to the same, but with "error" nothing is acknowledged.
             earlier = attempts.unknown.get(stored.record.data)
+            if self._concurrency == "error":
+                self._announce("conflict", base.key)
+                raise _conflict() if earlier is None else _unknown_outcome()
             if earlier is not None:
                 base = Snapshot(base.key, replace(stored.record, data=earlier))
             else:
                 self._announce("conflict", base.key)
-            refused = self._concurrency == "error" and earlier is None
-            if refused or self._monotonic() > deadline:
+            if self._monotonic() > deadline:
                 raise _conflict()
             state = self._merge(base, state, theirs)
             mine = self._encode(base.key, state, self._expires_at(stored, state, extend))
@@ -459,4 +458,11 @@ class Lifecycle:
 def _conflict() -> ConflictError:
     return ConflictError(
         "the session was changed by other requests at the same time, and this change was not saved"
+    )
+
+
+def _unknown_outcome() -> ConflictError:
+    return ConflictError(
+        "an earlier attempt to save the session ended without an answer; what is stored now may be "
+        "this one's or another request's change, so this change is not acknowledged"
     )

@@ -1,10 +1,12 @@
 """The items, as connect-dynamodb has them::
 
-    {id: "sess:KEY", expires: 1795456528, type: "connect-session", sess: "data", owner: "42"}
+    {id: "sess:KEY", expires: 1795456528, type: "connect-session", sess: "data", owner: "42",
+     coatcheck_written: "9d41e0c2"}
 
 ``sess`` is a string where the data are UTF-8, and binary otherwise. ``expires`` is in seconds: what
 removes expired items takes whole ones. ``owner`` is coatcheck's, and there alone where the record
-has one. What other programs add is left alone.
+has one. ``coatcheck_written`` names the write that made the item, so that one that was repeated
+because its reply was lost is known again. What other programs add is left alone.
 
 A session that goes on under another key, as after a login, leaves a mark for a while::
 
@@ -27,6 +29,8 @@ GRANULARITY: Final = 1.0
 LARGEST: Final = 396 * 1024
 #: What is in `type`, for programs that keep other things in the table.
 _TYPE: Final = "connect-session"
+#: The attribute with the token of the write that made the item.
+_WRITTEN: Final = "coatcheck_written"
 #: Seconds that a mark must stay: longer than an ending is repeated.
 _MARKED: Final = 60.0
 #: Names of attributes that are reserved words in expressions, others' too.
@@ -89,9 +93,10 @@ def live(prefix: str, now: float) -> Expression:
     return Expression().add("FilterExpression", f"begins_with(id, :prefix) AND {_LIVE}", values)
 
 
-def attributes(record: Record) -> Item:
+def attributes(record: Record, token: str) -> Item:
     """Return what a record is in an item, but for the id.
 
+    :param token: names the write.
     :raises RecordTooLarge: the data are more than fit.
     """
     if len(record.data) > LARGEST:
@@ -100,20 +105,23 @@ def attributes(record: Record) -> Item:
         "sess": stored(record.data),
         "expires": seconds(record.expires_at),
         "type": {"S": _TYPE},
+        _WRITTEN: {"S": token},
     }
     if record.owner is not None:
         found["owner"] = {"S": record.owner}
     return found
 
 
-def writing(record: Record, expression: Expression) -> Expression:
+def writing(record: Record, token: str, expression: Expression) -> Expression:
     """Return an expression to which the update that writes a record is added.
 
+    :param token: names the write.
     :raises RecordTooLarge: the data are more than fit.
     """
-    found = attributes(record)
+    found = attributes(record, token)
     values = {":s": found["sess"], ":e": found["expires"], ":t": found["type"]}
-    text = "SET sess = :s, expires = :e, #t = :t"
+    values[":w"] = found[_WRITTEN]
+    text = f"SET sess = :s, expires = :e, #t = :t, {_WRITTEN} = :w"
     if "owner" in found:
         text += ", #o = :o REMOVE coatcheck_ended"
         values[":o"] = found["owner"]
@@ -156,12 +164,9 @@ def lives_until(item: Item | None, expires_at: float) -> bool:
     return bool(item and record_of(item) and item.get("expires") == seconds(expires_at))
 
 
-def holds(item: Item | None, record: Record) -> bool:
-    """Tell whether an item has what writing a record leaves; its expiry others may have moved."""
-    wanted = attributes(record)
-    return item is not None and all(
-        item.get(name) == wanted.get(name) for name in ("sess", "owner")
-    )
+def is_written_by(token: str, item: Item | None) -> bool:
+    """Tell whether an item is what a write has left; its expiry others may have moved."""
+    return item is not None and item.get(_WRITTEN) == {"S": token}
 
 
 def stored(data: bytes) -> dict[str, Any]:

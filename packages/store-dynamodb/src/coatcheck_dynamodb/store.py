@@ -124,19 +124,19 @@ class DynamoDBStore(Store):
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.set`."""
-        condition = items.condition(only_if, self._clock())
+        condition, token = items.condition(only_if, self._clock()), secrets.token_hex(8)
         if only_if is ABSENT:  # nothing of a session that has expired stays
-            whole = {**self._id(key), **items.attributes(record)}
+            whole = {**self._id(key), **items.attributes(record, token)}
             reply = self._write("put_item", Item=whole, **condition.arguments())
         else:
-            reply = self._update(key, items.writing(record, condition))
+            reply = self._update(key, items.writing(record, token, condition))
         if not reply.get("Refused"):
             return True
         if not _is_unsure(reply):
             return False
         # Refused, because an attempt before, of which nothing was heard, has done it?
         item = self._item(key)
-        if items.holds(item, record):
+        if items.is_written_by(token, item):
             return True
         if self._live(item) is None:
             return False

@@ -2,8 +2,10 @@
 
 A record is the string ``PREFIX`` + key, as connect-redis has it. What connect-redis has no place
 for (the exact expiry, the owner) stands in a note beside it, in the same slot of a cluster. An
-owner's index is a sorted set. Notes and indexes begin with ``coatcheck:``, so that programs that
-list ``PREFIX*`` do not take them for sessions.
+owner's index is a sorted set. Where one write follows another within seconds, the first one's
+token stays for a while in a sorted set, for the case that its reply was lost and it is repeated.
+Notes and these sets begin with ``coatcheck:``, so that programs that list ``PREFIX*`` do not take
+them for sessions.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from coatcheck.errors import ConfigurationError
 DEFAULT_PREFIX: Final = "sess:"
 
 _NOTE: Final = b"coatcheck:note:"
+_OVERWRITTEN: Final = b"coatcheck:overwritten:"
 _OWNER: Final = b"coatcheck:owner:"
 _SLOTS: Final = 16384
 _PATTERN: Final = re.compile(rb"([*?\[\]\\^-])")
@@ -42,7 +45,7 @@ class Layout:
             self.prefix = prefix.encode()
         except UnicodeEncodeError:
             raise ConfigurationError("`prefix` must be text without lone surrogates") from None
-        for own in (_NOTE, _OWNER):
+        for own in (_NOTE, _OVERWRITTEN, _OWNER):
             if own.startswith(self.prefix) or self.prefix.startswith(own):
                 raise ConfigurationError(
                     f"`prefix` must not overlap with {own.decode()!r}, where this store keeps "
@@ -70,9 +73,18 @@ class Layout:
 
 def note(record: bytes) -> bytes:
     """Return where the note of a record is: another one for each, in the same slot."""
+    return _beside(_NOTE, record)
+
+
+def overwritten(record: bytes) -> bytes:
+    """Return where the writes of a record are that others have followed within seconds."""
+    return _beside(_OVERWRITTEN, record)
+
+
+def _beside(prefix: bytes, record: bytes) -> bytes:
     if b"}" not in record:
-        return b"%s{%s}" % (_NOTE, record)
-    return b"%s{%s}%s" % (_NOTE, hash_tag(record) or _tag_of_slot(slot(record)), record)
+        return b"%s{%s}" % (prefix, record)
+    return b"%s{%s}%s" % (prefix, hash_tag(record) or _tag_of_slot(slot(record)), record)
 
 
 def hash_tag(key: bytes) -> bytes:

@@ -45,7 +45,7 @@ class Script:
 
 GET: Final = Script.of("live", "reply", "get")
 CREATE: Final = Script.of("create")
-SET: Final = Script.of("live", "condition", "index", "set")
+SET: Final = Script.of("live", "condition", "index", "overwrite", "set")
 DESTROY: Final = Script.of("live", "condition", "destroy")
 TOUCH: Final = Script.of("live", "condition", "index", "touch")
 ADD: Final = Script.of("index", "add")

@@ -13,7 +13,7 @@ from coatcheck import ABSENT, Condition, Record, Unchanged
 from coatcheck.faces import Listing, Steps
 
 from . import scripts
-from .layout import Layout, note
+from .layout import Layout, note, overwritten
 
 #: Records that one script reads; each may have a MiB or more.
 PAGE: Final = 32
@@ -69,9 +69,9 @@ class RedisVerbs:
 
     def set(self, key: str, record: Record, only_if: Condition) -> Steps:
         """See :meth:`coatcheck.Store.set`."""
-        place, now, token = self._layout.record(key), self._clock(), _token()
-        expiry, entry = _number(record.expires_at), key.encode()
-        keys = [place, note(place)]
+        place, now = self._layout.record(key), self._clock()
+        expiry, entry, token = _number(record.expires_at), key.encode(), _token(now)
+        keys = [place, note(place), overwritten(place)]
         text = b"%s %s" % (expiry, token)
         ttl = _milliseconds(record.expires_at - now)
         if record.owner is not None:
@@ -83,7 +83,7 @@ class RedisVerbs:
         elif (
             only_if is ABSENT
             and ttl > 0
-            and (yield from scripts.CREATE.run(keys, record.data, b"%d" % ttl, text))
+            and (yield from scripts.CREATE.run(keys[:2], record.data, b"%d" % ttl, text))
         ):
             return True
         written = yield from scripts.SET.run(
@@ -95,15 +95,16 @@ class RedisVerbs:
     def destroy(self, key: str, only_if: Condition) -> Steps:
         """See :meth:`coatcheck.Store.destroy`."""
         record = self._layout.record(key)
+        now = self._clock()
         removed = yield from scripts.DESTROY.run(
-            (record, note(record)), _number(self._clock()), *_condition(only_if), _token()
+            (record, note(record)), _number(now), *_condition(only_if), _token(now)
         )
         return bool(removed)
 
     def touch(self, key: str, expires_at: float, owner: str | None) -> Steps:
         """See :meth:`coatcheck.Store.touch`."""
         record, entry, expiry = self._layout.record(key), key.encode(), _number(expires_at)
-        token, known = _token(), (owner or "").encode()
+        token, known = _token(self._clock()), (owner or "").encode()
         while True:
             now = self._clock()
             ttl = _milliseconds(expires_at - now)
@@ -219,8 +220,9 @@ def _record(reply: bytes) -> Record:
     return Record(rest[end:], float(expiry), rest[:end].decode() if end else None)
 
 
-def _token() -> bytes:
-    return secrets.token_hex(8).encode()
+def _token(now: float) -> bytes:
+    """Return a name for a call: when it began, in milliseconds, and chance."""
+    return b"%x-%s" % (int(now * 1000), secrets.token_hex(6).encode())
 
 
 def _number(seconds: float) -> bytes:
