@@ -12,6 +12,9 @@ SessionMiddleware(None, secret="s" * 32, rollign=True)  # refuse: an unknown key
 MemoryStore().set("key", "data")  # refuse: no record
 Record("text", 1.0)  # refuse: text for bytes
 session_of({}).save().data  # refuse: a coroutine without await
+session_of({}).user = 1  # refuse: data are keys
+session_of({}).id = "x"  # refuse: read-only
+session_of({}).user  # refuse: data are keys
 MemoryStore().set("key", Record(b"data", 1.0), "absent")  # refuse: a string for a condition
 express_options(secret="s", saveUninitialized=True)  # refuse: Node's spelling
 express_options(secret="s", cookie={"maxAge": 5})  # refuse: Node's spelling

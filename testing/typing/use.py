@@ -31,6 +31,10 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
     session = asgi_session_of(scope)
     session["visits"] = session.get("visits", 0) + 1
     session.cookie.max_age = 30 * 86400
+    session |= {"seen": True}
+    plain: dict[str, Any] = session
+    merged: dict[str, Any] = session | {"more": [*plain, *session.copy()]}
+    session.setdefault("cart", []).append(merged.pop("more"))
     await session.save()
     session.regenerate(keep_data=True)
 

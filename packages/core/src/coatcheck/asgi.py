@@ -26,7 +26,7 @@ from .operations import Steps
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
 from .runners import AsyncRunner
-from .session import AsyncSession
+from .session import AsyncSession, AsyncSessionCore
 from .store import AsyncStore
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -95,8 +95,8 @@ class SessionMiddleware:
             return
         run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._run
         connection = _Connection(self._engine, scope, receive, send)
-        session = AsyncSession(connection, run)
-        scope[SCOPE_KEY] = session
+        session = AsyncSessionCore(connection, run)
+        scope[SCOPE_KEY] = AsyncSession(session)
         if connection.begin(session):
             await run(connection.load())
         try:
@@ -167,7 +167,7 @@ def session_of(request: Any) -> AsyncSession:
 class _Connection(Exchange):
     """Stands between the application and the server of one connection."""
 
-    session: AsyncSession
+    session: AsyncSessionCore
     place = SCOPE_KEY
     #: Whether the body comes in parts. In a body of one part, which nearly always follows the
     #: headers at once, changes inside of values are left to the check when the application ends.

@@ -187,7 +187,8 @@ class SessionCookie:
     session alone, in its record, from then on. The attributes are those of
     :class:`CookieOptions`.
 
-    :raises ConfigurationError: on assignment, as at construction of :class:`CookieOptions`.
+    :raises ConfigurationError: on assignment, as at construction of :class:`CookieOptions`;
+        for a name that is no setting it is an AttributeError as well.
     """
 
     __slots__ = ("_session",)
@@ -197,14 +198,12 @@ class SessionCookie:
 
     def __getattr__(self, name: str) -> Any:
         if name not in SETTINGS:
-            raise AttributeError(f"a session cookie has no setting `{name}`")
+            raise _NoSetting(name)
         return getattr(self._session._cookie_options(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in SETTINGS:
-            raise ConfigurationError(
-                f"a session cookie has no setting `{name}`; it has {', '.join(SETTINGS)}"
-            )
+            raise _NoSetting(name)
         changes = {name: value}
         if value is not None and name in _EXCLUSIVE:
             changes[_EXCLUSIVE[name]] = None
@@ -212,12 +211,26 @@ class SessionCookie:
         changed = {changed: getattr(options, changed) for changed in changes}
         self._session._change_cookie(options, changed)
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(
+            f"the cookie setting `{name}` cannot be deleted; assign None, where that is allowed"
+        )
+
     def __repr__(self) -> str:
         return f"<SessionCookie {self._session._cookie_options()!r}>"
 
 
 #: The names of all settings of a cookie.
 SETTINGS: Final = tuple(option.name for option in fields(CookieOptions))
+
+
+class _NoSetting(ConfigurationError, AttributeError):
+    """An attribute that is no setting, so a wrong configuration and a wrong attribute."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a session cookie has no setting `{name}`; it has {', '.join(SETTINGS)}")
+
+
 _EXCLUSIVE: Final = {"max_age": "expires", "expires": "max_age"}
 
 

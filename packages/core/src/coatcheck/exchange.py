@@ -23,7 +23,7 @@ from .lifecycle import KeyTaken, Snapshot
 from .operations import Await, Destroy, Steps
 from .policy import Policy
 from .request_cookie import RequestCookie
-from .session import Departure, Session, gone
+from .session import DETACHED, Departure, SessionCore, gone
 
 _ID_ATTEMPTS: Final = 3
 _INSECURE: Final = (
@@ -57,7 +57,7 @@ ATTRIBUTES: Final = """
 class Exchange(RequestCookie):
     """One request and its session."""
 
-    session: Session
+    session: SessionCore
     #: Under which key the request has the session; applications may put something else there.
     place: str
     #: False once the request is over.
@@ -206,7 +206,7 @@ class Exchange(RequestCookie):
 
     # What the driver asks for
 
-    def begin(self, session: Session) -> bool:
+    def begin(self, session: SessionCore) -> bool:
         """Give the request its session. Returns whether :meth:`load` is to be run at once."""
         self.session = session
         engine = self._engine
@@ -216,15 +216,17 @@ class Exchange(RequestCookie):
                 "the request's path is outside the session cookie's path "
                 f"({self.policy.cookie.path}): there is no session here"
             )
+            session._hold_off()
             return False
         if not engine.eager:
+            session._hold_off()
             return False
         if self.tickets():
             return True
         session._blank = True
         return False
 
-    def _policy_for(self, session: Session) -> Policy:
+    def _policy_for(self, session: SessionCore) -> Policy:
         session._failure = SessionUnavailable("the callable `cookie` cannot use the session")
         policy = self._policy_of_request()
         session._failure = None
@@ -233,7 +235,7 @@ class Exchange(RequestCookie):
     def answer(self) -> HeaderChanges | None:
         """Return what to add to the response headers, where that takes no store; or None."""
         session, options = self.session, self._engine.options
-        if self._request.get(self.place) is not session or session._busy or self._inert:
+        if self._request.get(self.place) is not session._data or session._busy or self._inert:
             return None
         snapshot = session._snapshot
         if snapshot is None:
@@ -258,7 +260,7 @@ class Exchange(RequestCookie):
             return NOTHING
         current = self._request.get(self.place)
         try:
-            if current is session:
+            if current is session._data:
                 is_there = self._is_there()
             else:
                 is_there = yield from self._notice_replacement(current)
@@ -298,7 +300,7 @@ class Exchange(RequestCookie):
         if self._inert or not session._sealed:
             return False
         current = self._request.get(self.place)
-        if current is not session and self._is_news(current):
+        if current is not session._data and self._is_news(current):
             return True
         if not session._loaded:
             return False
@@ -307,7 +309,7 @@ class Exchange(RequestCookie):
     def finish(self) -> Steps[None]:
         """Save what changed since the headers went out."""
         current = self._request.get(self.place)
-        if current is not self.session and self._is_news(current):
+        if current is not self.session._data and self._is_news(current):
             yield from self._notice_replacement(current)
         if self.session._ended:
             yield from self._end_pending()
@@ -326,6 +328,7 @@ class Exchange(RequestCookie):
         self._unused_headers = None
         self.session._closed = True
         self.session._cookie = None
+        self.session._data = DETACHED
         self._request = {}
         del self.session
 
@@ -391,7 +394,7 @@ class Exchange(RequestCookie):
         if isinstance(current, Mapping):
             session._replace_data(current)
         else:
-            session.destroy()
+            session._destroy()
         self._replacement = current
         return True
 

@@ -5,8 +5,18 @@ from __future__ import annotations
 import marshal
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    ValuesView,
+)
+from copy import deepcopy
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, TypeVar
 
 from .codec import IMMUTABLE, SessionState
 from .cookie import CookieOptions, SessionCookie, with_own
@@ -67,18 +77,507 @@ class Departure:
         self.overtaken = False
 
 
-class Session(MutableMapping[str, Any]):
+class Session(dict[str, Any]):
     """The data of one visitor, kept on the server.
 
-    Keys are strings. Values are what the codec stores: for the native one see
-    :class:`~coatcheck.codec.JSONCodec`. Nested changes are noticed:
-    ``session["cart"].append(item)`` is saved.
+    A session is a dict. Keys are strings. Values are what the codec stores: for the native one
+    see :class:`~coatcheck.codec.JSONCodec`. Nested changes are noticed:
+    ``session["cart"].append(item)`` is saved. Copies and unions are plain dictionaries that have
+    nothing to do with the session any more.
 
     Reading and writing raise :class:`~coatcheck.errors.SessionUnavailable` where there is no
     session (outside the cookie's path, or before a lazy one was loaded) and
     :class:`~coatcheck.errors.StoreError` where it could not be loaded. Writing raises
     :class:`~coatcheck.errors.LateWriteError` once it is too late to save.
+
+    Some code in C reads a dict without asking it, as orjson does: :meth:`load` the session
+    before. It counts as access, and all values are watched from then on. A session that is not
+    loaded holds an entry that no encoder can encode, so that it is never taken for an empty dict.
     """
+
+    __slots__ = ("__weakref__", "_core")
+
+    _core: SessionCore
+
+    def __init__(self, core: SessionCore) -> None:
+        _set_core(self, core)
+        core._data = self
+
+    # The dict
+
+    def __getitem__(self, key: str) -> Any:
+        core = self._core
+        if not core._ready:
+            core._prepare()
+        value = _get_item(self, key)
+        if type(value) not in IMMUTABLE and key not in core._exposed:
+            core._expose(key, value)
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise TypeError(f"session keys must be strings, not {type(key).__name__}")
+        core = self._core
+        core._before_write()
+        if type(value) not in IMMUTABLE:
+            core._exposed.add(key)
+        _set_item(self, key, value)
+        core._written = True
+
+    def __delitem__(self, key: str) -> None:
+        core = self._core
+        core._before_write()
+        dict.__delitem__(self, key)
+        core._written = True
+
+    def __iter__(self) -> Iterator[str]:
+        self._core._use()
+        return dict.__iter__(self)
+
+    def __reversed__(self) -> Iterator[str]:
+        self._core._use()
+        return dict.__reversed__(self)
+
+    def __len__(self) -> int:
+        self._core._use()
+        return dict.__len__(self)
+
+    def __contains__(self, key: object) -> bool:
+        self._core._use()
+        return dict.__contains__(self, key)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        self._core._use()
+        if isinstance(other, Session):
+            other._core._use()
+        return dict.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        result = self.__eq__(other)
+        return result if result is NotImplemented else not result
+
+    __hash__ = None  # mutable, as every dict
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def get(self, key: str, default: Any = None, /) -> Any:
+        """Return the value of a key, or the default."""
+        self._core._use()
+        return self[key] if dict.__contains__(self, key) else default
+
+    def keys(self) -> KeysView[str]:  # type: ignore[override]  # as good, and its repr shows no data
+        """Return a view of the keys."""
+        self._core._use()
+        return _Keys(self)
+
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]  # as above
+        """Return a view of the values."""
+        self._core._use()
+        return _Values(self)
+
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]  # as above
+        """Return a view of the pairs of keys and values."""
+        self._core._use()
+        return _Items(self)
+
+    def setdefault(self, key: str, default: Any = None, /) -> Any:
+        """Return the value of a key; set it to the default before, if it is missing."""
+        self._core._use()
+        if not dict.__contains__(self, key):
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: str, /, *default: Any) -> Any:
+        """Remove a key and return its value; without the key, the default or a KeyError."""
+        self._core._use()
+        if default and not dict.__contains__(self, key):
+            return dict.pop(self, key, *default)
+        self._core._before_write()
+        value = dict.pop(self, key)
+        self._core._written = True
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove the pair that was added last, and return it."""
+        self._core._before_write()
+        item = dict.popitem(self)
+        self._core._written = True
+        return item
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        """Set several keys: all of them, or none if one is not a string."""
+        added = dict(other, **more)
+        _check_keys(added)
+        core = self._core
+        core._before_write()
+        for key, value in added.items():
+            if type(value) not in IMMUTABLE:
+                core._exposed.add(key)
+        dict.update(self, added)
+        core._written = True
+
+    if not TYPE_CHECKING:  # dict's own signatures say it better
+
+        def __ior__(self, other: Any) -> Self:
+            self.update(other)
+            return self
+
+        def __or__(self, other: Any) -> dict[str, Any]:
+            return {**self, **other} if isinstance(other, dict) else NotImplemented
+
+        def __ror__(self, other: Any) -> dict[str, Any]:
+            return {**other, **self} if isinstance(other, dict) else NotImplemented
+
+    def clear(self) -> None:
+        """Remove all data. The session itself goes on; :meth:`destroy` ends it."""
+        self._core._before_write()
+        dict.clear(self)
+        self._core._written = True
+
+    def copy(self) -> dict[str, Any]:
+        """Return a plain dict with the same values."""
+        self._core._expose_all()
+        return self._core._plain()
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return deepcopy(self.copy(), memo)
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("a session cannot be pickled; `dict(session)` can")
+
+    @classmethod
+    def fromkeys(cls, iterable: Iterable[str], value: Any = None, /) -> dict[str, Any]:  # type: ignore[override]  # sessions are made by the middleware
+        """Return a plain dict, because sessions are made by the middleware."""
+        return dict.fromkeys(iterable, value)
+
+    if not TYPE_CHECKING:  # so that type checkers refuse unknown attributes
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f'a session has no attribute `{name}`; its data are keys: `session["{name}"]`'
+            )
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "owner":
+                object.__setattr__(self, name, value)
+                return
+            if name == "cookie":
+                advice = "assign to its settings: `session.cookie.max_age = ...`"
+            elif hasattr(type(self), name):
+                advice = "it is not yours to set"
+            else:
+                advice = f'data are keys: `session["{name}"] = ...`'
+            raise AttributeError(f"`session.{name}` cannot be assigned; {advice}")
+
+        def __delattr__(self, name: str) -> None:
+            raise AttributeError(
+                f'`session.{name}` cannot be deleted; data are keys: `del session["{name}"]`'
+            )
+
+    # What it is
+
+    @property
+    def id(self) -> str:
+        """The secret that the cookie carries. Do not log it.
+
+        :raises SessionUnavailable: an asynchronous ``generate_id`` has not made it yet.
+        :raises LateWriteError: the request is over, and the session has none.
+        """
+        self._core._use()
+        return SessionId(self._core._current_id())
+
+    @property
+    def cookie(self) -> SessionCookie:
+        """The cookie settings of this session; assign to change them for it alone."""
+        core = self._core
+        core._use()
+        if core._cookie is None:
+            core._cookie = SessionCookie(core)
+        return core._cookie
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the session began with this request and is not stored yet."""
+        core = self._core
+        core._use()
+        return core._snapshot is None and not core._continues
+
+    @property
+    def is_modified(self) -> bool:
+        """Whether there is something to save. Equal values that were assigned do not count."""
+        core = self._attached()
+        if core._snapshot is None:
+            return core._has_contents()
+        change = core._change()
+        if change is not None:
+            core._take_back(change)
+        return change is not None
+
+    @property
+    def created_at(self) -> float:
+        """When the session began, in POSIX seconds."""
+        self._core._use()
+        return self._core._born()
+
+    @property
+    def expires_at(self) -> float:
+        """When the session ends unless it is used again, in POSIX seconds."""
+        core = self._attached()
+        if core._snapshot is not None and not core._cookie_changed:
+            return core._snapshot.record.expires_at
+        return core._backend.expiry(core._state())
+
+    @property
+    def expires_in(self) -> float:
+        """The seconds until :attr:`expires_at`."""
+        return self.expires_at - self._core._backend.now()
+
+    @property
+    def owner(self) -> str | None:
+        """Whose session it is, for listing and revoking; derived where the option says how.
+
+        Assigning raises :class:`~coatcheck.errors.ConfigurationError` where it is derived, and
+        TypeError for anything but a non-empty string or None.
+        """
+        return self._attached()._current_owner()
+
+    @owner.setter
+    def owner(self, owner: str | None) -> None:
+        core = self._core
+        if core._backend.derives_owner:
+            raise ConfigurationError("`session.owner` follows from the option `owner` here")
+        if not (owner is None or (isinstance(owner, str) and owner)):
+            raise TypeError("`session.owner` must be a non-empty string or None")
+        core._before_write()
+        core._owner = owner
+        core._written = True
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the session is an empty stand-in that is never saved."""
+        core = self._core
+        if core._sealed and not core._ready:
+            core._backend.check_late_use()
+        core._accessed = True
+        core._ensure_loaded()
+        return core._degraded
+
+    @property
+    def stored_key(self) -> str | None:
+        """The store's key of the record behind the session, or None while there is none."""
+        core = self._core
+        core._use()
+        stored = core._snapshot or core._old
+        return None if stored is None else stored.key
+
+    # What can be done with it
+
+    def regenerate(self, *, keep_data: bool = False) -> None:
+        """Give the session a new id; the old one is dead when the response goes out.
+
+        Do it whenever privileges change, at login above all.
+
+        :param keep_data: go on with data, owner and creation time instead of starting anew.
+        :raises LateWriteError: the headers are out, and cannot carry the new cookie.
+        :raises SessionGone: ``keep_data``, but the session was ended elsewhere.
+        """
+        self._core._regenerate(keep_data)
+
+    def destroy(self) -> None:
+        """End the session: its data now, its record and cookie with the response.
+
+        What is written afterwards starts a new session with a new id.
+        """
+        self._core._destroy()
+
+    def touch(self, extend: bool = True) -> None:
+        """Move the expiry with this response, however recently it was moved; or not at all.
+
+        :param extend: False: this request does not keep the session alive.
+        """
+        self._core._use()
+        self._core._extend = extend
+
+    def mark_accessed(self) -> None:
+        """Note that the response depends on the session. Reading and writing it do so, too.
+
+        Starlette calls it when an application asks for ``request.session``.
+        """
+        self._core._accessed = True
+
+    # For the engine
+
+    def _attached(self) -> SessionCore:
+        """Return what is behind the session, for reading, even after the request."""
+        core = self._core
+        core._use()
+        core._data = self
+        return core
+
+
+_set_core: Final = Session.__dict__["_core"].__set__
+_get_item: Final = dict.__getitem__
+_set_item: Final = dict.__setitem__
+
+
+class _Keys(KeysView[str]):
+    """The keys of a session, whose repr does not show them."""
+
+    __slots__ = ()
+    _mapping: Session
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.keys(self._mapping))
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(dict.keys(self._mapping))
+
+    @property
+    def mapping(self) -> MappingProxyType[str, Any]:
+        """The session, read-only."""
+        return MappingProxyType(self._mapping)
+
+
+class _Values(ValuesView[Any]):
+    """The values of a session, whose repr does not show them."""
+
+    __slots__ = ()
+    _mapping: Session
+
+    def __iter__(self) -> Iterator[Any]:
+        self._mapping._core._expose_all()
+        return iter(dict.values(self._mapping))
+
+    def __reversed__(self) -> Iterator[Any]:
+        self._mapping._core._expose_all()
+        return reversed(dict.values(self._mapping))
+
+    @property
+    def mapping(self) -> MappingProxyType[str, Any]:
+        """The session, read-only."""
+        return MappingProxyType(self._mapping)
+
+
+class _Items(ItemsView[str, Any]):
+    """The keys and values of a session, whose repr does not show them."""
+
+    __slots__ = ()
+    _mapping: Session
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        self._mapping._core._expose_all()
+        return iter(dict.items(self._mapping))
+
+    def __reversed__(self) -> Iterator[tuple[str, Any]]:
+        self._mapping._core._expose_all()
+        return reversed(dict.items(self._mapping))
+
+    @property
+    def mapping(self) -> MappingProxyType[str, Any]:
+        """The session, read-only."""
+        return MappingProxyType(self._mapping)
+
+
+class SessionId(str):
+    """A session's id: a string that templates and debuggers do not show."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return "[session id]"
+
+    def __repr__(self) -> str:
+        return "<session id>"
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str.__str__(self),)
+
+
+class SyncSession(Session):
+    """A session of the WSGI middleware. It loads itself at the first use."""
+
+    __slots__ = ()
+    _core: SyncSessionCore
+
+    def load(self) -> None:
+        """Read the session now instead of at the first use, for code in C as well.
+
+        :raises StoreError: the store failed.
+        :raises SessionUnavailable: there is no session at this path.
+        """
+        self._core._expose_all()
+
+    def save(self) -> None:
+        """Do now what the end of the request would do: store, regenerate, destroy.
+
+        :raises SessionGone: the session was ended elsewhere.
+        :raises LateWriteError: a new session, and the headers are out.
+        :raises SerializationError: a value cannot be stored.
+        :raises ConflictError: parallel changes that could not be merged.
+        :raises StoreError: the store failed.
+        """
+        self._core._check_open()
+        self._core._exclusively(self._core._backend.save)
+
+    def reload(self) -> None:
+        """Drop unsaved changes and read the session again.
+
+        :raises SessionGone: it is not stored, or not any more.
+        :raises StoreError: the store failed.
+        """
+        self._core._check_open()
+        self._core._exclusively(self._core._backend.reload)
+
+
+class AsyncSession(Session):
+    """A session of the ASGI middleware."""
+
+    __slots__ = ()
+    _core: AsyncSessionCore
+
+    async def load(self) -> None:
+        """Read the session, where ``load="lazy"``; otherwise note that code in C will read it.
+
+        :raises StoreError: the store failed.
+        :raises SessionUnavailable: there is no session at this path.
+        """
+        core = self._core
+        if core._sealed and not core._ready:
+            core._backend.check_late_use()
+        if not (core._loaded or core._blank or core._failure):
+            core._check_not_closed()
+            await core._exclusively(core._backend.load)
+        core._expose_all()
+
+    async def save(self) -> None:
+        """Do now what the end of the request would do: store, regenerate, destroy.
+
+        :raises SessionGone: the session was ended elsewhere.
+        :raises LateWriteError: a new session, and the headers are out.
+        :raises SerializationError: a value cannot be stored.
+        :raises ConflictError: parallel changes that could not be merged.
+        :raises StoreError: the store failed.
+        """
+        self._core._check_open()
+        await self._core._exclusively(self._core._backend.save)
+
+    async def reload(self) -> None:
+        """Drop unsaved changes and read the session again.
+
+        :raises SessionGone: it is not stored, or not any more.
+        :raises StoreError: the store failed.
+        """
+        self._core._check_open()
+        await self._core._exclusively(self._core._backend.reload)
+
+
+class SessionCore:
+    """What is behind a session: where it stands between the request and the store."""
 
     # Class attributes are the state of a session of which nothing is known yet: most requests
     # end in that state, and pay for nothing else.
@@ -110,6 +609,7 @@ class Session(MutableMapping[str, Any]):
     _owner: str | None = None
     _cookie: SessionCookie | None = None
     _mixed_cookie: tuple[dict[str, Any], CookieOptions] | None = None
+    #: The session itself, until the request is over.
     _data: dict[str, Any]
     #: The keys whose values are mutable and known to the application.
     _exposed: set[str]
@@ -123,179 +623,7 @@ class Session(MutableMapping[str, Any]):
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    # The mapping
-
-    def __getitem__(self, key: str) -> Any:
-        if not self._ready:
-            self._prepare()
-        self._accessed = True
-        value = self._data[key]
-        if type(value) not in IMMUTABLE and key not in self._exposed:
-            # What it looks like before the application can change it.
-            self._prints.append((value, _fingerprint(value)))
-            self._exposed.add(key)
-        return value
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if not isinstance(key, str):
-            raise TypeError(f"session keys must be strings, not {type(key).__name__}")
-        self._before_write()
-        if type(value) not in IMMUTABLE:
-            self._exposed.add(key)
-        self._data[key] = value
-        self._written = True
-
-    def __delitem__(self, key: str) -> None:
-        self._before_write()
-        del self._data[key]
-        self._written = True
-
-    def __iter__(self) -> Iterator[str]:
-        self._use()
-        return iter(self._data)
-
-    def __len__(self) -> int:
-        self._use()
-        return len(self._data)
-
-    def __contains__(self, key: object) -> bool:
-        self._use()
-        return key in self._data
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        self._use()
-        return self._data == (other._data_for_equality() if isinstance(other, Session) else other)
-
-    __hash__ = None  # type: ignore[assignment]  # mutable, as every mapping
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-    def update(self, other: Any = (), /, **more: Any) -> None:
-        """Set several keys: all of them, or none if one is not a string."""
-        added = dict(other, **more)
-        _check_keys(added)
-        self._before_write()
-        for key, value in added.items():
-            if type(value) not in IMMUTABLE:
-                self._exposed.add(key)
-        self._data.update(added)
-        self._written = True
-
-    def clear(self) -> None:
-        """Remove all data. The session itself goes on; :meth:`destroy` ends it."""
-        self._before_write()
-        self._data.clear()
-        self._written = True
-
-    # What it is
-
-    @property
-    def id(self) -> str:
-        """The secret that the cookie carries. Do not log it.
-
-        :raises SessionUnavailable: an asynchronous ``generate_id`` has not made it yet.
-        :raises LateWriteError: the request is over, and the session has none.
-        """
-        self._use()
-        if self._id is None:
-            self._check_not_closed()
-            self._id = self._backend.new_id()
-        return self._id
-
-    @property
-    def cookie(self) -> SessionCookie:
-        """The cookie settings of this session; assign to change them for it alone."""
-        self._use()
-        if self._cookie is None:
-            self._cookie = SessionCookie(self)
-        return self._cookie
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the session began with this request and is not stored yet."""
-        self._use()
-        return self._snapshot is None and not self._continues
-
-    @property
-    def is_modified(self) -> bool:
-        """Whether there is something to save. Equal values that were assigned do not count."""
-        self._use()
-        if self._snapshot is None:
-            return self._has_contents()
-        change = self._change()
-        if change is not None:
-            self._take_back(change)
-        return change is not None
-
-    @property
-    def created_at(self) -> float:
-        """When the session began, in POSIX seconds."""
-        self._use()
-        return self._born()
-
-    @property
-    def expires_at(self) -> float:
-        """When the session ends unless it is used again, in POSIX seconds."""
-        self._use()
-        if self._snapshot is not None and not self._cookie_changed:
-            return self._snapshot.record.expires_at
-        return self._backend.expiry(self._state())
-
-    @property
-    def expires_in(self) -> float:
-        """The seconds until :attr:`expires_at`."""
-        return self.expires_at - self._backend.now()
-
-    @property
-    def owner(self) -> str | None:
-        """Whose session it is, for listing and revoking; derived where the option says how.
-
-        Assigning raises :class:`~coatcheck.errors.ConfigurationError` where it is derived, and
-        TypeError for anything but a non-empty string or None.
-        """
-        self._use()
-        return self._current_owner()
-
-    @owner.setter
-    def owner(self, owner: str | None) -> None:
-        if self._backend.derives_owner:
-            raise ConfigurationError("`session.owner` follows from the option `owner` here")
-        if not (owner is None or (isinstance(owner, str) and owner)):
-            raise TypeError("`session.owner` must be a non-empty string or None")
-        self._before_write()
-        self._owner = owner
-        self._written = True
-
-    @property
-    def degraded(self) -> bool:
-        """Whether the session is an empty stand-in that is never saved."""
-        if self._sealed and not self._ready:
-            self._backend.check_late_use()
-        self._accessed = True
-        self._ensure_loaded()
-        return self._degraded
-
-    @property
-    def stored_key(self) -> str | None:
-        """The store's key of the record behind the session, or None while there is none."""
-        self._use()
-        stored = self._snapshot or self._old
-        return None if stored is None else stored.key
-
-    # What can be done with it
-
-    def regenerate(self, *, keep_data: bool = False) -> None:
-        """Give the session a new id; the old one is dead when the response goes out.
-
-        Do it whenever privileges change, at login above all.
-
-        :param keep_data: go on with data, owner and creation time instead of starting anew.
-        :raises LateWriteError: the headers are out, and cannot carry the new cookie.
-        :raises SessionGone: ``keep_data``, but the session was ended elsewhere.
-        """
+    def _regenerate(self, keep_data: bool) -> None:
         self._check_open()
         if self._sealed:
             raise LateWriteError("`regenerate()` needs the response headers, which are sent")
@@ -313,11 +641,7 @@ class Session(MutableMapping[str, Any]):
         self._ended = self._degraded
         self._wanted = True
 
-    def destroy(self) -> None:
-        """End the session: its data now, its record and cookie with the response.
-
-        What is written afterwards starts a new session with a new id.
-        """
+    def _destroy(self) -> None:
         if not self._ready:
             self._prepare(reads=False)
         self._check_open()
@@ -328,14 +652,6 @@ class Session(MutableMapping[str, Any]):
         self._forget_data()
         self._ended = True
         self._wanted = False
-
-    def touch(self, extend: bool = True) -> None:
-        """Move the expiry with this response, however recently it was moved; or not at all.
-
-        :param extend: False: this request does not keep the session alive.
-        """
-        self._use()
-        self._extend = extend
 
     # For the engine
 
@@ -352,6 +668,12 @@ class Session(MutableMapping[str, Any]):
             raise self._failure.with_traceback(None)
         self._ready = True
 
+    def _current_id(self) -> str:
+        if self._id is None:
+            self._check_not_closed()
+            self._id = self._backend.new_id()
+        return self._id
+
     def _ensure_loaded(self) -> None:
         if not (self._loaded or self._failure):
             if not self._blank:
@@ -366,16 +688,27 @@ class Session(MutableMapping[str, Any]):
         """Note why there is no session; it is raised at the first use."""
         self._failure = failure
         self._loaded = True
+        self._hold_off()
 
     def _use(self) -> None:
         if not self._ready:
             self._prepare()
-        self._accessed = True
+
+    def _expose(self, key: str, value: Any) -> None:
+        """Note what a value looks like before the application can change it."""
+        self._prints.append((value, _fingerprint(value)))
+        self._exposed.add(key)
+
+    def _expose_all(self) -> None:
+        """Note what all values look like before the application, or code in C, can change one."""
+        self._use()
+        for key, value in [*dict.items(self._data)]:
+            if type(value) not in IMMUTABLE and key not in self._exposed:
+                self._expose(key, value)
 
     def _before_write(self) -> None:
         if not self._ready:
             self._prepare()
-        self._accessed = True
         if self._failed:
             raise LateWriteError("the session could not be saved, and the response is an error")
         if self._sealed and not self._announced:
@@ -411,34 +744,36 @@ class Session(MutableMapping[str, Any]):
         self._own_cookie = {**self._own_cookie, **changed}
         self._cookie_changed = True
 
-    def _data_for_equality(self) -> dict[str, Any]:
-        self._use()
-        return self._data
-
     def _start(self) -> None:
         """Begin as a new, empty session."""
-        self._data = {}
+        dict.clear(self._data)
         self._exposed, self._prints = set(), []
         self._loaded = True
 
+    def _hold_off(self) -> None:
+        """See to it that code in C, which reads without asking, finds no empty dict."""
+        dict.update(self._data, _NOT_LOADED)
+
     def _fill(self, session_id: str, snapshot: Snapshot, state: SessionState) -> None:
         """Continue a stored session."""
+        dict.clear(self._data)
+        dict.update(self._data, state.data)
         self._take(state)
         self._id = session_id
         self._snapshot = snapshot
         self._sent_cookie = state.cookie
         # Last, for other threads: whoever finds it loaded goes on without a lock.
-        self._announced = self._loaded = self._ready = True
+        self._announced = self._loaded = True
 
     def _refill(self, snapshot: Snapshot, state: SessionState) -> None:
         """Show what was read again, without changes."""
         self._snapshot = snapshot
+        self._show(state.data)
         self._take(state)
         self._attempts = None
         self._written = self._cookie_changed = False
 
     def _take(self, state: SessionState) -> None:
-        self._data = state.data
         self._exposed, self._prints = set(), []
         self._created_at = state.created_at
         self._own_cookie = state.cookie
@@ -451,12 +786,27 @@ class Session(MutableMapping[str, Any]):
             data = dict(contents)
             _check_keys(data)
             self._before_write()
-            self._data = data
+            self._show(data)
             self._exposed, self._prints = set(data), []
             self._written = True
 
+    def _show(self, data: dict[str, Any]) -> None:
+        """Let the session have other data. Other threads never see it empty meanwhile."""
+        mine = self._data
+        dict.update(mine, data)
+        for key in [*dict.keys(mine)]:
+            if key not in data:
+                dict.pop(mine, key, None)
+        if [*dict.keys(mine)] != [*data]:
+            for key, value in data.items():
+                dict.pop(mine, key)
+                _set_item(mine, key, value)
+
+    def _plain(self) -> dict[str, Any]:
+        return dict(dict.items(self._data))
+
     def _forget_data(self) -> None:
-        self._data = {}
+        dict.clear(self._data)
         self._exposed, self._prints = set(), []
         self._own_cookie = {}
         self._extra = {}
@@ -477,8 +827,9 @@ class Session(MutableMapping[str, Any]):
         self._attempts = None
 
     def _state(self) -> SessionState:
-        owner = self._current_owner()
-        return SessionState(self._data, self._born(), self._own_cookie, owner, self._extra)
+        data = self._plain()
+        owner = self._owner_of(data)
+        return SessionState(data, self._born(), self._own_cookie, owner, self._extra)
 
     def _born(self) -> float:
         if self._created_at is None:
@@ -486,13 +837,16 @@ class Session(MutableMapping[str, Any]):
         return self._created_at
 
     def _current_owner(self) -> str | None:
+        return self._owner_of(self._plain()) if self._backend.derives_owner else self._owner
+
+    def _owner_of(self, data: dict[str, Any]) -> str | None:
         if self._backend.derives_owner:
-            return self._backend.derive_owner(self._data)
+            return self._backend.derive_owner(data)
         return self._owner
 
     def _has_contents(self) -> bool:
         """Whether a session that is not stored is worth it."""
-        return bool(self._data) or self._wanted or self._owner is not None
+        return dict.__len__(self._data) > 0 or self._wanted or self._owner is not None
 
     @property
     def _continues(self) -> bool:
@@ -573,6 +927,7 @@ class Session(MutableMapping[str, Any]):
         if changed:
             state = self._backend.rebase(departure, self._state(), snapshot)
         exposed = self._exposed
+        self._show(state.data)
         self._take(state)
         self._written = changed
         self._exposed = exposed
@@ -581,7 +936,7 @@ class Session(MutableMapping[str, Any]):
     def _take_prints(self) -> None:
         """Note what the values that the application has look like now."""
         # A copy, because other threads may add to the set; and the set stays, so that they do.
-        values = [*map(self._data.get, tuple(self._exposed))]
+        values = [dict.get(self._data, key) for key in tuple(self._exposed)]
         self._prints = [(values, _fingerprint(values))]
 
     def _unconfirmed(self) -> Attempts:
@@ -601,43 +956,14 @@ class Session(MutableMapping[str, Any]):
         self._written = self._wanted = self._cookie_changed = False
 
 
-class SyncSession(Session):
-    """A session of the WSGI middleware. It loads itself at the first use."""
+class SyncSessionCore(SessionCore):
+    """A session of the WSGI middleware, which loads itself."""
 
     def __init__(self, backend: Backend, run: Callable[[Steps[Any]], Any]) -> None:
         self._backend = backend
         self._run = run
         # Reentrant: what is done under it may be the first use of the session.
         self._lock = threading.RLock()
-
-    def load(self) -> None:
-        """Read the session now instead of at the first use.
-
-        :raises StoreError: the store failed.
-        :raises SessionUnavailable: there is no session at this path.
-        """
-        self._use()
-
-    def save(self) -> None:
-        """Do now what the end of the request would do: store, regenerate, destroy.
-
-        :raises SessionGone: the session was ended elsewhere.
-        :raises LateWriteError: a new session, and the headers are out.
-        :raises SerializationError: a value cannot be stored.
-        :raises ConflictError: parallel changes that could not be merged.
-        :raises StoreError: the store failed.
-        """
-        self._check_open()
-        self._exclusively(self._backend.save)
-
-    def reload(self) -> None:
-        """Drop unsaved changes and read the session again.
-
-        :raises SessionGone: it is not stored, or not any more.
-        :raises StoreError: the store failed.
-        """
-        self._check_open()
-        self._exclusively(self._backend.reload)
 
     def _load_at_first_use(self) -> None:
         with self._lock:
@@ -657,48 +983,14 @@ class SyncSession(Session):
                 self._busy = False
 
 
-class AsyncSession(Session):
-    """A session of the ASGI middleware."""
+class AsyncSessionCore(SessionCore):
+    """A session of the ASGI middleware, which awaits."""
 
     _idle: anyio.Event | None = None
 
     def __init__(self, backend: Backend, run: Callable[[Steps[Any]], Any]) -> None:
         self._backend = backend
         self._run = run
-
-    async def load(self) -> None:
-        """Read the session, where ``load="lazy"``; otherwise it is there already.
-
-        :raises StoreError: the store failed.
-        :raises SessionUnavailable: there is no session at this path.
-        """
-        if self._sealed and not self._ready:
-            self._backend.check_late_use()
-        if not (self._loaded or self._blank or self._failure):
-            self._check_not_closed()
-            await self._exclusively(self._backend.load)
-        self._use()
-
-    async def save(self) -> None:
-        """Do now what the end of the request would do: store, regenerate, destroy.
-
-        :raises SessionGone: the session was ended elsewhere.
-        :raises LateWriteError: a new session, and the headers are out.
-        :raises SerializationError: a value cannot be stored.
-        :raises ConflictError: parallel changes that could not be merged.
-        :raises StoreError: the store failed.
-        """
-        self._check_open()
-        await self._exclusively(self._backend.save)
-
-    async def reload(self) -> None:
-        """Drop unsaved changes and read the session again.
-
-        :raises SessionGone: it is not stored, or not any more.
-        :raises StoreError: the store failed.
-        """
-        self._check_open()
-        await self._exclusively(self._backend.reload)
 
     def _load_at_first_use(self) -> None:
         if self._blank:
@@ -732,8 +1024,29 @@ _ATTRIBUTES: Final = """
     _departure _attempts _old _ended
 """
 
-lay_out(SyncSession, _ATTRIBUTES + "_lock")
-lay_out(AsyncSession, _ATTRIBUTES + "_idle")
+lay_out(SyncSessionCore, _ATTRIBUTES + "_lock")
+lay_out(AsyncSessionCore, _ATTRIBUTES + "_idle")
+
+
+class SessionNotLoaded:
+    """Stands in a session that is not loaded: encoders name its type in their errors."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> NoReturn:
+        raise SessionUnavailable("the session is not loaded: `session.load()` comes first")
+
+    __str__ = __repr__
+
+
+_UNLOADED: Final = SessionNotLoaded()
+#: No encoder knows the value's type. If it is told how to encode that (`default=`), it still
+#: refuses the second key, which has no UTF-8.
+_NOT_LOADED: Final = {"a session that is not loaded": _UNLOADED, "\ud800": _UNLOADED}
+
+
+#: Takes the place of the session once the request is over: it must not lead back to it.
+DETACHED: Final[dict[str, Any]] = {}
 
 
 def _check_keys(keys: Iterable[object]) -> None:

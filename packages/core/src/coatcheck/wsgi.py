@@ -24,7 +24,7 @@ from .middleware import HeaderWriter, choose_store
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
 from .runners import SyncRunner
-from .session import SyncSession
+from .session import SyncSession, SyncSessionCore
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -66,8 +66,8 @@ class SessionMiddleware:
             return self.app(environ, start_response)
         run = self._runner.run
         response = _Response(self._engine, environ, start_response, run)
-        session = SyncSession(response, run)
-        environ[ENVIRON_KEY] = session
+        session = SyncSessionCore(response, run)
+        environ[ENVIRON_KEY] = SyncSession(session)
         if response.begin(session):
             run(response.load())
         return response.of(self.app, environ)
@@ -101,7 +101,7 @@ def session_of(request: Any) -> SyncSession:
 class _Response(Exchange):
     """The application's response, with the session decided before its first byte."""
 
-    session: SyncSession
+    session: SyncSessionCore
     place = ENVIRON_KEY
     _started: tuple[Any, ...] | None = None
     _changes = NOTHING
