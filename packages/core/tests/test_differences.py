@@ -33,7 +33,7 @@ from coatcheck.signing import Signer
 pytestmark = pytest.mark.anyio
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "differences.md"
-IDS = [f"D{number}" for number in range(1, 20)]
+IDS = [f"D{number}" for number in range(1, 21)]
 
 HOUR, DAY = 3600.0, 86400.0
 
@@ -165,7 +165,7 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 
 def test_each_difference_is_documented_and_tested() -> None:
-    """The document has the headings D1 to D19, names no other id, and each has a test here."""
+    """The document has the headings D1 to D20, names no other id, and each has a test here."""
     text = DOCUMENT.read_text("utf-8")
     assert re.findall(r"^### (D\d+): .", text, re.MULTILINE) == IDS
     assert set(re.findall(r"\bD\d+\b", text)) == set(IDS)
@@ -706,3 +706,21 @@ async def test_d19_the_lifetime_and_what_is_left_have_two_names(driver: str) -> 
         texts.append((await visitor.get(path)).text)
         shop.clock.advance(600)
     assert texts == ["3600 3600", "3600 3000", "7200 7200", "7200 6600"]
+
+
+# D20: cookie and record expire together
+
+
+async def test_d20_the_cookie_moves_with_the_record(driver: str) -> None:
+    """Who only reads has a cookie that lasts as long as the session, sent at touch pace."""
+    shop = Shop(driver, options={"cookie": CookieOptions(max_age=HOUR)})
+    visitor = shop.visitor()
+    await visitor.get("/login")
+    for pause, sent in ((59, 0), (1, 1), (59, 0), (HOUR / 2, 1)):
+        shop.clock.advance(pause)
+        answer = await visitor.get("/page")
+        assert answer.text == "ada"
+        assert len(set_cookies(answer)) == sent
+        if sent:
+            assert "; Max-Age=3600;" in set_cookies(answer)[0]
+            assert shop.record.expires_at == shop.clock.now + HOUR

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from .codec import SessionState
@@ -18,14 +19,17 @@ from .errors import (
     SessionUnavailable,
     StoreError,
 )
-from .events import logger
+from .events import logger, short_ref
 from .lifecycle import KeyTaken, Snapshot
-from .operations import Await, Destroy, Steps
+from .operations import Await, Destroy, Get, Steps
 from .policy import Policy
 from .request_cookie import RequestCookie
 from .session import DETACHED, Departure, SessionCore, gone
+from .store import Record
 
 _ID_ATTEMPTS: Final = 3
+#: Seconds by which a store may round an expiry.
+_ROUNDING: Final = 1.0
 _INSECURE: Final = (
     "the session is not stored: its cookie is Secure and the request came over http; "
     "behind a proxy that ends TLS, set `trust_proxy=True` (`proxy=True` of `express_options`)"
@@ -72,6 +76,8 @@ class Exchange(RequestCookie):
     _other_key: str | None = None
     #: Headers that went out before anybody used the session, as long as the body goes on.
     _unused_headers: Sequence[tuple[Any, Any]] | None = None
+    #: When the session would have expired, had its expiry not been moved at loading.
+    _before_arrival: float | None = None
 
     # What the session asks for
 
@@ -172,6 +178,8 @@ class Exchange(RequestCookie):
                     self._other_key = key if is_there else ticket.other_key
                 session._fill(ticket.id, *found)
                 self._resign = not ticket.current
+                if self.policy.little_is_left(self._next_expiry(), found[0].record.expires_at):
+                    yield from self._touch_at_arrival(found[0])
                 return
         session._start()
 
@@ -184,9 +192,11 @@ class Exchange(RequestCookie):
             raise gone()
         if session._sealed and not session._announced and not session._ended:
             raise LateWriteError("the response headers are sent: a new session cannot be saved")
+        before = session._snapshot
         if not session._ended:
-            session._wanted = session._wanted or session._snapshot is None
+            session._wanted = session._wanted or before is None
         yield from self._commit()
+        yield from self._touch_if_asked(before)
         if session._gone:
             raise gone()
 
@@ -248,6 +258,8 @@ class Exchange(RequestCookie):
         if resaves or session._may_differ() or self._touch_expiry(snapshot) is not None:
             return None
         session._sealed = True
+        if session._extend:
+            session._extend = None  # the touch that was asked for moves nothing
         set_cookie = self._cookie_line()
         if set_cookie is None:
             return _READ if session._accessed else NOTHING
@@ -277,6 +289,8 @@ class Exchange(RequestCookie):
             raise
         finally:
             session._sealed = True
+        if session._extend:
+            session._extend = None  # the touch that was asked for is done
         if self._engine.announce.is_verbose():
             self._announce_decision(set_cookie)
         return HeaderChanges(set_cookie, session._accessed or set_cookie is not None)
@@ -304,19 +318,28 @@ class Exchange(RequestCookie):
             return True
         if not session._loaded:
             return False
-        return session._ended or (session._snapshot is not None and session._may_differ(nested))
+        if session._snapshot is None:
+            return session._ended
+        return session._ended or bool(session._extend) or session._may_differ(nested)
 
     def finish(self) -> Steps[None]:
         """Save what changed since the headers went out."""
         current = self._request.get(self.place)
         if current is not self.session._data and self._is_news(current):
             yield from self._notice_replacement(current)
-        if self.session._ended:
+        session = self.session
+        if session._ended:
             yield from self._end_pending()
-        elif self.session._snapshot is not None:
-            change = self.session._change()
+        elif session._snapshot is not None:
+            before = session._snapshot
+            change = session._change()
             if change is not None:
                 yield from self._update(change)
+                self._warn_if_dropped(before)
+            try:
+                yield from self._touch_if_asked(before)
+            except StoreError as error:
+                self._touch_failed(before, error)
 
     def end(self) -> None:
         """Note that the request is over, and let go of the session and the request.
@@ -418,12 +441,14 @@ class Exchange(RequestCookie):
         session, options = self.session, self._engine.options
         done = False
         while not (done or session._gone):
+            changed = session._snapshot or session._old
             if session._snapshot is not None:
                 change = session._change()
                 if change is not None:
                     done = yield from self._update(change)
                 elif final and options.resave and not self._wrote:
-                    done = yield from self._update(session._draft(), renew=False)
+                    changed = None
+                    done = yield from self._update(session._draft(), changed=False)
                 else:
                     return
             elif not session._degraded and (
@@ -433,6 +458,8 @@ class Exchange(RequestCookie):
             else:
                 yield from self._end_pending()
                 return
+            if final and changed is not None:
+                self._warn_if_dropped(changed)
 
     def _wants_empty(self) -> bool:
         return self._engine.options.save_uninitialized and not self.session._ended
@@ -504,19 +531,29 @@ class Exchange(RequestCookie):
             return own
         return {**self.policy.settings(self._attributes(self.policy.cookie)), **own}
 
-    def _update(self, departure: Departure, renew: bool = True) -> Steps[bool]:
+    def _update(self, departure: Departure, changed: bool = True) -> Steps[bool]:
         """Store a session over what was loaded.
 
-        :param renew: whether the cookie follows, where it has a lifetime.
+        :param changed: whether there is a change, with which a cookie that has a lifetime goes.
         """
         session = self.session
         assert session._snapshot is not None
         snapshot, attempts = session._snapshot, session._unconfirmed()
         changed_cookie, cookie = departure.flags[1], self._session_cookie
+        extends, renew = self._extends(), changed
+        if self._before_arrival is not None and not extends:
+            record = replace(snapshot.record, expires_at=self._before_arrival)
+            snapshot = replace(snapshot, record=record)
+        elif extends and self._cookie_follows():
+            # The expiry moves where the cookie can go along; see also `_touch_now`.
+            if session._sealed:
+                extends = False
+            elif not changed:
+                extends = renew = self._touch_is_due(snapshot)
         session._departure = departure
         try:
             stored = yield from self.policy.lifecycle.update(
-                snapshot, departure.state, self._extends(), attempts, departure.content
+                snapshot, departure.state, extends, attempts, departure.content
             )
         except BaseException:
             session._turn_back(departure)
@@ -585,42 +622,138 @@ class Exchange(RequestCookie):
             yield Destroy(self._other_key)
             self._other_key = None
 
+    def _touch_at_arrival(self, snapshot: Snapshot) -> Steps[None]:
+        """Move the expiry of a session that was loaded, where little is left.
+
+        Otherwise a request that takes longer than that would find its session expired, and lose
+        its changes.
+        """
+        if not self._extends():
+            return
+        try:
+            moved = yield from self._move_expiry(snapshot, self._next_expiry())
+        except StoreError as error:
+            self._touch_failed(snapshot, error)
+            return
+        if moved:
+            self._before_arrival = snapshot.record.expires_at
+            self._renew = self._renew or self._cookie_follows()
+
     def _touch(self) -> Steps[None]:
         """Move the expiry of a session that was not written, where that is due."""
-        session = self.session
-        snapshot = session._snapshot
+        snapshot = self.session._snapshot
         if snapshot is None:
             return
         expires_at = self._touch_expiry(snapshot)
         if expires_at is None:
             return
         try:
-            touched = yield from self.policy.lifecycle.touch(snapshot, expires_at)
+            if self._before_arrival is not None and not self._extends():
+                yield from self._move_back(snapshot, self._before_arrival)
+            elif (yield from self._move_expiry(snapshot, expires_at)):
+                moved = expires_at != snapshot.record.expires_at
+                self._renew = self._renew or (moved and self._cookie_follows())
         except StoreError as error:
-            self._engine.announce("store_error", snapshot.key, error)
-            logger.warning("a session's expiry could not be moved: %s", type(error).__name__)
+            self._touch_failed(snapshot, error)
+
+    def _touch_if_asked(self, before: Snapshot | None) -> Steps[None]:
+        """Move the expiry after a save, where the application asked for it and the save did not.
+
+        After the headers no cookie can go along. There the expiry of a session whose cookie has a
+        lifetime stops one touch interval short: so the next response moves both.
+
+        :param before: what was stored before the save.
+        """
+        session = self.session
+        snapshot, asked = session._snapshot, session._extend
+        follows = self._cookie_follows()
+        if session._extend:
+            session._extend = None
+        wrote = snapshot is not before
+        if snapshot is None or not (session._sealed and follows if wrote else asked):
             return
+        if asked is not True and not self._extends():
+            return
+        expires_at, stored = self._next_expiry(), snapshot.record.expires_at
+        if follows and session._sealed:
+            expires_at -= self.policy.touch_interval(expires_at)
+            if expires_at <= stored:
+                return
+        if not self.policy.touch_is_due(expires_at, stored, asked):
+            return
+        if (yield from self._move_expiry(snapshot, expires_at)) and not session._sealed:
+            self._renew = self._renew or follows
+
+    def _move_back(self, snapshot: Snapshot, expires_at: float) -> Steps[None]:
+        """Move the expiry back to where it was when the session was loaded.
+
+        The application said only then that this request does not keep the session alive; the
+        option `extends` says so before. What other requests have stored meanwhile stays.
+        """
+        self._before_arrival, self._renew = None, False
+        mine = snapshot.record
+        record: Record | None = yield Get(snapshot.key)
+        if record is None:
+            if self.session._snapshot is snapshot:
+                self.session._vanish()
+        elif record.data == mine.data and abs(record.expires_at - mine.expires_at) <= _ROUNDING:
+            yield from self._move_expiry(snapshot, expires_at)
+
+    def _move_expiry(self, snapshot: Snapshot, expires_at: float) -> Steps[bool]:
+        """Touch the record. Returns whether the session is still the one that was touched."""
+        session = self.session
+        touched = yield from self.policy.lifecycle.touch(snapshot, expires_at)
         if session._snapshot is not snapshot:
-            return  # ended meanwhile, or given another id
+            return False  # ended meanwhile, or given another id
         if touched is None:
             session._vanish()
-        else:
-            session._snapshot = touched
+            return False
+        session._snapshot = touched
+        return True
+
+    def _touch_failed(self, snapshot: Snapshot, error: StoreError) -> None:
+        self._engine.announce("store_error", snapshot.key, error)
+        logger.warning("a session's expiry could not be moved: %s", type(error).__name__)
 
     def _touch_expiry(self, snapshot: Snapshot) -> float | None:
         """Return the expiry to move the record to, or None where that is not due."""
-        session = self.session
         if self._wrote:
             return None
-        stored = snapshot.record.expires_at
         # A cookie that is going out needs a session behind it: the touch asks for it.
         announces = self._resign or self._engine.options.rolling
         if not self._extends():
-            return stored if announces else None
-        expires_at = self.policy.expires_at(session._own_cookie, session._born())
-        if announces or self.policy.touch_is_due(expires_at, stored, session._extend):
-            return expires_at
+            stored = snapshot.record.expires_at
+            return stored if announces or self._before_arrival is not None else None
+        if announces or self._touch_is_due(snapshot):
+            return self._next_expiry()
         return None
+
+    def _touch_is_due(self, snapshot: Snapshot) -> bool:
+        stored, forced = snapshot.record.expires_at, self.session._extend
+        return self.policy.touch_is_due(self._next_expiry(), stored, forced)
+
+    def _next_expiry(self) -> float:
+        session = self.session
+        return self.policy.expires_at(session._own_cookie, session._born())
+
+    def _cookie_follows(self) -> bool:
+        """Tell whether the cookie goes out again when the expiry moves: it ends by itself."""
+        return self._session_cookie.max_age is not None and not self._engine.whole_cookie
+
+    def _warn_if_dropped(self, before: Snapshot) -> None:
+        """Say that changes of this request were dropped, where the session turned out gone.
+
+        :param before: what the request had of the session.
+        """
+        if not self.session._gone:
+            return
+        if before.record.expires_at <= self.now():
+            why = "expired before the request ended: it took longer than `idle_timeout` leaves it"
+        else:
+            why = "was ended by another request meanwhile"
+        logger.warning(
+            "the changes of a request were dropped: session %s %s", short_ref(before.key), why
+        )
 
     def _extends(self) -> bool:
         if self.session._extend is not None:

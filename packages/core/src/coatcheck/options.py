@@ -89,8 +89,10 @@ class SessionOptions:
     :ivar idle_timeout: a session without requests for that long is over, by the server's clock.
         Default: the cookie's ``max_age``, or a day.
     :ivar absolute_timeout: a session of that age is over, whatever it does.
-    :ivar touch_interval: an unmodified session's expiry is moved at most this often; 0 moves it
-        with each request. Default: a minute, or a tenth of the lifetime if that is less.
+    :ivar touch_interval: an unmodified session's expiry is moved at most this often, and with it
+        that of a cookie that has a ``max_age``; 0 moves them with each request. Default: a minute,
+        or a tenth of the lifetime if that is less. Where less than half of the lifetime is left
+        when a session is loaded, it is moved at once, so that a long request keeps its session.
     :ivar extends: tells for a request whether it keeps the session alive; polling may not.
     :ivar concurrency: ``"merge"`` parallel changes key by key, raise an ``"error"``, or
         ``"last-write-wins"``.

@@ -16,6 +16,8 @@ from .options import DEFAULT_LIFETIME, SessionOptions
 _TOUCH_INTERVAL = 60.0
 #: ... or after this part of the lifetime, if that is sooner.
 _TOUCH_PART = 0.1
+#: The part of its lifetime that a session has left, at least, when the application gets it.
+_ENOUGH = 0.5
 
 
 class Policy:
@@ -96,9 +98,24 @@ class Policy:
         moved = abs(expires_at - stored)
         if moved == 0 or forced:
             return moved != 0
+        return moved >= self.touch_interval(expires_at)
+
+    def touch_interval(self, expires_at: float) -> float:
+        """Return the seconds by which an expiry has to move before it is worth a touch.
+
+        :param expires_at: when the session expires if it is touched now.
+        """
         if self._touch_interval is not None:
-            return moved >= self._touch_interval
-        return moved >= min(_TOUCH_INTERVAL, (expires_at - self._clock()) * _TOUCH_PART)
+            return self._touch_interval
+        return min(_TOUCH_INTERVAL, (expires_at - self._clock()) * _TOUCH_PART)
+
+    def little_is_left(self, expires_at: float, stored: float) -> bool:
+        """Tell whether a stored expiry is to be moved as soon as the session is loaded.
+
+        :param expires_at: when the session expires if it is touched now.
+        """
+        now = self._clock()
+        return stored - now < (expires_at - now) * _ENOUGH
 
     def with_lifetime(
         self, attributes: CookieAttributes, options: CookieOptions, created_at: float

@@ -396,9 +396,14 @@ class Session(dict[str, Any]):
         self._core._destroy()
 
     def touch(self, extend: bool = True) -> None:
-        """Move the expiry with this response, however recently it was moved; or not at all.
+        """Move the expiry, however recently it was moved; or not at all.
 
-        :param extend: False: this request does not keep the session alive.
+        It moves with this response. After the headers, as on a WebSocket, it moves with the next
+        ``save()``, or else at the end. Where the cookie has a ``max_age``, which cannot go along
+        then, it stops one ``touch_interval`` short, so the next response moves both.
+
+        :param extend: False: this request does not keep the session alive. For pages that poll,
+            the option ``extends`` costs less: it is asked before anything is moved.
         """
         self._core._use()
         self._core._extend = extend
