@@ -10,6 +10,7 @@ import socket
 import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -140,14 +141,35 @@ def wsgiref_server(app: Any) -> Iterator[str]:
 @contextmanager
 def gunicorn_server(app: str) -> Iterator[str]:
     """Serve a WSGI application, named ``module:attribute``, with gunicorn in a child process."""
-    with listening() as (server_socket, url):
+    threads = ("--worker-class", "gthread", "--threads", "8", "--log-level", "critical")
+    with server_process("gunicorn", *GUNICORN, *threads, app) as (url, _):
+        yield url
+
+
+#: Options of gunicorn for a listening socket, and for a quick end.
+GUNICORN = (
+    "--bind", "fd://{fd}", "--no-control-socket", "--graceful-timeout", "1", "--chdir", str(HERE),
+)  # fmt: skip
+
+
+@contextmanager
+def server_process(module: str, *options: str) -> Iterator[tuple[str, Path]]:
+    """Serve with a module that is run as a program.
+
+    :param options: the command line; ``{fd}`` stands for the descriptor of a listening socket.
+    :return: the URL, and the file with what the server writes to stderr.
+    """
+    with listening() as (server_socket, url), tempfile.TemporaryDirectory() as folder:
         descriptor = server_socket.fileno()
-        command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{descriptor}"]
-        command += ["--worker-class", "gthread", "--threads", "8", "--log-level", "critical"]
-        command += ["--no-control-socket", "--graceful-timeout", "1", "--chdir", str(HERE), app]
-        child = subprocess.Popen(command, pass_fds=[descriptor], cwd=HERE)
+        words = [word.replace("{fd}", str(descriptor)) for word in options]
+        errors = Path(folder, "stderr")
+        with errors.open("wb") as file:
+            child = subprocess.Popen(
+                [sys.executable, "-m", module, *words],
+                pass_fds=[descriptor], cwd=HERE, stderr=file,
+            )  # fmt: skip
         try:
-            yield url
+            yield url, errors
         finally:
             child.terminate()
             try:

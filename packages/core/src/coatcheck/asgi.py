@@ -72,6 +72,7 @@ class SessionMiddleware:
 
     def _open(self) -> None:
         self.store, self._owns_store = choose_store(self.options, Registry().open_async)
+        self._engine.notices.uses(self.store)
         self._run: Run = AsyncRunner(self.store).run
         self._closed = False
         self._trio_runner: AsyncRunner | None = None
@@ -247,12 +248,16 @@ class _ASGIDialect:
     def may_be_shared(self, headers: Iterable[tuple[Any, Any]], now: float) -> bool:
         return _HEADERS.may_be_shared(headers, now)
 
-    def is_https(self, request: Request, trust_proxy: bool) -> bool:
-        if trust_proxy:
-            for name, value in request["headers"]:
-                if name == b"x-forwarded-proto":
-                    return value.split(b",")[0].strip().lower() in (b"https", b"wss")
+    def is_https(self, request: Request) -> bool:
         return request.get("scheme") in ("https", "wss")
+
+    def header(self, request: Request, name: str) -> str | None:
+        raw = name.encode()
+        found = [value.decode("latin-1") for key, value in request["headers"] if key == raw]
+        return ", ".join(found) if found else None
+
+    def is_multiprocess(self, request: Request) -> bool | None:
+        return None
 
 
 async def _to_the_end(run: Run, steps: Steps[None]) -> None:

@@ -19,7 +19,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from .cookie import CookieOptions
-from .events import Announcer, Notices
+from .deployment import Notices
+from .events import Announcer
 from .options import Request, SessionOptions
 from .policy import Policy
 
@@ -42,8 +43,17 @@ class Dialect(Protocol):
         :param now: POSIX seconds.
         """
 
-    def is_https(self, request: Request, trust_proxy: bool) -> bool:
-        """Tell whether the client's connection is secure."""
+    def is_https(self, request: Request) -> bool:
+        """Tell whether the connection to the server is secure, as the server has it."""
+
+    def header(self, request: Request, name: str) -> str | None:
+        """Return the values of a request header, joined by commas.
+
+        :param name: in lower case.
+        """
+
+    def is_multiprocess(self, request: Request) -> bool | None:
+        """Tell whether several processes serve the application; None: the server does not say."""
 
 
 class Engine:
@@ -58,7 +68,7 @@ class Engine:
         self.options = options
         self.dialect = dialect
         self.announce = Announcer(options.observers, options.clock)
-        self.notices = Notices()
+        self.notices = Notices(options)
         self.writer = options.cookie_format.bind(options.name, options.secrets)
         self.fixed_policy: Policy | None = None
         if isinstance(options.cookie, CookieOptions):

@@ -99,26 +99,6 @@ class Announcer:
             sys.stderr.write(f"coatcheck: {line}\n")
 
 
-class Notices:
-    """Warnings about how a middleware is deployed. Each is given once."""
-
-    def __init__(self) -> None:
-        self._given: set[str] = set()
-
-    def has(self, topic: str) -> bool:
-        """Tell whether the warning about a topic was given."""
-        return topic in self._given
-
-    def warn(self, topic: str, message: str, *args: object) -> None:
-        """Log a warning, unless there was one about the same topic.
-
-        :param topic: a name for what it is about.
-        """
-        if topic not in self._given:
-            self._given.add(topic)
-            logger.warning(message, *args)
-
-
 def short_ref(key: str) -> str:
     """Return a short name for a store key that does not reveal it."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+from . import deployment
 from .codec import SessionState
 from .cookie import CookieOptions
 from .errors import (
@@ -30,10 +31,6 @@ from .store import Record
 _ID_ATTEMPTS: Final = 3
 #: Seconds by which a store may round an expiry.
 _ROUNDING: Final = 1.0
-_INSECURE: Final = (
-    "the session is not stored: its cookie is Secure and the request came over http; "
-    "behind a proxy that ends TLS, set `trust_proxy=True` (`proxy=True` of `express_options`)"
-)
 
 
 class HeaderChanges(NamedTuple):
@@ -518,7 +515,7 @@ class Exchange(RequestCookie):
     def _leave_unstored(self) -> Steps[None]:
         """Say that the session's cookie cannot be sent, so nobody could come back to it."""
         self._engine.announce("insecure")
-        self._engine.notices.warn("insecure", _INSECURE)
+        self._engine.notices.give(deployment.INSECURE)
         yield from self._end_pending()
         self.session._degraded = True
 

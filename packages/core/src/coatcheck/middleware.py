@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import AnyStr, Final, Generic
+from typing import AnyStr, Generic
 
-from . import caching
+from . import caching, deployment
 from .engine import Engine
 from .events import logger
 from .exchange import HeaderChanges
 from .memory import MemoryStore
 from .options import SessionOptions
 from .store import AsyncStore, Store
-
-_SHARED: Final = (
-    "a response that sets the session cookie says that caches may share it (`public`, `s-maxage`, "
-    "`max-age` or `Expires` without `private`): they are told `no-store` instead; do not write to "
-    "the session on pages that are for everybody"
-)
 
 
 def choose_store(
@@ -81,8 +75,10 @@ class HeaderWriter(Generic[AnyStr]):
         return name == self._cache_control or caching.forbids(self._text(name)) is not None
 
     def _warn_of_sharing(self, headers: Iterable[tuple[AnyStr, AnyStr]], engine: Engine) -> None:
-        if not engine.notices.has("shared") and self.may_be_shared(headers, engine.options.clock()):
-            engine.notices.warn("shared", _SHARED)
+        if deployment.SHARED not in engine.notices and self.may_be_shared(
+            headers, engine.options.clock()
+        ):
+            engine.notices.give(deployment.SHARED)
 
     def _without_storing(
         self, headers: Iterable[tuple[AnyStr, AnyStr]]

@@ -37,6 +37,7 @@ def random_id(_request: Request) -> str:
 class CommonFields(TypedDict, total=False):
     """The fields of :class:`SessionOptions` that cookies and records do not depend on."""
 
+    https: bool | None
     touch_interval: Duration | None
     extends: Callable[[Request], bool] | None
     concurrency: Concurrency
@@ -55,7 +56,7 @@ class OptionFields(CommonFields, total=False):
     name: str
     cookie: CookieOptions | Callable[[Request], CookieOptions]
     generate_id: Callable[[Request], str | Awaitable[str]]
-    trust_proxy: bool | None
+    trust_proxy: bool | Callable[[Request], bool] | None
     resave: bool
     rolling: bool
     save_uninitialized: bool
@@ -80,8 +81,11 @@ class SessionOptions:
     :ivar cookie: the cookie's attributes, or a callable of the request that returns them.
     :ivar generate_id: makes an id for a request: 16 to 128 of ``A-Za-z0-9_-``. May be
         asynchronous under ASGI; then an unsaved session has no ``id`` yet.
-    :ivar trust_proxy: the first X-Forwarded-Proto tells whether the connection is secure;
-        otherwise the server's own scheme does.
+    :ivar trust_proxy: True: the first entry of X-Forwarded-Proto or, without it, of Forwarded
+        (RFC 7239) tells whether the client's connection is secure. A callable of the request
+        tells it itself. Otherwise the server's own scheme does.
+    :ivar https: True: the client's connection is always secure, because TLS ends before this
+        server, whatever headers say.
     :ivar resave: store a session at each request, modified or not.
     :ivar rolling: send the cookie with each response.
     :ivar save_uninitialized: store new sessions that nothing was put into.
@@ -117,7 +121,8 @@ class SessionOptions:
     name: str = "sid"
     cookie: CookieOptions | Callable[[Request], CookieOptions] = CookieOptions()
     generate_id: Callable[[Request], str | Awaitable[str]] = random_id
-    trust_proxy: bool | None = False
+    trust_proxy: bool | Callable[[Request], bool] | None = False
+    https: bool | None = None
     resave: bool = False
     rolling: bool = False
     save_uninitialized: bool = False
@@ -142,7 +147,10 @@ class SessionOptions:
         for name in ("resave", "rolling", "save_uninitialized", "hash_ids"):
             self._check(name, isinstance(getattr(self, name), bool), "True or False")
         trusts = self.trust_proxy is None or isinstance(self.trust_proxy, bool)
-        self._check("trust_proxy", trusts, "True or False")
+        trusts = trusts or (callable(self.trust_proxy) and not isinstance(self.trust_proxy, type))
+        self._check("trust_proxy", trusts, "True, False or a callable of the request")
+        is_bool = self.https is None or isinstance(self.https, bool)
+        self._check("https", is_bool, "True or None")
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)
             choices = " or ".join(f'"{choice}"' for choice in allowed)

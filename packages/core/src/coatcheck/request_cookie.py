@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from . import deployment, forwarding
 from .cookie import CookieAttributes, CookieOptions, path_matches, with_own
 from .cookie_format import Ticket
 from .errors import ConfigurationError
@@ -52,10 +53,15 @@ class RequestCookie:
 
         :param options: the settings of the session.
         """
-        writer = self._engine.writer
+        engine, writer = self._engine, self._engine.writer
+        if engine.notices.one_process:
+            engine.notices.check_processes(engine.dialect.is_multiprocess(self._request))
         attributes = self._attributes(options)
-        if attributes.secure and not self._is_https():
-            return None
+        if attributes.secure:
+            if not self._is_https():
+                return None
+        elif options.secure == "auto":
+            self._notice_untrusted()
         attributes = self.policy.with_lifetime(attributes, options, created_at)
         return writer.set_cookie(writer.sign(session_id), attributes)
 
@@ -85,6 +91,8 @@ class RequestCookie:
                 tickets.append(ticket)
             else:
                 engine.announce("bad_cookie")
+                if ticket is None:
+                    engine.notices.unsigned_cookie()
         return tickets
 
     def _policy_of_request(self) -> Policy:
@@ -101,9 +109,36 @@ class RequestCookie:
 
     def _is_https(self) -> bool:
         if self._https is None:
-            trust = bool(self._engine.options.trust_proxy)
-            self._https = self._engine.dialect.is_https(self._request, trust)
+            self._https = self._engine.options.https or self._find_https()
         return self._https
+
+    def _find_https(self) -> bool:
+        """Tell whether the client's connection is secure."""
+        engine, trusts = self._engine, self._engine.options.trust_proxy
+        said: object = None
+        if callable(trusts):
+            said = trusts(self._request)
+            if not isinstance(said, bool):
+                raise ConfigurationError(
+                    f"`trust_proxy` must return True or False, not {type(said).__name__}"
+                )
+        elif trusts:
+            said = self._said_by_proxies()
+        return engine.dialect.is_https(self._request) if said is None else bool(said)
+
+    def _said_by_proxies(self) -> bool | None:
+        header = self._engine.dialect.header
+        return forwarding.is_https(
+            header(self._request, "x-forwarded-proto"), header(self._request, "forwarded")
+        )
+
+    def _notice_untrusted(self) -> None:
+        """Warn where a proxy says https, but is not trusted, and the cookie lacks Secure."""
+        engine = self._engine
+        if engine.options.trust_proxy or deployment.UNTRUSTED in engine.notices:
+            return
+        if not self._is_https() and self._said_by_proxies():
+            engine.notices.give(deployment.UNTRUSTED)
 
     def _attributes(self, options: CookieOptions) -> CookieAttributes:
         resolved = self._resolved

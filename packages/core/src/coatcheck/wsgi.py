@@ -56,6 +56,7 @@ class SessionMiddleware:
             raise ConfigurationError("an asynchronous `generate_id` needs the ASGI middleware")
         self.store, self._owns_store = choose_store(self.options, Registry().open)
         self._engine = Engine(self.options, _WSGIDialect(), eager=False)
+        self._engine.notices.uses(self.store)
         self._runner = SyncRunner(self.store)
         self._warned = False
 
@@ -246,9 +247,12 @@ class _WSGIDialect:
     def may_be_shared(self, headers: Iterable[tuple[Any, Any]], now: float) -> bool:
         return _HEADERS.may_be_shared(headers, now)
 
-    def is_https(self, request: Request, trust_proxy: bool) -> bool:
-        if trust_proxy:
-            forwarded = request.get("HTTP_X_FORWARDED_PROTO")
-            if forwarded is not None:
-                return bool(forwarded.split(",")[0].strip().lower() == "https")
+    def is_https(self, request: Request) -> bool:
         return bool(request.get("wsgi.url_scheme") == "https")
+
+    def header(self, request: Request, name: str) -> str | None:
+        value: str | None = request.get("HTTP_" + name.upper().replace("-", "_"))
+        return value
+
+    def is_multiprocess(self, request: Request) -> bool | None:
+        return bool(request.get("wsgi.multiprocess"))

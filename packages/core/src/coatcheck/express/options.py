@@ -49,7 +49,8 @@ def express_options(
     :param cookie: the cookie's settings, or a callable of the request that returns them. A
         lifetime is ``max_age_ms``, in milliseconds.
     :param genid: makes an id for a request, which ``valid_id`` has to accept.
-    :param proxy: True: the first X-Forwarded-Proto tells whether the connection is secure.
+    :param proxy: True: the first X-Forwarded-Proto tells whether the connection is secure, or
+        without it Forwarded, which Express does not read.
     :param resave: as in Express; False here unless given.
     :param save_uninitialized: as in Express; False here unless given.
     :param ttl_s: seconds that a session lives whose cookie ends with the browser: the option
