@@ -20,7 +20,18 @@ from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 from weakref import WeakKeyDictionary
 
-from coatcheck import ALWAYS, AsyncStore, Capabilities, Condition, MemoryStore, Record, Store
+from coatcheck import (
+    ALWAYS,
+    AsyncStore,
+    Capabilities,
+    Condition,
+    MemoryStore,
+    Record,
+    Store,
+    check_key,
+    check_owner,
+    check_record,
+)
 from coatcheck.errors import (
     ConfigurationError,
     StoreClosed,
@@ -467,16 +478,18 @@ class NetStore(Store):
         return cls(namespace, client, owns=True, clock=clock)
 
     def get(self, key: str) -> Record | None:
-        return record_of(self._call("get", key))
+        return record_of(self._call("get", check_key(key)))
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
-        return bool(self._call("set", key, row_of(record), condition_row(only_if)))
+        return bool(
+            self._call("set", check_key(key), row_of(check_record(record)), condition_row(only_if))
+        )
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
-        return bool(self._call("destroy", key, condition_row(only_if)))
+        return bool(self._call("destroy", check_key(key), condition_row(only_if)))
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
-        return bool(self._call("touch", key, expires_at))
+        return bool(self._call("touch", check_key(key), expires_at))
 
     def all(self) -> Iterator[tuple[str, Record]]:
         return self._listed(None)
@@ -488,7 +501,7 @@ class NetStore(Store):
         self._call("clear")
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
-        return self._listed(owner)
+        return self._listed(check_owner(owner))
 
     def prune(self, limit: int | None = None) -> int:
         return int(self._call("prune", limit))
@@ -543,16 +556,20 @@ class AsyncNetStore(AsyncStore):
         return cls(namespace, client, owns=True, clock=clock)
 
     async def get(self, key: str) -> Record | None:
-        return record_of(await self._call("get", key))
+        return record_of(await self._call("get", check_key(key)))
 
     async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
-        return bool(await self._call("set", key, row_of(record), condition_row(only_if)))
+        return bool(
+            await self._call(
+                "set", check_key(key), row_of(check_record(record)), condition_row(only_if)
+            )
+        )
 
     async def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
-        return bool(await self._call("destroy", key, condition_row(only_if)))
+        return bool(await self._call("destroy", check_key(key), condition_row(only_if)))
 
     async def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
-        return bool(await self._call("touch", key, expires_at))
+        return bool(await self._call("touch", check_key(key), expires_at))
 
     def all(self) -> AsyncIterator[tuple[str, Record]]:
         return self._listed(None)
@@ -564,7 +581,7 @@ class AsyncNetStore(AsyncStore):
         await self._call("clear")
 
     def owned_by(self, owner: str) -> AsyncIterator[tuple[str, Record]]:
-        return self._listed(owner)
+        return self._listed(check_owner(owner))
 
     async def prune(self, limit: int | None = None) -> int:
         return int(await self._call("prune", limit))

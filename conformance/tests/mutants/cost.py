@@ -36,7 +36,7 @@ class SearchesForTheOwner(MemoryStore):
     """`owned_by` looks at each record."""
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
-        self._check_open()
+        super().owned_by(owner)  # checks the argument
         return (item for item in self.all() if item[1].owner == owner)
 
 

@@ -13,7 +13,7 @@ from references import FolderHarness
 from coatcheck import ALWAYS, Capabilities, Condition, MemoryStore, Record, Store
 from coatcheck.errors import StoreError
 from coatcheck_file import FileStore
-from coatcheck_file.content import Damaged, encode_name
+from coatcheck_file.content import Damaged, encode_key
 from coatcheck_file.layout import digest
 
 
@@ -90,7 +90,7 @@ class _Damaged(FileStore):
     """A file store that is told when what it reads is damaged."""
 
     def is_damaged(self, key: str) -> bool:
-        name = encode_name(key)
+        name = encode_key(key)
         try:
             self._open(digest(name), name)
         except OSError:

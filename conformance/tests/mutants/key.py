@@ -239,3 +239,29 @@ class LongNamesAreNotTouched(MemoryStore):
         if len(key.encode()) > 255:
             return self.get(key) is not None
         return super().touch(key, expires_at, owner)
+
+
+@mutant("KEY-9")
+class KeysAreQueries(MemoryStore):
+    """A dictionary in the place of a key finds whatever record comes first."""
+
+    def get(self, key: str) -> Record | None:
+        if isinstance(key, dict):
+            return next((record for _, record in self.all()), None)
+        return super().get(key)
+
+
+@mutant("KEY-9")
+class NothingIsNeverThere(MemoryStore):
+    """What is no key is taken for a key that is not there, by `destroy`."""
+
+    def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        return bool(key) and super().destroy(key, only_if)
+
+
+@mutant("KEY-9")
+class CutsLongNames(_Renaming):
+    """A key that is too long is cut."""
+
+    def name(self, key: str) -> str:
+        return key[:256] if isinstance(key, str) else key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -311,3 +312,19 @@ class FirstBatchOfAnOwner(MemoryStore):
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         return itertools.islice(super().owned_by(owner), 101)
+
+
+@mutant("OWNER-15")
+class OwnersAreQueries(MemoryStore):
+    """A dictionary in the place of an owner finds the records of everybody."""
+
+    def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        return self.all() if isinstance(owner, dict) else super().owned_by(owner)
+
+
+@mutant("OWNER-15")
+class AnEmptyOwnerIsNobody(MemoryStore):
+    """A record whose owner is an empty string is stored without one."""
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        return super().set(key, dataclasses.replace(record, owner=record.owner or None), only_if)

@@ -9,6 +9,7 @@ import pytest
 from webclient import SECRET, Clock, SyncClient, sessions_in, set_cookies, wsgi_app
 
 from coatcheck import Capabilities, MemoryStore, Record, SessionOptions, Sessions
+from coatcheck.errors import ConfigurationError
 
 
 class MovingIndex(MemoryStore):
@@ -138,3 +139,73 @@ def test_each_session_whose_cookie_was_presented_is_ended() -> None:
     answer = house.browser.present(cookies, "/logout")
     assert "Max-Age=0" in set_cookies(answer)[0]
     assert sessions_in(house.store) == {}
+
+
+# What is asked for
+
+#: What a JSON body or a query string can hold in the place of a reference.
+NO_REFS = ["", "x", "f" * 63, "F" * 64, "g" * 64, "a" * 3000, "\ud800" * 64, "f" * 64 + "\n"]
+NO_STRINGS = [None, 0, True, b"f" * 64, {"$ne": None}, {"$regex": "^"}, ["f" * 64], ("f" * 64,)]
+
+
+class Untouched(MemoryStore):
+    """A store that nobody may ask anything."""
+
+    def get(self, key: str) -> Record | None:
+        raise AssertionError(key)
+
+    def destroy(self, key: str, only_if: Any = None) -> bool:
+        raise AssertionError(key)
+
+    def all(self) -> Any:
+        raise AssertionError
+
+    def owned_by(self, owner: str) -> Any:
+        raise AssertionError(owner)
+
+
+@pytest.mark.parametrize("hash_ids", [True, False])
+def test_what_is_no_reference_does_not_reach_the_store(hash_ids: bool) -> None:
+    """A string that no session can have as reference is unknown; anything else is a TypeError."""
+    sessions = Sessions(Untouched(), SessionOptions(secret=SECRET, hash_ids=hash_ids))
+    for ref in NO_REFS:
+        assert sessions.get(ref) is None
+        assert sessions.revoke(ref) is False
+    for junk in NO_STRINGS:
+        for ask in (sessions.get, sessions.revoke):
+            with pytest.raises(TypeError, match="`ref` must be a string"):
+                ask(junk)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("owner", ["\ud800", {"$ne": None}, ["ann"], b"ann", None, "", 1.5])
+def test_what_is_no_owner_does_not_reach_the_store(owner: Any) -> None:
+    """Neither a query nor text that no database can store is looked for."""
+    sessions = Sessions(Untouched(), SessionOptions(secret=SECRET))
+    for ask in (sessions.list, sessions.revoke_all):
+        with pytest.raises(TypeError, match="`owner` must be a non-empty string or an integer"):
+            ask(owner)
+
+
+@pytest.mark.parametrize("owner", ["\ud800", "a\udfff"])
+def test_an_owner_is_text_that_can_be_stored(owner: str) -> None:
+    """A lone surrogate is refused where it is assigned, and where the data give it."""
+
+    def assign(session: Any, environ: dict[str, Any]) -> None:
+        session.owner = owner
+
+    with pytest.raises(TypeError, match="surrogate"):
+        SyncClient(wsgi_app(assign)).get("/")
+    derived = wsgi_app(lambda session, environ: session.update(user=owner), owner="user")
+    with pytest.raises(ConfigurationError, match="surrogate"):
+        SyncClient(derived).get("/")
+
+
+def test_what_leads_from_one_session_to_the_next_is_no_session() -> None:
+    """A rotated session is listed once, and the record of the rotation cannot be looked up."""
+    for hash_ids in (True, False):
+        house = House(hash_ids=hash_ids)
+        house.rotate()
+        [entry] = house.sessions.list("ann")
+        [other] = set(dict(house.store.all())) - set(sessions_in(house.store))
+        assert house.sessions.get(entry.ref) is not None
+        assert house.sessions.get(other) is None

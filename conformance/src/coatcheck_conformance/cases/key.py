@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
-from coatcheck import ABSENT, PRESENT, Unchanged
+from coatcheck import ABSENT, ALWAYS, PRESENT, Unchanged
 
 from ..bench import Bench
 from ..case import case
@@ -101,6 +101,22 @@ _SEPARATORS: Final = (
     "sess:a",
     "session:a",
 )
+
+#: What a request's JSON can hold in the place of a key; dictionaries are queries of databases.
+_NO_STRINGS: Final[tuple[Any, ...]] = (
+    None,
+    0,
+    True,
+    b"key",
+    ["key"],
+    {},
+    {"$ne": None},
+    {"$gt": ""},
+    {"$regex": ".*"},
+    {"S": "key"},
+)
+#: Strings that are no keys by KEY-1.
+_NO_KEYS: Final = ("", "k" * 257, "k" * 3000, "\ud800", "key\udfff")
 
 _PATTERNS: Final = (
     "*",
@@ -368,6 +384,29 @@ def keys_as_they_were_set(bench: Bench) -> None:
     for key in keys:
         bench.put(key)
     bench.expect_keys(bench.store.all(), sorted(keys))
+
+
+@case(
+    "KEY-9",
+    depends_on=("SET-3", "GET-5", "DESTROY-1"),
+    hint="a key goes into a query or a name unchecked: `coatcheck.check_key` checks it.",
+)
+def other_things_than_keys(bench: Bench) -> None:
+    """What is no key is refused by each verb, and every record is there afterwards."""
+    bench.put()
+    record = bench.record(b"other")
+    for error, junk in (*((TypeError, key) for key in _NO_STRINGS),
+                        *((ValueError, key) for key in _NO_KEYS)):  # fmt: skip
+        with bench.expect_raises(error):
+            bench.store.get(junk)
+        for only_if in (ALWAYS, ABSENT, PRESENT):
+            with bench.expect_raises(error):
+                bench.store.set(junk, record, only_if)
+            with bench.expect_raises(error):
+                bench.store.destroy(junk, only_if)
+        with bench.expect_raises(error):
+            bench.store.touch(junk, bench.clock() + DAY)
+    bench.expect_data(b"data")
 
 
 @case("KEY-8", hint="namespace and key are joined without a separator.")

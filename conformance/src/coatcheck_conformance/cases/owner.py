@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from coatcheck import ABSENT, PRESENT, Record, Unchanged
 from coatcheck.errors import UnsupportedOperation
@@ -57,6 +57,12 @@ _ALIKE: Final = (
 )
 #: Seconds for which a process writes before it is killed.
 _KILLED_AFTER: Final = (0.02, 0.035, 0.05)
+
+
+#: What a request's JSON can hold in the place of an owner; dictionaries are queries of databases.
+_NO_STRINGS: Final[tuple[Any, ...]] = (None, 0, True, b"ann", ["ann"], {"$ne": None}, {"S": "ann"})
+#: Strings that are no owners.
+_NO_OWNERS: Final = ("", "\ud800", "ann\udfff")
 
 
 def _owned(bench: Bench, owner: str, store: Handle | None = None) -> list[tuple[str, Record]]:
@@ -411,3 +417,22 @@ def records_with_and_without(bench: Bench) -> None:
 def lag_without_owners(bench: Bench) -> None:
     """Whoever declares `owner_lag` declares `owners`."""
     bench.expect_that(bench.capabilities.owners, "`owners` beside `owner_lag`", "no `owners`")
+
+
+@case(
+    "OWNER-15",
+    depends_on=("OWNER-1", "SET-3"),
+    hint="an owner goes into a query or a name unchecked: `coatcheck.check_owner` checks it.",
+)
+def other_things_than_owners(bench: Bench) -> None:
+    """What is no owner is refused by `owned_by` and `set`, and the record is there afterwards."""
+    bench.put(owner="ann")
+    for error, junk in (*((TypeError, owner) for owner in _NO_STRINGS),
+                        *((ValueError, owner) for owner in _NO_OWNERS)):  # fmt: skip
+        with bench.expect_raises(error):
+            bench.store.owned_by(junk)
+        if junk is not None:
+            with bench.expect_raises(error):
+                bench.store.set("key", bench.record(b"other", owner=junk))
+    bench.expect_data(b"data")
+    bench.expect_keys(_owned(bench, "ann"), ["key"])

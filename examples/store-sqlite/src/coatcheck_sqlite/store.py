@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
-from coatcheck import ALWAYS, Capabilities, Condition, Record, Store, Unchanged
+from coatcheck import (
+    ALWAYS,
+    Capabilities,
+    Condition,
+    Record,
+    Store,
+    Unchanged,
+    check_key,
+    check_owner,
+    check_record,
+)
 from coatcheck.errors import ConfigurationError
 
 from .connections import Connections
@@ -79,15 +89,17 @@ class SQLiteStore(Store):
         return f"<SQLiteStore {str(self._path)!r}, table {self._table!r}>"
 
     def get(self, key: str) -> Record | None:
-        rows = self._read(self._sql.get, key=key.encode())
+        rows = self._read(self._sql.get, key=check_key(key).encode())
         return next((record for _, record in map(_decoded, rows) if record), None)
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        name = check_key(key).encode()
+        check_record(record)
         with self._transaction() as run:
             # One whose expiry is past is written like others: it is absent, and soon swept away.
             written = run(
                 self._sql.set(only_if),
-                key=key.encode(),
+                key=name,
                 data=record.data,
                 expires_at=float(record.expires_at),
                 owner=None if record.owner is None else record.owner.encode(),
@@ -97,7 +109,7 @@ class SQLiteStore(Store):
         return written > 0
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
-        name = key.encode()
+        name = check_key(key).encode()
         with self._transaction() as run:
             ended = run(self._sql.destroy(only_if), key=name, expected=_expected(only_if))
             if only_if is ALWAYS and not ended:
@@ -105,8 +117,9 @@ class SQLiteStore(Store):
         return ended > 0
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        name = check_key(key).encode()
         with self._transaction() as run:
-            touched = run(self._sql.touch, key=key.encode(), expires_at=float(expires_at))
+            touched = run(self._sql.touch, key=name, expires_at=float(expires_at))
         return touched > 0
 
     def all(self) -> Iterator[tuple[str, Record]]:
@@ -120,7 +133,7 @@ class SQLiteStore(Store):
         self._in_pieces(self._sql.clear)
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
-        return self._listed(self._sql.owned, owner=owner.encode())
+        return self._listed(self._sql.owned, owner=check_owner(owner).encode())
 
     def prune(self, limit: int | None = None) -> int:
         if limit is None:

@@ -26,7 +26,16 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from .errors import ConfigurationError, StoreClosed, StoreError
-from .store import ALWAYS, AsyncStore, Condition, Record, Store
+from .store import (
+    ALWAYS,
+    AsyncStore,
+    Condition,
+    Record,
+    Store,
+    check_key,
+    check_owner,
+    check_record,
+)
 
 #: A verb: yields steps, is sent replies, and returns its result.
 Steps: TypeAlias = Generator[Any, Any, Any]
@@ -102,19 +111,22 @@ class SteppedStore(_Face, Store):
 
     def get(self, key: str) -> Record | None:
         """See :meth:`coatcheck.Store.get`."""
-        return self._run(self._verbs.get(key))  # type: ignore[no-any-return]
+        return self._run(self._verbs.get(check_key(key)))  # type: ignore[no-any-return]
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.set`."""
-        return self._run(self._verbs.set(key, record, only_if))  # type: ignore[no-any-return]
+        steps = self._verbs.set(check_key(key), check_record(record), only_if)
+        return self._run(steps)  # type: ignore[no-any-return]
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.destroy`."""
-        return self._run(self._verbs.destroy(key, only_if))  # type: ignore[no-any-return]
+        steps = self._verbs.destroy(check_key(key), only_if)
+        return self._run(steps)  # type: ignore[no-any-return]
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         """See :meth:`coatcheck.Store.touch`."""
-        return self._run(self._verbs.touch(key, expires_at, owner))  # type: ignore[no-any-return]
+        steps = self._verbs.touch(check_key(key), expires_at, owner)
+        return self._run(steps)  # type: ignore[no-any-return]
 
     def all(self) -> Iterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.all`."""
@@ -130,7 +142,7 @@ class SteppedStore(_Face, Store):
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.owned_by`."""
-        return self._listed(self._verbs.owned_by(owner))
+        return self._listed(self._verbs.owned_by(check_owner(owner)))
 
     def ping(self) -> None:
         """See :meth:`coatcheck.Store.ping`."""
@@ -183,19 +195,21 @@ class AsyncSteppedStore(_Face, AsyncStore):
 
     async def get(self, key: str) -> Record | None:
         """See :meth:`coatcheck.Store.get`."""
-        return await self._run(self._verbs.get(key))  # type: ignore[no-any-return]
+        return await self._run(self._verbs.get(check_key(key)))  # type: ignore[no-any-return]
 
     async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.set`."""
-        return await self._run(self._verbs.set(key, record, only_if))  # type: ignore[no-any-return]
+        steps = self._verbs.set(check_key(key), check_record(record), only_if)
+        return await self._run(steps)  # type: ignore[no-any-return]
 
     async def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.destroy`."""
-        return await self._run(self._verbs.destroy(key, only_if))  # type: ignore[no-any-return]
+        steps = self._verbs.destroy(check_key(key), only_if)
+        return await self._run(steps)  # type: ignore[no-any-return]
 
     async def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         """See :meth:`coatcheck.Store.touch`."""
-        steps = self._verbs.touch(key, expires_at, owner)
+        steps = self._verbs.touch(check_key(key), expires_at, owner)
         return await self._run(steps)  # type: ignore[no-any-return]
 
     def all(self) -> AsyncIterator[tuple[str, Record]]:
@@ -212,7 +226,7 @@ class AsyncSteppedStore(_Face, AsyncStore):
 
     def owned_by(self, owner: str) -> AsyncIterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.owned_by`."""
-        return self._listed(self._verbs.owned_by(owner))
+        return self._listed(self._verbs.owned_by(check_owner(owner)))
 
     async def ping(self) -> None:
         """See :meth:`coatcheck.Store.ping`."""

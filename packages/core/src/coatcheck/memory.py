@@ -13,7 +13,17 @@ from dataclasses import replace
 from typing import Final
 
 from .errors import ConfigurationError, StoreClosed
-from .store import ALWAYS, Capabilities, Condition, Record, Store, condition_holds
+from .store import (
+    ALWAYS,
+    Capabilities,
+    Condition,
+    Record,
+    Store,
+    check_key,
+    check_owner,
+    check_record,
+    condition_holds,
+)
 
 _log = logging.getLogger("coatcheck")
 
@@ -82,6 +92,7 @@ class MemoryStore(Store):
         return cls(max_sessions=int(match["limit"]), clock=clock)
 
     def get(self, key: str) -> Record | None:
+        check_key(key)
         with self._lock:
             slot = self._live(key)
             if slot is None:
@@ -90,6 +101,8 @@ class MemoryStore(Store):
             return slot.record
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        check_key(key)
+        check_record(record)
         with self._lock:
             slot = self._live(key)
             if not condition_holds(only_if, None if slot is None else slot.record):
@@ -106,6 +119,7 @@ class MemoryStore(Store):
             return True
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        check_key(key)
         with self._lock:
             slot = self._live(key)
             if slot is None or not condition_holds(only_if, slot.record):
@@ -114,6 +128,7 @@ class MemoryStore(Store):
             return True
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        check_key(key)
         with self._lock:
             slot = self._live(key)
             if slot is None:
@@ -141,6 +156,7 @@ class MemoryStore(Store):
             self._forget_all()
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        check_owner(owner)
         with self._lock:
             self._check_open()
             owned = self._owned.get(owner, ())

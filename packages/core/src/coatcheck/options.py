@@ -17,7 +17,7 @@ from .errors import ConfigurationError
 from .events import Observer
 from .lifecycle import Concurrency
 from .signing import check_secrets
-from .store import AsyncStore, Store
+from .store import AsyncStore, Store, is_text
 
 #: What a driver hands to callables: the ASGI scope or the WSGI environ.
 Request: TypeAlias = Mapping[str, Any]
@@ -220,6 +220,8 @@ class SessionOptions:
         if owner is None or owner == "":
             return None
         if isinstance(owner, str):
+            if not is_text(owner):
+                raise ConfigurationError("`owner` gave a string with lone surrogates")
             return owner
         if isinstance(owner, int) and not isinstance(owner, bool):
             return str(owner)

@@ -29,6 +29,7 @@ from .errors import (
 from .layout import lay_out
 from .lifecycle import Attempts, Snapshot
 from .operations import Steps
+from .store import is_text
 
 if TYPE_CHECKING:
     import anyio
@@ -351,8 +352,10 @@ class Session(dict[str, Any]):
         core = self._core
         if core._backend.derives_owner:
             raise ConfigurationError("`session.owner` follows from the option `owner` here")
-        if not (owner is None or (isinstance(owner, str) and owner)):
-            raise TypeError("`session.owner` must be a non-empty string or None")
+        if not (owner is None or (isinstance(owner, str) and owner and is_text(owner))):
+            raise TypeError(
+                "`session.owner` must be a non-empty string or None, without lone surrogates"
+            )
         core._before_write()
         core._owner = owner
         core._written = True

@@ -20,7 +20,7 @@ from .operations import Get, Select, Sleep, Steps
 from .options import SessionOptions
 from .runners import AsyncRunner, SyncRunner
 from .session import Session
-from .store import AsyncStore, Record, Store
+from .store import AsyncStore, Record, Store, is_text
 from .succession import Succession, is_succession, ref_of
 
 
@@ -74,7 +74,8 @@ class Sessions:
         """Return the live sessions of an owner, the oldest first.
 
         :param owner: as the option ``owner`` gives it; an integer stands for its digits.
-        :raises TypeError: ``owner`` is neither an integer nor a non-empty string.
+        :raises TypeError: ``owner`` is neither an integer nor a non-empty string, or has lone
+            surrogates.
         :raises UnsupportedOperation: the store does not declare ``owners``.
         :raises StoreError: the store failed.
         """
@@ -85,10 +86,11 @@ class Sessions:
         return await self._async.run(self._list(owner))
 
     def get(self, ref: str) -> SessionEntry | None:
-        """Return a live session, or None.
+        """Return a live session, or None; also where ``ref`` is a string that is no ref.
 
         With raw ids (``hash_ids=False``) the sessions are enumerated to find it.
 
+        :raises TypeError: ``ref`` is no string.
         :raises UnsupportedOperation: raw ids, and the store does not declare ``enumerable``.
         :raises StoreError: the store failed.
         """
@@ -102,6 +104,7 @@ class Sessions:
         """End a session, also where its id changes at the same time.
 
         :returns: False if there is none.
+        :raises TypeError: ``ref`` is no string.
         :raises UnsupportedOperation: raw ids, and the store does not declare ``enumerable``.
         :raises StoreError: the store failed.
         """
@@ -119,7 +122,8 @@ class Sessions:
 
         :param owner: as for :meth:`list`.
         :param keep: a session to spare, for "log out everywhere else".
-        :raises TypeError: ``owner`` is neither an integer nor a non-empty string.
+        :raises TypeError: ``owner`` is neither an integer nor a non-empty string, or has lone
+            surrogates.
         :raises UnsupportedOperation: the store does not declare ``owners``.
         :raises StoreError: the store failed; what was ended stays ended.
         """
@@ -162,6 +166,8 @@ class Sessions:
         return found
 
     def _find(self, ref: str) -> Steps[tuple[str, Record] | None]:
+        if not _is_ref(ref):
+            return None
         now = self._options.clock()
         if self._options.hash_ids:
             record: Record | None = yield Get(ref)
@@ -183,6 +189,8 @@ class Sessions:
         return None if found is None else self._entry(*found)
 
     def _revoke(self, ref: str) -> Steps[bool]:
+        if not _is_ref(ref):
+            return False
         key: str | None = ref
         if not self._options.hash_ids:
             found = yield from self._find(ref)
@@ -246,7 +254,20 @@ class Sessions:
 def _named(owner: object) -> str:
     if isinstance(owner, int) and not isinstance(owner, bool):
         return str(owner)
-    if isinstance(owner, str) and owner:
+    if isinstance(owner, str) and owner and is_text(owner):
         return owner
     # "No sessions" would be a dangerous answer to a question that nobody can mean.
-    raise TypeError(f"`owner` must be a non-empty string or an integer, not {type(owner).__name__}")
+    raise TypeError(
+        "`owner` must be a non-empty string or an integer, and text without lone surrogates, "
+        f"not {type(owner).__name__}"
+    )
+
+
+def _is_ref(ref: object) -> bool:
+    """Tell whether a string has the form of a ref, so that the store may see it.
+
+    :raises TypeError: it is no string. A dictionary would be a query to some databases.
+    """
+    if not isinstance(ref, str):
+        raise TypeError(f"`ref` must be a string, not {type(ref).__name__}")
+    return is_hash(ref)

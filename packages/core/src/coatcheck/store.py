@@ -159,6 +159,61 @@ class Unchanged:
 Condition: TypeAlias = Presence | Unchanged
 
 
+def check_key(key: object) -> str:
+    """Return a key, for stores that check their arguments.
+
+    Keys may come from a request (a reference that is to be revoked), and a dictionary in the place
+    of one would be a query to some databases.
+
+    :raises TypeError: it is no string.
+    :raises ValueError: it is empty, longer than :data:`MAX_KEY_LENGTH` or has lone surrogates.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"a key must be a string, not {type(key).__name__}")
+    if not 0 < len(key) <= MAX_KEY_LENGTH or not is_text(key):
+        raise ValueError(f"a key must have 1 to {MAX_KEY_LENGTH} characters and no lone surrogates")
+    return key
+
+
+def check_owner(owner: object) -> str:
+    """Return an owner, for stores that check their arguments.
+
+    :raises TypeError: it is no string.
+    :raises ValueError: it is empty or has lone surrogates.
+    """
+    if not isinstance(owner, str):
+        raise TypeError(f"an owner must be a string, not {type(owner).__name__}")
+    if not owner or not is_text(owner):
+        raise ValueError("an owner must not be empty or have lone surrogates")
+    return owner
+
+
+def check_record(record: object) -> Record:
+    """Return a record, for stores that check their arguments.
+
+    :raises TypeError: it is no record, its data are no bytes, or its owner is no string.
+    :raises ValueError: its data are empty, or its owner is no owner.
+    """
+    if not (isinstance(record, Record) and isinstance(record.data, bytes)):
+        raise TypeError("`set` takes a `Record` whose data are bytes")
+    if not record.data:
+        raise ValueError("a record's data must have at least one byte")
+    if record.owner is not None:
+        check_owner(record.owner)
+    return record
+
+
+def is_text(text: str) -> bool:
+    """Tell whether a string can be encoded: lone surrogates cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def condition_holds(only_if: Condition, live: Record | None) -> bool:
     """Tell whether a condition holds, for stores that evaluate it themselves.
 

@@ -9,7 +9,18 @@ from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 
-from coatcheck import ABSENT, ALWAYS, PRESENT, Capabilities, Condition, Record, Store
+from coatcheck import (
+    ABSENT,
+    ALWAYS,
+    PRESENT,
+    Capabilities,
+    Condition,
+    Record,
+    Store,
+    check_key,
+    check_owner,
+    check_record,
+)
 from coatcheck.clients import OnOneProcess, PerProcess
 from coatcheck.errors import (
     ConfigurationError,
@@ -124,6 +135,7 @@ class DynamoDBStore(Store):
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.set`."""
+        check_record(record)
         condition, token = items.condition(only_if, self._clock()), secrets.token_hex(8)
         if only_if is ABSENT:  # nothing of a session that has expired stays
             whole = {**self._id(key), **items.attributes(record, token)}
@@ -147,6 +159,7 @@ class DynamoDBStore(Store):
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.destroy`."""
+        check_key(key)
         if only_if is ABSENT:  # it never holds for what is to be removed
             self.ping()
             return False
@@ -205,7 +218,7 @@ class DynamoDBStore(Store):
                 IndexName=table.OWNER_INDEX,
                 KeyConditionExpression="#o = :o",
                 ExpressionAttributeNames={"#o": "owner"},
-                ExpressionAttributeValues={":o": {"S": owner}},
+                ExpressionAttributeValues={":o": {"S": check_owner(owner)}},
                 **start,
             )
             keys = [{"id": item["id"]} for item in page["Items"] if self._is_ours(item)]
@@ -228,7 +241,7 @@ class DynamoDBStore(Store):
         self._client.close()
 
     def _id(self, key: str) -> dict[str, Any]:
-        return {"id": {"S": f"{self._prefix}{key}"}}
+        return {"id": {"S": f"{self._prefix}{check_key(key)}"}}
 
     def _is_ours(self, item: Item) -> bool:
         return str(item["id"]["S"]).startswith(self._prefix)

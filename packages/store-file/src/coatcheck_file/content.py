@@ -23,7 +23,7 @@ import struct
 from typing import Final
 from zlib import crc32
 
-from coatcheck import Record
+from coatcheck import Record, check_key, check_owner
 
 _MAGIC: Final = b"coatfil1"
 _HEAD: Final = struct.Struct(">8sI")
@@ -43,9 +43,22 @@ class Damaged(Exception):
     """The file holds no record, or not the whole of one, or another one's."""
 
 
-def encode_name(name: str) -> bytes:
-    """Return a key or an owner as bytes."""
-    return name.encode("utf-8", "surrogatepass")
+def encode_key(key: str) -> bytes:
+    """Return a key as bytes.
+
+    :raises TypeError: it is no string.
+    :raises ValueError: it is no key.
+    """
+    return check_key(key).encode()
+
+
+def encode_owner(owner: str) -> bytes:
+    """Return an owner as bytes.
+
+    :raises TypeError: it is no string.
+    :raises ValueError: it is no owner.
+    """
+    return check_owner(owner).encode()
 
 
 def decode_name(name: bytes) -> str:
@@ -70,7 +83,7 @@ def modification_time(expires_at: float) -> int:
 
 def pack(key: bytes, record: Record) -> bytes:
     """Return the content of a record's file."""
-    owner = b"" if record.owner is None else encode_name(record.owner)
+    owner = b"" if record.owner is None else encode_owner(record.owner)
     far = record.expires_at if record.expires_at >= FAR_SECONDS else 0.0
     fields = _FIELDS.pack(far, len(key), len(owner), len(record.data))
     body = b"".join((fields, key, owner, record.data))

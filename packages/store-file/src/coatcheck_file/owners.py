@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from .content import encode_name
+from .content import encode_owner
 from .files import flush_folder, make_folder, remove
 from .layout import Layout, digest, is_digest
 
@@ -65,7 +65,7 @@ class Owners:
 
     def folder_of(self, owner: str) -> str:
         """Return the path of an owner's folder."""
-        return self._layout.owner(digest(encode_name(owner)))
+        return self._layout.owner(digest(encode_owner(owner)))
 
     def marks_in(self, folder: str) -> list[str]:
         """Return the digests of the keys that an owner's folder names, stale ones among them."""

@@ -19,6 +19,8 @@ from coatcheck import (
     Condition,
     Record,
     Store,
+    check_owner,
+    check_record,
     condition_holds,
 )
 from coatcheck.errors import ConfigurationError, StoreClosed, StoreError, StoreUnavailable
@@ -28,7 +30,7 @@ from .content import (
     HEADER_BYTES,
     Damaged,
     decode_name,
-    encode_name,
+    encode_key,
     modification_time,
     pack,
     unpack,
@@ -158,13 +160,14 @@ class FileStore(Store):
 
     @_translated
     def get(self, key: str) -> Record | None:
-        name = encode_name(key)
+        name = encode_key(key)
         found = self._read(digest(name), name)
         return None if found is None else self._live(found[1])
 
     @_translated
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
-        name = encode_name(key)
+        check_record(record)
+        name = encode_key(key)
         key_digest = digest(name)
         self._prepare(key_digest[:2])
         try:
@@ -176,7 +179,7 @@ class FileStore(Store):
 
     @_translated
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
-        name = encode_name(key)
+        name = encode_key(key)
         key_digest = digest(name)
         if not self._exists(key_digest):
             return False
@@ -190,7 +193,7 @@ class FileStore(Store):
 
     @_translated
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
-        name = encode_name(key)
+        name = encode_key(key)
         key_digest = digest(name)
         if not self._exists(key_digest):
             return False
@@ -220,7 +223,7 @@ class FileStore(Store):
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         self._check_open()
-        return self._listed(self._owned_by(owner))
+        return self._listed(self._owned_by(check_owner(owner)))
 
     @_translated
     def prune(self, limit: int | None = None) -> int:
