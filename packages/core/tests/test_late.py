@@ -7,9 +7,14 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
 from webclient import (
     SECRET,
     Client,
@@ -36,7 +41,7 @@ from coatcheck import (
 )
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.bridge import AsyncBridge, SyncBridge
-from coatcheck.errors import LateWriteError, SessionUnavailable, StoreTimeout
+from coatcheck.errors import LateWriteError, SessionUnavailable, StoreClosed, StoreTimeout
 from coatcheck.runners import AsyncRunner
 from coatcheck.store import ABSENT, ALWAYS, Condition
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
@@ -547,6 +552,53 @@ async def test_an_application_that_starts_again_has_a_store_again() -> None:
     sessions.app = serve
     await starts_and_stops()
     assert sent == ["served"]
+
+
+@pytest.mark.parametrize("store", ["memory:", None])
+@pytest.mark.parametrize("inner", [False, True], ids=["around", "added"])
+def test_a_store_that_one_test_client_closed_is_opened_again_by_the_next(
+    store: str | None, inner: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next one may run the lifespan or not."""
+
+    async def visit(request: Any) -> PlainTextResponse:
+        request.session["n"] = request.session.get("n", 0) + 1
+        return PlainTextResponse(str(request.session["n"]))
+
+    starlette = Starlette(routes=[Route("/", visit)])
+    app: Any = starlette
+    if inner:
+        starlette.add_middleware(ASGISessions, secret=SECRET, store=store)
+    else:
+        app = ASGISessions(starlette, secret=SECRET, store=store)
+    for runs_lifespan in (True, True, False):
+        client = TestClient(app)
+        with client if runs_lifespan else nullcontext():
+            assert [client.get("/").text for _ in range(2)] == ["1", "2"]
+    assert len(caplog.records) == (store is None)  # of sessions in memory, told once
+
+
+def test_a_wsgi_store_that_was_closed_is_opened_again() -> None:
+    app = wsgi_app(lambda session, environ: session.update(n=1), store="memory:")
+    for _ in range(2):
+        with SyncClient(app) as browser, ThreadPoolExecutor(4) as threads:
+            answers = threads.map(lambda path: browser.stranger().get(path), "////")
+            assert all(len(set_cookies(answer)) == 1 for answer in answers)
+        assert app.store.length() == 4
+        app.close()
+        app.close()
+
+
+def test_a_store_object_stays_closed_that_its_owner_closed() -> None:
+    store = MemoryStore()
+    app = wsgi_app(lambda session, environ: session.update(n=1), store=store)
+    app.close()
+    with SyncClient(app) as browser:
+        browser.get("/")
+        assert store.length() == 1
+        store.close()
+        with pytest.raises(StoreClosed):
+            browser.get("/")
 
 
 async def test_a_callable_cookie_cannot_use_the_session() -> None:

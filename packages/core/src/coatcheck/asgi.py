@@ -21,7 +21,7 @@ from .errors import SessionUnavailable
 from .events import logger
 from .exchange import ATTRIBUTES, NOTHING, Exchange
 from .layout import lay_out
-from .middleware import HeaderWriter, choose_store
+from .middleware import HeaderWriter, OpensAgain, choose_store
 from .operations import Steps
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
@@ -49,7 +49,7 @@ _BODIES: Final = frozenset(
 _ENDS: Final = frozenset({"http.response.pathsend", "websocket.close"})
 
 
-class SessionMiddleware:
+class SessionMiddleware(OpensAgain):
     """Gives each request of an ASGI application its session.
 
     :param app: the application.
@@ -68,13 +68,14 @@ class SessionMiddleware:
         self.options = make_options(options, kwargs)
         self._engine = Engine(self.options, _ASGIDialect(), eager=True)
         self._warned = False
-        self._open()
+        super().__init__()
 
-    def _open(self) -> None:
-        self.store, self._owns_store = choose_store(self.options, Registry().open_async)
+    def _open(self, *, again: bool) -> None:
+        self.store, self._owns_store = choose_store(
+            self.options, Registry().open_async, again=again
+        )
         self._engine.notices.uses(self.store)
         self._run: Run = AsyncRunner(self.store).run
-        self._closed = False
         self._trio_runner: AsyncRunner | None = None
         self._trio_store: AsyncStore | None = None
         self._asyncio_only = isinstance(self.options.store, str) and not isinstance(
@@ -84,11 +85,10 @@ class SessionMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         kind = scope["type"]
+        if self._closed:
+            self._open_again()
         if kind not in ("http", "websocket"):
-            closes = kind == "lifespan" and self._owns_store
-            if closes and self._closed:
-                self._open()  # the application starts again, as it does in each test of a suite
-            await self.app(scope, receive, self._closing(send) if closes else send)
+            await self.app(scope, receive, self._closing(send) if self._owns_store else send)
             return
         if SCOPE_KEY in scope:
             self._warn_of_other_session()
@@ -119,15 +119,16 @@ class SessionMiddleware:
     async def close(self) -> None:
         """Close the store, if the middleware opened it. Lifespan shutdown does it, too.
 
-        A later lifespan startup opens it again.
+        A later lifespan startup or request opens it again.
         """
         if self._owns_store:
+            store, trio_store = self.store, self._trio_store
             self._closed = True
-            closed = self.store.close()
+            closed = store.close()
             if closed is not None:
                 await closed
-            if self._trio_store is not None:
-                await self._trio_store.close()
+            if trio_store is not None:
+                await trio_store.close()
 
     def _warn_of_other_session(self) -> None:
         if not self._warned:

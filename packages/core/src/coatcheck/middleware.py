@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import AnyStr, Generic
 
@@ -15,18 +17,48 @@ from .store import AsyncStore, Store
 
 
 def choose_store(
-    options: SessionOptions, open_url: Callable[..., Store | AsyncStore]
+    options: SessionOptions, open_url: Callable[..., Store | AsyncStore], *, again: bool = False
 ) -> tuple[Store | AsyncStore, bool]:
-    """Return the store of a middleware, and whether the middleware has to close it."""
+    """Return the store of a middleware, and whether the middleware has to close it.
+
+    :param again: the middleware has closed a store before.
+    """
     if options.store is None:
-        logger.warning(
-            "sessions are kept in the memory of this process alone and end with it; give a `store` "
-            "for more than one process (`MemoryStore()` if that is what you want)"
-        )
+        if not again:
+            logger.warning(
+                "sessions are kept in the memory of this process alone and end with it; give a "
+                "`store` for more than one process (`MemoryStore()` if that is what you want)"
+            )
         return MemoryStore(clock=options.clock), True
     if isinstance(options.store, str):
         return open_url(options.store, clock=options.clock), True
     return options.store, False
+
+
+class OpensAgain(ABC):
+    """A middleware whose store is opened again on demand, after it was closed.
+
+    Each test client of a suite shuts the application down. Some begin with a lifespan startup,
+    and others with a request.
+    """
+
+    def __init__(self) -> None:
+        self._opening = threading.Lock()
+        self._open(again=False)
+        self._closed = False
+
+    @abstractmethod
+    def _open(self, *, again: bool) -> None:
+        """Open the store, and make what works on it.
+
+        :param again: it was open before.
+        """
+
+    def _open_again(self) -> None:
+        with self._opening:
+            if self._closed:
+                self._open(again=True)
+                self._closed = False  # last, for other threads
 
 
 class HeaderWriter(Generic[AnyStr]):

@@ -20,7 +20,7 @@ from .errors import ConfigurationError, SessionUnavailable
 from .events import logger
 from .exchange import ATTRIBUTES, NOTHING, Exchange
 from .layout import lay_out
-from .middleware import HeaderWriter, choose_store
+from .middleware import HeaderWriter, OpensAgain, choose_store
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
 from .runners import SyncRunner
@@ -35,7 +35,7 @@ ENVIRON_KEY: Final = "coatcheck.session"
 _HEADERS: Final = HeaderWriter(str, str)
 
 
-class SessionMiddleware:
+class SessionMiddleware(OpensAgain):
     """Gives each request of a WSGI application its session.
 
     :param app: the application.
@@ -54,17 +54,22 @@ class SessionMiddleware:
         self.options = make_options(options, kwargs)
         if self.options.generates_asynchronously:
             raise ConfigurationError("an asynchronous `generate_id` needs the ASGI middleware")
-        self.store, self._owns_store = choose_store(self.options, Registry().open)
         self._engine = Engine(self.options, _WSGIDialect(), eager=False)
+        self._warned = False
+        super().__init__()
+
+    def _open(self, *, again: bool) -> None:
+        self.store, self._owns_store = choose_store(self.options, Registry().open, again=again)
         self._engine.notices.uses(self.store)
         self._runner = SyncRunner(self.store)
-        self._warned = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         if ENVIRON_KEY in environ:
             self._warn_of_other_session()
             return self.app(environ, start_response)
+        if self._closed:
+            self._open_again()
         run = self._runner.run
         response = _Response(self._engine, environ, start_response, run)
         session = SyncSessionCore(response, run)
@@ -74,9 +79,11 @@ class SessionMiddleware:
         return response.of(self.app, environ)
 
     def close(self) -> None:
-        """Close the store, if the middleware opened it."""
+        """Close the store, if the middleware opened it. A later request opens it again."""
         if self._owns_store:
-            self._runner.close()
+            runner = self._runner
+            self._closed = True
+            runner.close()
 
     def _warn_of_other_session(self) -> None:
         if not self._warned:
