@@ -23,6 +23,7 @@ from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck_conformance.proxy import Proxy
 from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb.url import parse
+from testing.interrupts import interrupted
 from testing.servers.dynamodb import DynamoDBServer
 
 pytestmark = pytest.mark.integration("dynamodb")
@@ -423,3 +424,8 @@ def test_a_service_that_is_killed_comes_back_with_everything() -> None:
         service.start()
         assert store.get("key") == RECORD
         store.close()
+
+
+def test_a_client_that_a_signal_handler_interrupted_is_given_up(backend: Backend) -> None:
+    """urllib3 has a queue.Queue, whose locks are in Python code; botocore would try again."""
+    interrupted(backend.url, 25, "slow")

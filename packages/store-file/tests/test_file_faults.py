@@ -20,6 +20,7 @@ from on_disk import DAY, NOW, Clock, digest, full_disk, index_entries, record_fi
 from coatcheck import ALWAYS, PRESENT, Condition, Record
 from coatcheck.errors import StoreError, StoreUnavailable
 from coatcheck_file import FileStore
+from testing.interrupts import interrupted
 
 #: What no error and no line of the log may show.
 KEY, DATA, OWNER = SECRETS = "k3yof", "d4tum", "0wner"
@@ -278,6 +279,12 @@ def run(script: str, *arguments: object) -> str:
 def test_exceptions_of_signal_handlers_leave_no_lock(folder: Path, seconds: float) -> None:
     """Workers that are interrupted at any instruction go on."""
     assert run(INTERRUPTED, folder / "sessions", seconds) == "256 256\n"
+
+
+@pytest.mark.parametrize("durability", ["full", "process"])
+def test_exceptions_of_signal_handlers_leave_no_file_open(folder: Path, durability: str) -> None:
+    """A worker with a time limit must not run out of descriptors after some thousand."""
+    interrupted(f"file:{folder}/sessions?durability={durability}", 500)
 
 
 @pytest.mark.parametrize("times", [100, pytest.param(2000, marks=pytest.mark.slow)])

@@ -14,6 +14,7 @@ from pymongo import AsyncMongoClient, MongoClient, ReadPreference
 from coatcheck import Record
 from coatcheck.errors import ConfigurationError, StoreClosed
 from coatcheck_mongo import AsyncMongoStore, MongoStore
+from testing.interrupts import interrupted
 from testing.servers.mongo import MongoServer
 
 pytestmark = pytest.mark.integration("mongo")
@@ -46,6 +47,11 @@ def test_the_concerns(backend: Backend) -> None:
     assert used.read_concern.level == "local"
     assert used.read_preference == ReadPreference.PRIMARY
     store.close()
+
+
+def test_a_client_that_a_signal_handler_interrupted_is_given_up(backend: Backend) -> None:
+    """PyMongo has conditions, which are locks in Python code."""
+    interrupted(backend.url, 40, "slow")
 
 
 def test_concerns_of_the_caller_are_kept(backend: Backend) -> None:

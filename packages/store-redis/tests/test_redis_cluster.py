@@ -20,6 +20,7 @@ from coatcheck.bridge import as_sync
 from coatcheck.errors import StoreTimeout, StoreUnavailable
 from coatcheck_redis import AsyncRedisStore, RedisStore
 from coatcheck_redis.layout import slot
+from testing.interrupts import interrupted
 from testing.servers.redis import RedisServer, ask, cluster
 
 pytestmark = pytest.mark.integration("redis")
@@ -70,6 +71,13 @@ def test_the_asynchronous_face_reaches_all_servers(members: list[RedisServer]) -
         await store.close()
 
     asyncio.run(story())
+
+
+def test_a_client_that_a_signal_handler_interrupted_is_given_up(
+    members: list[RedisServer],
+) -> None:
+    """Nobody knows which of its locks and connections are as they should be."""
+    interrupted(url_of(members, "struck:"), 40, "slow")
 
 
 def test_clients_that_the_caller_made_work_too(members: list[RedisServer]) -> None:

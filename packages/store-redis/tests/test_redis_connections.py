@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -27,6 +28,7 @@ from coatcheck.errors import (
     StoreUnavailable,
 )
 from coatcheck_redis import AsyncRedisStore, RedisStore
+from testing.interrupts import interrupted
 from testing.servers.redis import RedisServer
 
 pytestmark = pytest.mark.integration("redis")
@@ -241,6 +243,51 @@ def test_a_reply_that_nobody_waits_for_any_more_answers_nobody_else(
         await store.close()
 
     asyncio.run(story())
+
+
+# Exceptions of signal handlers
+
+
+@pytest.mark.parametrize("options", [(), ("system",), ("bridged",)], ids=str)
+def test_calls_that_a_signal_handler_interrupts_leave_all_as_it_was(
+    backend: Backend, options: tuple[str, ...]
+) -> None:
+    """The exception comes through; no connection is lost, and none has another call's reply."""
+    interrupted(f"{backend.url}&max_connections=2", 300, *options)
+
+
+class _Struck(redis.Redis):
+    """A client between whose command and reply an exception strikes once, as a signal's may."""
+
+    strikes = 0
+
+    def parse_response(self, *args: Any, **options: Any) -> Any:
+        if self.strikes:
+            self.strikes -= 1
+            raise KeyboardInterrupt
+        return super().parse_response(*args, **options)
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_given_client_s_late_reply_answers_nobody_else(
+    own_server: RedisServer, single: bool
+) -> None:
+    """redis-py puts the connection back, and sees a reply that has come, but not one that comes."""
+    client = _Struck(port=own_server.port, single_connection_client=single)
+    store = RedisStore(client)
+    store.set("mine", record(b"mine"))
+    store.set("yours", record(b"yours"))
+    own_server.pause()
+    client.strikes = 1
+    with pytest.raises(KeyboardInterrupt):
+        store.get("mine")
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(store.get, "yours")
+        own_server.resume()
+        found = reading.result()
+    assert found is not None
+    assert found.data == b"yours"
+    client.close()
 
 
 # Processes and event loops

@@ -10,14 +10,16 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .errors import UnsupportedOperation
 from .store import ALWAYS, AsyncStore, Condition, Record, Store
 
 if TYPE_CHECKING:
+    import asyncio
+
     from anyio import CapacityLimiter
-    from anyio.from_thread import BlockingPortal
     from anyio.lowlevel import RunVar
 
 T = TypeVar("T")
@@ -177,40 +179,62 @@ def as_sync(store: Store | AsyncStore) -> Store:
 
 
 class _Portal:
-    """The event loop of this process on which bridged asynchronous stores run."""
+    """The event loop of this process on which bridged asynchronous stores run.
+
+    What other threads share with the loop is written in C: an exception of a signal handler that
+    strikes in `concurrent.futures.Future` leaves a lock taken for which the loop waits for ever.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._portal: BlockingPortal | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def forget(self) -> None:
         """In a forked child: the thread of the parent's loop does not exist here."""
         self._lock = threading.Lock()
-        self._portal = None
+        self._loop = None
 
-    def get(self) -> BlockingPortal:
-        with self._lock:
-            if self._portal is None:
-                self._portal = self._start()
-            return self._portal
+    def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Await what a function returns on the loop; where the caller is interrupted, cancel it."""
+        import asyncio
 
-    def _start(self) -> BlockingPortal:
-        import anyio
-        from anyio.from_thread import BlockingPortal
+        loop = self._running()
+        outcomes: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
+        tasks: list[asyncio.Task[None]] = []
 
-        started = threading.Event()
-        portals: list[BlockingPortal] = []
+        async def run() -> None:
+            try:
+                outcomes.put((await function(*args), None))
+            except BaseException as error:
+                outcomes.put((None, error))
+                if isinstance(error, asyncio.CancelledError):
+                    raise
 
-        async def serve() -> None:
-            async with BlockingPortal() as portal:
-                portals.append(portal)
-                started.set()
-                await portal.sleep_until_stopped()
+        # The loop keeps no strong references to tasks; the list does.
+        loop.call_soon_threadsafe(lambda: tasks.append(loop.create_task(run())))
+        try:
+            result, error = outcomes.get()
+        except BaseException:
+            loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+            raise
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]  # there is one where there is no error
 
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            with self._lock:
+                if self._loop is None:
+                    self._loop = self._start()
+        return self._loop
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        import asyncio
+
+        loop = asyncio.new_event_loop()
         # A daemon: the loop has nothing of its own to lose when the interpreter ends.
-        threading.Thread(target=anyio.run, args=(serve,), name="coatcheck", daemon=True).start()
-        started.wait()
-        return portals[0]
+        threading.Thread(target=loop.run_forever, name="coatcheck", daemon=True).start()
+        return loop
 
 
 _portal: Final = _Portal()
@@ -219,7 +243,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
 
 
 def _await(function: Callable[..., Awaitable[T]], *args: Any) -> T:
-    return _portal.get().call(function, *args)
+    return _portal.call(function, *args)
 
 
 def _drain(records: AsyncIterator[tuple[str, Record]]) -> Iterator[tuple[str, Record]]:

@@ -18,6 +18,7 @@ from typing import Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from .errors import ConfigurationError
+from .interruptions import interruption
 
 C = TypeVar("C")
 
@@ -41,11 +42,16 @@ class PerProcess(Generic[C]):
 
     :param make: returns a new client, when the process first needs it.
     :param close: closes one.
+    :param fragile: whether an exception of a signal handler may leave a lock of the client taken,
+        or a connection in the middle of a reply.
     """
 
-    def __init__(self, make: Callable[[], C], close: Callable[[C], object]) -> None:
+    def __init__(
+        self, make: Callable[[], C], close: Callable[[C], object], *, fragile: bool = True
+    ) -> None:
         self._make = make
         self._close = close
+        self._fragile = fragile
         self._made: dict[int, C] = {}
         self._making: dict[int, _Making] = {}
 
@@ -72,10 +78,19 @@ class PerProcess(Generic[C]):
         try:
             return self._make()
         except Exception as error:
-            making.failure = error
+            if interruption(error) is None:  # which is nobody else's
+                making.failure = error
             raise
         finally:
             making.attempts += 1
+
+    def give_up(self) -> None:
+        """Have the next call make a new client, unless nothing can have happened to this one.
+
+        It is not closed: other threads may be using it, and nobody knows what it waits for.
+        """
+        if self._fragile:
+            self._made.pop(os.getpid(), None)
 
     def close(self) -> None:
         """Close it, if there is one. Those of other processes are theirs."""
@@ -98,6 +113,9 @@ class Given(Generic[C]):
     def now(self) -> C:
         """Return it."""
         return self._client
+
+    def give_up(self) -> None:
+        """Keep it: there is no other."""
 
     def close(self) -> None:
         """Leave it open."""
@@ -130,6 +148,9 @@ class OnOneProcess(Generic[C]):
                 "make it afterwards, or open the store by a URL"
             )
         return self._client
+
+    def give_up(self) -> None:
+        """Keep it: there is no other."""
 
     def close(self) -> None:
         """Leave it open."""

@@ -22,10 +22,11 @@ library raises is raised where the step was yielded::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Collection, Generator, Iterator
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from .errors import ConfigurationError, StoreClosed, StoreError
+from .interruptions import interruption, raise_interruption
 from .store import (
     ALWAYS,
     AsyncStore,
@@ -78,15 +79,20 @@ class _Face(ABC):
     """What both faces share.
 
     :cvar backend: what the store is called in errors: ``"Redis"``.
+    :cvar client_packages: the top-level packages whose exceptions are the client library's. Others
+        that are not Python's own reach the caller as they are. Without any, only exceptions of
+        signal handlers do.
     """
 
     backend: ClassVar[str]
+    client_packages: ClassVar[Collection[str]] = ()
     _closed = False
 
     def _use(self, client: Any, verbs: Verbs) -> None:
         """Take what the store is made of.
 
-        :param client: has the methods ``now`` and ``close``; see :mod:`coatcheck.clients`.
+        :param client: has the methods ``now`` and ``close``, and in a synchronous store
+            ``give_up``; see :mod:`coatcheck.clients`.
         """
         self._client = client
         self._verbs = verbs
@@ -183,8 +189,12 @@ class SteppedStore(_Face, Store):
         except (StoreError, ConfigurationError):  # the latter for a client of another event loop
             raise
         except Exception as error:
+            if interruption(error, self.client_packages) is not None:
+                self._client.give_up()
+                raise_interruption(error, self.client_packages)
             raise self._failure(error) from error
-        except BaseException:  # cancelled: what the verb has entered it leaves here and now
+        except BaseException:  # interrupted: what the verb has entered it leaves here and now
+            self._client.give_up()
             steps.close()
             raise
         return step
@@ -267,6 +277,7 @@ class AsyncSteppedStore(_Face, AsyncStore):
         except (StoreError, ConfigurationError):  # the latter for a client of another event loop
             raise
         except Exception as error:
+            raise_interruption(error, self.client_packages)
             raise self._failure(error) from error
         except BaseException:  # cancelled: what the verb has entered it leaves here and now
             steps.close()

@@ -176,7 +176,8 @@ class MemoryStore(Store):
             self._closed = True
             self._forget_all()
 
-    # Everything below expects the lock to be held, `_records` excepted.
+    # Everything below expects the lock to be held, `_records` excepted. An exception of a signal
+    # handler may end it between any two steps: so the indexes come before what they lead to.
 
     def _check_open(self) -> None:
         if self._closed:
@@ -200,17 +201,19 @@ class MemoryStore(Store):
     def _add(self, key: str, record: Record) -> None:
         if len(self._slots) >= self._max_sessions:
             self._make_room()
-        self._slots[key] = _Slot(record, record.expires_at)
-        heapq.heappush(self._expiries, (record.expires_at, key))
         self._index(key, record.owner)
+        heapq.heappush(self._expiries, (record.expires_at, key))
+        self._slots[key] = _Slot(record, record.expires_at)
 
     def _replace(self, key: str, slot: _Slot, record: Record) -> None:
-        if slot.record.owner != record.owner:
-            self._unindex(key, slot.record.owner)
+        former = slot.record.owner
+        if former != record.owner:
             self._index(key, record.owner)
         self._schedule(key, slot, record.expires_at)
         slot.record = record
         self._slots.move_to_end(key)
+        if former != record.owner:
+            self._unindex(key, former)
 
     def _discard(self, key: str) -> None:
         slot = self._slots.pop(key)
@@ -236,8 +239,8 @@ class MemoryStore(Store):
     def _schedule(self, key: str, slot: _Slot, expires_at: float) -> None:
         # A later expiry needs no entry: the earlier one is moved on when its time comes.
         if expires_at < slot.scheduled:
-            slot.scheduled = expires_at
             heapq.heappush(self._expiries, (expires_at, key))
+            slot.scheduled = expires_at
             self._bound_heap()
 
     def _remove_expired(self, limit: int) -> int:
@@ -260,7 +263,8 @@ class MemoryStore(Store):
         return removed
 
     def _bound_heap(self) -> None:
-        if len(self._expiries) > 2 * len(self._slots) + 64:
+        # Fewer than there are slots: somebody was interrupted.
+        if not len(self._slots) <= len(self._expiries) <= 2 * len(self._slots) + 64:
             self._expiries = [(slot.scheduled, key) for key, slot in self._slots.items()]
             heapq.heapify(self._expiries)
 
@@ -284,4 +288,6 @@ class MemoryStore(Store):
             owned.discard(key)
             if owned:
                 return
+        elif owned != key:
+            return
         self._owned.pop(owner, None)

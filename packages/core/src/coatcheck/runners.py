@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import threading
 import time
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import starmap
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from .bridge import AsyncBridge, as_async, as_sync
 from .errors import CoatcheckError, ConfigurationError, StoreError
+from .interruptions import interruption
 from .operations import Lock, Operation, Select, Sleep, Steps, StoreCall
 from .store import AsyncStore, Record, Store
 
@@ -16,6 +23,8 @@ if TYPE_CHECKING:
     import anyio
 
 T = TypeVar("T")
+#: How to release a lock, and with which argument.
+_Held: TypeAlias = tuple[Callable[[None], None], None]
 
 
 class SyncRunner:
@@ -30,7 +39,8 @@ class SyncRunner:
 
     def run(self, steps: Steps[T]) -> T:
         """Execute the steps and return their result."""
-        held: ExitStack | None = None
+        held: list[_Held] = []
+        release: Iterator[None] | None = None
         store = self._store
         outcome: Any = None
         resume: Any = steps.send
@@ -44,21 +54,21 @@ class SyncRunner:
                     if isinstance(operation, StoreCall):
                         outcome = getattr(store, operation.verb)(*operation.args)
                     else:
-                        held = held or ExitStack()
+                        release = release or starmap(operator.call, held)
                         outcome = self._perform(operation, held)
                     resume = steps.send
                 except BaseException as error:
                     # Whatever it is, the steps decide.
                     outcome, resume = _for_steps(operation, error), steps.throw
         finally:
-            if held is not None:
-                held.close()
+            if release is not None:
+                any(release)  # all of them, in one step
 
     def close(self) -> None:
         """Close the store."""
         self._store.close()
 
-    def _perform(self, operation: Operation, held: ExitStack) -> Any:
+    def _perform(self, operation: Operation, held: list[_Held]) -> Any:
         if isinstance(operation, Lock):
             return self._locks.acquire(operation, held)
         if isinstance(operation, Sleep):
@@ -154,9 +164,15 @@ def _for_steps(operation: Operation, error: BaseException) -> BaseException:
         return error
     if not isinstance(operation, StoreCall | Select):
         return error
+    if (outside := interruption(error)) is not None:
+        return outside
     wrapped = StoreError(f"`{operation.verb}` of the store failed with {type(error).__name__}")
     wrapped.__cause__ = error
     return wrapped
+
+
+class _KeyLock(SimpleQueue[None]):
+    """A lock: there is an item in it while it is free."""
 
 
 class _ThreadLocks:
@@ -164,26 +180,30 @@ class _ThreadLocks:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._locks: dict[str, tuple[threading.Lock, int]] = {}
+        self._locks: dict[str, weakref.ref[_KeyLock]] = {}
 
-    def acquire(self, operation: Lock, held: ExitStack) -> bool:
-        key = operation.key
-        with self._guard:
-            lock, users = self._locks.get(key) or (threading.Lock(), 0)
-            self._locks[key] = (lock, users + 1)
-        held.callback(self._leave, key)
-        acquired = lock.acquire(timeout=max(operation.seconds, 0))
-        if acquired:
-            held.callback(lock.release)
-        return acquired
+    def acquire(self, operation: Lock, held: list[_Held]) -> bool:
+        """Add a lock to those that are held; return False if it was not free in time."""
+        lock = self._lock(operation.key)
+        # In one step, as everything that `zip` and `map` do: between two, an exception of a signal
+        # handler would leave it taken.
+        taken = zip((lock.put,), map(lock.get, (True,), (max(operation.seconds, 0),)), strict=True)
+        try:
+            held.extend(taken)
+        except Empty:
+            return False
+        return True
 
-    def _leave(self, key: str) -> None:
+    def _lock(self, key: str) -> _KeyLock:
         with self._guard:
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, users - 1)
+            known = self._locks.get(key)
+            lock = None if known is None else known()
+            if lock is None:
+                lock = _KeyLock()
+                lock.put(None)
+                forget = functools.partial(dict.pop, self._locks, key)
+                self._locks[key] = weakref.ref(lock, forget)
+            return lock
 
 
 class _LoopLocks:

@@ -18,8 +18,9 @@ from botocore.loaders import create_loader
 from coatcheck.bridge import THREADS
 from coatcheck.clients import PerProcess
 from coatcheck.errors import ConfigurationError, StoreError, StoreUnavailable
+from coatcheck.interruptions import raise_interruption
 
-from .failures import NO_CREDENTIALS, SERVER_ERRORS, translated
+from .failures import NO_CREDENTIALS, PACKAGES, SERVER_ERRORS, translated
 from .url import Settings
 
 #: The descriptions of AWS's services, read once: 0.1 s of CPU for each client otherwise.
@@ -87,6 +88,9 @@ def watched(client: Any) -> Any:
 def _note_attempt(
     response: Any, caught_exception: object, request_dict: dict[str, Any], **_: object
 ) -> None:
+    if isinstance(caught_exception, Exception):
+        # botocore takes it for a failure of the connection, and would try again.
+        raise_interruption(caught_exception, PACKAGES)
     context = request_dict["context"]
     # What the attempt before this one left; this one's own fate is the caller's to see.
     context["coatcheck_unsure"] = context.get("coatcheck_next_unsure", False)

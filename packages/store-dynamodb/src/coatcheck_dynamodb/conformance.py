@@ -113,13 +113,18 @@ class DynamoDBHarness(Harness):
         return self._get(f"{self._prefix(namespace)}{key}") or {}
 
     def _get(self, id: str) -> Item | None:
-        with logs.quiet():  # what the kit reads by it is not the store's doing
-            reply = self._client.get_item(
+        # What the kit reads by it is not the store's doing.
+        reply = logs.quietly(
+            lambda client: client.get_item(
                 TableName=self._settings.table, Key={"id": {"S": id}}, ConsistentRead=True
-            )
+            ),
+            lambda: self._client,
+        )
         item: Item | None = reply.get("Item")
         return item
 
     def _put(self, item: Item) -> None:
-        with logs.quiet():
-            self._client.put_item(TableName=self._settings.table, Item=item)
+        logs.quietly(
+            lambda client: client.put_item(TableName=self._settings.table, Item=item),
+            lambda: self._client,
+        )

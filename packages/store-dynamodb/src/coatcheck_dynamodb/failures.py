@@ -8,6 +8,9 @@ from botocore import exceptions
 
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 
+#: Whose exceptions are the client library's.
+PACKAGES: Final = ("boto3", "botocore", "urllib3", "awscrt")
+
 _THROTTLED: Final = frozenset({
     "LimitExceededException", "ProvisionedThroughputExceededException", "RequestLimitExceeded",
     "ThrottlingException", "Throttling",

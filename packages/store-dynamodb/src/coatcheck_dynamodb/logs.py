@@ -6,10 +6,12 @@ A filter on its loggers drops what is said while a store's call runs in the same
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Final
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
+from typing import Final, TypeVar
+
+C = TypeVar("C")
+T = TypeVar("T")
 
 _LOGGERS: Final = tuple(
     f"botocore.{name}"
@@ -34,11 +36,12 @@ def install() -> None:
         logging.getLogger(name).addFilter(_filter)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Drop what botocore logs meanwhile in this thread."""
-    token = _inside.set(True)
-    try:
-        yield
-    finally:
-        _inside.reset(token)
+def quietly(call: Callable[[C], T], client: Callable[[], C]) -> T:
+    """Call with a client, and drop what botocore logs meanwhile in this thread."""
+    # In a context of its own: nothing has to be undone, also where the call is interrupted.
+    return copy_context().run(_quietly, call, client)
+
+
+def _quietly(call: Callable[[C], T], client: Callable[[], C]) -> T:
+    _inside.set(True)
+    return call(client())

@@ -28,10 +28,11 @@ from coatcheck.errors import (
     StoreError,
     StoreTimeout,
 )
+from coatcheck.interruptions import interruption, raise_interruption
 
 from . import items, logs, table
 from .clients import UNSURE, per_process, watched
-from .failures import code_of, translated
+from .failures import PACKAGES, code_of, translated
 from .items import GRANULARITY, LARGEST, Expression, Item
 from .pace import Pace, Patience
 from .url import DEFAULT_PREFIX, SCAN_UNITS, check_prefix, check_table, parse
@@ -342,14 +343,19 @@ class DynamoDBStore(Store):
         if self._closed:
             raise StoreClosed("this DynamoDB store is closed")
         try:
-            with logs.quiet():
-                return call(self._client.now())
+            return logs.quietly(call, self._client.now)
         except (StoreError, ConfigurationError):
             raise
         except Exception as error:
+            if interruption(error, PACKAGES) is not None:
+                self._client.give_up()
+                raise_interruption(error, PACKAGES)
             if self._closed:
                 raise StoreClosed("this DynamoDB store is closed") from error
             raise translated(error) from error
+        except BaseException:
+            self._client.give_up()
+            raise
 
 
 def _unless_refused(method: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any]:

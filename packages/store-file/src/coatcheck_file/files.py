@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import random
 import sys
@@ -20,6 +19,8 @@ _CLOSE_ON_EXEC: Final = getattr(os, "O_CLOEXEC", 0)
 # Not to wait for the other end of a named pipe that somebody put there.
 _READ: Final = os.O_RDONLY | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC | getattr(os, "O_NONBLOCK", 0)
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
+_FOLDER: Final = os.O_RDONLY | _CLOSE_ON_EXEC
+_EMPTY: Final = os.O_WRONLY | os.O_CREAT | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
 
 #: What opening a folder, a symbolic link, a socket or the like fails with.
 FOREIGN: Final = frozenset({errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO})
@@ -32,12 +33,26 @@ _WINDOWS: Final = sys.platform == "win32"
 _PATIENCE: Final = 2.0
 
 
-def open_to_read(path: str) -> int:
-    """Return a descriptor of an existing file.
+@contextmanager
+def opened(path: str, flags: int = _READ) -> Iterator[int]:
+    """Open a file or a folder for the block; yield its descriptor.
 
     :raises OSError: there is none, or it is a symbolic link.
     """
-    return _patiently(os.open, path, _READ)
+    # `map` opens and notes the descriptor in one step, and closes it in one: between two, an
+    # exception of a signal handler would lose it.
+    descriptors: list[int] = []
+    closing = map(os.close, descriptors)
+    try:
+        _patiently(lambda: descriptors.extend(map(os.open, (path,), (flags,), (0o600,))))
+        yield descriptors[0]
+    finally:
+        any(closing)
+
+
+def make_empty(path: str) -> None:
+    """Make an empty file, unless it is there."""
+    any(map(os.close, map(os.open, (path,), (_EMPTY,), (0o600,))))
 
 
 def read(descriptor: int, size: int) -> bytes:
@@ -74,24 +89,22 @@ def replace(path: str, content: bytes, modified: int, *, durable: bool) -> None:
 
 def _write(path: str, content: bytes, modified: int, *, durable: bool) -> None:
     try:
-        file = io.FileIO(path, "w", opener=_writing)
+        _write_into(path, content, modified, durable=durable)
     except OSError as error:
         if error.errno not in FOREIGN:
             raise
         remove(path)
-        file = io.FileIO(path, "w", opener=_writing)
-    with file:
+        _write_into(path, content, modified, durable=durable)
+
+
+def _write_into(path: str, content: bytes, modified: int, *, durable: bool) -> None:
+    with opened(path, _WRITE) as file:
         rest = memoryview(content)
         while rest:
-            rest = rest[file.write(rest) :]
-        number = file.fileno()
-        os.utime(number if os.utime in os.supports_fd else path, ns=(modified, modified))
+            rest = rest[os.write(file, rest) :]
+        os.utime(file if os.utime in os.supports_fd else path, ns=(modified, modified))
         if durable:
-            _flush(number)
-
-
-def _writing(path: str, _: int) -> int:
-    return os.open(path, _WRITE, 0o600)
+            _flush(file)
 
 
 def set_modified(path: str, modified: int, *, durable: bool) -> None:
@@ -101,11 +114,8 @@ def set_modified(path: str, modified: int, *, durable: bool) -> None:
     """
     os.utime(path, ns=(modified, modified))
     if durable:
-        file = open_to_read(path)
-        try:
+        with opened(path) as file:
             _flush(file)
-        finally:
-            os.close(file)
 
 
 def exists(path: str) -> bool:
@@ -129,12 +139,8 @@ def scanned(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
         with os.scandir(folder) as entries:
             yield entries
         return
-    descriptor = os.open(folder, os.O_RDONLY | _CLOSE_ON_EXEC)
-    try:
-        with os.scandir(descriptor) as entries:
-            yield entries
-    finally:
-        os.close(descriptor)
+    with opened(folder, _FOLDER) as descriptor, os.scandir(descriptor) as entries:
+        yield entries
 
 
 def remove(path: str) -> bool:
@@ -159,11 +165,8 @@ def flush_folder(path: str) -> None:
     """Return when the disk has the names of a folder. Windows has no way to ask for it."""
     if _WINDOWS:
         return
-    folder = os.open(path, os.O_RDONLY | _CLOSE_ON_EXEC)
-    try:
+    with opened(path, _FOLDER) as folder:
         _flush(folder)
-    finally:
-        os.close(folder)
 
 
 if sys.platform == "darwin":

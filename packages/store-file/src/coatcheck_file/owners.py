@@ -11,12 +11,11 @@ from contextlib import suppress
 from typing import Final
 
 from .content import encode_owner
-from .files import flush_folder, make_folder, remove
+from .files import flush_folder, make_empty, make_folder, remove
 from .layout import Layout, digest, is_digest
 
 #: How often an owner's folder may vanish while a mark is put there.
 _ATTEMPTS: Final = 100
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 
 
 class Owners:
@@ -38,7 +37,7 @@ class Owners:
             make_folder(outer)
             make_folder(folder)
             try:
-                os.close(os.open(os.path.join(folder, key_digest), _CREATE, 0o600))
+                make_empty(os.path.join(folder, key_digest))
                 break
             except FileNotFoundError:
                 # Somebody removed the last mark, and the folder with it.

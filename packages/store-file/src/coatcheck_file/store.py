@@ -11,7 +11,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeAlias, TypeVar, get_args
+from typing import (
+    Any,
+    Concatenate,
+    Final,
+    Literal,
+    NoReturn,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    get_args,
+)
 
 from coatcheck import (
     ALWAYS,
@@ -24,6 +34,7 @@ from coatcheck import (
     condition_holds,
 )
 from coatcheck.errors import ConfigurationError, StoreClosed, StoreError, StoreUnavailable
+from coatcheck.interruptions import raise_interruption
 
 from .content import (
     FAR,
@@ -41,7 +52,7 @@ from .files import (
     exists,
     flush_folder,
     make_folder,
-    open_to_read,
+    opened,
     read,
     remove,
     replace,
@@ -86,7 +97,7 @@ def _translated(
         try:
             return verb(self, *args, **kwargs)
         except OSError as error:
-            raise self._failure(error) from error
+            self._fail(error)
 
     return translated
 
@@ -283,22 +294,19 @@ class FileStore(Store):
     def _open(self, key_digest: str, name: bytes | None) -> tuple[bytes, Record]:
         path = self._layout.record(key_digest)
         try:
-            file = open_to_read(path)
+            with opened(path) as file:
+                status = os.fstat(file)
+                if not stat.S_ISREG(status.st_mode):
+                    raise Damaged("it is no file")
+                content = read(file, min(status.st_size, _FIRST_BYTES))
+                if status.st_size > _FIRST_BYTES:
+                    # Not the whole of whatever it is, before it is known to be ours.
+                    unpack_head(content, status.st_size, status.st_mtime_ns)
+                    content += read(file, status.st_size - _FIRST_BYTES)
         except OSError as error:
             if error.errno in FOREIGN:
                 raise Damaged("it is no file") from error
             raise
-        try:
-            status = os.fstat(file)
-            if not stat.S_ISREG(status.st_mode):
-                raise Damaged("it is no file")
-            content = read(file, min(status.st_size, _FIRST_BYTES))
-            if status.st_size > _FIRST_BYTES:
-                # Not the whole of whatever it is, before it is known to be ours.
-                unpack_head(content, status.st_size, status.st_mtime_ns)
-                content += read(file, status.st_size - _FIRST_BYTES)
-        finally:
-            os.close(file)
         found, record = unpack(content, status.st_mtime_ns)
         _check_name(found, name, key_digest)
         return found, record
@@ -393,7 +401,7 @@ class FileStore(Store):
             except StopIteration:
                 return
             except OSError as error:
-                raise self._failure(error) from error
+                self._fail(error)
             yield item
 
     # Writing, with the lock held
@@ -529,11 +537,13 @@ class FileStore(Store):
         if self._closed:
             raise StoreClosed("this file store is closed")
 
-    def _failure(self, error: OSError) -> StoreError:
+    def _fail(self, error: OSError) -> NoReturn:
         # The next write looks again whether the folders are there.
         self._ready.clear()
-        # No path: the text of the error below has it, and names a key's hash.
-        return StoreUnavailable(f"the file system failed: {error.strerror or type(error).__name__}")
+        raise_interruption(error)
+        # Not the path of the file, which the text of the error has: it is a key's hash.
+        reason = error.strerror or type(error).__name__
+        raise StoreUnavailable(f"the file system failed in {self.folder}: {reason}") from error
 
 
 def _absolute(folder: str | os.PathLike[str]) -> Path:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final, TypeAlias
 
 from .content import FAR, FAR_SECONDS, HEADER_BYTES, SECOND, Damaged, unpack_head
-from .files import NEW, exists, open_to_read, read, remove
+from .files import NEW, exists, opened, read, remove
 from .layout import STRIPES, Layout, is_digest, is_record_name
 from .locks import Busy, Locks
 from .owners import Owners
@@ -212,11 +212,9 @@ def _entries(folder: str, anywhere: bool) -> Iterator[os.DirEntry[str]]:
 
 def _far_expiry(path: str) -> float:
     """Return the expiry that stands in the file; 0 where it is no record."""
-    file = open_to_read(path)
-    try:
+    with opened(path) as file:
         status = os.fstat(file)
-        return unpack_head(read(file, HEADER_BYTES), status.st_size, status.st_mtime_ns)
-    except Damaged:
-        return 0
-    finally:
-        os.close(file)
+        try:
+            return unpack_head(read(file, HEADER_BYTES), status.st_size, status.st_mtime_ns)
+        except Damaged:
+            return 0

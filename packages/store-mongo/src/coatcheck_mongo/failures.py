@@ -9,6 +9,9 @@ from pymongo import errors
 
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 
+#: Whose exceptions are the client library's.
+PACKAGES: Final = ("pymongo", "bson", "dns")
+
 #: Codes of MongoDB's errors (src/mongo/base/error_codes.yml).
 _UNAUTHORIZED: Final = 13
 _AUTHENTICATION_FAILED: Final = 18

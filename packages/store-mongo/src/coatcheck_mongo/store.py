@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, Final
 
 from coatcheck import Capabilities
@@ -12,7 +13,7 @@ from coatcheck.faces import AsyncSteppedStore, SteppedStore
 
 from .clients import asynchronous, check_client, given, given_asynchronous, synchronous
 from .documents import GRANULARITY, LARGEST, Documents
-from .failures import translated
+from .failures import PACKAGES, translated
 from .url import DEFAULT_COLLECTION, check_collection, check_database, parse
 from .verbs import MongoVerbs
 
@@ -47,6 +48,7 @@ class MongoStore(SteppedStore):
 
     capabilities = _CAPABILITIES
     backend = "MongoDB"
+    client_packages = PACKAGES
 
     def __init__(
         self,
@@ -83,7 +85,9 @@ class MongoStore(SteppedStore):
         return translated(error)
 
     def _reply(self, client: Any, step: Any) -> Any:
-        return step(client.collection)
+        # In a context of its own: PyMongo keeps the call's deadline there, and where the call is
+        # interrupted it may stay for the next one.
+        return copy_context().run(step, client.collection)
 
 
 class AsyncMongoStore(AsyncSteppedStore):
@@ -98,6 +102,7 @@ class AsyncMongoStore(AsyncSteppedStore):
 
     capabilities = _CAPABILITIES
     backend = "MongoDB"
+    client_packages = PACKAGES
 
     def __init__(
         self,

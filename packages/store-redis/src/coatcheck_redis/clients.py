@@ -47,6 +47,8 @@ def synchronous(settings: Settings) -> PerProcess[Pool | Cluster]:
     return PerProcess(
         lambda: Cluster.of(settings) if settings.cluster else Pool(settings),
         lambda client: client.close(),
+        # redis-py's client of a cluster has pools of redis-py's.
+        fragile=settings.cluster,
     )
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from redis import exceptions
+
+#: Whose exceptions are the client library's.
+PACKAGES: Final = ("redis", "hiredis")
 
 _REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError)
 _UNAVAILABLE = (

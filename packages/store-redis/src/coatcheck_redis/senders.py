@@ -11,7 +11,6 @@ All of them have ``execute_command`` and ``primaries``.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import deque
 from typing import Any, Final
@@ -24,9 +23,10 @@ from redis.retry import Retry
 
 import redis
 from coatcheck.errors import StoreError
+from coatcheck.interruptions import Place, Places, interruption
 from redis import exceptions
 
-from .failures import used_up
+from .failures import PACKAGES, used_up
 from .url import Settings
 
 #: Seconds between attempts: at random, and no more than this.
@@ -64,14 +64,28 @@ class _Attempts:
 class _Connections(_Attempts):
     """What both kinds of pools know.
 
-    :ivar connections: all of them.
+    A connection belongs to a place: whoever has the place has the connection. The place is dirty
+    until the whole reply is there. One that comes back dirty is cleaned by whoever takes it next,
+    because the exception of a signal handler may keep its user from doing so.
     """
+
+    _kind: Any
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.retries)
         self._settings = settings
-        self._free: deque[Any] = deque()
-        self.connections: set[Any] = set()
+        self._places = Places(settings.max_connections)
+
+    @property
+    def connections(self) -> list[Any]:
+        """Return all of them."""
+        return [place.content for place in self._places.all() if place.content is not None]
+
+    def _connection(self, place: Place) -> Any:
+        """Return the connection of a place."""
+        if place.content is None:
+            place.content = self._kind(**self._settings.client)
+        return place.content
 
 
 class Pool(_Connections):
@@ -80,7 +94,6 @@ class Pool(_Connections):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._kind = redis.SSLConnection if settings.tls else redis.Connection
-        self._places = threading.Semaphore(settings.max_connections)
 
     def execute_command(self, *words: Any) -> Any:
         """Send a command and return the reply.
@@ -88,21 +101,30 @@ class Pool(_Connections):
         :raises StoreTimeout: no connection became free in time.
         :raises redis.RedisError: the server did not answer, or with an error.
         """
-        if not self._places.acquire(timeout=self._settings.pool_timeout):
+        place = self._places.take(self._settings.pool_timeout)
+        if place is None:
             raise used_up()
         try:
-            connection = self._taken()
+            connection = self._connection(place)
+            if place.is_dirty:
+                connection.disconnect()
+            place.is_dirty = True
             try:
-                return self._answer(connection, words)
+                reply = self._answer(connection, words)
             except exceptions.ResponseError:
+                place.is_dirty = False
                 raise
-            except BaseException:
-                connection.disconnect()  # whatever comes later on it answers another command
-                raise
-            finally:
-                self._give_back(connection)
+            place.is_dirty = False
+            if self.closed:
+                place.content.disconnect()
+            return reply
+        except BaseException:
+            # Whatever comes later on it answers another command.
+            if place.is_dirty and place.content is not None:
+                place.content.disconnect()
+            raise
         finally:
-            self._places.release()
+            self._places.give_back(place)
 
     def primaries(self) -> list[Any]:
         """Return what sends commands to each server that has keys of its own."""
@@ -111,7 +133,7 @@ class Pool(_Connections):
     def close(self) -> None:
         """Close all connections."""
         self.closed = True
-        for connection in list(self.connections):
+        for connection in self.connections:
             connection.disconnect()
 
     def _answer(self, connection: Any, words: tuple[Any, ...]) -> Any:
@@ -125,19 +147,6 @@ class Pool(_Connections):
                 connection.disconnect()
                 time.sleep(self.pause(error, failures))
 
-    def _taken(self) -> Any:
-        try:
-            return self._free.pop()
-        except IndexError:
-            connection = self._kind(**self._settings.client)
-            self.connections.add(connection)
-            return connection
-
-    def _give_back(self, connection: Any) -> None:
-        if self.closed:
-            connection.disconnect()
-        self._free.append(connection)
-
 
 class AsyncPool(_Connections):
     """Connections for tasks of one event loop."""
@@ -146,27 +155,33 @@ class AsyncPool(_Connections):
         super().__init__(settings)
         tls = settings.tls
         self._kind = redis.asyncio.SSLConnection if tls else redis.asyncio.Connection
-        self._places = asyncio.Semaphore(settings.max_connections)
+        self._waiting: deque[asyncio.Future[Place]] = deque()
 
     async def execute_command(self, *words: Any) -> Any:
         """See :meth:`Pool.execute_command`."""
-        if self._places.locked():
-            await self._wait()
-        else:
-            await self._places.acquire()
+        place = None if self._waiting else self._places.take_at_once()
+        if place is None:
+            place = await self._waited()
         try:
-            connection = self._taken()
-            try:
-                return await self._answer(connection, words)
-            except exceptions.ResponseError:
-                raise
-            except BaseException:
+            connection = self._connection(place)
+            if place.is_dirty:
                 await connection.disconnect(nowait=True)
+            place.is_dirty = True
+            try:
+                reply = await self._answer(connection, words)
+            except exceptions.ResponseError:
+                place.is_dirty = False
                 raise
-            finally:
-                await self._give_back(connection)
+            place.is_dirty = False
+            if self.closed:
+                await place.content.disconnect(nowait=True)
+            return reply
+        except BaseException:
+            if place.is_dirty and place.content is not None:
+                await place.content.disconnect(nowait=True)
+            raise
         finally:
-            self._places.release()
+            self._give_back(place)
 
     async def primaries(self) -> list[Any]:
         """See :meth:`Pool.primaries`."""
@@ -175,15 +190,32 @@ class AsyncPool(_Connections):
     async def aclose(self) -> None:
         """Close all connections."""
         self.closed = True
-        for connection in list(self.connections):
+        for connection in self.connections:
             await connection.disconnect()
 
-    async def _wait(self) -> None:
+    async def _waited(self) -> Place:
+        """Return the place of the first task that leaves one."""
+        turn: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
         try:
             async with asyncio.timeout(self._settings.pool_timeout):
-                await self._places.acquire()
-        except TimeoutError:
-            raise used_up() from None
+                return await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():  # in this very moment
+                self._give_back(turn.result())
+            elif turn in self._waiting:
+                self._waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise used_up() from None
+            raise
+
+    def _give_back(self, place: Place) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(place)
+                return
+        self._places.give_back(place)
 
     async def _answer(self, connection: Any, words: tuple[Any, ...]) -> Any:
         failures = 0
@@ -196,35 +228,39 @@ class AsyncPool(_Connections):
                 await connection.disconnect(nowait=True)
                 await asyncio.sleep(self.pause(error, failures))
 
-    def _taken(self) -> Any:
-        if self._free:
-            return self._free.pop()
-        connection = self._kind(**self._settings.client)
-        self.connections.add(connection)
-        return connection
-
-    async def _give_back(self, connection: Any) -> None:
-        if self.closed:
-            await connection.disconnect(nowait=True)
-        self._free.append(connection)
-
 
 class Single:
     """redis-py's client of one server, which the caller made."""
 
     def __init__(self, client: Any) -> None:
-        self.execute_command = client.execute_command
         self._client = client
+
+    def execute_command(self, *words: Any) -> Any:
+        """See :meth:`Pool.execute_command`."""
+        try:
+            return self._client.execute_command(*words)
+        except exceptions.RedisError:
+            raise
+        except BaseException:
+            # A connection may be back in redis-py's pool before its reply is.
+            if self._client.connection is not None:
+                self._client.connection.disconnect()
+            self._client.connection_pool.disconnect(inuse_connections=False)
+            raise
 
     def primaries(self) -> list[Any]:
         """See :meth:`Pool.primaries`."""
         return [self._client]
 
 
-class AsyncSingle(Single):
+class AsyncSingle:
     """The same, asynchronous."""
 
-    async def primaries(self) -> list[Any]:  # type: ignore[override]  # the asynchronous face
+    def __init__(self, client: Any) -> None:
+        self.execute_command = client.execute_command
+        self._client = client
+
+    async def primaries(self) -> list[Any]:
         """See :meth:`Pool.primaries`."""
         return [self._client]
 
@@ -254,6 +290,8 @@ class Cluster(_Attempts):
             try:
                 return self._client.execute_command(*words)
             except Exception as error:
+                if interruption(error, PACKAGES) is not None:
+                    raise
                 failures += 1
                 time.sleep(self.pause(error, failures))
 
@@ -298,6 +336,8 @@ class AsyncCluster(_Attempts):
                 await self._ready()
                 return await self._client.execute_command(*words)
             except Exception as error:
+                if interruption(error, PACKAGES) is not None:
+                    raise
                 # redis-py closes connections when it learns the cluster anew, also those that
                 # other tasks use at that moment; they see any error.
                 broken = error if isinstance(error, _TELLING) else _broken(error)

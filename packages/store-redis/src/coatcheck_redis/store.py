@@ -14,7 +14,7 @@ from coatcheck.errors import StoreError
 from coatcheck.faces import AsyncSteppedStore, SteppedStore
 
 from .clients import asynchronous, check_client, given, given_asynchronous, synchronous
-from .failures import translated
+from .failures import PACKAGES, translated
 from .layout import DEFAULT_PREFIX, Layout
 from .url import parse
 from .verbs import On, RedisVerbs
@@ -41,6 +41,7 @@ class RedisStore(SteppedStore):
 
     capabilities = _CAPABILITIES
     backend = "Redis"
+    client_packages = PACKAGES
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class AsyncRedisStore(AsyncSteppedStore):
 
     capabilities = _CAPABILITIES
     backend = "Redis"
+    client_packages = PACKAGES
 
     def __init__(
         self,
