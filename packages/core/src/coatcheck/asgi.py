@@ -16,24 +16,23 @@ from urllib.parse import quote
 
 from .bridge import AsyncBridge, runs_trio
 from .cookie import PATH_SAFE, path_matches
-from .engine import ABANDON_SECONDS, Engine
+from .engine import Engine
 from .errors import SessionUnavailable
 from .events import logger
 from .exchange import ATTRIBUTES, NOTHING, Exchange
 from .layout import lay_out
 from .middleware import HeaderWriter, OpensAgain, choose_store
-from .operations import Steps
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
 from .runners import AsyncRunner
 from .session import AsyncSession, AsyncSessionCore
+from .shielding import RequestLoop, Run, to_the_end
 from .store import AsyncStore
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-Run: TypeAlias = Callable[[Steps[Any]], Awaitable[Any]]
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 #: Where the session stands in the scope, for frameworks and for :func:`session_of`.
@@ -75,7 +74,9 @@ class SessionMiddleware(OpensAgain):
             self.options, Registry().open_async, again=again
         )
         self._engine.notices.uses(self.store)
-        self._run: Run = AsyncRunner(self.store).run
+        runner = AsyncRunner(self.store)
+        self._run: Run = runner.run
+        self._waits = runner.waits
         self._trio_runner: AsyncRunner | None = None
         self._trio_store: AsyncStore | None = None
         self._asyncio_only = isinstance(self.options.store, str) and not isinstance(
@@ -106,15 +107,10 @@ class SessionMiddleware(OpensAgain):
             )
             if connection.has_late_changes():
                 await session._exclusively(connection.finish)
-        except BaseException:
-            if connection.must_abandon():
-                await _to_the_end(run, connection.abandon())
+        except BaseException as error:
+            await connection.give_up(error, self._waits)
             raise
-        else:
-            if connection.must_abandon():
-                await _to_the_end(run, connection.abandon())
-        finally:
-            connection.end()
+        await connection.give_up()
 
     async def close(self) -> None:
         """Close the store, if the middleware opened it. Lifespan shutdown does it, too.
@@ -174,6 +170,7 @@ class _Connection(Exchange):
     #: Whether the body comes in parts. In a body of one part, which nearly always follows the
     #: headers at once, changes inside of values are left to the check when the application ends.
     _streams = False
+    _loop: RequestLoop | None = None
 
     def __init__(self, engine: Engine, scope: Scope, receive: Receive, send: Send) -> None:
         self._engine = engine
@@ -219,6 +216,36 @@ class _Connection(Exchange):
         self.sent_unused(headers)
         return message
 
+    async def give_up(self, error: BaseException | None = None, waits: bool = True) -> None:
+        """Let go of the session when the application has returned, or raised.
+
+        :param waits: whether calls of the store have to be awaited.
+        """
+        try:
+            if self.must_abandon():
+                await to_the_end(self.session._run, self.abandon)
+        finally:
+            if error is None:
+                self.end()
+            else:
+                self._loop = RequestLoop() if waits else None
+                self.end_with(error)
+
+    def end_outside(self) -> None:
+        """Carry out ``destroy()``, which cannot be awaited, after the application raised.
+
+        A store that does not block is called now. In a worker thread another one is waited for,
+        and on the event loop it is called beside the error page.
+        """
+        run = self.session._run
+        if self._loop is not None:
+            self._loop.carry_out(run, self.abandon)
+            return
+        try:
+            run(self.abandon()).send(None)
+        except StopIteration:
+            pass  # nothing was waited for
+
     async def _end(self) -> None:
         self._unused_headers = None
         self.seal()
@@ -259,32 +286,3 @@ class _ASGIDialect:
 
     def is_multiprocess(self, request: Request) -> bool | None:
         return None
-
-
-async def _to_the_end(run: Run, steps: Steps[None]) -> None:
-    """Run steps even though the request was cancelled, for a limited time."""
-    import anyio
-
-    async def bounded() -> None:
-        with anyio.move_on_after(ABANDON_SECONDS) as scope:
-            await run(steps)
-        if scope.cancelled_caught:
-            logger.error("a session could not be ended within %s s", ABANDON_SECONDS)
-
-    with anyio.CancelScope(shield=True):
-        if runs_trio():
-            await bounded()
-        else:
-            await _survive_cancellation(bounded)
-
-
-async def _survive_cancellation(function: Callable[[], Any]) -> None:
-    """Await under asyncio, whose ``Task.cancel`` no cancel scope keeps off."""
-    import asyncio
-
-    task = asyncio.ensure_future(function())
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            continue

@@ -25,7 +25,7 @@ from .lifecycle import KeyTaken, Snapshot
 from .operations import Await, Destroy, Get, Steps
 from .policy import Policy
 from .request_cookie import RequestCookie
-from .session import DETACHED, Departure, SessionCore, gone
+from .session import DETACHED, Departure, SessionCore, gone, outside
 from .store import Record
 
 _ID_ATTEMPTS: Final = 3
@@ -187,6 +187,8 @@ class Exchange(RequestCookie):
             raise SessionUnavailable("a degraded session is never saved")
         if session._gone:
             raise gone()
+        if session._raised and not session._ended:
+            raise outside()
         if session._sealed and not session._announced and not session._ended:
             raise LateWriteError("the response headers are sent: a new session cannot be saved")
         before = session._snapshot
@@ -279,7 +281,7 @@ class Exchange(RequestCookie):
                     yield from self._touch()
                 set_cookie = self._cookie_line()
             else:
-                yield from self._end_pending()
+                yield from self.end_pending()
                 set_cookie = self._removal()
         except BaseException:
             self._inert = session._failed = True
@@ -326,7 +328,7 @@ class Exchange(RequestCookie):
             yield from self._notice_replacement(current)
         session = self.session
         if session._ended:
-            yield from self._end_pending()
+            yield from self.end_pending()
         elif session._snapshot is not None:
             before = session._snapshot
             change = session._change()
@@ -352,6 +354,19 @@ class Exchange(RequestCookie):
         self._request = {}
         del self.session
 
+    def end_with(self, error: BaseException) -> None:
+        """Note that the application raised.
+
+        Whoever answers the client outside of the middleware can still read and destroy the
+        session; both it and the request are left to the garbage collector.
+        """
+        if not isinstance(error, Exception):
+            self.end()
+            return
+        self.is_open = False
+        self._unused_headers = None
+        self.session._raised = self.session._failed = True
+
     def must_abandon(self) -> bool:
         """Tell whether the session still has a record that was to be ended."""
         session = self.session
@@ -367,7 +382,7 @@ class Exchange(RequestCookie):
         """Drop the changes, but carry out a requested end of the session."""
         self._inert = True
         try:
-            yield from self._end_pending()
+            yield from self.end_pending()
         except StoreError as error:
             self._engine.announce("store_error", None, error)
             logger.error(
@@ -453,7 +468,7 @@ class Exchange(RequestCookie):
             ):
                 done = yield from self._store_new()
             else:
-                yield from self._end_pending()
+                yield from self.end_pending()
                 return
             if final and changed is not None:
                 self._warn_if_dropped(changed)
@@ -516,7 +531,7 @@ class Exchange(RequestCookie):
         """Say that the session's cookie cannot be sent, so nobody could come back to it."""
         self._engine.announce("insecure")
         self._engine.notices.give(deployment.INSECURE)
-        yield from self._end_pending()
+        yield from self.end_pending()
         self.session._degraded = True
 
     def _recorded_settings(self, own: dict[str, Any]) -> dict[str, Any]:
@@ -583,7 +598,8 @@ class Exchange(RequestCookie):
             keys.append(session._old.key)
         return keys
 
-    def _end_pending(self) -> Steps[None]:
+    def end_pending(self) -> Steps[None]:
+        """Carry out what the application asked to end."""
         session = self.session
         keys = self._pending_keys()
         for key in keys:

@@ -102,6 +102,11 @@ class AsyncRunner:
             self._direct, self._store = True, bridged.store
         self._locks = _LoopLocks()
 
+    @property
+    def waits(self) -> bool:
+        """Whether calls of the store have to be awaited. Others are done at once."""
+        return not self._direct
+
     async def run(self, steps: Steps[T]) -> T:
         """Execute the steps and return their result."""
         held: ExitStack | None = None

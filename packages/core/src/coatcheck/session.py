@@ -56,6 +56,7 @@ class Backend(Protocol):
     @property
     def cookie_options(self) -> CookieOptions: ...
     def rebase(self, sent: Departure, mine: SessionState, stored: Snapshot) -> SessionState: ...
+    def end_outside(self) -> None: ...
 
 
 class Departure:
@@ -608,6 +609,8 @@ class SessionCore:
     _busy = False
     _sealed = False
     _failed = False
+    #: The application raised. An error page outside of the middleware may still have the session.
+    _raised = False
     _closed = False
     _cookie_changed = False
     #: The session's own cookie settings as the browser has them.
@@ -633,6 +636,8 @@ class SessionCore:
 
     def _regenerate(self, keep_data: bool) -> None:
         self._check_open()
+        if self._raised:
+            raise outside()
         if self._sealed:
             raise LateWriteError("`regenerate()` needs the response headers, which are sent")
         if self._gone and keep_data:
@@ -660,6 +665,8 @@ class SessionCore:
         self._forget_data()
         self._ended = True
         self._wanted = False
+        if self._raised:
+            self._backend.end_outside()
 
     # For the engine
 
@@ -718,6 +725,8 @@ class SessionCore:
         if not self._ready:
             self._prepare()
         if self._failed:
+            if self._raised:
+                raise outside()
             raise LateWriteError("the session could not be saved, and the response is an error")
         if self._sealed and not self._announced:
             raise LateWriteError(
@@ -1083,6 +1092,15 @@ def _fingerprint(value: Any) -> bytes | None:
         return marshal.dumps(value, _MARSHAL_VERSION)
     except ValueError:
         return None
+
+
+def outside() -> LateWriteError:
+    return LateWriteError(
+        "the application raised, and this error page is outside of the session middleware: what it "
+        "writes to the session cannot be saved. Put the middleware around the whole application, "
+        "`app = SessionMiddleware(app, ...)`, so that the error page is inside; `destroy()` works "
+        "here as well"
+    )
 
 
 def gone() -> SessionGone:

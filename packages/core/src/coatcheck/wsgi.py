@@ -138,12 +138,12 @@ class _Response(Exchange):
                 self._send_headers()
             self._finish_late(nested=were_sent)
             self._give_up()
-        except BaseException:
+        except BaseException as error:
             try:
                 self._close_inner()
             finally:
                 if self.is_open:
-                    self._give_up()
+                    self._give_up(error)
             raise
         return self._iterable
 
@@ -201,10 +201,16 @@ class _Response(Exchange):
         if self.has_late_changes(nested):
             self.session._exclusively(self.finish)
 
-    def _give_up(self) -> None:
+    def _give_up(self, error: BaseException | None = None) -> None:
         if self.must_abandon():
             self._run(self.abandon())
-        self.end()
+        if error is None:
+            self.end()
+        else:
+            self.end_with(error)
+
+    def end_outside(self) -> None:
+        self.session._exclusively(self.end_pending)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -217,8 +223,8 @@ class _Response(Exchange):
             self._unused_headers = None
             self._finish_late()
             raise
-        except BaseException:
-            self._give_up()
+        except BaseException as error:
+            self._give_up(error)
             raise
         self._send_headers()
         return item

@@ -1,0 +1,114 @@
+"""Carry out what must not be cut short: by a cancellation, by the end of an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
+
+from .bridge import runs_trio
+from .engine import ABANDON_SECONDS
+from .errors import LateWriteError
+from .events import logger
+from .operations import Steps
+
+#: Runs steps on the asynchronous face of a store.
+Run: TypeAlias = Callable[[Steps[Any]], Awaitable[Any]]
+
+
+async def to_the_end(run: Run, steps: Callable[[], Steps[None]]) -> None:
+    """Run steps even though the request was cancelled, for a limited time.
+
+    :param steps: makes the steps. It is called again if the event loop ended in the middle.
+    """
+    import anyio
+
+    async def bounded() -> None:
+        with anyio.move_on_after(ABANDON_SECONDS) as scope:
+            await run(steps())
+        if scope.cancelled_caught:
+            logger.error("a session could not be ended within %s s", ABANDON_SECONDS)
+
+    with anyio.CancelScope(shield=True):
+        if runs_trio():
+            await bounded()
+        else:
+            await _survive_cancellation(bounded)
+
+
+async def _survive_cancellation(function: Callable[[], Any]) -> None:
+    """Await under asyncio, whose ``Task.cancel`` no cancel scope keeps off.
+
+    ``asyncio.run`` cancels all tasks of its loop once and waits for them: the one that does the
+    work is among them, and is replaced.
+    """
+    import asyncio
+
+    for _ in range(2):
+        task = asyncio.ensure_future(function())
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                continue
+        if not task.cancelled():
+            return
+
+
+class RequestLoop:
+    """The event loop of a request, for plain calls that come after the request, in any thread."""
+
+    def __init__(self) -> None:
+        self._trio: Any = None
+        if runs_trio():
+            import trio
+
+            self._trio = trio.lowlevel.current_trio_token()
+        else:
+            import asyncio
+
+            self._loop = asyncio.get_running_loop()
+
+    def carry_out(self, run: Run, steps: Callable[[], Steps[None]]) -> None:
+        """Run steps beside the caller if this is the loop's thread; otherwise wait for them.
+
+        :raises LateWriteError: the loop has ended.
+        """
+        if self._trio is None:
+            self._with_asyncio(run, steps)
+        else:
+            self._with_trio(run, steps)
+
+    def _with_asyncio(self, run: Run, steps: Callable[[], Steps[None]]) -> None:
+        import asyncio
+
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if here:
+            task = self._loop.create_task(to_the_end(run, steps))
+            _under_way.add(task)
+            task.add_done_callback(_under_way.discard)
+        elif self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(to_the_end(run, steps), self._loop).result()
+        else:
+            raise _too_late()
+
+    def _with_trio(self, run: Run, steps: Callable[[], Steps[None]]) -> None:
+        import trio
+
+        if runs_trio():
+            trio.lowlevel.spawn_system_task(to_the_end, run, steps)
+            return
+        try:
+            trio.from_thread.run(to_the_end, run, steps, trio_token=self._trio)
+        except trio.RunFinishedError:
+            raise _too_late() from None
+
+
+#: Tasks that nobody else refers to.
+_under_way: Final[set[Any]] = set()
+
+
+def _too_late() -> LateWriteError:
+    return LateWriteError("the event loop of the request has ended, so its session cannot be ended")

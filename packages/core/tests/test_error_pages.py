@@ -1,0 +1,275 @@
+"""Error pages that use the session, inside of the middleware and outside of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from webclient import SECRET, AsyncMemoryStore, FragileStore, SyncClient
+
+from coatcheck import AsyncStore, MemoryStore
+from coatcheck.asgi import SessionMiddleware as ASGISessions
+from coatcheck.errors import LateWriteError
+from coatcheck.wsgi import SessionMiddleware as WSGISessions
+
+#: What the error page does, and what it shows.
+Page = Callable[[Any], Any]
+
+
+class WaitingStore(AsyncMemoryStore):
+    """An asynchronous store that is waited for, on either event loop."""
+
+    async def call(self, verb: Callable[..., Any], *args: Any) -> Any:
+        for _ in range(3):
+            await anyio.lowlevel.checkpoint()
+        return await super().call(verb, *args)
+
+
+class BlockingStore(MemoryStore):
+    """A synchronous store that is called in worker threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.capabilities = replace(self.capabilities, blocking=True)
+
+
+STORES: dict[str, Callable[[], Any]] = {
+    "memory": MemoryStore,
+    "waiting": WaitingStore,
+    "blocking": BlockingStore,
+}
+
+
+def length(store: Any) -> int:
+    return int((store.store if isinstance(store, AsyncStore) else store).length())
+
+
+async def login(request: Request) -> PlainTextResponse:
+    request.session["user"] = "ann"
+    return PlainTextResponse("welcome")
+
+
+async def me(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(str(dict(request.session)))
+
+
+async def fail(request: Request) -> PlainTextResponse:
+    request.session["dropped"] = 1
+    raise ZeroDivisionError
+
+
+def shop(page: Page, asynchronous: bool = True) -> Starlette:
+    """Return an application whose error page is outside of the middlewares that are added to it."""
+
+    def answer(request: Request, error: Exception) -> PlainTextResponse:
+        return PlainTextResponse(str(page(request.session)), 500)
+
+    async def answer_asynchronously(request: Request, error: Exception) -> PlainTextResponse:
+        shown = page(request.session)
+        return PlainTextResponse(str(await shown if hasattr(shown, "send") else shown), 500)
+
+    routes = [Route("/login", login), Route("/me", me), Route("/fail", fail)]
+    handler = answer_asynchronously if asynchronous else answer
+    return Starlette(routes=routes, exception_handlers={Exception: handler})
+
+
+def browser(app: Any, backend: str = "asyncio") -> TestClient:
+    """Return a logged in client. Each of its requests has an event loop of its own."""
+    client = TestClient(app, raise_server_exceptions=False, backend=backend)
+    client.get("/login")
+    return client
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("asynchronous", [True, False], ids=["async", "thread"])
+@pytest.mark.parametrize("make_store", STORES.values(), ids=STORES)
+def test_an_error_page_outside_can_end_the_session(
+    make_store: Callable[[], Any], asynchronous: bool, backend: str
+) -> None:
+    def page(session: Any) -> str:
+        user = session["user"]
+        session.destroy()
+        return f"{user} {dict(session)}"
+
+    app, store = shop(page, asynchronous), make_store()
+    app.add_middleware(ASGISessions, secret=SECRET, store=store)
+    client = browser(app, backend)
+    response = client.get("/fail")
+    assert (response.status_code, response.text) == (500, "ann {}")
+    assert length(store) == 0
+    assert client.get("/me").text == "{}"
+
+
+@pytest.mark.parametrize("make_store", STORES.values(), ids=STORES)
+def test_the_session_ends_although_the_event_loop_does(make_store: Callable[[], Any]) -> None:
+    """`asyncio.run` cancels what has not ended with the request."""
+    app, store = shop(lambda session: session.destroy()), make_store()
+    app.add_middleware(ASGISessions, secret=SECRET, store=store)
+    with SyncClient(app, raise_app_exceptions=False) as client:
+        client.get("/login")
+        assert client.get("/fail").status_code == 500
+    assert length(store) == 0
+
+
+def test_a_session_cannot_be_ended_after_its_event_loop() -> None:
+    kept = []
+    app = shop(kept.append)
+    app.add_middleware(ASGISessions, secret=SECRET, store=WaitingStore())
+    browser(app).get("/fail")
+    with pytest.raises(LateWriteError, match="the event loop of the request has ended"):
+        kept[0].destroy()
+
+
+WRITES: dict[str, Page] = {
+    "write": lambda session: session.update(n=1),
+    "nested": lambda session: session.setdefault("n", []),
+    "regenerate": lambda session: session.regenerate(),
+    "owner": lambda session: setattr(session, "owner", "ann"),
+    "cookie": lambda session: setattr(session.cookie, "max_age", 60),
+    "save": lambda session: session.save(),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_an_error_page_outside_cannot_write(write: Page) -> None:
+    """What the request had changed is dropped, and the error says where the middleware belongs."""
+
+    async def page(session: Any) -> str:
+        with pytest.raises(LateWriteError, match="around the whole application") as caught:
+            result = write(session)
+            if hasattr(result, "send"):
+                await result
+        return str(caught.value)
+
+    app, store = shop(page), MemoryStore()
+    app.add_middleware(ASGISessions, secret=SECRET, store=store)
+    client = browser(app)
+    assert "`destroy()` works" in client.get("/fail").text
+    assert client.get("/me").text == "{'user': 'ann'}"
+
+
+def test_an_error_page_outside_can_wait_for_the_end() -> None:
+    async def page(session: Any) -> int:
+        session.destroy()
+        await session.save()
+        return length(store)
+
+    app, store = shop(page), WaitingStore()
+    app.add_middleware(ASGISessions, secret=SECRET, store=store)
+    assert browser(app).get("/fail").text == "0"
+
+
+def test_an_error_page_inside_writes_as_any_other() -> None:
+    """The middleware around the whole application saves what it writes, and ends sessions."""
+
+    def page(session: Any) -> str:
+        session["failed"] = session.get("failed", 0) + 1
+        return "sorry"
+
+    client = browser(ASGISessions(shop(page), secret=SECRET))
+    for _ in range(2):
+        assert client.get("/fail").text == "sorry"
+    assert client.get("/me").text == "{'user': 'ann', 'dropped': 1, 'failed': 2}"
+    client = browser(ASGISessions(shop(lambda session: session.destroy()), secret=SECRET))
+    assert "Max-Age=0" in client.get("/fail").headers["set-cookie"]
+
+
+def outside(app: Any, page: Page) -> Any:
+    """Return a WSGI application that answers the exceptions of another one."""
+
+    def caught(environ: Any, start_response: Any) -> Any:
+        try:
+            yield from app(environ, start_response)
+        except ZeroDivisionError:
+            shown = str(page(environ["coatcheck.session"])).encode()
+            start_response("500 Oops", [("Content-Type", "text/plain")])
+            yield shown
+
+    return caught
+
+
+def wsgi_shop(used: bool, late: bool, store: Any, page: Page) -> SyncClient:
+    """Return a logged in client.
+
+    :param used: whether the request uses the session before it fails.
+    :param late: whether it fails in the body.
+    """
+
+    def app(environ: Any, start_response: Any) -> Any:
+        session = environ["coatcheck.session"]
+        if environ["PATH_INFO"] == "/login":
+            session["user"] = "ann"
+        elif environ["PATH_INFO"] == "/me":
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [str(dict(session)).encode()]
+        elif used:
+            session["dropped"] = 1
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return body(environ) if late else [*body(environ)]
+
+    def body(environ: Any) -> Any:
+        if environ["PATH_INFO"] == "/fail":
+            raise ZeroDivisionError
+        yield b"ok"
+
+    client = SyncClient(outside(WSGISessions(app, secret=SECRET, store=store), page))
+    client.get("/login")
+    return client
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("used", [False, True])
+def test_a_wsgi_error_page_outside_can_end_the_session(used: bool, late: bool) -> None:
+    """Also if it is the first to use it."""
+
+    def page(session: Any) -> str:
+        user = session["user"]
+        session.destroy()
+        return f"{user} {dict(session)} {store.length()}"
+
+    store = MemoryStore()
+    client = wsgi_shop(used, late, store, page)
+    assert client.get("/fail").text == "ann {} 0"
+    assert client.get("/me").text == "{}"
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_wsgi_error_page_outside_cannot_write(write: Page, used: bool, late: bool) -> None:
+    def page(session: Any) -> str:
+        with pytest.raises(LateWriteError, match="around the whole application"):
+            write(session)
+        return "sorry"
+
+    client = wsgi_shop(used, late, MemoryStore(), page)
+    assert client.get("/fail").text == "sorry"
+    assert client.get("/me").text == "{'user': 'ann'}"
+
+
+def test_a_logout_by_an_error_page_that_fails_is_an_error() -> None:
+    def page(session: Any) -> None:
+        store.fail("destroy")
+        with pytest.raises(Exception, match="refused"):
+            session.destroy()
+
+    store = FragileStore()
+    assert wsgi_shop(True, False, store, page).get("/fail").text == "None"
+
+
+def test_an_error_page_inside_can_drop_what_the_request_wrote() -> None:
+    async def page(session: Any) -> None:
+        await session.reload()
+        session["failed"] = 1
+
+    client = browser(ASGISessions(shop(page), secret=SECRET))
+    client.get("/fail")
+    assert client.get("/me").text == "{'user': 'ann', 'failed': 1}"
