@@ -12,6 +12,7 @@ environment or after ``-- --all``, it is a failure. docs/decisions/2026-11-30-ch
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import nox
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
@@ -375,6 +377,47 @@ def benchmarks(session: nox.Session) -> None:
     install_all(session, without)
     named = [word for name in without for word in ("--without", name)]
     run(session, "benchmarks", *named, *arguments(session.posargs)[1])
+
+
+def minimum(requirement: str) -> str | None:
+    """Return the oldest release that a requirement accepts, None if it is not for this Python."""
+    parsed = Requirement(requirement)
+    if parsed.marker is not None and not parsed.marker.evaluate():
+        return None
+    (release,) = (each.version for each in parsed.specifier if each.operator in (">=", "=="))
+    return f"{parsed.name}=={release}"
+
+
+@nox.session(default=False, tags=["nightly"])
+def audit(session: nox.Session) -> None:
+    """Look for known vulnerabilities in the oldest releases that tests and the demo accept."""
+    session.install(*group("audit"))
+    folder = Path(session.create_tmp())
+
+    def vulnerable(*releases: str) -> list[str]:
+        (folder / "requirements.txt").write_text("\n".join(releases))
+        session.run("pip-audit", "--requirement", str(folder / "requirements.txt"), "--no-deps",
+                    "--disable-pip", "--progress-spinner", "off", "--format", "json",
+                    "--output", str(folder / "found.json"), success_codes=[0, 1],
+                    silent=True)  # fmt: skip
+        found = json.loads((folder / "found.json").read_text())["dependencies"]
+        return [
+            f"{each['name']} {each['version']}: {bug['id']}, fixed in {bug['fix_versions']}"
+            for each in found
+            for bug in each.get("vulns", ())
+        ]
+
+    # A mirror of packages may have no advisories, and pip-audit takes that for good news.
+    if not vulnerable("jinja2==2.10"):
+        lack = Lack("no advisories", "connect to the Python Package Index itself")
+        leave_out(session, session.name, lack)
+        session.skip("there are no advisories")
+    accepted = [
+        *group(*PROJECT["dependency-groups"]),
+        *metadata(CORE)["optional-dependencies"]["demo"],
+    ]
+    if bugs := vulnerable(*sorted({each for each in map(minimum, accepted) if each})):
+        session.error("raise these minimums:\n" + "\n".join(bugs))
 
 
 @nox.session(requires=["wheels"], default=False)
