@@ -301,8 +301,6 @@ class Exchange(RequestCookie):
     def sent_unused(self, headers: Sequence[tuple[Any, Any]]) -> None:
         """Note headers that went out before the session was used."""
         self._unused_headers = headers
-        if self.session._ready:
-            self.session._ready = False  # so that its first use asks here
 
     def has_late_changes(self, nested: bool = True) -> bool:
         """Tell whether :meth:`finish` has anything to do.
