@@ -261,8 +261,9 @@ def test_a_place_that_was_lost_is_there_again() -> None:
 LOCKED = """
 import random, signal
 from coatcheck import MemoryStore
-from coatcheck.operations import Lock, Sleep
+from coatcheck.operations import Turn
 from coatcheck.runners import SyncRunner
+from coatcheck.writers import Writer
 
 class TimeIsUp(Exception):
     pass
@@ -271,7 +272,12 @@ def handler(*_):
     raise TimeIsUp
 
 def steps():
-    assert (yield Lock("key", 0.5)), "the lock is taken"
+    writer = Writer()
+    try:
+        yield Turn("key", writer, 0.5)
+        assert writer.leads, "another one leads"
+    finally:
+        writer.leave()
 
 runner = SyncRunner(MemoryStore())
 signal.signal(signal.SIGALRM, handler)
@@ -288,7 +294,7 @@ print("done")
 """
 
 
-def test_the_lock_of_a_session_is_not_left_taken() -> None:
+def test_the_turn_of_a_writer_is_not_left_taken() -> None:
     """Writers that a signal interrupts let others write."""
     done = subprocess.run(
         [sys.executable, "-c", LOCKED], capture_output=True, text=True, timeout=100, check=False

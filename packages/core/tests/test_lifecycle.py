@@ -19,9 +19,11 @@ from coatcheck.errors import (
     StoreUnavailable,
 )
 from coatcheck.events import Announcer, SessionEvent
-from coatcheck.lifecycle import Attempts, KeyTaken, Lifecycle, Snapshot
-from coatcheck.operations import Lock, Operation, Sleep, Steps, StoreCall
+from coatcheck.lifecycle import KeyTaken, Lifecycle
+from coatcheck.operations import Operation, Sleep, Steps, StoreCall, Turn
+from coatcheck.records import Attempts, Snapshot
 from coatcheck.succession import SUCCESSION_SECONDS, successors_key
+from coatcheck.writers import Lines
 
 NOW = 1_700_000_000.0
 LIFETIME = 100.0
@@ -79,6 +81,7 @@ class Play:
 
     def __init__(self, steps: Steps[Any]) -> None:
         self._steps = steps
+        self._lines = Lines()
         self._resume(steps.send, None)
 
     def answer(self, *outcomes: Any) -> Play:
@@ -95,8 +98,6 @@ class Play:
         operation = self.operation
         if isinstance(operation, StoreCall):
             return (operation.verb, *operation.args)
-        if isinstance(operation, Lock):
-            return ("lock", operation.key)
         if isinstance(operation, Sleep):
             return ("sleep", operation.seconds)
         return ()
@@ -104,6 +105,10 @@ class Play:
     def _resume(self, resume: Callable[[Any], Operation], outcome: Any) -> None:
         try:
             self.operation = resume(outcome)
+            while isinstance(self.operation, Turn):
+                # Nobody else writes in this process.
+                self._lines.enter(self.operation.key, self.operation.writer, asyncio.Event)
+                self.operation = self._steps.send(None)
         except StopIteration as stop:
             self.operation, self.result = None, stop.value
 
@@ -253,11 +258,9 @@ def test_a_change_moves_the_expiry_where_it_may(extend: bool, expires_at: float)
 
 
 def test_a_conflict_is_merged_and_written_over_what_was_met() -> None:
-    """After a conflict the writer takes its turn, reads once, merges and writes again."""
+    """After a conflict the writer reads once, merges and writes again."""
     life = Life()
     play = Play(life.cycle.update(snapshot(a=1), state(a=1, b=2), True, Attempts())).answer(False)
-    assert play.asks == ("lock", "key")
-    play.answer(True)
     assert play.asks == ("get", "key")
     play.answer(record(a=1, c=3))
     verb, key, written, only_if = play.asks
@@ -271,14 +274,14 @@ def test_a_merge_that_changes_nothing_is_not_written() -> None:
     """Two requests that made the same change among others need one write."""
     mine, theirs = state(a=2), record(a=2, b=3)
     play = Play(Life().cycle.update(snapshot(a=1), mine, True, Attempts()))
-    play.answer(False, True, theirs)
+    play.answer(False, theirs)
     assert data_of(play.result) == {"a": 2, "b": 3}
 
 
 def test_each_round_of_conflicts_starts_from_what_the_last_one_met() -> None:
     """A key deleted in a later round is deleted, though it was there in the round before."""
     play = Play(Life().cycle.update(snapshot(a=1), state(a=2), True, Attempts()))
-    play.answer(False, True, record(a=1, b=1), False)
+    play.answer(False, record(a=1, b=1), False)
     assert play.asks[0] == "sleep"
     play.answer(None, record(b=1))
     assert data_of(play.result) == {"b": 1}
@@ -295,7 +298,7 @@ def test_a_session_that_is_gone_stays_gone(concurrency: str, found: Record | Non
     life = Life(concurrency=concurrency)
     play = Play(life.cycle.update(snapshot(a=1), state(a=2), True, Attempts())).answer(False)
     while play.operation is not None:
-        play.answer(True if play.asks[0] == "lock" else found)
+        play.answer(found)
         assert play.asks[:1] in ((), ("get",))
     assert play.result is None
     assert life.told()[-1] == "gone"
@@ -312,7 +315,7 @@ def test_equal_bytes_of_somebody_else_are_a_conflict() -> None:
     life = Life()
     play = Play(life.cycle.update(snapshot(a=1), state(a=2), True, Attempts())).answer(False)
     while play.operation is not None:
-        play.answer(True if play.asks[0] == "lock" else record(a=2))
+        play.answer(record(a=2))
     assert data_of(play.result) == {"a": 2}
     assert life.told() == ["conflict", "merged"]
 
@@ -336,7 +339,7 @@ def test_an_update_without_reply_is_no_strangers_change(failure: type[BaseExcept
     with pytest.raises(failure):
         Play(life.cycle.update(snapshot(a=1), state(a=1, b=2), True, attempts)).answer(failure())
     play = Play(life.cycle.update(snapshot(a=1), state(a=1, c=3), True, attempts))
-    play.answer(False, True, record(a=1, b=2))
+    play.answer(False, record(a=1, b=2))
     assert play.asks == ("set", "key", record(a=1, c=3), Unchanged(packed(a=1, b=2)))
     assert data_of(play.answer(True).result) == {"a": 1, "c": 3}
 
@@ -345,12 +348,12 @@ def test_a_merge_without_reply_keeps_what_it_merged() -> None:
     """The others' changes in a merged record whose reply was lost survive the next attempt."""
     life, attempts = Life(), Attempts()
     lost = Play(life.cycle.update(snapshot(a=1), state(a=1, mine=1), True, attempts))
-    lost.answer(False, True, record(a=1, theirs=1))
+    lost.answer(False, record(a=1, theirs=1))
     merged = lost.asks[2]
     with pytest.raises(StoreTimeout):
         lost.answer(StoreTimeout("late"))
     play = Play(life.cycle.update(snapshot(a=1), state(a=1, mine=2), True, attempts))
-    play.answer(False, True, merged)
+    play.answer(False, merged)
     if play.operation is not None:
         play.answer(True)
     assert data_of(play.result) == {"a": 1, "mine": 2, "theirs": 1}

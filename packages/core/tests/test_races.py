@@ -502,11 +502,14 @@ async def test_a_change_during_a_save_survives_a_merge() -> None:
     store = PausingStore()
 
     async def meet_another_request(session: Any) -> None:
-        await browser.tab().get("/add/theirs")
+        await elsewhere.get("/add/theirs")
         session["x"] = 1
 
+    # In one process requests of a session do not meet: they take turns.
+    elsewhere = Client(asgi_app(lambda session, scope: act(session, scope["path"]), store=store))
     browser = during_a_save(store, "before", meet_another_request)
     await browser.get("/login")
+    elsewhere.cookies = browser.cookies
     await browser.get("/save")
     assert stored(store) == [{"user": "ann", "cart": 0, "list": [1], "x": 1, "theirs": 1}]
 

@@ -11,7 +11,7 @@
     │   ├── SessionGone                     explicit save or reload of a session ended elsewhere
     │   ├── SerializationError              names the key path of the value that cannot be stored
     │   ├── CorruptRecord                   a stored record that the codec cannot read
-    │   ├── ConflictError                   concurrency="error", or 5 s of conflicts
+    │   ├── ConflictError                   concurrency="error", or `conflict_timeout`
     │   └── LateWriteError                  a change that can no longer be saved
     └── StoreError                          the store failed; __cause__ is the client's exception
         ├── StoreUnavailable                refused, reset, no primary

@@ -6,9 +6,9 @@ The decisions of a request stand here, in the order in which a request meets the
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from . import deployment
 from .codec import SessionState
@@ -21,9 +21,11 @@ from .errors import (
     StoreError,
 )
 from .events import logger, short_ref
-from .lifecycle import KeyTaken, Snapshot
+from .group_commit import ChangeFunction
+from .lifecycle import KeyTaken
 from .operations import Await, Destroy, Get, Steps
 from .policy import Policy
+from .records import Snapshot
 from .request_cookie import RequestCookie
 from .session import DETACHED, Departure, SessionCore, gone, outside
 from .store import Record
@@ -31,6 +33,10 @@ from .store import Record
 _ID_ATTEMPTS: Final = 3
 #: Seconds by which a store may round an expiry.
 _ROUNDING: Final = 1.0
+
+
+#: Stores a session: returns what is stored now, or None if the session is gone.
+Stored: TypeAlias = Steps[tuple[Snapshot, SessionState] | None]
 
 
 class HeaderChanges(NamedTuple):
@@ -183,6 +189,17 @@ class Exchange(RequestCookie):
     def save(self) -> Steps[None]:
         """Do what the application asked for now."""
         session = self.session
+        self._check_savable()
+        before = session._snapshot
+        if not session._ended:
+            session._wanted = session._wanted or before is None
+        yield from self._commit()
+        yield from self._touch_if_asked(before)
+        if session._gone:
+            raise gone()
+
+    def _check_savable(self) -> None:
+        session = self.session
         if session._degraded and not session._ended:
             raise SessionUnavailable("a degraded session is never saved")
         if session._gone:
@@ -191,13 +208,34 @@ class Exchange(RequestCookie):
             raise outside()
         if session._sealed and not session._announced and not session._ended:
             raise LateWriteError("the response headers are sent: a new session cannot be saved")
-        before = session._snapshot
-        if not session._ended:
-            session._wanted = session._wanted or before is None
-        yield from self._commit()
-        yield from self._touch_if_asked(before)
+
+    def change(self, function: ChangeFunction) -> Steps[Any]:
+        """Apply a function to what is stored, and return what it returned."""
+        session, lifecycle = self.session, self.policy.lifecycle
+        self._check_savable()
+        if session._continues:
+            # Others may still write under the old id: the new one first.
+            yield from self._commit()
+            self._check_savable()
+        if session._snapshot is None:
+            # Nobody else knows it yet. It is stored with the response.
+            state, value = lifecycle.applied(session._state(), function)
+            session._replace_data(state.data)
+            return value
+        departure, value = session._draft(), None
+
+        def write(snapshot: Snapshot, extends: bool) -> Stored:
+            nonlocal value
+            state, content, attempts = departure.state, departure.content, session._unconfirmed()
+            stored, value = yield from lifecycle.change(
+                snapshot, state, extends, attempts, function, content
+            )
+            return stored
+
+        yield from self._write_over(departure, write)
         if session._gone:
             raise gone()
+        return value
 
     def reload(self) -> Steps[None]:
         """Show what is stored."""
@@ -546,9 +584,23 @@ class Exchange(RequestCookie):
 
         :param changed: whether there is a change, with which a cookie that has a lifetime goes.
         """
+        attempts = self.session._unconfirmed()
+
+        def write(snapshot: Snapshot, extends: bool) -> Stored:
+            state, content = departure.state, departure.content
+            return self.policy.lifecycle.update(snapshot, state, extends, attempts, content)
+
+        return (yield from self._write_over(departure, write, changed))
+
+    def _write_over(
+        self,
+        departure: Departure,
+        write: Callable[[Snapshot, bool], Stored],
+        changed: bool = True,
+    ) -> Steps[bool]:
         session = self.session
         assert session._snapshot is not None
-        snapshot, attempts = session._snapshot, session._unconfirmed()
+        snapshot = session._snapshot
         changed_cookie, cookie = departure.flags[1], self._session_cookie
         extends, renew = self._extends(), changed
         if self._before_arrival is not None and not extends:
@@ -562,9 +614,7 @@ class Exchange(RequestCookie):
                 extends = renew = self._touch_is_due(snapshot)
         session._departure = departure
         try:
-            stored = yield from self.policy.lifecycle.update(
-                snapshot, departure.state, extends, attempts, departure.content
-            )
+            stored = yield from write(snapshot, extends)
         except BaseException:
             session._turn_back(departure)
             raise

@@ -11,59 +11,23 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias
 
 from .codec import Codec, SessionState
-from .errors import ConflictError, CorruptRecord
 from .events import Announcer
-from .merging import merge
-from .operations import Destroy, Get, Lock, Set, Sleep, Steps, Touch
+from .group_commit import Change, ChangeFunction, GroupCommit, apply, conflict, unknown_outcome
+from .merging import MergeRule
+from .operations import Destroy, Get, Set, Steps, Touch
+from .records import Attempts, Records, Snapshot
 from .store import ABSENT, PRESENT, Condition, Record, Unchanged
 from .succession import Succession
 
 Concurrency: TypeAlias = Literal["merge", "error", "last-write-wins"]
 
-#: Seconds of conflicts after which a write is given up.
+#: Seconds of conflicts after which a write is given up, unless configured.
 CONFLICT_SECONDS: Final = 5.0
 _CREATE_ATTEMPTS: Final = 3
-_BACKOFF_BASE: Final = 0.004
-_BACKOFF_CAP: Final = 0.1
-
-
-@dataclass(slots=True)
-class Snapshot:
-    """What the store holds of a session, as last read or written.
-
-    :ivar key: the store's key.
-    :ivar record: the stored record.
-    :ivar content: ``codec.dumps`` of the stored state; None until it is needed.
-    """
-
-    key: str = field(repr=False)
-    record: Record
-    content: bytes | None = field(default=None, repr=False)
-
-
-class Attempts:
-    """Writes of one session whose fate is unknown: the store failed, or the call was cancelled.
-
-    :ivar unknown: what may be stored by now, and for each the stored form of what the session
-        showed at that time, which differs where the write was a merge.
-    """
-
-    __slots__ = ("unknown",)
-
-    def __init__(self) -> None:
-        self.unknown: dict[bytes, bytes] = {}
-
-    def note(self, snapshot: Snapshot, shown: bytes | None) -> None:
-        """Note a write that failed or was cancelled.
-
-        It may have been applied all the same: a later attempt must know its own writing.
-        """
-        data = snapshot.record.data
-        self.unknown[data] = data if shown is None else shown
 
 
 class KeyTaken(Exception):
@@ -78,6 +42,8 @@ class Lifecycle:
     :param clock: returns POSIX seconds.
     :param absolute_timeout: seconds from creation after which a session is over, or None.
     :param concurrency: what to do when somebody else wrote first.
+    :param rules: by key, how values are merged that both sides have changed.
+    :param conflict_timeout: seconds of conflicts after which a write is given up.
     :param announce: told of each event.
     :param owner: derives the owner from the data, or None where it is a value of its own.
     :param monotonic: measures how long conflicts last, in seconds.
@@ -94,18 +60,27 @@ class Lifecycle:
         concurrency: Concurrency,
         announce: Announcer,
         owner: Callable[[Mapping[str, Any]], str | None] | None = None,
+        rules: Mapping[str, MergeRule] | None = None,
+        conflict_timeout: float = CONFLICT_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.codec = codec
         self.expiry = expiry
         self._clock = clock
-        self._absolute_timeout = absolute_timeout
         self._concurrency = concurrency
         self._announce = announce
-        self._owner = owner
         self._monotonic = monotonic
-        self._jitter = jitter
+        self._conflict_timeout = conflict_timeout
+        self._records = Records(codec, clock, absolute_timeout, announce, owner, rules or {})
+        self._group = GroupCommit(
+            self._records,
+            expiry,
+            announce,
+            merges=concurrency != "error",
+            timeout=conflict_timeout,
+            monotonic=monotonic,
+            jitter=jitter,
+        )
         self._succession = Succession(codec, clock)
 
     def load(
@@ -123,10 +98,10 @@ class Lifecycle:
         """
         record = yield from self._get(key, accepts)
         if record is not None:
-            found = self._open(key, record)
+            found = self._records.open(key, record)
         elif other_key is not None:
             other = yield from self._get(other_key, accepts)
-            found = None if other is None else self._open(other_key, other)
+            found = None if other is None else self._records.open(other_key, other)
             if move:
                 found = yield from self._move(found, key)
         else:
@@ -152,12 +127,12 @@ class Lifecycle:
         """
         if found is not None:
             old, state = found
-            mine = self._encode(key, state, old.record.expires_at)
+            mine = self._records.encode(key, state, old.record.expires_at)
             written: bool = yield Set(key, mine.record, ABSENT)
             if written:
                 return (yield from self._end_old(old, (mine, state), Attempts(), True))
         # Another request moved it between two looks of this one.
-        return (yield from self._reload(key))
+        return (yield from self._records.read(key))
 
     def create(
         self, key: str, state: SessionState, attempts: Attempts, content: bytes | None = None
@@ -168,7 +143,7 @@ class Lifecycle:
         :param content: ``codec.dumps(state)``, where the caller has it.
         :raises KeyTaken: another session has the key.
         """
-        snapshot = self._encode(key, state, self.expiry(state), content)
+        snapshot = self._records.encode(key, state, self.expiry(state), content)
         vanished = 0
         while True:
             try:
@@ -193,7 +168,8 @@ class Lifecycle:
             if shown == found.data:
                 settled = yield from self.update(earlier, state, True, attempts)
             else:
-                settled = yield from self._resolve(earlier, snapshot, state, True, attempts)
+                change = Change(earlier, snapshot, state, True, attempts)
+                settled = yield from self._group.write(change, look=True)
             if settled is not None:
                 return settled
         self._announce("created", key)
@@ -219,11 +195,49 @@ class Lifecycle:
         :raises ConflictError: others wrote first, and may not or could not be merged with.
         """
         expires_at = self._expires_at(snapshot, state, extend)
-        mine = self._encode(snapshot.key, state, expires_at, content)
-        if (yield from self._set(mine, self._condition(snapshot), attempts, shown)):
+        mine = self._records.encode(snapshot.key, state, expires_at, content)
+        if self._concurrency == "merge":
+            change = Change(snapshot, mine, state, extend, attempts, shown)
+            return (yield from self._group.write(change))
+        if (yield from self._set(mine, self._condition(snapshot), attempts)):
             self._announce("updated", snapshot.key)
             return mine, state
-        return (yield from self._resolve(snapshot, mine, state, extend, attempts))
+        return (yield from self._refused(snapshot, mine, state, attempts))
+
+    def change(
+        self,
+        snapshot: Snapshot,
+        state: SessionState,
+        extend: bool,
+        attempts: Attempts,
+        function: ChangeFunction,
+        content: bytes | None = None,
+    ) -> Steps[tuple[tuple[Snapshot, SessionState] | None, Any]]:
+        """Apply a function to what is stored, again and again until nobody was faster.
+
+        Under each ``concurrency``. Other changes of the session are written along, and are a
+        conflict with ``"error"`` if somebody else wrote first.
+
+        :param function: changes the data in place.
+        :returns: as :meth:`update`, and what the function returned.
+        :raises ConflictError: others wrote first, for as long as the timeout.
+        """
+        expires_at = self._expires_at(snapshot, state, extend)
+        mine = self._records.encode(snapshot.key, state, expires_at, content)
+        change = Change(snapshot, mine, state, extend, attempts, function=function)
+        stored = yield from self._group.write(change)
+        return stored, change.value
+
+    def applied(self, state: SessionState, function: ChangeFunction) -> tuple[SessionState, Any]:
+        """Apply a function to a session that nobody else knows; a failure leaves it as it was.
+
+        :returns: the new state, and what the function returned.
+        """
+        copy = self._records.encode("", state, self.expiry(state))
+        changed = self._records.decode("", copy.record)
+        value = apply(function, changed)
+        new = self._records.encode("", self._records.with_owner(changed), copy.record.expires_at)
+        return self._records.shown(state, new), value
 
     def touch(self, snapshot: Snapshot, expires_at: float) -> Steps[Snapshot | None]:
         """Move the expiry. Returns None if the session is gone."""
@@ -294,18 +308,18 @@ class Lifecycle:
         :returns: what is stored now; None if the session is gone.
         """
         new_key, shown = stored[0].key, stored[0].record.data
-        deadline = self._monotonic() + CONFLICT_SECONDS
+        deadline = self._monotonic() + self._conflict_timeout
         attempt = 0
         while not (yield Destroy(old.key, self._condition(old))):
-            current = yield from self._reload(old.key)
+            current = yield from self._records.read(old.key)
             refused = not merges or self._monotonic() > deadline
             if current is None or refused:
                 yield Destroy(new_key)
                 if current is not None:
-                    raise _conflict()
+                    raise conflict()
                 self._announce("gone", old.key)
                 return None
-            merged = self._merge(old, stored[1], current[1])
+            merged = self._records.merge(old, stored[1], current[1])
             updated = yield from self.update(stored[0], merged, True, attempts, shown=shown)
             if updated is None:
                 # Somebody ended the new session already; the old one was to end anyway.
@@ -313,17 +327,17 @@ class Lifecycle:
                 return None
             stored, old = updated, current[0]
             attempts.unknown[stored[0].record.data] = shown
-            yield from self._back_off(attempt)
+            yield from self._group.back_off(attempt)
             attempt += 1
         return stored
 
+    def open(self, key: str, record: Record) -> tuple[Snapshot, SessionState] | None:
+        """Return a record that was read as a session, or None if it is over or unreadable."""
+        return self._records.open(key, record)
+
     def content(self, snapshot: Snapshot) -> bytes:
         """Return ``codec.dumps`` of what is stored."""
-        if self.codec.canonical:
-            return snapshot.record.data
-        if snapshot.content is None:
-            snapshot.content = self.codec.dumps(self._decode(snapshot.key, snapshot.record))
-        return snapshot.content
+        return self._records.content(snapshot)
 
     def rebase(
         self, sent: SessionState, content: bytes, mine: SessionState, stored: Snapshot
@@ -335,43 +349,9 @@ class Lifecycle:
         :param mine: the session as it is now.
         :param stored: what the write stored, merged with the changes of others.
         """
-        base = self._encode(stored.key, sent, stored.record.expires_at, content)
-        theirs = self._decode(stored.key, stored.record)
-        return self._merge(base, mine, theirs)
-
-    def _open(self, key: str, record: Record) -> tuple[Snapshot, SessionState] | None:
-        if record.expires_at <= self._clock():
-            self._announce("expired", key)
-            return None
-        try:
-            state = self._decode(key, record)
-        except CorruptRecord as error:
-            self._announce("corrupt", key, error)
-            return None
-        limit = self._absolute_timeout
-        if limit is not None and state.created_at + limit <= self._clock():
-            self._announce("expired", key)
-            return None
-        return Snapshot(key, record), state
-
-    def _decode(self, key: str, record: Record) -> SessionState:
-        state = self.codec.loads(record.data, key)
-        if state.owner is None:
-            # Not every layout has a place for it: then the store's own is the only one.
-            state.owner = record.owner
-        return state
-
-    def _reload(self, key: str) -> Steps[tuple[Snapshot, SessionState] | None]:
-        record: Record | None = yield Get(key)
-        return None if record is None else self._open(key, record)
-
-    def _encode(
-        self, key: str, state: SessionState, expires_at: float, content: bytes | None = None
-    ) -> Snapshot:
-        if content is None:
-            content = self.codec.dumps(state)
-        data = self.codec.pack(content, state, expires_at, key)
-        return Snapshot(key, Record(data, expires_at, state.owner), content)
+        base = self._records.encode(stored.key, sent, stored.record.expires_at, content)
+        theirs = self._records.decode(stored.key, stored.record)
+        return self._records.merge(base, mine, theirs)
 
     def _expires_at(self, snapshot: Snapshot, state: SessionState, extend: bool) -> float:
         return self.expiry(state) if extend else snapshot.record.expires_at
@@ -381,88 +361,28 @@ class Lifecycle:
             return PRESENT
         return Unchanged(snapshot.record.data)
 
-    def _set(
-        self,
-        snapshot: Snapshot,
-        only_if: Condition,
-        attempts: Attempts,
-        shown: bytes | None = None,
-    ) -> Steps[bool]:
+    def _set(self, snapshot: Snapshot, only_if: Condition, attempts: Attempts) -> Steps[bool]:
         try:
             written: bool = yield Set(snapshot.key, snapshot.record, only_if)
         except BaseException:
-            attempts.note(snapshot, shown)
+            attempts.note(snapshot, None)
             raise
         return written
 
-    def _resolve(
-        self,
-        base: Snapshot,
-        mine: Snapshot,
-        state: SessionState,
-        extend: bool,
-        attempts: Attempts,
+    def _refused(
+        self, base: Snapshot, mine: Snapshot, state: SessionState, attempts: Attempts
     ) -> Steps[tuple[Snapshot, SessionState] | None]:
-        """Find out why a conditional write did not happen, and settle it."""
-        deadline = self._monotonic() + CONFLICT_SECONDS
-        shown = mine.record.data
-        if self._concurrency == "merge":
-            # In one process writers take turns from here on, instead of colliding again.
-            yield Lock(base.key, CONFLICT_SECONDS)
-        attempt = 0
-        while True:
-            current = yield from self._reload(base.key)
-            if current is None:
-                self._announce("gone", base.key)
-                return None
-            stored, theirs = current
-            # A refused write has not been done. Equal bytes are this session's own only after an
-            # attempt of unknown outcome, and even then another request may have written them:
-            # a merge comes to the same, but with "error" nothing is acknowledged.
-            earlier = attempts.unknown.get(stored.record.data)
-            if self._concurrency == "error":
-                self._announce("conflict", base.key)
-                raise _conflict() if earlier is None else _unknown_outcome()
-            if earlier is not None:
-                base = Snapshot(base.key, replace(stored.record, data=earlier))
-            else:
-                self._announce("conflict", base.key)
-            if self._monotonic() > deadline:
-                raise _conflict()
-            state = self._merge(base, state, theirs)
-            mine = self._encode(base.key, state, self._expires_at(stored, state, extend))
-            unchanged = mine.content == self.content(stored)
-            condition = self._condition(stored)
-            if unchanged or (yield from self._set(mine, condition, attempts, shown)):
-                self._announce("merged", base.key)
-                return (stored if unchanged else mine), state
-            base = stored
-            yield from self._back_off(attempt)
-            attempt += 1
-
-    def _back_off(self, attempt: int) -> Steps[None]:
-        longest = min(_BACKOFF_CAP, _BACKOFF_BASE * 2 ** min(attempt, 8))
-        yield Sleep(longest * self._jitter())
-
-    def _merge(self, base: Snapshot, mine: SessionState, theirs: SessionState) -> SessionState:
-        before = self._decode(base.key, base.record)
-        merged = merge(before, mine, theirs, self._encode_value)
-        if self._owner is not None:
-            merged.owner = self._owner(merged.data)
-        return merged
-
-    def _encode_value(self, value: Any) -> bytes:
-        return self.codec.dumps(SessionState({"value": value}, created_at=0))
-
-
-def _conflict() -> ConflictError:
-    return ConflictError(
-        "the session was changed by other requests at the same time, and this change was not saved"
-    )
-
-
-def _unknown_outcome() -> ConflictError:
-    return ConflictError(
-        "an earlier attempt to save the session ended without an answer; what is stored now may be "
-        "this one's or another request's change, so this change is not acknowledged"
-    )
+        """Settle a write that was refused, where nothing is merged."""
+        found = yield from self._records.read(base.key)
+        if found is not None and self._concurrency == "error":
+            # Equal bytes may be this session's own after an attempt of unknown outcome. Another
+            # request may have written them just as well.
+            known = found[0].record.data in attempts.unknown
+            self._announce("conflict", base.key)
+            raise unknown_outcome() if known else conflict()
+        # It may have been created again between two commands, as when it moves from Express.
+        if found is not None and (yield from self._set(mine, PRESENT, attempts)):
+            self._announce("updated", base.key)
+            return mine, state
+        self._announce("gone", base.key)
+        return None

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeAlias, TypeVar
 
 from .store import ALWAYS, Condition, Record
+from .writers import Writer
 
 T = TypeVar("T")
 
@@ -85,16 +86,29 @@ class Select:
         self.first = first
 
 
-class Lock:
-    """Wait for the middleware's own lock of a key, held until the generator ends.
+class ToTheEnd:
+    """Call a verb of the store, and let nothing cut the call short.
 
-    The result is False if it was not to be had within ``seconds``.
+    A request that is cancelled meanwhile is cancelled afterwards.
     """
 
-    __slots__ = ("key", "seconds")
+    __slots__ = ("call",)
 
-    def __init__(self, key: str, seconds: float) -> None:
+    def __init__(self, call: StoreCall) -> None:
+        self.call = call
+
+
+class Turn:
+    """Wait for a writer's turn among those of this process that write the same session.
+
+    It is over when the writer leads, when another one has settled its change, or after ``seconds``.
+    """
+
+    __slots__ = ("key", "seconds", "writer")
+
+    def __init__(self, key: str, writer: Writer, seconds: float) -> None:
         self.key = key
+        self.writer = writer
         self.seconds = seconds
 
 
@@ -116,7 +130,7 @@ class Await:
         self.awaitable = awaitable
 
 
-Operation: TypeAlias = StoreCall | Select | Lock | Sleep | Await
+Operation: TypeAlias = StoreCall | ToTheEnd | Select | Turn | Sleep | Await
 
 #: A generator of operations that returns a ``T``.
 Steps: TypeAlias = Generator[Operation, Any, T]

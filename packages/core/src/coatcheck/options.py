@@ -15,7 +15,8 @@ from .cookie import CookieOptions, checked_seconds
 from .cookie_format import CookieFormat, NativeCookieFormat
 from .errors import ConfigurationError
 from .events import Observer
-from .lifecycle import Concurrency
+from .lifecycle import CONFLICT_SECONDS, Concurrency
+from .merging import MergeRule
 from .signing import check_secrets
 from .store import AsyncStore, Store, is_text
 
@@ -41,6 +42,8 @@ class CommonFields(TypedDict, total=False):
     touch_interval: Duration | None
     extends: Callable[[Request], bool] | None
     concurrency: Concurrency
+    conflict_timeout: Duration
+    merge: Mapping[str, MergeRule]
     owner: str | Callable[[Mapping[str, Any]], str | None] | None
     load: Load
     on_store_error: Literal["raise", "anonymous"]
@@ -100,6 +103,10 @@ class SessionOptions:
     :ivar extends: tells for a request whether it keeps the session alive; polling may not.
     :ivar concurrency: ``"merge"`` parallel changes key by key, raise an ``"error"``, or
         ``"last-write-wins"``.
+    :ivar conflict_timeout: a change that other requests were faster than for that long raises
+        :class:`~coatcheck.errors.ConflictError`.
+    :ivar merge: by key, a function (base, mine, theirs) that returns the value of a key which
+        two requests have changed at the same time; :mod:`coatcheck.merge_rules` has some.
     :ivar hash_ids: the store sees SHA-256 of the id, so a stolen database opens no session.
     :ivar codec: turns sessions into bytes.
     :ivar cookie_format: how the id travels in the cookie.
@@ -132,6 +139,8 @@ class SessionOptions:
     touch_interval: Duration | None = None
     extends: Callable[[Request], bool] | None = None
     concurrency: Concurrency = "merge"
+    conflict_timeout: Duration = CONFLICT_SECONDS
+    merge: Mapping[str, MergeRule] = field(default_factory=dict, hash=False)
     hash_ids: bool = True
     codec: Codec = JSONCodec()
     cookie_format: CookieFormat = NativeCookieFormat()
@@ -156,7 +165,8 @@ class SessionOptions:
             choices = " or ".join(f'"{choice}"' for choice in allowed)
             self._check(name, isinstance(value, str) and value in allowed, choices)
         self._check_seams()
-        for name in ("idle_timeout", "absolute_timeout", "touch_interval"):
+        self._check("conflict_timeout", self.conflict_timeout is not None, "seconds or a timedelta")
+        for name in ("idle_timeout", "absolute_timeout", "touch_interval", "conflict_timeout"):
             zero = name == "touch_interval"
             object.__setattr__(
                 self, name, checked_seconds(f"`{name}`", getattr(self, name), zero=zero)
@@ -191,6 +201,11 @@ class SessionOptions:
             or bool(isinstance(self.owner, str) and self.owner),
             "a key of the data, a callable or None",
         )
+        rules = self.merge if isinstance(self.merge, Mapping) else {"": None}
+        right = all(isinstance(key, str) and callable(rule) for key, rule in rules.items())
+        self._check("merge", right, "a mapping of keys to callables (base, mine, theirs)")
+        if rules and self.concurrency != "merge":
+            raise ConfigurationError('the rules of `merge` need `concurrency="merge"`')
         codec_verbs = ("dumps", "pack", "loads")
         self._check("codec", _has(self.codec, codec_verbs, "canonical"), "a Codec")
         self._check(

@@ -9,7 +9,7 @@ from typing import Any
 from .codec import SessionState
 from .cookie import SETTINGS, CookieAttributes, CookieOptions, in_seconds, posix
 from .events import Announcer
-from .lifecycle import Lifecycle
+from .lifecycle import CONFLICT_SECONDS, Lifecycle
 from .options import DEFAULT_LIFETIME, SessionOptions
 
 #: Unless configured, an expiry is moved at most this often, in seconds ...
@@ -47,6 +47,8 @@ class Policy:
             concurrency=options.concurrency,
             announce=announce,
             owner=None if options.owner is None else options.derived_owner,
+            rules=options.merge,
+            conflict_timeout=in_seconds(options.conflict_timeout) or CONFLICT_SECONDS,
         )
 
     def expiry(self, state: SessionState) -> float:

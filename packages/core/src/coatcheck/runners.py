@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from itertools import starmap
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
 
-from .bridge import AsyncBridge, as_async, as_sync
+from .bridge import AsyncBridge, as_async, as_sync, runs_trio
 from .errors import CoatcheckError, ConfigurationError, StoreError
 from .interruptions import interruption
-from .operations import Lock, Operation, Select, Sleep, Steps, StoreCall
+from .operations import Operation, Select, Sleep, Steps, StoreCall, ToTheEnd, Turn
 from .store import AsyncStore, Record, Store
-
-if TYPE_CHECKING:
-    import anyio
+from .writers import Lines
 
 T = TypeVar("T")
-#: How to release a lock, and with which argument.
-_Held: TypeAlias = tuple[Callable[[None], None], None]
 
 
 class SyncRunner:
@@ -35,47 +26,49 @@ class SyncRunner:
 
     def __init__(self, store: Store | AsyncStore) -> None:
         self._store = as_sync(store)
-        self._locks = _ThreadLocks()
+        self._lines = Lines()
 
     def run(self, steps: Steps[T]) -> T:
         """Execute the steps and return their result."""
-        held: list[_Held] = []
-        release: Iterator[None] | None = None
         store = self._store
         outcome: Any = None
         resume: Any = steps.send
-        try:
-            while True:
-                try:
-                    operation = resume(outcome)
-                except StopIteration as stop:
-                    return stop.value  # type: ignore[no-any-return]  # a generator's T
-                try:
-                    if isinstance(operation, StoreCall):
-                        outcome = getattr(store, operation.verb)(*operation.args)
-                    else:
-                        release = release or starmap(operator.call, held)
-                        outcome = self._perform(operation, held)
-                    resume = steps.send
-                except BaseException as error:
-                    # Whatever it is, the steps decide.
-                    outcome, resume = _for_steps(operation, error), steps.throw
-        finally:
-            if release is not None:
-                any(release)  # all of them, in one step
+        while True:
+            try:
+                operation = resume(outcome)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]  # a generator's T
+            try:
+                if isinstance(operation, StoreCall):
+                    outcome = getattr(store, operation.verb)(*operation.args)
+                else:
+                    outcome = self._perform(operation)
+                resume = steps.send
+            except BaseException as error:
+                # Whatever it is, the steps decide.
+                outcome, resume = _for_steps(operation, error), steps.throw
 
     def close(self) -> None:
         """Close the store."""
         self._store.close()
 
-    def _perform(self, operation: Operation, held: list[_Held]) -> Any:
-        if isinstance(operation, Lock):
-            return self._locks.acquire(operation, held)
+    def _perform(self, operation: Operation) -> Any:
+        if isinstance(operation, Turn):
+            return self._wait_for_turn(operation)
         if isinstance(operation, Sleep):
             return time.sleep(operation.seconds)
+        if isinstance(operation, ToTheEnd):
+            return getattr(self._store, operation.call.verb)(*operation.call.args)
         if isinstance(operation, Select):
             return self._select(operation)
         raise ConfigurationError("an asynchronous callable needs the ASGI middleware")
+
+    def _wait_for_turn(self, turn: Turn) -> None:
+        writer = turn.writer
+        if not writer.in_line:
+            self._lines.enter(turn.key, writer, _ThreadSignal)
+        if isinstance(writer.signal, _ThreadSignal):
+            writer.signal.wait(turn.seconds)
 
     def _select(self, operation: Select) -> list[tuple[str, Record]]:
         found = []
@@ -100,7 +93,7 @@ class AsyncRunner:
         self._store: Any = bridged
         if isinstance(bridged, AsyncBridge) and not store.capabilities.blocking:
             self._direct, self._store = True, bridged.store
-        self._locks = _LoopLocks()
+        self._lines = Lines()
 
     @property
     def waits(self) -> bool:
@@ -109,43 +102,50 @@ class AsyncRunner:
 
     async def run(self, steps: Steps[T]) -> T:
         """Execute the steps and return their result."""
-        held: ExitStack | None = None
         store, direct = self._store, self._direct
         outcome: Any = None
         resume: Any = steps.send
-        try:
-            while True:
-                try:
-                    operation = resume(outcome)
-                except StopIteration as stop:
-                    return stop.value  # type: ignore[no-any-return]  # a generator's T
-                try:
-                    if isinstance(operation, StoreCall):
-                        outcome = getattr(store, operation.verb)(*operation.args)
-                        if not direct:
-                            outcome = await outcome
-                    else:
-                        held = held or ExitStack()
-                        outcome = await self._perform(operation, held)
-                    resume = steps.send
-                except BaseException as error:
-                    # Whatever it is, a cancellation too, the steps decide.
-                    outcome, resume = _for_steps(operation, error), steps.throw
-        finally:
-            if held is not None:
-                held.close()
+        while True:
+            try:
+                operation = resume(outcome)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]  # a generator's T
+            try:
+                if isinstance(operation, StoreCall):
+                    outcome = getattr(store, operation.verb)(*operation.args)
+                    if not direct:
+                        outcome = await outcome
+                else:
+                    outcome = await self._perform(operation)
+                resume = steps.send
+            except BaseException as error:
+                # Whatever it is, a cancellation too, the steps decide.
+                outcome, resume = _for_steps(operation, error), steps.throw
 
-    async def _perform(self, operation: Operation, held: ExitStack) -> Any:
-        if isinstance(operation, Lock):
-            return await self._locks.acquire(operation, held)
+    async def _perform(self, operation: Operation) -> Any:
+        if isinstance(operation, Turn):
+            return await self._wait_for_turn(operation)
         if isinstance(operation, Select):
             return await self._select(operation)
         if isinstance(operation, Sleep):
             import anyio
 
             return await anyio.sleep(operation.seconds)
+        if isinstance(operation, ToTheEnd):
+            call = getattr(self._store, operation.call.verb)(*operation.call.args)
+            return call if self._direct else await _uninterrupted(call)
         assert not isinstance(operation, StoreCall)
         return await operation.awaitable
+
+    async def _wait_for_turn(self, turn: Turn) -> None:
+        writer = turn.writer
+        if not writer.in_line:
+            self._lines.enter((_current_loop(), turn.key), writer, _loop_signal)
+        if writer.signal is not None:
+            import anyio
+
+            with anyio.move_on_after(turn.seconds):
+                await writer.signal.wait()  # type: ignore[attr-defined]  # it is an anyio.Event
 
     async def _select(self, operation: Select) -> list[tuple[str, Record]]:
         store = AsyncBridge(self._store) if self._direct else self._store
@@ -163,77 +163,77 @@ class AsyncRunner:
         return found
 
 
+async def _uninterrupted(call: Coroutine[Any, Any, T]) -> T:
+    """Await a call to its end, and be cancelled afterwards if need be."""
+    import anyio
+
+    with anyio.CancelScope(shield=True):
+        return await (call if runs_trio() else _undisturbed(call))
+    raise AssertionError("a shielded scope is not cancelled")
+
+
+async def _undisturbed(call: Coroutine[Any, Any, T]) -> T:
+    """Await under asyncio, whose ``Task.cancel`` no cancel scope keeps off."""
+    import asyncio
+
+    work, current = asyncio.ensure_future(call), asyncio.current_task()
+    assert current is not None, "it is awaited in a task"
+    cancelled = 0
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            cancelled += 1
+    for _ in range(cancelled):
+        # `asyncio.timeout` and task groups count: each cancellation once, though made anew.
+        current.uncancel()
+    for _ in range(cancelled):
+        current.cancel()
+    return work.result()
+
+
 def _for_steps(operation: Operation, error: BaseException) -> BaseException:
     """Wrap what a store raised against the contract. Its text may hold anything: left out."""
     if isinstance(error, CoatcheckError) or not isinstance(error, Exception):
         return error
-    if not isinstance(operation, StoreCall | Select):
+    call = operation.call if isinstance(operation, ToTheEnd) else operation
+    if not isinstance(call, StoreCall | Select):
         return error
     if (outside := interruption(error)) is not None:
         return outside
-    wrapped = StoreError(f"`{operation.verb}` of the store failed with {type(error).__name__}")
+    wrapped = StoreError(f"`{call.verb}` of the store failed with {type(error).__name__}")
     wrapped.__cause__ = error
     return wrapped
 
 
-class _KeyLock(SimpleQueue[None]):
-    """A lock: there is an item in it while it is free."""
+def _current_loop() -> object:
+    """Return what stands for the running event loop: tasks can wake those of the same one."""
+    import asyncio
 
-
-class _ThreadLocks:
-    """One lock a key, for as long as somebody holds or awaits it."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._locks: dict[str, weakref.ref[_KeyLock]] = {}
-
-    def acquire(self, operation: Lock, held: list[_Held]) -> bool:
-        """Add a lock to those that are held; return False if it was not free in time."""
-        lock = self._lock(operation.key)
-        # In one step, as everything that `zip` and `map` do: between two, an exception of a signal
-        # handler would leave it taken.
-        taken = zip((lock.put,), map(lock.get, (True,), (max(operation.seconds, 0),)), strict=True)
-        try:
-            held.extend(taken)
-        except Empty:
-            return False
-        return True
-
-    def _lock(self, key: str) -> _KeyLock:
-        with self._guard:
-            known = self._locks.get(key)
-            lock = None if known is None else known()
-            if lock is None:
-                lock = _KeyLock()
-                lock.put(None)
-                forget = functools.partial(dict.pop, self._locks, key)
-                self._locks[key] = weakref.ref(lock, forget)
-            return lock
-
-
-class _LoopLocks:
-    """One lock a key and event loop, for as long as somebody holds or awaits it."""
-
-    def __init__(self) -> None:
-        self._locks: dict[tuple[object, str], tuple[anyio.Lock, int]] = {}
-
-    async def acquire(self, operation: Lock, held: ExitStack) -> bool:
-        import anyio
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
         from anyio.lowlevel import current_token
 
-        key = (current_token(), operation.key)
-        lock, users = self._locks.get(key) or (anyio.Lock(), 0)
-        self._locks[key] = (lock, users + 1)
-        held.callback(self._leave, key)
-        with anyio.move_on_after(max(operation.seconds, 0)):
-            await lock.acquire()
-            held.callback(lock.release)
-            return True
-        return False
+        return current_token()
 
-    def _leave(self, key: tuple[object, str]) -> None:
-        lock, users = self._locks[key]
-        if users == 1:
-            del self._locks[key]
-        else:
-            self._locks[key] = (lock, users - 1)
+
+def _loop_signal() -> Any:
+    import anyio
+
+    return anyio.Event()
+
+
+class _ThreadSignal:
+    """Wakes a thread. Its lock is nobody else's, so it does no harm where it is left taken."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        with suppress(RuntimeError):  # it was set before
+            self._lock.release()
+
+    def wait(self, seconds: float) -> bool:
+        return self._lock.acquire(timeout=max(seconds, 0))

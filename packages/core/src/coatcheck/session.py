@@ -26,9 +26,10 @@ from .errors import (
     SessionGone,
     SessionUnavailable,
 )
+from .group_commit import ChangeFunction
 from .layout import lay_out
-from .lifecycle import Attempts, Snapshot
 from .operations import Steps
+from .records import Attempts, Snapshot
 from .store import is_text
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Backend(Protocol):
     def load(self) -> Steps[None]: ...
     def save(self) -> Steps[None]: ...
     def reload(self) -> Steps[None]: ...
+    def change(self, function: ChangeFunction) -> Steps[Any]: ...
     def check_late_use(self) -> None: ...
     def now(self) -> float: ...
     def new_id(self) -> str: ...
@@ -533,6 +535,26 @@ class SyncSession(Session):
         self._core._check_open()
         self._core._exclusively(self._core._backend.save)
 
+    def change(self, function: Callable[[dict[str, Any]], T]) -> T:
+        """Change the data by a function, and store the result now.
+
+        The function gets the newest stored data, together with what this request has changed, and
+        changes them in place. If another request was faster, it is called again with what that one
+        has stored. So counters are exact, whatever ``concurrency`` says, and the session shows the
+        result. The function must be quick, depend on nothing but its argument, and not use the
+        session.
+
+        :returns: what the function returned.
+        :raises SessionGone: the session was ended elsewhere.
+        :raises LateWriteError: a new session, and the headers are out.
+        :raises ConflictError: others were faster for as long as ``conflict_timeout``.
+        :raises StoreError: the store failed, and the change may be stored or not.
+        """
+        core = self._core
+        core._check_open()
+        value: T = core._exclusively(lambda: core._backend.change(function))
+        return value
+
     def reload(self) -> None:
         """Drop unsaved changes and read the session again.
 
@@ -574,6 +596,26 @@ class AsyncSession(Session):
         """
         self._core._check_open()
         await self._core._exclusively(self._core._backend.save)
+
+    async def change(self, function: Callable[[dict[str, Any]], T]) -> T:
+        """Change the data by a function, and store the result now.
+
+        The function gets the newest stored data, together with what this request has changed, and
+        changes them in place. If another request was faster, it is called again with what that one
+        has stored. So counters are exact, whatever ``concurrency`` says, and the session shows the
+        result. The function must be quick, depend on nothing but its argument, and not use the
+        session.
+
+        :returns: what the function returned.
+        :raises SessionGone: the session was ended elsewhere.
+        :raises LateWriteError: a new session, and the headers are out.
+        :raises ConflictError: others were faster for as long as ``conflict_timeout``.
+        :raises StoreError: the store failed, and the change may be stored or not.
+        """
+        core = self._core
+        core._check_open()
+        value: T = await core._exclusively(lambda: core._backend.change(function))
+        return value
 
     async def reload(self) -> None:
         """Drop unsaved changes and read the session again.

@@ -16,8 +16,11 @@ from .cookie import in_seconds
 from .cookie_format import is_hash
 from .errors import ConfigurationError, CorruptRecord
 from .events import Announcer
+from .group_commit import ChangeFunction
+from .lifecycle import CONFLICT_SECONDS, Lifecycle
 from .operations import Get, Select, Sleep, Steps
 from .options import SessionOptions
+from .records import Attempts
 from .runners import AsyncRunner, SyncRunner
 from .session import Session
 from .store import AsyncStore, Record, Store, is_text
@@ -69,6 +72,17 @@ class Sessions:
         self._owner_lag = store.capabilities.owner_lag
         self._succession = Succession(options.codec, options.clock)
         self._announce = Announcer(options.observers, options.clock)
+        self._lifecycle = Lifecycle(
+            codec=options.codec,
+            expiry=lambda _: 0.0,  # nothing here extends a session
+            clock=options.clock,
+            absolute_timeout=in_seconds(options.absolute_timeout),
+            concurrency=options.concurrency,
+            announce=self._announce,
+            owner=None if options.owner is None else options.derived_owner,
+            rules=options.merge,
+            conflict_timeout=in_seconds(options.conflict_timeout) or CONFLICT_SECONDS,
+        )
 
     def list(self, owner: str | int) -> Entries:
         """Return the live sessions of an owner, the oldest first.
@@ -99,6 +113,23 @@ class Sessions:
     async def aget(self, ref: str) -> SessionEntry | None:
         """See :meth:`get`."""
         return await self._async.run(self._get(ref))
+
+    def update(self, ref: str, function: ChangeFunction) -> SessionEntry | None:
+        """Change the data of a live session by a function, and store the result.
+
+        The function changes the data in place. It is called again if a request was faster, so it
+        must be quick and depend on nothing but its argument. The expiry stays as it is.
+
+        :returns: the session as it is stored now, or None if there is none.
+        :raises ConflictError: others were faster for as long as ``conflict_timeout``.
+        :raises UnsupportedOperation: raw ids, and the store does not declare ``enumerable``.
+        :raises StoreError: the store failed, and the change may be stored or not.
+        """
+        return self._sync.run(self._update(ref, function))
+
+    async def aupdate(self, ref: str, function: ChangeFunction) -> SessionEntry | None:
+        """See :meth:`update`."""
+        return await self._async.run(self._update(ref, function))
 
     def revoke(self, ref: str) -> bool:
         """End a session, also where its id changes at the same time.
@@ -187,6 +218,14 @@ class Sessions:
     def _get(self, ref: str) -> Steps[SessionEntry | None]:
         found = yield from self._find(ref)
         return None if found is None else self._entry(*found)
+
+    def _update(self, ref: str, function: ChangeFunction) -> Steps[SessionEntry | None]:
+        place = yield from self._find(ref)
+        found = None if place is None else self._lifecycle.open(*place)
+        if found is None:
+            return None
+        stored, _ = yield from self._lifecycle.change(*found, False, Attempts(), function)
+        return None if stored is None else self._entry(stored[0].key, stored[0].record)
 
     def _revoke(self, ref: str) -> Steps[bool]:
         if not _is_ref(ref):

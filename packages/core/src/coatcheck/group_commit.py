@@ -1,0 +1,358 @@
+"""Changes of one session, written one after the other or several at once.
+
+Writers of one process take turns (:mod:`writers <coatcheck.writers>`). The one whose turn it is
+reads what is stored, merges its own change and those of all that wait into it, and writes once.
+Each of them learns what became of its change before its response goes out.
+
+Nothing is acknowledged that is not stored. Where the write failed, all learn the error. Where it
+was cut short, its outcome is unknown: all of them note that, and those that go on write again.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+from .codec import SessionState
+from .errors import ConfigurationError, ConflictError, RecordTooLarge, StoreError, StoreTimeout
+from .events import Announcer
+from .operations import Set, Sleep, Steps, ToTheEnd, Turn
+from .records import Attempts, Records, Snapshot
+from .store import Unchanged
+from .writers import Writer
+
+#: How many changes one write has at most.
+_LARGEST_GROUP: Final = 100
+#: Seconds after which other tasks of the event loop get their turn while changes are merged.
+_LONG: Final = 0.005
+#: Seconds that a store call may take, so that a change which another writer has is settled by then.
+_LONGEST_CALL: Final = 30.0
+_BACKOFF_BASE: Final = 0.004
+_BACKOFF_CAP: Final = 0.1
+
+#: Changes the data of a session in place.
+ChangeFunction = Callable[[dict[str, Any]], Any]
+
+
+class Change(Writer):
+    """A change of a stored session.
+
+    :ivar base: what it was made to.
+    :ivar mine: the session with the change, as it would be stored.
+    :ivar state: what ``mine`` was encoded from. Its values may have changed since.
+    :ivar extend: whether the write moves the expiry.
+    :ivar attempts: earlier writes of unknown outcome.
+    :ivar shown: the stored form of what the session shows.
+    :ivar function: is applied to the newest data, or None.
+    :ivar value: what the function returned last.
+    :ivar deadline: when to give up, by the clock of the :class:`GroupCommit`.
+    :ivar stored: what another writer has stored with this change; None if the session is gone.
+    :ivar error: what another writer met instead.
+    """
+
+    deadline: float
+    stored: Snapshot | None = None
+    error: Exception | None = None
+    value: Any = None
+
+    def __init__(
+        self,
+        base: Snapshot,
+        mine: Snapshot,
+        state: SessionState,
+        extend: bool,
+        attempts: Attempts,
+        shown: bytes | None = None,
+        function: ChangeFunction | None = None,
+    ) -> None:
+        self.base = base
+        self.mine = mine
+        self.state = state
+        self.extend = extend
+        self.attempts = attempts
+        self.shown = mine.record.data if shown is None else shown
+        self.function = function
+        # A function runs in the thread, task and context of its own request.
+        self.shares = function is None
+
+    def note(self, snapshot: Snapshot) -> None:
+        """Note a write of unknown outcome that has this change."""
+        self.attempts.note(snapshot, self.shown)
+
+
+class GroupCommit:
+    """Writes changes of stored sessions.
+
+    :param records: reads, encodes and merges what is stored.
+    :param expiry: returns the POSIX time at which a state expires if it is extended now.
+    :param announce: told of each event.
+    :param merges: whether changes may be merged at all: otherwise only those of functions are
+        applied to what others wrote.
+    :param timeout: seconds of conflicts after which a change is given up.
+    :param monotonic: measures how long conflicts last, in seconds.
+    :param jitter: returns a number from 0 to 1, to spread retries.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        expiry: Callable[[SessionState], float],
+        announce: Announcer,
+        *,
+        merges: bool,
+        timeout: float,
+        monotonic: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._records = records
+        self._expiry = expiry
+        self._announce = announce
+        self._merges = merges
+        self._timeout = timeout
+        self._monotonic = monotonic
+        self._jitter = jitter
+
+    def write(
+        self, change: Change, *, look: bool = False
+    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """Write a change, by itself or through another writer.
+
+        :param look: read what is stored before the first attempt.
+        :returns: what is stored now; None if the session is gone, and nothing was written.
+        :raises ConflictError: others wrote first, for as long as the timeout.
+        """
+        key = change.base.key
+        change.deadline = self._monotonic() + self._timeout
+        try:
+            yield Turn(key, change, self._timeout)
+            if not (change.leads or change.is_settled) and not change.step_out():
+                yield Turn(key, change, _LONGEST_CALL)
+                if not (change.leads or change.is_settled):
+                    raise StoreTimeout("another request that writes this session does not end")
+            if change.leads:
+                return (yield from self._lead(change, look or change.signal is not None))
+        except BaseException:
+            change.leave()
+            if change.stored is not None:
+                change.note(change.stored)
+            raise
+        finally:
+            change.leave()
+        return self._outcome(change)
+
+    def back_off(self, attempt: int, elapsed: float = 0.0) -> Steps[None]:
+        """Wait for a random time before the next attempt.
+
+        :param elapsed: seconds that the last one took. Who always lost by a little would lose
+            again if the pause was shorter than an attempt of the other.
+        """
+        longest = min(_BACKOFF_CAP, _BACKOFF_BASE * 2 ** min(attempt, 8))
+        yield Sleep(max(longest, elapsed) * self._jitter())
+
+    def _outcome(self, change: Change) -> tuple[Snapshot, SessionState] | None:
+        """Return what another writer has made of a change."""
+        if change.error is not None:
+            raise change.error
+        if not change.is_settled:
+            raise conflict()
+        if change.stored is None:
+            self._announce("gone", change.base.key)
+            return None
+        self._announce("merged", change.base.key)
+        return change.stored, self._records.shown(change.state, change.stored)
+
+    def _lead(self, change: Change, look: bool) -> Steps[tuple[Snapshot, SessionState] | None]:
+        stored, was_refused = None, False
+        if not look:
+            if change.function is not None:
+                stored = change.base
+            elif (yield from self._set(change, [], change.mine, change.base)):
+                self._announce("updated", change.base.key)
+                return change.mine, change.state
+            else:
+                was_refused = True
+        others: list[Change] = []
+        attempt = 0
+        try:
+            while True:
+                began = self._monotonic()
+                stored = stored or (yield from self._read(change, others, was_refused))
+                if stored is None:
+                    return None
+                if began > change.deadline:
+                    raise conflict()
+                others += change.take_others(_LARGEST_GROUP - len(others))
+                settled = yield from self._attempt(change, others, stored, began)
+                if settled is not None:
+                    return settled
+                stored, was_refused = None, True
+                yield from self.back_off(attempt, self._monotonic() - began)
+                attempt += 1
+        finally:
+            change.give_back(others)
+
+    def _attempt(
+        self, change: Change, others: list[Change], stored: Snapshot, began: float
+    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """Write a change and those of others over what is stored. None: somebody was faster."""
+        group = yield from self._merged(change, others, stored, began)
+        if group.content == self._records.content(stored):
+            return self._done(change, others, stored, stored)
+        try:
+            written = yield from self._set(change, others, group, stored)
+        except RecordTooLarge:
+            if not others:
+                raise
+            # Nobody knows whose change is too large: each is written by itself.
+            for other in others:
+                other.shares = False
+            change.give_back(_taken(others))
+            return (yield from self._attempt(change, others, stored, began))
+        return self._done(change, others, stored, group) if written else None
+
+    def _read(
+        self, change: Change, others: list[Change], was_refused: bool
+    ) -> Steps[Snapshot | None]:
+        """Return what is stored; where nothing is, the others learn it.
+
+        :param was_refused: a write was refused before.
+        """
+        key = change.base.key
+        try:
+            found = yield from self._records.read(key)
+        except (StoreError, ConfigurationError) as error:
+            self._fail(others, error)
+            raise
+        if found is None:
+            for other in _taken(others):
+                self._settle(other)
+            self._announce("gone", key)
+            return None
+        if was_refused and found[0].record.data not in change.attempts.unknown:
+            self._announce("conflict", key)
+        return found[0]
+
+    def _merged(
+        self, change: Change, others: list[Change], stored: Snapshot, began: float
+    ) -> Steps[Snapshot]:
+        """Return what is stored with the changes of all."""
+        records, key = self._records, stored.key
+        newest = records.decode(key, stored.record)
+        extend = change.extend
+        for each in (change, *others):
+            try:
+                if each.deadline < began:
+                    raise conflict()
+                newest = self._applied(each, stored, newest)
+                extend = extend or each.extend
+            except Exception as error:
+                # The application's own functions may fail, for one request alone.
+                if each is change:
+                    raise
+                others.remove(each)
+                self._settle(each, error=error)
+            if self._monotonic() - began > _LONG:
+                yield Sleep(0)
+                began = self._monotonic()
+        expires_at = self._expiry(newest) if extend else stored.record.expires_at
+        return records.encode(key, newest, expires_at)
+
+    def _applied(self, change: Change, stored: Snapshot, newest: SessionState) -> SessionState:
+        records, key = self._records, stored.key
+        base, earlier = change.base, change.attempts.unknown.get(stored.record.data)
+        if not self._merges and stored is not base:
+            # What a function does may be done again. Other changes may not.
+            if earlier is not None:
+                raise unknown_outcome()
+            if records.content(change.mine) != records.content(base):
+                raise conflict()
+        if earlier is not None:
+            base = Snapshot(key, replace(stored.record, data=earlier))
+        state = records.merge(base, records.decode(key, change.mine.record), newest)
+        if change.function is not None:
+            change.value = apply(change.function, state)
+            state = records.with_owner(state)
+        return state
+
+    def _set(
+        self, change: Change, others: list[Change], group: Snapshot, over: Snapshot
+    ) -> Steps[bool]:
+        """Write a group. Whoever has a change in it notes a write of unknown outcome."""
+        call = Set(group.key, group.record, Unchanged(over.record.data))
+        try:
+            # The end of one request must not leave the others without an answer.
+            written: bool = yield (ToTheEnd(call) if others else call)
+        except RecordTooLarge:
+            raise
+        except BaseException as error:
+            for each in (change, *others):
+                each.note(group)
+            if isinstance(error, StoreError | ConfigurationError):
+                self._fail(others, error)
+            raise
+        return written
+
+    def _done(
+        self, change: Change, others: list[Change], stored: Snapshot, group: Snapshot
+    ) -> tuple[Snapshot, SessionState]:
+        met = bool(others) or stored.record.data != change.base.record.data
+        for other in _taken(others):
+            self._settle(other, stored=group)
+        if met:
+            self._announce("merged", group.key)
+        elif group is not stored:
+            self._announce("updated", group.key)
+        return group, self._records.shown(change.state, group)
+
+    def _fail(self, others: list[Change], error: Exception) -> None:
+        for other in _taken(others):
+            # One for each, because tracebacks are added to what is raised.
+            copy = type(error)(*error.args)
+            copy.__cause__ = error.__cause__
+            self._settle(other, error=copy)
+
+    def _settle(
+        self, other: Change, *, stored: Snapshot | None = None, error: Exception | None = None
+    ) -> None:
+        def note() -> None:
+            other.stored, other.error = stored, error
+            if other.is_left and stored is not None:
+                other.note(stored)
+
+        other.settle(note)
+
+
+def apply(function: ChangeFunction, state: SessionState) -> Any:
+    """Change the data of a state by a function, and return what that returned.
+
+    :raises TypeError: the function has to be awaited.
+    """
+    value = function(state.data)
+    if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()
+        raise TypeError("the function that changes a session must be a plain one, not `async def`")
+    return value
+
+
+def conflict() -> ConflictError:
+    """Return the error for a change that others were faster than."""
+    return ConflictError(
+        "the session was changed by other requests at the same time, and this change was not saved"
+    )
+
+
+def unknown_outcome() -> ConflictError:
+    """Return the error for a change that may be stored already, or another one like it."""
+    return ConflictError(
+        "an earlier attempt to save the session ended without an answer; what is stored now may be "
+        "this one's or another request's change, so this change is not acknowledged"
+    )
+
+
+def _taken(others: list[Change]) -> Iterable[Change]:
+    """Yield changes that are being settled, and take each from the list before."""
+    while others:
+        yield others.pop(0)

@@ -1,0 +1,148 @@
+"""Records as sessions: what a store holds of a session, read, encoded and merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .codec import Codec, SessionState
+from .errors import CorruptRecord
+from .events import Announcer
+from .merging import MergeRule, merge
+from .operations import Get, Steps
+from .store import Record
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What the store holds of a session, as last read or written.
+
+    :ivar key: the store's key.
+    :ivar record: the stored record.
+    :ivar content: ``codec.dumps`` of the stored state; None until it is needed.
+    """
+
+    key: str = field(repr=False)
+    record: Record
+    content: bytes | None = field(default=None, repr=False)
+
+
+class Attempts:
+    """Writes of one session whose outcome is unknown: the store failed, or the call was cancelled.
+
+    :ivar unknown: what may be stored by now, and for each the stored form of what the session
+        showed at that time, which differs where the write was a merge.
+    """
+
+    __slots__ = ("unknown",)
+
+    def __init__(self) -> None:
+        self.unknown: dict[bytes, bytes] = {}
+
+    def note(self, snapshot: Snapshot, shown: bytes | None) -> None:
+        """Note a write that failed or was cancelled.
+
+        It may have been applied all the same: a later attempt must know its own writing.
+        """
+        data = snapshot.record.data
+        self.unknown[data] = data if shown is None else shown
+
+
+class Records:
+    """Reads, encodes and merges what is stored.
+
+    :param codec: turns states into bytes.
+    :param clock: returns POSIX seconds.
+    :param absolute_timeout: seconds from creation after which a session is over, or None.
+    :param announce: told of each event.
+    :param owner: derives the owner from the data, or None where it is a value of its own.
+    :param rules: by key, how values are merged that both sides have changed.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        clock: Callable[[], float],
+        absolute_timeout: float | None,
+        announce: Announcer,
+        owner: Callable[[Mapping[str, Any]], str | None] | None,
+        rules: Mapping[str, MergeRule],
+    ) -> None:
+        self.codec = codec
+        self._clock = clock
+        self._absolute_timeout = absolute_timeout
+        self._announce = announce
+        self._owner = owner
+        self._rules = rules
+
+    def read(self, key: str) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """Read what is stored under a key, or None if there is no live, readable record."""
+        record: Record | None = yield Get(key)
+        return None if record is None else self.open(key, record)
+
+    def open(self, key: str, record: Record) -> tuple[Snapshot, SessionState] | None:
+        """Return a record as a session, or None if it is over or cannot be read."""
+        if record.expires_at <= self._clock():
+            self._announce("expired", key)
+            return None
+        try:
+            state = self.decode(key, record)
+        except CorruptRecord as error:
+            self._announce("corrupt", key, error)
+            return None
+        limit = self._absolute_timeout
+        if limit is not None and state.created_at + limit <= self._clock():
+            self._announce("expired", key)
+            return None
+        return Snapshot(key, record), state
+
+    def decode(self, key: str, record: Record) -> SessionState:
+        """Return the state in a record.
+
+        :raises CorruptRecord: it has none that the codec can read.
+        """
+        state = self.codec.loads(record.data, key)
+        if state.owner is None:
+            # Not every layout has a place for it: then the store's own is the only one.
+            state.owner = record.owner
+        return state
+
+    def encode(
+        self, key: str, state: SessionState, expires_at: float, content: bytes | None = None
+    ) -> Snapshot:
+        """Return what is to be stored of a state.
+
+        :param content: ``codec.dumps(state)``, where the caller has it.
+        """
+        if content is None:
+            content = self.codec.dumps(state)
+        data = self.codec.pack(content, state, expires_at, key)
+        return Snapshot(key, Record(data, expires_at, state.owner), content)
+
+    def content(self, snapshot: Snapshot) -> bytes:
+        """Return ``codec.dumps`` of what is stored."""
+        if self.codec.canonical:
+            return snapshot.record.data
+        if snapshot.content is None:
+            snapshot.content = self.codec.dumps(self.decode(snapshot.key, snapshot.record))
+        return snapshot.content
+
+    def merge(self, base: Snapshot, mine: SessionState, theirs: SessionState) -> SessionState:
+        """Return the changes of both sides since ``base``, by the rules of their keys."""
+        before = self.decode(base.key, base.record)
+        return self.with_owner(merge(before, mine, theirs, self._encode_value, self._rules))
+
+    def shown(self, mine: SessionState, stored: Snapshot) -> SessionState:
+        """Return what is stored, with the very objects of ``mine`` where these are the same."""
+        theirs = self.decode(stored.key, stored.record)
+        return merge(mine, mine, theirs, self._encode_value)
+
+    def with_owner(self, state: SessionState) -> SessionState:
+        """Derive the owner of a state anew, where it follows from the data."""
+        if self._owner is not None:
+            state.owner = self._owner(state.data)
+        return state
+
+    def _encode_value(self, value: Any) -> bytes:
+        return self.codec.dumps(SessionState({"value": value}, created_at=0))

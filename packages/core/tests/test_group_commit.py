@@ -1,0 +1,419 @@
+"""Writers of one session in one process: one write for all that wait, each told its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from webclient import Clock, YieldingStore
+
+from coatcheck import ALWAYS, MemoryStore, Record
+from coatcheck.codec import JSONCodec, SessionState
+from coatcheck.errors import ConflictError, RecordTooLarge, StoreError, StoreTimeout
+from coatcheck.events import Announcer
+from coatcheck.lifecycle import Lifecycle
+from coatcheck.merge_rules import counter
+from coatcheck.records import Attempts, Snapshot
+from coatcheck.runners import AsyncRunner, SyncRunner
+from coatcheck.store import Condition
+
+LATER = 4_000_000_000.0
+
+
+def state(**data: Any) -> SessionState:
+    return SessionState(data, created_at=1.0)
+
+
+def snapshot(**data: Any) -> Snapshot:
+    return Snapshot("key", Record(JSONCodec().dumps(state(**data)), LATER))
+
+
+def lifecycle(**options: Any) -> Lifecycle:
+    defaults: dict[str, Any] = {
+        "codec": JSONCodec(),
+        "expiry": lambda state: LATER,
+        "clock": Clock(1.0),
+        "absolute_timeout": None,
+        "concurrency": "merge",
+        "announce": Announcer((), Clock(1.0)),
+    }
+    return Lifecycle(**(defaults | options))
+
+
+class GateStore(YieldingStore):
+    """A store whose next write waits to be let through.
+
+    :ivar sets: how many writes were asked for.
+    :ivar waiting: is set when a write waits.
+    :ivar gate: lets it through.
+    :ivar failure: what it raises then, before it is carried out or, if ``late``, afterwards.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+        self.sets = 0
+        self.waiting, self.gate = anyio.Event(), anyio.Event()
+        self.failure: Exception | None = None
+        self.late = False
+        self.limit = 1_000_000
+
+    async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        self.sets += 1
+        if len(record.data) > self.limit:
+            raise RecordTooLarge(len(record.data), self.limit)
+        self.waiting.set()
+        await self.gate.wait()
+        failure, self.failure = self.failure, None
+        if failure is not None and not self.late:
+            raise failure
+        written = self.store.set(key, record, only_if)
+        if failure is not None:
+            raise failure
+        return written
+
+    def shut(self) -> None:
+        self.waiting, self.gate = anyio.Event(), anyio.Event()
+
+    def data(self) -> dict[str, Any]:
+        found = self.store.get("key")
+        assert found is not None
+        return JSONCodec().loads(found.data, "key").data
+
+
+class Crowd:
+    """Writers that have loaded the same session.
+
+    :ivar outcomes: what each update came to, in the order of their ends.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.store = GateStore()
+        self.store.store.set("key", snapshot(n=0).record)
+        self.runner = AsyncRunner(self.store)
+        self.cycle = lifecycle(**options)
+        self.outcomes: dict[str, Any] = {}
+        self.scopes: dict[str, anyio.CancelScope] = {}
+        self.attempts: dict[str, Attempts] = {}
+
+    async def write(self, name: str, **data: Any) -> None:
+        attempts = self.attempts[name] = Attempts()
+        steps = self.cycle.update(snapshot(n=0), state(**({"n": 0} | data)), True, attempts)
+        with anyio.CancelScope() as self.scopes[name]:
+            try:
+                found = await self.runner.run(steps)
+                self.outcomes[name] = None if found is None else found[1].data
+                await anyio.lowlevel.checkpoint()
+            except Exception as error:
+                self.outcomes[name] = error
+
+    async def gather(self, tasks: Any, *names: str, **data: Any) -> None:
+        """Start a writer that leads, and others that wait for it."""
+        for name in names:
+            tasks.start_soon(lambda name=name: self.write(name, **(data or {name: 1})))
+            await anyio.wait_all_tasks_blocked()
+
+
+@pytest.mark.anyio
+async def test_those_that_wait_are_written_at_once() -> None:
+    """However many wait while one writes, they are one more write, and all show all changes."""
+    crowd = Crowd()
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "leader", *(f"k{number}" for number in range(20)))
+        crowd.store.gate.set()
+    everything = {"n": 0, "leader": 1} | {f"k{number}": 1 for number in range(20)}
+    assert crowd.store.sets == 2
+    assert crowd.store.data() == everything
+    assert crowd.outcomes.pop("leader") == {"n": 0, "leader": 1}
+    assert [*crowd.outcomes.values()] == [everything] * 20
+
+
+@pytest.mark.anyio
+async def test_a_session_that_was_ended_is_gone_for_all() -> None:
+    """Those that wait behind a logout learn that there is nothing left."""
+    crowd = Crowd()
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "leader", "a", "b")
+        crowd.store.store.destroy("key")
+        crowd.store.gate.set()
+    assert crowd.outcomes == {"leader": None, "a": None, "b": None}
+    assert crowd.store.store.get("key") is None
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["not-applied", "applied"])
+@pytest.mark.anyio
+async def test_a_write_that_failed_failed_for_all(late: bool) -> None:
+    """Everyone in a group learns the error, and knows its own change if it was applied."""
+    crowd = Crowd()
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "leader", "a", "b")
+        crowd.store.gate.set()
+        crowd.store.shut()
+        await crowd.store.waiting.wait()
+        crowd.store.failure, crowd.store.late = StoreTimeout("no reply"), late
+        crowd.store.gate.set()
+    errors = [crowd.outcomes.pop(name) for name in ("a", "b")]
+    assert [str(error) for error in errors] == ["no reply"] * 2
+    assert errors[0] is not errors[1]
+    assert crowd.outcomes == {"leader": {"n": 0, "leader": 1}}
+    assert crowd.store.data() == {"n": 0, "leader": 1} | ({"a": 1, "b": 1} if late else {})
+    for name in ("a", "b"):
+        assert len(crowd.attempts[name].unknown) == 1
+        again = crowd.cycle.update(
+            snapshot(n=0), state(n=0, **{name: 1}), True, crowd.attempts[name]
+        )
+        assert await crowd.runner.run(again) is not None
+    assert crowd.store.data() == {"n": 0, "leader": 1, "a": 1, "b": 1}
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_leader_takes_nobody_along() -> None:
+    """A request that goes away while it writes for others writes to the end, and is cancelled."""
+    crowd = Crowd()
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "first", "leader", "a")
+        crowd.store.gate.set()
+        crowd.store.shut()
+        await crowd.store.waiting.wait()
+        crowd.scopes["leader"].cancel()
+        await anyio.wait_all_tasks_blocked()
+        crowd.store.gate.set()
+    assert crowd.scopes["leader"].cancelled_caught
+    assert crowd.outcomes["a"] == crowd.store.data() == {"n": 0, "first": 1, "leader": 1, "a": 1}
+
+
+def test_a_task_that_is_cancelled_while_it_writes_for_others() -> None:
+    """The same with asyncio's own way of cancelling; a timeout still knows its own."""
+
+    async def main() -> None:
+        crowd = Crowd()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(crowd.write("first", first=1))
+            await asyncio.sleep(0)
+
+            async def lead() -> str:
+                try:
+                    async with asyncio.timeout(0.05):
+                        await crowd.write("leader", leader=1)
+                        await asyncio.sleep(0)
+                except TimeoutError:
+                    return "timeout"
+                return "written"
+
+            leading = tasks.create_task(lead())
+            await asyncio.sleep(0)
+            tasks.create_task(crowd.write("a", a=1))
+            await asyncio.sleep(0)
+            crowd.store.gate.set()
+            crowd.store.shut()
+            await crowd.store.waiting.wait()
+            await asyncio.wait([leading], timeout=0.2)
+            assert not leading.done()
+            crowd.store.gate.set()
+        assert leading.result() == "timeout"
+        assert crowd.outcomes["a"] == {"n": 0, "first": 1, "leader": 1, "a": 1}
+        assert crowd.store.data() == {"n": 0, "first": 1, "leader": 1, "a": 1}
+
+    asyncio.run(main())
+
+
+@pytest.mark.anyio
+async def test_a_request_that_goes_away_while_it_waits_is_not_written() -> None:
+    """A change that nobody has taken yet goes with its request."""
+    crowd = Crowd()
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "leader", "a", "b")
+        crowd.scopes["a"].cancel()
+        await anyio.wait_all_tasks_blocked()
+        crowd.store.gate.set()
+    assert crowd.store.data() == {"n": 0, "leader": 1, "b": 1}
+
+
+@pytest.mark.anyio
+async def test_a_request_that_goes_away_while_another_writes_it_knows_that() -> None:
+    """Its change is stored, and a later attempt of the same session does not count it twice."""
+    crowd = Crowd(rules={"n": counter})
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "first")
+        await crowd.gather(tasks, "leader", "a", n=1)
+        crowd.store.gate.set()
+        crowd.store.shut()
+        await crowd.store.waiting.wait()
+        crowd.scopes["a"].cancel()
+        await anyio.wait_all_tasks_blocked()
+        crowd.store.gate.set()
+    assert crowd.store.data() == {"n": 2, "first": 1}
+    again = crowd.cycle.update(snapshot(n=0), state(n=1), True, crowd.attempts["a"])
+    assert await crowd.runner.run(again) is not None
+    assert crowd.store.data() == {"n": 2, "first": 1}
+
+
+@pytest.mark.anyio
+async def test_a_change_that_cannot_be_merged_fails_alone() -> None:
+    """What the rule of a key raises is one request's error, and the others are written."""
+    crowd = Crowd(rules={"n": counter})
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "first", n=1)
+        await crowd.gather(tasks, "a")
+        await crowd.gather(tasks, "wrong", n="text")
+        await crowd.gather(tasks, "b")
+        crowd.store.gate.set()
+    assert isinstance(crowd.outcomes["wrong"], TypeError)
+    assert crowd.store.data() == {"n": 1, "a": 1, "b": 1}
+
+
+@pytest.mark.anyio
+async def test_a_change_that_is_too_large_fails_alone() -> None:
+    """Where a group exceeds what the store holds, each is written by itself."""
+    crowd = Crowd()
+    crowd.store.limit = 400
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "first", "a")
+        await crowd.gather(tasks, "large", x="x" * 500)
+        await crowd.gather(tasks, "b")
+        crowd.store.gate.set()
+    assert isinstance(crowd.outcomes["large"], RecordTooLarge)
+    assert crowd.store.data() == {"n": 0, "first": 1, "a": 1, "b": 1}
+
+
+@pytest.mark.anyio
+async def test_who_waits_too_long_is_told_so_and_not_written() -> None:
+    """A change that is not written in time is a conflict, and nobody writes it later."""
+    crowd = Crowd(conflict_timeout=0.05)
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "leader")
+        await crowd.write("a", a=1)
+        assert isinstance(crowd.outcomes["a"], ConflictError)
+        # Nothing has moved, so whoever comes now does not wait for that one.
+        await crowd.gather(tasks, "b")
+        assert crowd.store.sets == 2
+        crowd.store.gate.set()
+    assert crowd.store.data() == {"n": 0, "leader": 1, "b": 1}
+
+
+def test_event_loops_and_threads_lose_nothing_of_each_other() -> None:
+    """Writers of three event loops, one of them trio's, and of threads write one session."""
+    store = MemoryStore()
+    store.set("key", snapshot(n=0).record)
+    cycle, runner, sync_runner = lifecycle(), AsyncRunner(store), SyncRunner(store)
+    start = threading.Barrier(3 + 5)
+
+    async def in_tasks(name: str) -> None:
+        async with anyio.create_task_group() as tasks:
+            start.wait()
+            for number in range(10):
+                mine = state(n=0, **{f"{name}{number}": 1})
+                tasks.start_soon(runner.run, cycle.update(snapshot(n=0), mine, True, Attempts()))
+
+    def in_a_thread(name: str) -> None:
+        start.wait()
+        mine = state(n=0, **{name: 1})
+        sync_runner.run(cycle.update(snapshot(n=0), mine, True, Attempts()))
+
+    calls: list[Callable[[], None]] = [
+        lambda: anyio.run(in_tasks, "a"),
+        lambda: anyio.run(in_tasks, "b"),
+        lambda: anyio.run(in_tasks, "c", backend="trio"),
+        *(lambda name=f"t{number}": in_a_thread(name) for number in range(5)),
+    ]
+    with ThreadPoolExecutor(len(calls)) as threads:
+        for done in [threads.submit(call) for call in calls]:
+            done.result(30)
+    names = {f"{letter}{number}" for letter in "abc" for number in range(10)}
+    found = store.get("key")
+    assert found is not None
+    data = JSONCodec().loads(found.data, "key").data
+    assert data.keys() == {"n", *names, *(f"t{number}" for number in range(5))}
+
+
+class Interrupted(BaseException):
+    """What a signal handler raises."""
+
+
+def test_a_leader_that_is_struck_down_takes_nobody_along() -> None:
+    """A signal handler's exception in a thread that writes for others leaves them their turn."""
+    store = MemoryStore()
+    store.set("key", snapshot(n=0).record)
+    first, gate = threading.Event(), threading.Event()
+
+    class Struck(MemoryStore):
+        sets = 0
+
+        def get(self, key: str) -> Record | None:
+            return store.get(key)
+
+        def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+            self.sets += 1
+            if self.sets == 1:
+                first.set()
+                gate.wait()
+            written = store.set(key, record, only_if)
+            if self.sets == 2:
+                raise Interrupted
+            return written
+
+    cycle, runner = lifecycle(rules={"n": counter}), SyncRunner(Struck())
+    entered = threading.Semaphore(0)
+    enter = runner._lines.enter
+
+    def tell(*args: Any) -> None:
+        enter(*args)
+        entered.release()
+
+    runner._lines.enter = tell  # type: ignore[method-assign]
+
+    def write(name: str) -> Any:
+        steps = cycle.update(snapshot(n=0), state(n=1, **{name: 1}), True, Attempts())
+        return runner.run(steps)
+
+    with ThreadPoolExecutor(4) as threads:
+        calls = [threads.submit(write, "first")]
+        first.wait()
+        entered.acquire()
+        for name in ("leader", "a", "b"):
+            calls.append(threads.submit(write, name))
+            entered.acquire()
+        gate.set()
+        with pytest.raises(Interrupted):
+            calls[1].result(10)
+        assert all(calls[number].result(10) for number in (0, 2, 3))
+    found = store.get("key")
+    assert found is not None
+    assert JSONCodec().loads(found.data, "key").data == {
+        "n": 4,
+        "first": 1,
+        "leader": 1,
+        "a": 1,
+        "b": 1,
+    }
+
+
+@pytest.mark.anyio
+async def test_a_reader_fails_for_all_that_were_taken() -> None:
+    """Where what is stored cannot be read any more, nobody waits for its own time limit."""
+    crowd = Crowd()
+    reads = 0
+    get = crowd.store.get
+
+    async def failing(key: str) -> Record | None:
+        nonlocal reads
+        reads += 1
+        if reads == 2:
+            raise StoreError("down")
+        return await get(key)
+
+    crowd.store.get = failing  # type: ignore[method-assign]
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "first", "leader", "a")
+        crowd.store.gate.set()
+        crowd.store.shut()
+        await crowd.store.waiting.wait()
+        # Somebody else writes, so the group is refused and reads again.
+        crowd.store.store.set("key", snapshot(n=5).record)
+        crowd.store.gate.set()
+    assert [str(crowd.outcomes[name]) for name in ("leader", "a")] == ["down"] * 2
