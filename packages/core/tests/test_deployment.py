@@ -11,9 +11,14 @@ from typing import Any
 import httpx
 import pytest
 from serving import GUNICORN, server_process
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.routing import Mount, Route
 from webclient import SECRET, SyncClient, asgi_app, attributes, set_cookies, wsgi_app
 
 from coatcheck import CookieOptions, MemoryStore, open_async_store, open_store
+from coatcheck.asgi import SessionMiddleware
 from coatcheck.errors import ConfigurationError
 from coatcheck.express import express_options
 
@@ -71,7 +76,7 @@ def test_the_guide_has_the_warnings_in_their_own_words() -> None:
     modules = ("deployment.py", "middleware.py", "signing.py")
     text = "".join((source / module).read_text() for module in modules)
     text = re.sub(r'"\s*\n\s*"', "", text)  # a message in several lines
-    assert len(quoted) == 8
+    assert len(quoted) == 9
     for words in quoted:
         assert re.search(re.escape(words).replace("…", ".+"), text), words
 
@@ -183,6 +188,96 @@ def test_what_is_as_it_should_be_is_not_told(make: Make, told: Told) -> None:
     is_secure(make(), ("X-Forwarded-Proto", "http"))
     is_secure(make(), header, scheme="https")
     is_secure(make(cookie=CookieOptions(secure=False)), header)
+    assert told() == []
+
+
+CROSS_SITE = {"sec-fetch-site": "cross-site"}
+LINK = {**CROSS_SITE, "sec-fetch-dest": "document", "sec-fetch-mode": "navigate"}
+
+
+@pytest.mark.parametrize(
+    ("same_site", "method", "headers", "says"),
+    [
+        ("lax", "POST", LINK, "SameSite=Lax,"),
+        ("lax", "POST", CROSS_SITE, "SameSite=Lax,"),
+        ("lax", "GET", {**LINK, "sec-fetch-dest": "iframe"}, "SameSite=Lax,"),
+        ("auto", "POST", LINK, "SameSite=Lax,"),
+        (None, "POST", LINK, "SameSite=Lax,"),
+        ("strict", "POST", LINK, "SameSite=Strict,"),
+        ("strict", "GET", LINK, "SameSite=Strict,"),
+    ],
+)
+def test_a_session_that_another_site_begins_is_told_once(
+    make: Make, told: Told, same_site: Any, method: str, headers: dict[str, str], says: str
+) -> None:
+    """The browser keeps the cookie back, and takes the new one: a login is replaced."""
+    app = make(cookie=CookieOptions(same_site=same_site))
+    browser = SyncClient(app)
+    for _ in range(2):
+        stranger = browser.stranger()
+        assert len(set_cookies(stranger.request(method, "/", headers=headers))) == 1
+    [message] = told()
+    assert message.startswith("a request from another site began a session")
+    assert says in message
+
+
+@pytest.mark.parametrize(
+    ("same_site", "method", "headers"),
+    [
+        ("lax", "GET", LINK),
+        ("lax", "POST", {**LINK, "sec-fetch-site": "same-site"}),
+        ("lax", "POST", {**LINK, "sec-fetch-site": "none"}),
+        ("lax", "POST", {}),
+        ("none", "POST", LINK),
+        ("auto", "POST", LINK),
+        ("lax", "POST", {**LINK, "cookie": "sid=x"}),
+    ],
+)
+def test_a_session_that_replaces_none_is_not_told(
+    make: Make, told: Told, same_site: Any, method: str, headers: dict[str, str]
+) -> None:
+    """A link from elsewhere brings the cookie along, and so does whatever has SameSite=None."""
+    app = make(cookie=CookieOptions(same_site=same_site))
+    browser = SyncClient(app, "https://shop.test")
+    assert len(set_cookies(browser.request(method, "/", headers=headers))) == 1
+    assert told() == []
+
+
+def test_a_callback_with_a_cookie_of_its_own_keeps_the_login(told: Told) -> None:
+    """As the guide shows it: its middleware is beside the shop's."""
+
+    async def pay(request: Request) -> PlainTextResponse:
+        request.session["order"] = 42
+        return PlainTextResponse("to the bank")
+
+    async def paid(request: Request) -> RedirectResponse:
+        assert request.session.pop("order") == 42
+        return RedirectResponse("/orders/42", 303)
+
+    async def shop(request: Request) -> PlainTextResponse:
+        request.session.setdefault("user", "ann")
+        return PlainTextResponse(str(dict(request.session)))
+
+    payments = SessionMiddleware(
+        Starlette(routes=[Route("/pay", pay), Route("/paid", paid, methods=["POST"])]),
+        secret=SECRET,
+        store=MemoryStore(),
+        name="payment_sid",
+        cookie=CookieOptions(path="/payment", same_site="none", secure=True, max_age=1800),
+    )
+    shops = SessionMiddleware(
+        Starlette(routes=[Route("/{path:path}", shop)]), secret=SECRET, store=MemoryStore()
+    )
+    app = Starlette(routes=[Mount("/payment", payments), Mount("/", shops)])
+    browser = SyncClient(app, "https://shop.test")
+    browser.get("/")
+    browser.get("/payment/pay")
+    login, payment = (f"{name}={browser.cookies[name]}" for name in ("sid", "payment_sid"))
+    answer = browser.stranger().post("/payment/paid", headers={**LINK, "cookie": payment})
+    assert answer.status_code == 303
+    assert all(line.startswith("payment_sid=") for line in set_cookies(answer))
+    after = browser.stranger().get(answer.headers["location"], headers={**LINK, "cookie": login})
+    assert after.text == "{'user': 'ann'}"
     assert told() == []
 
 

@@ -279,6 +279,9 @@ class _ASGIDialect:
     def is_https(self, request: Request) -> bool:
         return request.get("scheme") in ("https", "wss")
 
+    def method(self, request: Request) -> str:
+        return str(request.get("method", "GET"))
+
     def header(self, request: Request, name: str) -> str | None:
         raw = name.encode()
         found = [value.decode("latin-1") for key, value in request["headers"] if key == raw]

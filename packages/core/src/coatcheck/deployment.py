@@ -32,6 +32,12 @@ UNTRUSTED: Final = (
     "if each request passes a proxy that replaces this header, `https=True` if TLS always ends "
     "before this server, or let the server set the scheme"
 )
+CROSS_SITE: Final = (
+    "a request from another site began a session: with such a request browsers send no cookie that "
+    "has SameSite=%s, so the new cookie replaces the login of whoever was logged in; do not write "
+    "to the session in callbacks of other sites, but in the page that they redirect to: see "
+    '"Callbacks from other sites" in the guide'
+)
 _WORKERS: Final = (
     "several processes serve this application, and its store keeps the sessions in one: visitors "
     "lose theirs from request to request; give all processes one `store` that they share, for "

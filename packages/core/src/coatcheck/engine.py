@@ -46,6 +46,9 @@ class Dialect(Protocol):
     def is_https(self, request: Request) -> bool:
         """Tell whether the connection to the server is secure, as the server has it."""
 
+    def method(self, request: Request) -> str:
+        """Return the request's method; that of a WebSocket is GET."""
+
     def header(self, request: Request, name: str) -> str | None:
         """Return the values of a request header, joined by commas.
 

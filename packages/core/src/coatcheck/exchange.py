@@ -554,6 +554,9 @@ class Exchange(RequestCookie):
         stored: tuple[Snapshot, SessionState] | None
         if old is None:
             stored = yield from lifecycle.create(key, state, attempts, content)
+            same_site = self.withheld_by(self._session_cookie)
+            if same_site is not None:
+                self._engine.notices.give(deployment.CROSS_SITE, same_site)
         else:
             keep = session._keeps_old
             stored = yield from lifecycle.rotate(old, key, state, keep, attempts, content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from . import deployment, forwarding
 from .cookie import CookieAttributes, CookieOptions, path_matches, with_own
@@ -14,6 +14,9 @@ from .policy import Policy
 if TYPE_CHECKING:
     from .engine import Engine
     from .options import Request
+
+#: RFC 9110, 9.2.1.
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 class RequestCookie:
@@ -47,6 +50,25 @@ class RequestCookie:
     def can_be_sent(self, options: CookieOptions) -> bool:
         """Tell whether a browser would accept the cookie on this connection."""
         return not self._attributes(options).secure or self._is_https()
+
+    def withheld_by(self, options: CookieOptions) -> str | None:
+        """Return the SameSite for which the browser kept back any cookie that it may have.
+
+        With requests that other sites make it sends a lax cookie only where the user follows a
+        link (RFC 6265bis, 5.8.3), and a strict one never. None: it would have sent one.
+
+        :param options: the settings of the session.
+        """
+        dialect, request = self._engine.dialect, self._request
+        if self.presented or dialect.header(request, "sec-fetch-site") != "cross-site":
+            return None
+        same_site = self._attributes(options).same_site or "lax"  # as browsers have it
+        follows_link = (
+            dialect.header(request, "sec-fetch-dest") == "document"
+            and dialect.method(request) in _SAFE_METHODS
+        )
+        sent = same_site == "none" or (same_site == "lax" and follows_link)
+        return None if sent else same_site.capitalize()
 
     def line(self, session_id: str, options: CookieOptions, created_at: float) -> str | None:
         """Return the Set-Cookie line that announces a session, or None if it cannot be sent.

@@ -263,6 +263,9 @@ class _WSGIDialect:
     def is_https(self, request: Request) -> bool:
         return bool(request.get("wsgi.url_scheme") == "https")
 
+    def method(self, request: Request) -> str:
+        return str(request.get("REQUEST_METHOD", "GET"))
+
     def header(self, request: Request, name: str) -> str | None:
         value: str | None = request.get("HTTP_" + name.upper().replace("-", "_"))
         return value
