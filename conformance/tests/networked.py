@@ -621,6 +621,7 @@ class NetworkHarness(Harness):
 
     absent: ClassVar = {
         "malformed": "the server holds Record objects, and nothing else gets in",
+        "garbled": "the server holds Record objects, and nothing else gets in",
         "stored": "the layout is a dictionary of Record objects",
         "folder": "there are no files",
     }

@@ -31,6 +31,7 @@ from .failure import HarnessWrong
 FACILITIES: Final[Mapping[str, str]] = {
     "url": "the store is opened by a URL (LIFE-2, LIFE-3, and all that takes a second process)",
     "malformed": "what is under a key can be no record (GET-4, SET-16, DESTROY-10, ENUM-5)",
+    "garbled": "what is kept beside a record can be garbage (DAMAGE-1, DAMAGE-2, DAMAGE-3)",
     "stored": "the backend's layout holds text (DATA-10)",
     "client": "the caller can pass in a client object (LIFE-9)",
     "async_client": "the caller can pass in an asynchronous client object (LOOP-5)",
@@ -176,6 +177,17 @@ class Harness:
 
     def malformed(self, namespace: str, key: str) -> Mapping[str, Callable[[], None]] | None:
         """Return ways to damage the stored record of a key so that it is none, by their names."""
+        return None
+
+    def garbled(
+        self, namespace: str, key: str, owner: str
+    ) -> Mapping[str, Callable[[], None]] | None:
+        """Return ways to put garbage beside the record of a key and its owner, by their names.
+
+        It is where the store keeps metadata, indexes, and whatever else is not the record itself,
+        and of each kind that somebody can put there: another type, no text, numbers without sense.
+        Afterwards the record may be absent, or there.
+        """
         return None
 
     def stored(self, namespace: str, key: str) -> str | bytes | None:

@@ -21,6 +21,7 @@ class MemoryHarness(Harness):
 
     absent: ClassVar = {
         "malformed": "the store holds Record objects, and nothing else gets in",
+        "garbled": "the store holds Record objects, and nothing else gets in",
         "stored": "the layout is a dictionary of Record objects",
         "client": "there is no client",
         "async_client": "there is no client",

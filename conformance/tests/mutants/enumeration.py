@@ -91,7 +91,7 @@ class YieldsEverything(SharedMemoryStore):
         return (item for store in self.like_named() for item in MemoryStore.all(store))
 
 
-@mutant("ENUM-5", harness=FolderHarness)
+@mutant("ENUM-5", "OWNER-2", harness=FolderHarness)
 class EndsAtDamage(FileStore):
     """`all` raises at the first record that is none."""
 

@@ -193,6 +193,7 @@ class OneProcess(FolderHarness):
         "unavailable": "its disk is another store's",
         "stall": "its disk is another store's",
         "malformed": "its files are another store's",
+        "garbled": "its files are another store's",
     }
 
     def __init__(self, store_class: Any) -> None:

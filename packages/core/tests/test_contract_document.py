@@ -21,8 +21,8 @@ from coatcheck import (
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "contract.md"
 GROUPS = [
-    "GET", "SET", "DESTROY", "TOUCH", "EXPIRY", "KEY", "DATA", "RACE", "ENUM", "CLEAR", "OWNER",
-    "PRUNE", "CAP", "LIFE", "LOOP", "PARITY", "FAULT", "SECRET", "COST",
+    "GET", "SET", "DESTROY", "TOUCH", "EXPIRY", "KEY", "DATA", "DAMAGE", "RACE", "ENUM", "CLEAR",
+    "OWNER", "PRUNE", "CAP", "LIFE", "LOOP", "PARITY", "FAULT", "SECRET", "COST",
 ]  # fmt: skip
 LEVELS = ("required", "recommended", "optional")
 CAPABILITIES = frozenset(field.name for field in fields(Capabilities))

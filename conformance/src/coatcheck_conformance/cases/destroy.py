@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from coatcheck import ABSENT, PRESENT, Unchanged
+from coatcheck import ABSENT, ALWAYS, PRESENT, Unchanged
 
 from ..bench import Bench
 from ..case import case
@@ -228,6 +228,20 @@ def neighbours(bench: Bench) -> None:
     bench.store.destroy("unknown")
     for key, record in records.items():
         bench.expect_unchanged(record, key)
+
+
+@case(
+    "DESTROY-2",
+    needs=("malformed",),
+    depends_on=("GET-4", "DESTROY-10"),
+    hint="what is there is counted as an ended session, or cannot be parsed.",
+)
+def malformed_record_is_none(bench: Bench) -> None:
+    """`destroy` of what is malformed returns False, on any condition."""
+    for key, way in damaged(bench):
+        for only_if in (_UNCHANGED, PRESENT, ALWAYS):
+            bench.expect(bench.store.destroy(key, only_if), False, way)
+            bench.expect_absent(key, about=way)
 
 
 @case(

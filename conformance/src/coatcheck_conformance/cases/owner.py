@@ -12,6 +12,7 @@ from ..case import case
 from ..clock import DAY
 from ..handle import Handle
 from ..kill import KEYS, killed_after
+from .get import damaged
 
 #: Owners that somebody or something may take for one another.
 _ALIKE: Final = (
@@ -199,6 +200,21 @@ def many_records(bench: Bench) -> None:
     bench.put("other", owner="bob")
     bench.expect_keys(_owned(bench, "ann"), keys)
     bench.expect_keys(_owned(bench, "bob"), ["other"])
+
+
+@case(
+    "OWNER-2",
+    needs=("malformed",),
+    depends_on=("OWNER-1", "GET-4"),
+    hint="what the index leads to is parsed without a thought of what may be there.",
+)
+def malformed_records(bench: Bench) -> None:
+    """`owned_by` skips what is malformed, and yields what is beside it."""
+    sound = bench.put("sound", owner="owner")
+    for _, way in damaged(bench):
+        found = dict(_owned(bench, "owner"))
+        bench.expect(sorted(found), ["sound"], way)
+        bench.expect_same(found["sound"], sound, way)
 
 
 @case(

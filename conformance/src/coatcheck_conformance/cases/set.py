@@ -167,6 +167,19 @@ def unchanged_where_nothing_is(bench: Bench) -> None:
         bench.expect_absent()
 
 
+@case(
+    "SET-9",
+    needs=("malformed",),
+    depends_on=("GET-4", "SET-16"),
+    hint="what is there is compared, though it is no record.",
+)
+def unchanged_over_the_malformed(bench: Bench) -> None:
+    """A write with `Unchanged` over what is malformed returns False, and it stays absent."""
+    for key, way in damaged(bench):
+        bench.expect(bench.store.set(key, bench.record(b"new"), _UNCHANGED), False, way)
+        bench.expect_absent(key, about=way)
+
+
 #: What means the same to a parser, a text layer or a collation, and is not the same.
 _ALIKE: Final = (
     (b'{"a":1,"b":2}', b'{"a": 1, "b": 2}'),

@@ -8,6 +8,7 @@ from ..bench import Bench
 from ..case import case
 from ..clock import DAY
 from ..handle import Handle
+from .get import damaged
 
 #: How often a `touch` and a `set` meet.
 _ROUNDS = 8
@@ -55,6 +56,19 @@ def nothing_there(bench: Bench) -> None:
     for owner in (None, "owner"):
         bench.expect(bench.store.touch("key", bench.clock.now + DAY, owner), False)
         bench.expect_absent()
+
+
+@case(
+    "TOUCH-2",
+    needs=("malformed",),
+    depends_on=("GET-4",),
+    hint="it moves the expiry of whatever is there.",
+)
+def malformed_record(bench: Bench) -> None:
+    """A malformed record returns False and stays absent."""
+    for key, way in damaged(bench):
+        bench.expect(bench.store.touch(key, bench.clock.now + DAY, "owner"), False, way)
+        bench.expect_absent(key, about=way)
 
 
 @case(

@@ -69,8 +69,16 @@ class SQLiteHarness(Harness):
             "data that are a number": partial(update, "data", 7),
             "no data": partial(update, "data", b""),
             "an expiry that is text": partial(update, "expires_at", "never"),
-            "an owner that is a number": partial(update, "owner", 7),
-            "an owner that is not UTF-8": partial(update, "owner", b"\xff"),
+            "an expiry without end": partial(update, "expires_at", float("inf")),
+        }
+
+    def garbled(self, namespace: str, key: str, owner: str) -> Mapping[str, Callable[[], None]]:
+        update = partial(self._update, namespace, key, "owner")
+        return {
+            "an owner that is a number": partial(update, 7),
+            "an owner that is text": partial(update, owner),
+            "an owner that is not UTF-8": partial(update, b"\xff"),
+            "an owner without a letter": partial(update, b""),
         }
 
     def foreign(self, namespace: str) -> Callable[[], bool]:

@@ -24,9 +24,9 @@ _SCHEMA: Final = """
 """
 #: A record that has not expired, and that nobody has damaged. `+` means: not by the index.
 _LIVE: Final = """(
-    +{table}.expires_at > :now AND typeof({table}.expires_at) = 'real'
+    +{table}.expires_at > :now AND +{table}.expires_at <= 253402300799 -- the year 9999
+    AND typeof({table}.expires_at) = 'real'
     AND typeof({table}.data) = 'blob' AND length({table}.data) > 0
-    AND typeof({table}.owner) IN ('blob', 'null')
 )"""
 _CONDITIONS: Final[dict[Presence | type[Unchanged], str]] = {
     ALWAYS: "1",

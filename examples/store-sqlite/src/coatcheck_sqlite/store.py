@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
@@ -28,7 +28,7 @@ from .connections import Connections
 from .statements import Statements
 
 #: The columns id, key, data, expires_at and owner.
-Row: TypeAlias = tuple[int, bytes, bytes, float, bytes | None]
+Row: TypeAlias = tuple[int, bytes, bytes, float, object]
 #: Runs a statement with values, and returns how many rows it changed.
 Runner: TypeAlias = Callable[..., int]
 
@@ -212,6 +212,13 @@ def _decoded(row: Row) -> tuple[str, Record | None]:
     """Return key and record; None where somebody else has put in what is no text."""
     _, key, data, expires_at, owner = row
     try:
-        return key.decode(), Record(data, expires_at, None if owner is None else owner.decode())
+        return key.decode(), Record(data, expires_at, _owner(owner))
     except (AttributeError, UnicodeDecodeError):
         return "", None
+
+
+def _owner(owner: object) -> str | None:
+    """Return an owner; None where there is none, or somebody else has put in what can be none."""
+    with suppress(UnicodeDecodeError):
+        return owner.decode() or None if isinstance(owner, bytes) else None
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
 
 from coatcheck_conformance import ClientStore, Harness
@@ -19,6 +19,26 @@ from .url import parse
 def harness_of(url: str) -> DynamoDBHarness:
     """Return the harness of a URL."""
     return DynamoDBHarness(url)
+
+
+#: Of each type that DynamoDB has.
+_VALUES: Final[tuple[dict[str, Any], ...]] = (
+    {"S": "x"},
+    {"N": "0"},
+    {"B": b"\xff"},
+    {"BOOL": True},
+    {"NULL": True},
+    {"L": []},
+    {"M": {"S": {"S": "x"}}},
+    {"SS": ["x"]},
+    {"NS": ["1"]},
+    {"BS": [b"x"]},
+)
+_NUMBERS: Final = (
+    "9.9E+125",
+    "-9.9E+125",
+    "253402300800.5",
+)
 
 
 class DynamoDBHarness(Harness):
@@ -83,6 +103,26 @@ class DynamoDBHarness(Harness):
             "no expiry": without("expires"),
             "text for the expiry": change(expires={"S": "4102444800"}),
             "a set of expiries": change(expires={"NS": ["4102444800"]}),
+        }
+
+    def garbled(self, namespace: str, key: str, owner: str) -> Mapping[str, Callable[[], None]]:
+        def change(**attributes: dict[str, Any]) -> Callable[[], None]:
+            return lambda: self._put({**self._item(namespace, key), **attributes})
+
+        def without_owner() -> None:
+            item = self._item(namespace, key)
+            self._put({name: value for name, value in item.items() if name != "owner"})
+
+        empty = {"id": {"S": self._prefix(namespace)}, "expires": {"N": "4102444800"}}
+        return {
+            **{f"the type {value}": change(type=value) for value in _VALUES[1:2]},
+            **{f"the mark {value}": change(coatcheck_ended=value) for value in _VALUES[:2]},
+            **{f"an expiry of {number}": change(expires={"N": number}) for number in _NUMBERS},
+            "other attributes": change(**{f"other{n}": value for n, value in enumerate(_VALUES)}),
+            "no owner": without_owner,
+            "an item without a key": lambda: self._put(
+                {**empty, "sess": {"S": "x"}, "owner": {"S": owner}}
+            ),
         }
 
     def stored(self, namespace: str, key: str) -> str | bytes | None:

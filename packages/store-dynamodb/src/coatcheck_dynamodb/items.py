@@ -27,6 +27,8 @@ from coatcheck.errors import RecordTooLarge
 GRANULARITY: Final = 1.0
 #: Bytes of data. An item may have 400 KiB, names and all; 4 KiB are for all but the data.
 LARGEST: Final = 396 * 1024
+#: POSIX seconds: the end of the year 9999. Numbers of DynamoDB go on.
+_END: Final = 253_402_300_799.0
 #: What is in `type`, for programs that keep other things in the table.
 _TYPE: Final = "connect-session"
 #: The attribute with the token of the write that made the item.
@@ -156,7 +158,7 @@ def record_of(item: Item | None) -> Record | None:
     data, expires = _data(item.get("sess", {})), item.get("expires", {}).get("N")
     if not data or expires is None:
         return None
-    return Record(data, float(expires), item.get("owner", {}).get("S") or None)
+    return Record(data, min(float(expires), _END), item.get("owner", {}).get("S") or None)
 
 
 def lives_until(item: Item | None, expires_at: float) -> bool:

@@ -295,9 +295,9 @@ class DynamoDBStore(Store):
 
     def _records(self, found: Sequence[Item] | Iterator[Item]) -> Iterator[tuple[str, Record]]:
         for item in found:
-            record = self._live(item)
-            if record is not None:
-                yield str(item["id"]["S"])[len(self._prefix) :], record
+            record, key = self._live(item), str(item["id"]["S"])[len(self._prefix) :]
+            if record is not None and key:
+                yield key, record
 
     def _scan(
         self, expression: Expression, pace: Pace | None = None, **more: Any

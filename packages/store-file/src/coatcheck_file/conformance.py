@@ -88,6 +88,51 @@ class FileHarness(Harness):
             "a folder": as_folder,
         }
 
+    def garbled(self, namespace: str, key: str, owner: str) -> Mapping[str, Callable[[], None]]:
+        digests = [hashlib.sha256(name.encode()).hexdigest() for name in (key, owner)]
+        outer = self.folder(namespace) / "owners" / digests[1][:2]
+        entries = outer / digests[1][2:]
+        entry = entries / digests[0]
+        record = self.folder(namespace) / "records" / digests[0][:2] / digests[0][2:]
+
+        def instead(path: Path, make: Callable[[Path], object]) -> Callable[[], None]:
+            def replace() -> None:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+                make(path)
+
+            return replace
+
+        def nonsense() -> None:
+            for name in ("", "x", "\udcff", "0" * 64, "0" * 65, ".new", f"{digests[0]}.new"):
+                (entries / f"{name}~").touch()
+                (entries / (name or "y")).touch()
+
+        makes: dict[str, Callable[[Path], object]] = {
+            "a file": Path.touch,
+            "a link to nothing": lambda path: path.symlink_to("nowhere"),
+            "a link to itself": lambda path: path.symlink_to(path.name),
+            "a pipe": os.mkfifo,
+        }
+        return {
+            "no index entry": entry.unlink,
+            "a folder for the index entry": instead(entry, Path.mkdir),
+            **{
+                f"{what} for {name}": instead(path, make)
+                for what, make in makes.items()
+                for path, name in (
+                    (entry, "the index entry"),
+                    (entries, "an owner's index"),
+                    (outer, "a folder of indexes"),
+                )
+            },
+            "an index of nonsense": nonsense,
+            "a time before 1970": lambda: os.utime(record, (-(2**40), -(2**40))),
+            "a time of far away": lambda: os.utime(record, (2**40, 2**40)),
+        }
+
     def foreign(self, namespace: str) -> Callable[[], bool]:
         path = self.folder(namespace) / "foreign"
         path.parent.mkdir(parents=True, exist_ok=True)

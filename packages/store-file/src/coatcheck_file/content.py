@@ -35,6 +35,8 @@ HEADER_BYTES: Final = _HEAD.size + _FIELDS.size
 SECOND: Final = 10**9
 #: POSIX seconds: the first instant that a modification time may be unable to hold.
 FAR_SECONDS: Final = 2**31 - 1
+#: POSIX seconds: the end of the year 9999.
+_END: Final = 253_402_300_799.0
 #: The modification time, in nanoseconds, that sends the reader to the far expiry.
 FAR: Final = FAR_SECONDS * SECOND
 
@@ -125,7 +127,7 @@ def _fields(head: bytes, size: int, modified: int) -> tuple[float, int, int]:
     if owner_end + data != size or not key or not data:
         raise Damaged("its size is wrong")
     if modified != FAR:
-        return modified / SECOND, key_end, owner_end
+        return min(modified / SECOND, _END), key_end, owner_end
     if not FAR_SECONDS <= far < math.inf:
         raise Damaged("its expiry is wrong")
-    return far, key_end, owner_end
+    return min(far, _END), key_end, owner_end

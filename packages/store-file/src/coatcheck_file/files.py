@@ -20,10 +20,16 @@ _CLOSE_ON_EXEC: Final = getattr(os, "O_CLOEXEC", 0)
 _READ: Final = os.O_RDONLY | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC | getattr(os, "O_NONBLOCK", 0)
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
 _FOLDER: Final = os.O_RDONLY | _CLOSE_ON_EXEC
-_EMPTY: Final = os.O_WRONLY | os.O_CREAT | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
+_EMPTY: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
 
 #: What opening a folder, a symbolic link, a socket or the like fails with.
 FOREIGN: Final = frozenset({errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO})
+
+
+def is_no_folder(error: OSError) -> bool:
+    """Tell whether a call failed because there is no folder: nothing, or something else."""
+    return isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ELOOP
+
 
 #: Behind the name of a file that is being written.
 NEW: Final = ".new"
@@ -51,7 +57,10 @@ def opened(path: str, flags: int = _READ) -> Iterator[int]:
 
 
 def make_empty(path: str) -> None:
-    """Make an empty file, unless it is there."""
+    """Make an empty file.
+
+    :raises FileExistsError: there is something of this name.
+    """
     any(map(os.close, map(os.open, (path,), (_EMPTY,), (0o600,))))
 
 

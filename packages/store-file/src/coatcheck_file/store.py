@@ -415,14 +415,18 @@ class FileStore(Store):
         if self._live(record) is None:
             self._remove(key_digest, former)
             return True
-        if record.owner is not None and record.owner != former:
-            self._owners.mark(record.owner, key_digest)
+        self._mark(key_digest, record.owner, former)
         path = self._layout.record(key_digest)
         modified = modification_time(record.expires_at)
         replace(path, pack(name, record), modified, durable=self._durable)
         if former is not None and former != record.owner:
             self._owners.unmark(former, key_digest)
         return True
+
+    def _mark(self, key_digest: str, owner: str | None, former: str | None) -> None:
+        """Make the mark of the owner, also where there was one that somebody has removed."""
+        if owner is not None and (owner != former or not self._owners.has_mark(owner, key_digest)):
+            self._owners.mark(owner, key_digest)
 
     def _remove(self, key_digest: str, owner: str | None) -> None:
         path = self._layout.record(key_digest)
@@ -439,6 +443,7 @@ class FileStore(Store):
         if self._live(record) is None:
             self._remove(key_digest, record.owner)
             return True
+        self._mark(key_digest, record.owner, record.owner)
         path, modified = self._layout.record(key_digest), modification_time(expires_at)
         if modified == FAR:
             replace(path, pack(name, record), modified, durable=self._durable)

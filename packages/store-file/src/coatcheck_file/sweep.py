@@ -134,7 +134,7 @@ class Sweep:
 
     def _marks(self, stripe: str, failures: list[OSError] | None, anywhere: bool = False) -> Round:
         outer = os.path.join(self._layout.owners, stripe)
-        for owner in _entries(outer, anywhere):
+        for owner in self._folders_of_marks(outer, anywhere):
             yield None
             if owner.is_dir(follow_symlinks=False):
                 folder = os.path.join(outer, owner.name)
@@ -143,6 +143,13 @@ class Sweep:
                         self._noting(failures, self._mark, folder, entry.name, failures is not None)
                     yield False
                 self._owners.remove_if_empty(folder)
+
+    def _folders_of_marks(self, outer: str, anywhere: bool) -> Iterator[os.DirEntry[str]]:
+        try:
+            yield from _entries(outer, anywhere)
+        except OSError as error:
+            if not self._owners.is_no_index(error):
+                raise
 
     def _noting(
         self, failures: list[OSError] | None, step: Callable[..., bool], *arguments: object

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
+import bson
+from bson.binary import Binary
+from bson.code import Code
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
+from bson.max_key import MaxKey
+from bson.min_key import MinKey
+from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
+from bson.regex import Regex
+from bson.timestamp import Timestamp
 from pymongo import AsyncMongoClient, MongoClient
+from pymongo.errors import DuplicateKeyError
 from pymongo.results import UpdateResult
 
 from coatcheck_conformance import ClientStore, Harness
@@ -23,6 +37,35 @@ def harness_of(url: str) -> MongoHarness:
     with MongoClient[dict[str, Any]](parse(url).uri) as client:
         alone = "setName" not in client.admin.command("hello") and not client.is_mongos
     return MongoHarness(url) if alone else ReplicaSetHarness(url)
+
+
+#: Of each type that BSON has.
+_VALUES: Final[tuple[Any, ...]] = (
+    None,
+    True,
+    7,
+    7.5,
+    float("nan"),
+    "",
+    b"",
+    b"owner",
+    [],
+    {},
+    ObjectId("0123456789abcdef01234567"),
+    Regex("(("),
+    Decimal128("NaN"),
+    MinKey(),
+    MaxKey(),
+    Timestamp(1, 2),
+    Code("x"),
+    Code("x", {"y": 1}),
+    DatetimeMS(2**62),
+    Binary(b"x" * 16, 4),
+    Binary(b"x" * 3, 4),
+    {"$ref": 1, "$id": 2},
+    {"$ref": "x"},
+    {"$ref": "x", "$id": {}, "$db": 1},
+)
 
 
 class MongoHarness(Harness):
@@ -92,6 +135,52 @@ class MongoHarness(Harness):
             "an array of expiries": change(**{"$set": {"expires": [later]}}),
         }
 
+    def garbled(self, namespace: str, key: str, owner: str) -> Mapping[str, Callable[[], None]]:
+        collection = self._collection(namespace)
+
+        def change(**fields: Any) -> Callable[[], None]:
+            return lambda: _changed(collection.update_one({"_id": key}, {"$set": fields}))
+
+        def beside(*documents: Mapping[str, Any]) -> Callable[[], None]:
+            def insert() -> None:
+                any_date = CodecOptions[Any](datetime_conversion=DatetimeConversion.DATETIME_MS)
+                for document in documents:
+                    # Once for all that this is done beside.
+                    with suppress(DuplicateKeyError):
+                        collection.with_options(any_date).insert_one(document)
+
+            return insert
+
+        later = datetime.now(UTC) + timedelta(days=900)
+        fields = {"session": "data", "expires": later, "owner": owner}
+        owners = [
+            None, True, 7, "", b"owner", later, [owner], {"x": owner}, MinKey(), Regex("(("),
+            {"$ref": 1, "$id": owner},
+        ]  # fmt: skip
+        return {
+            **{
+                f"an owner of type {type(value).__name__} ({number})": change(owner=value)
+                for number, value in enumerate(owners)
+            },
+            "other fields": change(**{f"other{n}": value for n, value in enumerate(_VALUES)}),
+            **{
+                f"an expiry {value} milliseconds after 1970": change(expires=DatetimeMS(value))
+                for value in (2**62, -(2**62), 253_402_300_800_000)
+            },
+            "documents with other ids": beside(
+                *({"_id": value, **fields} for value in _VALUES if _can_be_an_id(value))
+            ),
+            "documents whose ids are no text": beside(
+                *(_no_text({"_id": f"~{number}", **fields}) for number in range(40))
+            ),
+            "a document whose owner is no text": beside(
+                _no_text({"_id": "stranger", **fields, "session": 1, "owner": "~"})
+            ),
+            "a document whose other field is no text": beside(
+                _no_text({"_id": "another", **fields, "session": 1, "other": {"~": "~"}})
+            ),
+        }
+
     def stored(self, namespace: str, key: str) -> str | bytes | None:
         found = self._collection(namespace).find_one({"_id": key})
         return None if found is None else found["session"]
@@ -144,6 +233,15 @@ class ReplicaSetHarness(MongoHarness):
 
     def address(self) -> None:
         return None
+
+
+def _can_be_an_id(value: object) -> bool:
+    return not isinstance(value, list | Regex) and not (isinstance(value, dict) and "$ref" in value)
+
+
+def _no_text(document: Mapping[str, Any]) -> RawBSONDocument:
+    """Return a document with bytes that are no UTF-8 in the place of each `~`."""
+    return RawBSONDocument(bson.encode(document).replace(b"~", b"\xff"))
 
 
 def _changed(result: UpdateResult) -> None:

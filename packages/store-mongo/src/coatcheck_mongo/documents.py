@@ -29,6 +29,9 @@ GRANULARITY: Final = 0.001
 #: both data, the key, the owner and the names of fields.
 LARGEST: Final = 8 * 2**20 - 2**14
 
+#: POSIX seconds: the end of the year 9999. BSON's dates go on.
+_END: Final = 253_402_300_799.0
+
 _Document = Mapping[str, Any]
 #: Of the aggregation language.
 Expression: TypeAlias = dict[str, Any]
@@ -109,7 +112,9 @@ class Documents:
         data = self._data(document.get("session"))
         if not data or type(expires) is not DatetimeMS:
             return None
-        return Record(data, int(expires) / 1000, owner if owner and type(owner) is str else None)
+        if type(owner) is not str or not is_text(owner):
+            owner = None
+        return Record(data, min(int(expires) / 1000, _END), owner or None)
 
     def _data(self, session: object) -> bytes | None:
         if not self._stringify:
@@ -120,6 +125,15 @@ class Documents:
             except UnicodeEncodeError:
                 return None  # it was no UTF-8
         return session if type(session) is bytes else None
+
+
+def is_text(value: str) -> bool:
+    """Tell whether a string that was read was UTF-8; what was not cannot be sent."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def milliseconds(seconds: float) -> DatetimeMS:

@@ -21,7 +21,7 @@ from pymongo import errors
 from coatcheck import ABSENT, ALWAYS, Condition, Record, Unchanged
 from coatcheck.faces import Listing, Steps
 
-from .documents import Documents, Expression, Update, milliseconds, only_where
+from .documents import Documents, Expression, Update, is_text, milliseconds, only_where
 
 _log = logging.getLogger("coatcheck")
 
@@ -137,17 +137,21 @@ class MongoVerbs:
 
     def all(self) -> Listing:
         """See :meth:`coatcheck.Store.all`."""
-        last = ""
+        last, behind = "", 0
         while True:
             # A command for each page: the server counts all that a cursor takes against one limit.
             expired = milliseconds(self._clock())
             wanted = {"_id": {"$type": "string", "$gt": last}, "expires": {"$gt": expired}}
-            found = yield lambda sessions, wanted=wanted: sessions.find(
-                wanted, sort=_SORTED, hint=_BY_KEY, limit=PAGE, batch_size=PAGE + 1
+            found = yield lambda sessions, wanted=wanted, behind=behind: sessions.find(
+                wanted, sort=_SORTED, hint=_BY_KEY, skip=behind, limit=PAGE, batch_size=PAGE + 1
             ).to_list()
             if not found:
                 return
-            last = found[-1]["_id"]
+            for document in found:
+                # A key that is no text is nobody's, and cannot be sent to go on from.
+                last, behind = (
+                    (document["_id"], 0) if is_text(document["_id"]) else (last, behind + 1)
+                )
             yield self._items(found)
 
     def length(self) -> Steps:
@@ -165,7 +169,10 @@ class MongoVerbs:
             if not found:
                 return
             keys = {"_id": {"$in": [document["_id"] for document in found]}}
-            yield lambda sessions, keys=keys: sessions.delete_many(keys)
+            try:
+                yield lambda sessions, keys=keys: sessions.delete_many(keys)
+            except UnicodeEncodeError:  # one of them is no text, and cannot be named
+                yield lambda sessions: sessions.delete_many({})
 
     def owned_by(self, owner: str) -> Listing:
         """See :meth:`coatcheck.Store.owned_by`.
@@ -175,7 +182,7 @@ class MongoVerbs:
         found = yield lambda sessions: sessions.find(
             {"owner": owner}, {"_id": 1}, batch_size=_KEYS
         ).to_list()
-        keys = [document["_id"] for document in found if type(document["_id"]) is str]
+        keys = [key for document in found if _is_key(key := document["_id"])]
         for start in range(0, len(keys), PAGE):
             wanted = {"_id": {"$in": keys[start : start + PAGE]}, "owner": owner}
             found = yield lambda sessions, wanted=wanted: sessions.find(wanted).to_list()
@@ -195,7 +202,12 @@ class MongoVerbs:
     def _items(self, found: list[Any]) -> list[tuple[str, Record]]:
         now = self._clock()
         items = ((document["_id"], self._live(document, now)) for document in found)
-        return [(key, record) for key, record in items if record is not None]
+        return [(key, record) for key, record in items if record is not None and _is_key(key)]
+
+
+def _is_key(value: object) -> bool:
+    """Tell whether an id is a key, and not what somebody else has put there."""
+    return type(value) is str and bool(value) and is_text(value)
 
 
 class Indexes:

@@ -28,6 +28,33 @@ return 1
 """
 
 
+#: What can be no metadata of a record.
+_NO_METADATA: Final = (
+    b"",
+    b" ",
+    b"!",
+    b"garbage",
+    b"garbage and more of it",
+    b"\xff\xfe\xfd \x80 \x00",
+    b"4102444800",
+    b"4102444800 token \xff\xfe",
+    b"nan token owner",
+    b"inf token owner",
+    b"-inf token owner",
+    b"1e999 token owner",
+    b"1e300 token owner",
+    b"9" * 400 + b" token owner",
+    b"-1 token owner",
+    b"0x7fffffffffff token owner",
+    b"253402300800 token owner",
+    b"1_000_000_000_000 token owner",
+    b"4102444800,5 token owner",
+    b"4102444800\ttoken\towner",
+    b"{}",
+    b'{"expires":4102444800}',
+)
+
+
 class RedisHarness(Harness):
     """Opens stores with prefixes of their own in the database of a URL.
 
@@ -86,6 +113,39 @@ class RedisHarness(Harness):
             "a set": lambda: replace(client.sadd, b"member"),
             "a sorted set": lambda: replace(client.zadd, {b"member": 1}),
             "a hash": lambda: replace(lambda name, value: client.hset(name, "data", value), b"x"),
+            "a stream": lambda: replace(lambda name, value: client.xadd(name, {"x": value}), b"x"),
+        }
+
+    def garbled(self, namespace: str, key: str, owner: str) -> Mapping[str, Callable[[], None]]:
+        layout, client = self._layout(namespace), self._redis
+        beside, index = note(layout.record(key)), layout.index(owner.encode())
+
+        def text(name: bytes, content: bytes) -> Callable[[], None]:
+            return lambda: client.set(name, content, keepttl=True)
+
+        def other(name: bytes, write: Callable[..., object], *content: Any) -> Callable[[], None]:
+            def replace() -> None:
+                client.delete(name)
+                write(name, *content)
+
+            return replace
+
+        types: dict[str, tuple[Any, ...]] = {
+            "a list": (client.rpush, b"item"),
+            "a set": (client.sadd, b"member"),
+            "a hash": (client.hset, b"field", b"value"),
+            "a stream": (client.xadd, {"field": "value"}),
+        }
+        return {
+            **{f"{name} for the metadata": other(beside, *how) for name, how in types.items()},
+            "a sorted set for the metadata": other(beside, client.zadd, {b"member": 1}),
+            **{f"metadata {content!r}": text(beside, content) for content in _NO_METADATA},
+            "no metadata": lambda: client.delete(beside),
+            **{f"{name} for the index": other(index, *how) for name, how in types.items()},
+            "text for the index": other(index, client.set, b"text"),
+            "an index of nonsense": lambda: client.zadd(
+                index, {b"": 1, b"\xff": "inf", b"x" * 999: "-inf", b"nowhere": 1e308}
+            ),
         }
 
     def foreign(self, namespace: str) -> Callable[[], bool]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from redis.exceptions import ResponseError
+
 from coatcheck import ABSENT, Condition, Record, Unchanged
 from coatcheck.faces import Listing, Steps
 
@@ -17,6 +19,8 @@ from .layout import Layout, note, overwritten
 
 #: Records that one script reads; each may have a MiB or more.
 PAGE: Final = 32
+#: POSIX seconds: the end of the year 9999.
+_END: Final = 253_402_300_799.0
 #: Keys that one SCAN looks at.
 SCANNED: Final = 500
 
@@ -59,10 +63,14 @@ class RedisVerbs:
         if not data:  # what is no string is none, too
             return None
         now = self._clock()
-        known: list[bytes] = about.split(b" ", 2) if about else []
-        if len(known) > 1 and (expires_at := float(known[0])) > now:
-            owner = known[2].decode() if len(known) == 3 and known[1] != b"?" else None
-            return Record(data, expires_at, owner or None)
+        try:
+            expiry, token, *rest = about.split(b" ", 2) if about else (b"nan", b"")
+            expires_at = float(expiry)
+            if now < expires_at <= _END:
+                owner = rest[0].decode() if rest and token != b"?" else None
+                return Record(data, expires_at, owner or None)
+        except ValueError:
+            pass  # somebody else has written that
         # It has expired, or another program has written it. The script tells.
         (reply,) = yield from scripts.GET.run((place, beside), _number(now))
         return reply and _record(reply)
@@ -152,7 +160,12 @@ class RedisVerbs:
         """See :meth:`coatcheck.Store.owned_by`."""
         whose = owner.encode()
         index = self._layout.index(whose)
-        entries = yield ("ZRANGE", index, 0, -1)
+        try:
+            entries = yield ("ZRANGE", index, 0, -1)
+        except ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            return  # somebody else has put something there; the next write replaces it
         for page in self._pages(entries, PAGE):
             places = [self._layout.prefix + entry for entry in page]
             keys = _with_notes(places)
@@ -217,7 +230,11 @@ def _record(reply: bytes) -> Record:
     """Read what scripts/reply.lua makes."""
     expiry, size, rest = reply.split(b" ", 2)
     end = int(size)
-    return Record(rest[end:], float(expiry), rest[:end].decode() if end else None)
+    try:
+        owner = rest[:end].decode() or None
+    except UnicodeDecodeError:
+        owner = None  # somebody else has written that
+    return Record(rest[end:], float(expiry), owner)
 
 
 def _token(now: float) -> bytes:

@@ -1,0 +1,176 @@
+"""DAMAGE: garbage beside a record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from coatcheck import ABSENT, ALWAYS, PRESENT, Condition, Record, Unchanged
+
+from ..bench import Bench
+from ..case import case
+from ..clock import DAY
+
+_OUTSIDE = "the harness has no way to put garbage beside a record"
+_DATA = b"data"
+#: The latest time that there is: the end of the year 9999.
+_END = 253_402_300_799.0
+
+
+def _garbled(bench: Bench) -> Iterator[tuple[str, str, str]]:
+    """Yield a key, its owner and the way, with garbage beside its record, for each way."""
+    ways = bench.need(bench.harness.garbled(bench.namespace, "key0", "owner0"), _OUTSIDE)
+    for number, way in enumerate(ways):
+        key, owner = f"key{number}", f"owner{number}"
+        _garble(bench, way, key, owner)
+        yield key, owner, way
+
+
+def _garble(bench: Bench, way: str, key: str, owner: str) -> None:
+    bench.put(key, _DATA, owner=owner)
+    found = bench.need(bench.harness.garbled(bench.namespace, key, owner), _OUTSIDE)
+    bench.steps.note(f"behind the store's back: {way} beside {key!r}")
+    found[way]()
+
+
+def _expect_sane(bench: Bench, found: object, way: str) -> None:
+    """Expect nothing, or the record with these data, an owner, and a time."""
+    is_sane = found is None or (
+        isinstance(found, Record)
+        and found.data == _DATA
+        and (found.owner is None or (isinstance(found.owner, str) and bool(found.owner)))
+        and isinstance(found.expires_at, float | int)
+        and math.isfinite(found.expires_at)
+        and found.expires_at <= _END
+    )
+    bench.expect_that(is_sane, f"{way}: None, or the record", found)
+
+
+def _owned(bench: Bench, owner: str) -> dict[str, Record]:
+    if bench.capabilities.owner_lag > 0:
+        bench.elapse(bench.capabilities.owner_lag)
+    return dict(bench.store.owned_by(owner))
+
+
+@case(
+    "DAMAGE-1",
+    needs=("garbled",),
+    hint="metadata are parsed without a thought of what somebody else may have written there.",
+)
+def reads_of_the_garbled(bench: Bench) -> None:
+    """`get` shows nothing or the record as it was written, each time."""
+    for key, _, way in _garbled(bench):
+        _expect_sane(bench, bench.store.get(key), way)
+        _expect_sane(bench, bench.store.get(key), f"{way}, the second time")
+
+
+@case(
+    "DAMAGE-1",
+    needs=("garbled",),
+    depends_on=("DESTROY-1",),
+    hint="a script or an index fails at the type of what is there.",
+)
+def writes_of_the_garbled(bench: Bench) -> None:
+    """`touch`, conditional `set` and `destroy` answer True or False, and agree with `get`."""
+
+    def writes(key: str, owner: str) -> list[tuple[str, Callable[[], object]]]:
+        same, store = bench.record(_DATA, owner), bench.store
+        later = bench.clock.now + 2 * DAY
+        conditions: list[Condition] = [ABSENT, PRESENT, Unchanged(_DATA)]
+        return [
+            ("touch", lambda: store.touch(key, later, owner)),
+            ("touch without an owner", lambda: store.touch(key, later)),
+            *((f"set {each}", lambda it=each: store.set(key, same, it)) for each in conditions),
+            *((f"destroy {each}", lambda it=each: store.destroy(key, it)) for each in conditions),
+        ]
+
+    number = 0
+    for way in bench.need(bench.harness.garbled(bench.namespace, "key", "owner"), _OUTSIDE):
+        for verb in range(len(writes("key", "owner"))):
+            key, owner = f"key{number}", f"owner{number}"
+            number += 1
+            _garble(bench, way, key, owner)
+            name, write = writes(key, owner)[verb]
+            done = write()
+            bench.expect_that(type(done) is bool, f"{way}, {name}: True or False", done)
+            _expect_sane(bench, bench.store.get(key), f"{way}, {name}")
+
+
+@case(
+    "DAMAGE-2",
+    needs=("garbled",),
+    depends_on=("DAMAGE-1", "GET-5", "GET-7", "TOUCH-1", "DESTROY-1"),
+    hint="what is there is added to, and not replaced.",
+)
+def a_write_makes_it_whole(bench: Bench) -> None:
+    """After a write without a condition, or of a new session, the record is like any other."""
+    ways = list(bench.need(bench.harness.garbled(bench.namespace, "key", "owner"), _OUTSIDE))
+    for number, way in enumerate(ways * 2):
+        key, owner = f"key{number}", f"owner{number}"
+        _garble(bench, way, key, owner)
+        only_if: Condition = ALWAYS
+        if number >= len(ways):
+            bench.store.destroy(key)
+            bench.expect_absent(key, about=way)
+            only_if = ABSENT
+        record = bench.record(b"new", owner)
+        bench.expect(bench.store.set(key, record, only_if), True, way)
+        bench.expect_same(bench.store.get(key), record, way)
+        _expect_owned(bench, key, record, way)
+        later = Record(b"new", bench.clock.now + 2 * DAY, owner)
+        bench.expect(bench.store.touch(key, later.expires_at, owner), True, way)
+        bench.expect_same(bench.store.get(key), later, way)
+        _expect_owned(bench, key, later, way)
+        bench.expect(bench.store.destroy(key), True, way)
+        bench.expect_absent(key, about=way)
+
+
+def _expect_owned(bench: Bench, key: str, record: Record, way: str) -> None:
+    if bench.capabilities.owners:
+        found = _owned(bench, record.owner or "")
+        bench.expect_that(key in found, f"{way}: the record is listed by its owner", list(found))
+        bench.expect_same(found[key], record, way)
+
+
+@case(
+    "DAMAGE-3",
+    needs=("garbled",),
+    depends_on=("ENUM-1", "ENUM-3", "DAMAGE-1"),
+    hint="the iteration ends at the first thing that cannot be read.",
+)
+def listings_beside_the_garbled(bench: Bench) -> None:
+    """Listings show what is sound beside garbage, and nothing else that is not."""
+    sound = {f"sound{number}": bench.put(f"sound{number}", owner="ann") for number in range(3)}
+    keys = []
+    for key, owner, way in _garbled(bench):
+        keys.append(key)
+        found = dict(bench.store.all())
+        for name, record in sound.items():
+            bench.expect_same(found.get(name), record, way)
+        strangers = found.keys() - sound.keys() - set(keys)
+        bench.expect_that(not strangers, f"{way}: no other keys", sorted(strangers))
+        count = bench.store.length()
+        bench.expect_that(count >= len(found), f"{way}: as many as there are, at least", count)
+        if not bench.capabilities.native_expiry:
+            bench.store.prune()
+        if bench.capabilities.owners:
+            strangers = _owned(bench, owner).keys() - {key}
+            bench.expect_that(not strangers, f"{way}: no other keys", sorted(strangers))
+            bench.expect(sorted(_owned(bench, "ann")), sorted(sound), way)
+
+
+@case(
+    "DAMAGE-3",
+    needs=("garbled",),
+    requires=("clearable",),
+    depends_on=("CLEAR-1", "DAMAGE-1"),
+    hint="the iteration ends at the first thing that cannot be read.",
+)
+def clearing_the_garbled(bench: Bench) -> None:
+    """After `clear` nothing is left of the records beside garbage."""
+    keys = [key for key, _, _ in _garbled(bench)]
+    bench.store.clear()
+    for key in keys:
+        bench.expect_absent(key)
+    bench.expect(bench.store.length(), 0)
+    bench.expect(list(bench.store.all()), [])
