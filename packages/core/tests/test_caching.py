@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import httpx
@@ -212,6 +213,45 @@ async def test_the_session_can_be_read_when_the_response_is_complete() -> None:
     streaming = Streaming("asgi", cached("public"), lambda session: "page")
     assert (await streaming.seen(path="/after")).text == "page"
     assert streaming.afterwards == "ann"
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_session_can_be_read_when_the_body_is_closed(parts: int) -> None:
+    """The same under WSGI, also where the client left before the end of the body."""
+    told: list[object] = []
+
+    class Body:
+        def __init__(self, session: Any) -> None:
+            self.session = session
+            self.left = 2
+
+        def __iter__(self) -> Body:
+            return self
+
+        def __next__(self) -> bytes:
+            if not self.left:
+                raise StopIteration
+            self.left -= 1
+            return b"x"
+
+        def close(self) -> None:
+            told.append(self.session.get("user"))
+
+    def app(environ: Any, start_response: Any) -> Any:
+        session = environ["coatcheck.session"]
+        if environ["PATH_INFO"] == "/login":
+            session["user"] = "ann"
+        start_response("200 OK", cached("public"))
+        return Body(session)
+
+    sessions = WSGISessions(app, secret=SECRET)
+    with SyncClient(sessions) as visitor:
+        visitor.get("/login")
+        environ = {"HTTP_COOKIE": f"sid={visitor.cookie}", "PATH_INFO": "/"}
+    body: Any = sessions(environ, lambda *_: None)
+    assert len(list(islice(body, parts))) == min(parts, 2)
+    body.close()
+    assert told == ["ann", "ann"]
 
 
 async def test_a_late_load_is_refused() -> None:

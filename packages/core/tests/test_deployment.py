@@ -19,6 +19,7 @@ from webclient import SECRET, SyncClient, asgi_app, attributes, set_cookies, wsg
 
 from coatcheck import CookieOptions, MemoryStore, open_async_store, open_store
 from coatcheck.asgi import SessionMiddleware
+from coatcheck.cookie_format import NativeCookieFormat
 from coatcheck.errors import ConfigurationError
 from coatcheck.express import express_options
 
@@ -316,6 +317,15 @@ def test_cookies_of_ended_sessions_are_not_told(make: Make, told: Told) -> None:
         for _ in range(10):
             visitor.present(f"sid={visitor.cookie}")
             SyncClient(app).get("/", headers={"cookie": f"sid={visitor.cookie}"})
+    assert told() == []
+
+
+def test_what_else_our_secret_has_signed_is_not_told(make: Make, told: Told) -> None:
+    """A good signature of something that is no id comes from no other application."""
+    signed = NativeCookieFormat().bind("sid", [SECRET.encode()]).sign("no-id")
+    app = make()
+    for _ in range(10):
+        SyncClient(app).get("/", headers={"cookie": f"sid={signed}"})
     assert told() == []
 
 

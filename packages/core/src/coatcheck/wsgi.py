@@ -230,10 +230,10 @@ class _Response(Exchange):
         return item
 
     def close(self) -> None:
+        self._unused_headers = None
         try:
             self._close_inner()
             if self.is_open:
-                self._unused_headers = None
                 self._finish_late()
         finally:
             if self.is_open:
