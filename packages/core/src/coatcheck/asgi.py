@@ -189,7 +189,8 @@ class _Connection(Exchange):
             if changes is not NOTHING:
                 headers = _HEADERS.changed(message.get("headers") or (), changes, self._engine)
                 message = {**message, "headers": headers}
-            if not changes.vary and kind == "http.response.start":
+            # Where no cookie of ours came, a later use is no secret: nearly all such requests.
+            if not changes.vary and self._tickets != [] and kind == "http.response.start":
                 message = self._note_unused(message)
         elif kind in _BODIES:
             if message.get("more_body", False):
