@@ -411,7 +411,7 @@ async def test_statement_16_one_set_cookie(open_site: OpenSite, secrets: Any) ->
     """Two middlewares, a rotation and the application's own cookie: one line for ours."""
     site = open_site(headers={"location": "/", "set-cookie": "other=1"})
     site.store.set(hashlib.sha256(b"k" * 32).hexdigest(), Record(KNOWN, site.clock.now + DAY))
-    outer = type(site.app)(site.app, **{**site.options, "secret": secrets})
+    outer = type(site.app)(site.app, **{**site.options, "secret": secrets, "name": "outer"})
     twice = Client(outer)
     response = await twice.get("/login", headers=signed("k" * 32))
     names = [line.partition("=")[0] for line in set_cookies(response)]

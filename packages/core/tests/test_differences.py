@@ -25,15 +25,17 @@ from webclient import (
 )
 
 from coatcheck import AsyncStore, CookieOptions, MemoryStore, Record, Store
+from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.codec import JSONCodec
 from coatcheck.errors import SessionUnavailable, StoreError
 from coatcheck.events import SessionEvent
 from coatcheck.signing import Signer
+from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
 pytestmark = pytest.mark.anyio
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "differences.md"
-IDS = [f"D{number}" for number in range(1, 21)]
+IDS = [f"D{number}" for number in range(1, 22)]
 
 HOUR, DAY = 3600.0, 86400.0
 
@@ -165,7 +167,7 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 
 def test_each_difference_is_documented_and_tested() -> None:
-    """The document has the headings D1 to D20, names no other id, and each has a test here."""
+    """The document has the headings D1 to D21, names no other id, and each has a test here."""
     text = DOCUMENT.read_text("utf-8")
     assert re.findall(r"^### (D\d+): .", text, re.MULTILINE) == IDS
     assert set(re.findall(r"\bD\d+\b", text)) == set(IDS)
@@ -724,3 +726,36 @@ async def test_d20_the_cookie_moves_with_the_record(driver: str) -> None:
         if sent:
             assert "; Max-Age=3600;" in set_cookies(answer)[0]
             assert shop.record.expires_at == shop.clock.now + HOUR
+
+
+# D21: several session middlewares
+
+
+async def test_d21_each_middleware_serves_its_own_name(driver: str) -> None:
+    """A middleware inside another one has a session of its own, and the outer one keeps its."""
+    shop = Shop(driver, options={"name": "inner"})
+    make = ASGISessions if driver == "asgi" else WSGISessions
+    outer = make(shop.app, secret=SECRET, name="outer", save_uninitialized=True)
+    visitor = shop.visitor(app=outer)
+    await visitor.get("/login")
+    assert {*visitor.cookies} == {"inner", "outer"}
+    assert (await visitor.get("/page")).text == "ada"
+
+
+@pytest.mark.parametrize("put", [{}, {"user": "bob"}])
+async def test_d21_what_else_is_put_in_its_place_is_left_alone(driver: str, put: Any) -> None:
+    """Another middleware's session is no order to end or replace ours."""
+    key = "session" if driver == "asgi" else "coatcheck.session"
+
+    def shadow(session: Any, request: Any) -> str:
+        request[key] = put
+        return ""
+
+    make = asgi_app if driver == "asgi" else wsgi_app
+    shop = Shop(driver)
+    visitor = shop.visitor()
+    await visitor.get("/login")
+    other = shop.visitor(app=make(shadow, store=shop.store, clock=shop.clock))
+    other.cookies = visitor.cookies
+    assert set_cookies(await other.get("/")) == []
+    assert (await visitor.get("/page")).text == "ada"

@@ -690,4 +690,4 @@ def test_the_guide_has_each_option() -> None:
 
 
 def test_the_guide_has_each_difference() -> None:
-    assert re.findall(r"^\| (D\d+) \|", GUIDE, re.MULTILINE) == [f"D{n}" for n in range(1, 21)]
+    assert re.findall(r"^\| (D\d+) \|", GUIDE, re.MULTILINE) == [f"D{n}" for n in range(1, 22)]

@@ -9,7 +9,8 @@ The session is ``scope["session"]``, so Starlette's ``request.session`` works as
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias, Unpack
 from urllib.parse import quote
@@ -18,14 +19,21 @@ from .bridge import AsyncBridge, runs_trio
 from .cookie import PATH_SAFE, path_matches
 from .engine import Engine
 from .errors import SessionUnavailable
-from .events import logger
 from .exchange import ATTRIBUTES, NOTHING, Exchange
 from .layout import lay_out
-from .middleware import HeaderWriter, OpensAgain, choose_store
+from .middleware import (
+    HeaderWriter,
+    OpensAgain,
+    around,
+    choose_store,
+    own_key,
+    session_in,
+    wsgi_names,
+)
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
 from .runners import AsyncRunner
-from .session import AsyncSession, AsyncSessionCore
+from .session import AsyncSession, AsyncSessionCore, Session
 from .shielding import RequestLoop, Run, to_the_end
 from .store import AsyncStore
 
@@ -66,7 +74,7 @@ class SessionMiddleware(OpensAgain):
         self.app = app
         self.options = make_options(options, kwargs)
         self._engine = Engine(self.options, _ASGIDialect(), eager=True)
-        self._warned = False
+        self._own_key = own_key(self.options)
         super().__init__()
 
     def _open(self, *, again: bool) -> None:
@@ -91,16 +99,19 @@ class SessionMiddleware(OpensAgain):
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, self._closing(send) if self._owns_store else send)
             return
-        if SCOPE_KEY in scope:
-            self._warn_of_other_session()
-            await self.app(scope, receive, send)
-            return
         run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._run
         connection = _Connection(self._engine, scope, receive, send)
         session = AsyncSessionCore(connection, run)
-        scope[SCOPE_KEY] = AsyncSession(session)
+        shown = AsyncSession(session)
+        if SCOPE_KEY in scope or self._own_key in scope:
+            connection.take_place(shown, self._own_key)
+        else:
+            scope[self._own_key] = scope[SCOPE_KEY] = shown
         if connection.begin(session):
             await run(connection.load())
+        told = self.options.name in wsgi_names and around.set(
+            {**around.get(), self.options.name: (shown, connection.is_bridged_to)}
+        )
         try:
             await self.app(
                 scope, receive if kind == "http" else connection.receive, connection.send
@@ -110,6 +121,9 @@ class SessionMiddleware(OpensAgain):
         except BaseException as error:
             await connection.give_up(error, self._waits)
             raise
+        finally:
+            if told:
+                around.reset(told)
         await connection.give_up()
 
     async def close(self) -> None:
@@ -125,14 +139,6 @@ class SessionMiddleware(OpensAgain):
                 await closed
             if trio_store is not None:
                 await trio_store.close()
-
-    def _warn_of_other_session(self) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                'scope["session"] was there already: another session middleware serves this '
-                "application, and this one does nothing"
-            )
 
     def _run_on_trio(self) -> Run:
         if self._trio_runner is None:
@@ -150,16 +156,66 @@ class SessionMiddleware(OpensAgain):
         return send_and_close
 
 
-def session_of(request: Any) -> AsyncSession:
-    """Return the session of a scope, or of a request object that has a ``scope``.
+class _SessionOf:
+    """Returns the session of a request.
 
-    :raises SessionUnavailable: no session middleware of coatcheck's serves this request.
+    A function, but for FastAPI, which asks for its signature: ``Depends(session_of)``.
     """
-    scope = request if isinstance(request, MutableMapping) else getattr(request, "scope", {})
-    session = scope.get(SCOPE_KEY)
-    if not isinstance(session, AsyncSession):
-        raise SessionUnavailable("no coatcheck.asgi.SessionMiddleware serves this request")
-    return session
+
+    __name__ = __qualname__ = "session_of"
+
+    def __call__(self, request: Any, name: str | None = None) -> AsyncSession:
+        """Return the session of a scope, or of a request object that has a ``scope``.
+
+        :param name: the cookie's name, where several middlewares serve the request; otherwise
+            the innermost.
+        :raises SessionUnavailable: no such middleware serves this request.
+        """
+        if isinstance(request, Session):
+            found: Session | None = request
+        else:
+            is_scope = isinstance(request, MutableMapping)
+            scope = request if is_scope else getattr(request, "scope", None)
+            if not isinstance(scope, MutableMapping) or "wsgi.version" in scope:
+                raise _no_scope(request)
+            found = session_in(scope, SCOPE_KEY, name)
+        if isinstance(found, AsyncSession):
+            return found
+        if found is not None:
+            raise SessionUnavailable(
+                "this is a session of coatcheck.wsgi: take `session_of` of `coatcheck.wsgi`"
+            )
+        named = "" if name is None else f" of the name {name!r}"
+        raise SessionUnavailable(
+            f"no coatcheck.asgi.SessionMiddleware{named} serves this request: "
+            "put one around the application"
+        )
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """What FastAPI passes: the request or the WebSocket."""
+        from starlette.requests import HTTPConnection
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        return inspect.Signature(
+            [inspect.Parameter("request", kind, annotation=HTTPConnection)],
+            return_annotation=AsyncSession,
+        )
+
+
+#: Returns the session of a request.
+session_of: Final = _SessionOf()
+
+
+def _no_scope(request: object) -> SessionUnavailable:
+    """Return the error that says why something has no scope."""
+    if isinstance(request, Mapping) or hasattr(request, "environ") or hasattr(request, "env"):
+        return SessionUnavailable(
+            "this is a request of WSGI: take `session_of` of `coatcheck.wsgi`, and its middleware"
+        )
+    return SessionUnavailable(
+        f"`session_of` takes a request or an ASGI scope, not {type(request).__name__}"
+    )
 
 
 class _Connection(Exchange):
@@ -177,6 +233,24 @@ class _Connection(Exchange):
         self._request = scope
         self._receive = receive
         self._send = send
+
+    def is_bridged_to(self, environ: Request) -> bool:
+        """Tell whether a WSGI request is this one, which a bridge passed on.
+
+        Another one is a request that the application itself makes of a WSGI application.
+        """
+        scope = self._request
+        if not scope:
+            return False  # it is over
+        cookies = [*self._engine.dialect.cookie_headers(scope)]
+        path, root = scope["path"], scope.get("root_path", "")
+        given = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        return (
+            environ.get("REQUEST_METHOD") == scope.get("method")
+            and given.encode("latin-1").decode("utf-8", "replace") in (path, root + path)
+            and environ.get("QUERY_STRING", "") == scope.get("query_string", b"").decode("latin-1")
+            and environ.get("HTTP_COOKIE", "") in ("; ".join(cookies), ",".join(cookies))
+        )
 
     async def send(self, message: Message) -> None:
         kind = message["type"]

@@ -26,8 +26,9 @@ from .lifecycle import KeyTaken
 from .operations import Await, Destroy, Get, Steps
 from .policy import Policy
 from .records import Snapshot
+from .replacement import LEFT_ALONE, author, is_cleared, is_order
 from .request_cookie import RequestCookie
-from .session import DETACHED, Departure, SessionCore, gone, outside
+from .session import DETACHED, Departure, Session, SessionCore, gone, outside
 from .store import Record
 
 _ID_ATTEMPTS: Final = 3
@@ -75,6 +76,8 @@ class Exchange(RequestCookie):
     _wrote = False
     _renew = False
     _resign = False
+    #: What stood in the session's place before.
+    _outer: object = None
     #: Where else in the store the session may be, which ends with it.
     _other_key: str | None = None
     #: Headers that went out before anybody used the session, as long as the body goes on.
@@ -309,7 +312,7 @@ class Exchange(RequestCookie):
             return NOTHING
         current = self._request.get(self.place)
         try:
-            if current is session._data:
+            if current is session._data or not self._is_order(current):
                 is_there = self._is_there()
             else:
                 is_there = yield from self._notice_replacement(current)
@@ -384,6 +387,8 @@ class Exchange(RequestCookie):
         """
         self.is_open = False
         self._unused_headers = None
+        if self._outer is not None:
+            self._give_place_back()
         self.session._closed = True
         self.session._cookie = None
         self.session._data = DETACHED
@@ -399,6 +404,8 @@ class Exchange(RequestCookie):
         if not isinstance(error, Exception):
             self.end()
             return
+        if self._outer is not None:
+            self._give_place_back()
         self.is_open = False
         self._unused_headers = None
         self.session._raised = self.session._failed = True
@@ -451,6 +458,46 @@ class Exchange(RequestCookie):
             session._use()
         return session._loaded and session._failure is None
 
+    def take_place(self, session: Session, own_key: str) -> None:
+        """Put the session where the application finds it.
+
+        What another middleware has put there stays: that one looks for it when the response goes
+        out. The session of a middleware of ours comes back at the end of this one's request.
+
+        :param own_key: where the request has the session in any case.
+        :raises ConfigurationError: another middleware of the same name serves the request.
+        """
+        request: Any = self._request
+        other = request.get(own_key)
+        if other is not None and not other._core._closed:
+            name = self._engine.options.name
+            raise ConfigurationError(
+                f"two session middlewares of the name {name!r} serve this request: remove one of "
+                'them, or give it another `name` (`session_of(request, name="...")` finds each)'
+            )
+        request[own_key] = session
+        outer = request.get(self.place)
+        if outer is None or isinstance(outer, Session):
+            self._outer = outer
+            request[self.place] = session
+        else:
+            self._is_order(outer)
+
+    def _give_place_back(self) -> None:
+        request: Any = self._request
+        if request.get(self.place) is self.session._data:
+            request[self.place] = self._outer
+        self._outer = None
+
+    def _is_order(self, current: object) -> bool:
+        """Tell whether what stands in the session's place replaces it; warn if it does not."""
+        if isinstance(current, Session):
+            return False
+        if is_order(self._request, current):
+            return True
+        self._engine.notices.give(LEFT_ALONE, author(self._request, current))
+        return False
+
     def _notice_replacement(self, current: object) -> Steps[bool]:
         """Act on what the application put in the session's place. False: leave it alone."""
         session = self.session
@@ -464,8 +511,12 @@ class Exchange(RequestCookie):
         session._use()
         if isinstance(current, Mapping):
             session._replace_data(current)
-        else:
+        elif is_cleared(current):
             session._destroy()
+        else:
+            raise TypeError(
+                f"the session was replaced by a {type(current).__name__}; it takes a dict"
+            )
         self._replacement = current
         return True
 
@@ -474,6 +525,8 @@ class Exchange(RequestCookie):
         if current is None and self._engine.options.unset == "keep":
             return False
         session = self.session
+        if not self._is_order(current):
+            return False
         if current is not self._replacement:
             # Nothing instead of nothing is no news.
             is_empty = isinstance(current, Mapping) and not current

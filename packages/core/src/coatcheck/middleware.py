@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import AnyStr, Generic
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import AnyStr, Final, Generic, TypeAlias
 
 from . import caching, deployment
 from .engine import Engine
 from .events import logger
 from .exchange import HeaderChanges
 from .memory import MemoryStore
-from .options import SessionOptions
+from .options import Request, SessionOptions
+from .session import Session
 from .store import AsyncStore, Store
 
 
@@ -59,6 +62,45 @@ class OpensAgain(ABC):
             if self._closed:
                 self._open(again=True)
                 self._closed = False  # last, for other threads
+
+
+_OWN: Final = "coatcheck.session."
+
+
+def own_key(options: SessionOptions) -> str:
+    """Return where a request has the session of a middleware, whatever stands in its place."""
+    return _OWN + options.name
+
+
+def session_in(request: Request, place: str, name: str | None) -> Session | None:
+    """Return a session of a request.
+
+    :param place: where frameworks look for it.
+    :param name: the cookie's name; None for the innermost session.
+    """
+    if name is not None:
+        named: Session | None = request.get(_OWN + name)
+        return named
+    session = request.get(place)
+    if isinstance(session, Session):
+        return session
+    ours = [value for key, value in request.items() if key.startswith(_OWN)]
+    ours.sort(key=lambda each: not each._core._closed)  # what is over comes first
+    return ours[-1] if ours else None
+
+
+#: A session, and what tells whether a WSGI request is the request that it belongs to.
+Around: TypeAlias = tuple[Session, Callable[[Request], bool]]
+
+#: The cookie names of this process's WSGI middlewares. ASGI middlewares of other names need not
+#: tell them of their sessions.
+wsgi_names: Final[set[str]] = set()
+
+#: The sessions of the ASGI middlewares around, by name, for WSGI middlewares inside. Bridges from
+#: ASGI to WSGI make a new environ, but they all keep the context.
+around: Final[ContextVar[Mapping[str, Around]]] = ContextVar(
+    "coatcheck.around", default=MappingProxyType({})
+)
 
 
 class HeaderWriter(Generic[AnyStr]):

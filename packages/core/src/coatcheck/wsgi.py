@@ -17,14 +17,21 @@ from urllib.parse import quote
 from .cookie import PATH_SAFE
 from .engine import Engine
 from .errors import ConfigurationError, SessionUnavailable
-from .events import logger
 from .exchange import ATTRIBUTES, NOTHING, Exchange
 from .layout import lay_out
-from .middleware import HeaderWriter, OpensAgain, choose_store
+from .middleware import (
+    HeaderWriter,
+    OpensAgain,
+    around,
+    choose_store,
+    own_key,
+    session_in,
+    wsgi_names,
+)
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
 from .runners import SyncRunner
-from .session import SyncSession, SyncSessionCore
+from .session import Session, SyncSession, SyncSessionCore
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -55,7 +62,8 @@ class SessionMiddleware(OpensAgain):
         if self.options.generates_asynchronously:
             raise ConfigurationError("an asynchronous `generate_id` needs the ASGI middleware")
         self._engine = Engine(self.options, _WSGIDialect(), eager=False)
-        self._warned = False
+        self._own_key = own_key(self.options)
+        wsgi_names.add(self.options.name)
         super().__init__()
 
     def _open(self, *, again: bool) -> None:
@@ -65,15 +73,21 @@ class SessionMiddleware(OpensAgain):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if ENVIRON_KEY in environ:
-            self._warn_of_other_session()
+        outer = around.get().get(self.options.name)
+        if outer is not None and outer[1](environ):
+            # The visitor has one session, and the ASGI middleware around saves it.
+            environ[self._own_key] = environ[ENVIRON_KEY] = outer[0]
             return self.app(environ, start_response)
         if self._closed:
             self._open_again()
         run = self._runner.run
         response = _Response(self._engine, environ, start_response, run)
         session = SyncSessionCore(response, run)
-        environ[ENVIRON_KEY] = SyncSession(session)
+        shown = SyncSession(session)
+        if ENVIRON_KEY in environ or self._own_key in environ:
+            response.take_place(shown, self._own_key)
+        else:
+            environ[self._own_key] = environ[ENVIRON_KEY] = shown
         if response.begin(session):
             run(response.load())
         return response.of(self.app, environ)
@@ -85,25 +99,49 @@ class SessionMiddleware(OpensAgain):
             self._closed = True
             runner.close()
 
-    def _warn_of_other_session(self) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                'environ["coatcheck.session"] was there already: another session middleware '
-                "serves this application, and this one does nothing"
-            )
 
+def session_of(request: Any, name: str | None = None) -> SyncSession:
+    """Return the session of an environ, or of a request object that has one.
 
-def session_of(request: Any) -> SyncSession:
-    """Return the session of an environ, or of a request object that has an ``environ``.
+    Inside of an ASGI middleware of the same name the session is that one's: an
+    :class:`~coatcheck.AsyncSession`, which saves itself when the response goes out.
 
-    :raises SessionUnavailable: no session middleware of coatcheck's serves this request.
+    :param request: has an ``environ`` (Flask, Django, Bottle, Pyramid) or an ``env`` (Falcon).
+    :param name: the cookie's name, where several middlewares serve the request; otherwise the
+        innermost.
+    :raises SessionUnavailable: no such middleware serves this request.
     """
-    environ = request if isinstance(request, Mapping) else getattr(request, "environ", {})
-    session = environ.get(ENVIRON_KEY)
-    if not isinstance(session, SyncSession):
-        raise SessionUnavailable("no coatcheck.wsgi.SessionMiddleware serves this request")
-    return session
+    if isinstance(request, Session):
+        found: Session | None = request
+        if not isinstance(request, SyncSession):
+            raise SessionUnavailable(
+                "this is a session of coatcheck.asgi: take `session_of` of `coatcheck.asgi`"
+            )
+    else:
+        found = session_in(_environ_of(request), ENVIRON_KEY, name)
+    if found is None:
+        named = "" if name is None else f" of the name {name!r}"
+        raise SessionUnavailable(
+            f"no coatcheck.wsgi.SessionMiddleware{named} serves this request: "
+            "put one around the application"
+        )
+    return found  # type: ignore[return-value]  # or an AsyncSession, see above
+
+
+def _environ_of(request: object) -> Mapping[str, Any]:
+    if isinstance(request, Mapping):
+        environ: object = request
+    else:
+        environ = getattr(request, "environ", None) or getattr(request, "env", None)
+    if isinstance(environ, Mapping) and "asgi" not in environ:
+        return environ
+    if environ is not None or hasattr(request, "scope"):
+        raise SessionUnavailable(
+            "this is a request of ASGI: take `session_of` of `coatcheck.asgi`, and its middleware"
+        )
+    raise SessionUnavailable(
+        f"`session_of` takes a request or a WSGI environ, not {type(request).__name__}"
+    )
 
 
 class _Response(Exchange):

@@ -1,0 +1,531 @@
+"""Several session middlewares: other libraries', our own, and WSGI inside ASGI."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import asgiref.wsgi
+import fastapi
+import flask
+import litestar
+import litestar.exceptions
+import litestar.middleware.session.client_side
+import litestar.testing
+import pytest
+import sqladmin.authentication
+import starlette.applications
+import starlette.middleware.sessions
+import starlette.responses
+import starlette.routing
+from a2wsgi import WSGIMiddleware as A2WSGI
+from sqlalchemy import create_engine
+from webclient import SECRET, Client, set_cookies
+
+from coatcheck import AsyncSession, MemoryStore, SyncSession
+from coatcheck import asgi as coatcheck_asgi
+from coatcheck import wsgi as coatcheck_wsgi
+from coatcheck.errors import ConfigurationError, SessionUnavailable
+
+pytestmark = pytest.mark.anyio
+
+ASGISessions, session_of = coatcheck_asgi.SessionMiddleware, coatcheck_asgi.session_of
+WSGISessions = coatcheck_wsgi.SessionMiddleware
+Foreign = starlette.middleware.sessions.SessionMiddleware
+Text = starlette.responses.PlainTextResponse
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """Keeps the sessions of the site."""
+    return MemoryStore()
+
+
+def shop(store: MemoryStore, **mounts: Any) -> Client:
+    """Return a visitor of a shop where people log in, with applications mounted in it."""
+
+    async def login(request: Any) -> Any:
+        request.session["user"] = "ann"
+        return Text("")
+
+    async def who(request: Any) -> Any:
+        return Text(str(dict(request.session)))
+
+    routes: list[Any] = [
+        starlette.routing.Route("/login", login),
+        starlette.routing.Route("/", who),
+    ]
+    routes += [starlette.routing.Mount(f"/{name}", app) for name, app in mounts.items()]
+    app = starlette.applications.Starlette(routes=routes)
+    return Client(ASGISessions(app, secret=SECRET, store=store))
+
+
+def visits(request: Any) -> Any:
+    """Count in whatever session a request shows, and show ours beside."""
+    request.session["visits"] = request.session.get("visits", 0) + 1
+    return Text(f"{request.session['visits']} {dict(session_of(request))}")
+
+
+def starlette_app(**options: Any) -> Any:
+    """Return a Starlette application with Starlette's session middleware."""
+    app = starlette.applications.Starlette(routes=[starlette.routing.Route("/", visits)])
+    app.add_middleware(Foreign, secret_key="another secret", **options)
+    return app
+
+
+class Login(sqladmin.authentication.AuthenticationBackend):
+    """Lets everybody into the administration, and remembers it in sqladmin's session."""
+
+    async def login(self, request: Any) -> bool:
+        request.session["admin"] = "yes"
+        return True
+
+    async def logout(self, request: Any) -> bool:
+        request.session.clear()
+        return True
+
+    async def authenticate(self, request: Any) -> bool:
+        return "admin" in request.session
+
+
+def administration() -> Any:
+    """Return sqladmin with a login of its own, mounted in nothing."""
+    app = starlette.applications.Starlette()
+    sqladmin.Admin(app, create_engine("sqlite://"), authentication_backend=Login("admin's secret"))
+    return app
+
+
+async def test_a_foreign_middleware_inside_leaves_our_session(
+    store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Starlette's own middleware serves its cookie, ours keeps the login, and the log says who."""
+    visitor = shop(store, sub=starlette_app())
+    await visitor.get("/login")
+    for number in "123":
+        response = await visitor.get("/sub/")
+        assert response.text == f"{number} {{'user': 'ann'}}"
+    assert (await visitor.get("/")).text == "{'user': 'ann'}"
+    assert {*visitor.cookies} == {"sid", "session"}
+    [warning] = [text for text in caplog.messages if "left to it" in text]
+    assert "starlette.middleware.sessions.SessionMiddleware" in warning
+    assert store.length() == 1
+
+
+async def test_a_visitor_of_the_application_inside_gets_no_session_of_ours(
+    store: MemoryStore,
+) -> None:
+    """A session that is not ours is not stored by us."""
+    response = await shop(store, sub=starlette_app()).get("/sub/")
+    assert [line.partition("=")[0] for line in set_cookies(response)] == ["session"]
+    assert store.length() == 0
+
+
+async def test_the_administration_of_sqladmin(store: MemoryStore) -> None:
+    """Logging in and out there leaves the visitor logged in here."""
+    visitor = shop(store, site=administration())
+    await visitor.get("/login")
+    assert (await visitor.get("/site/admin/")).status_code == 302
+    assert (await visitor.post("/site/admin/login", data={})).status_code == 302
+    assert (await visitor.get("/site/admin/")).status_code == 200
+    assert (await visitor.get("/site/admin/logout")).status_code == 302
+    assert (await visitor.get("/site/admin/")).status_code == 302
+    assert (await visitor.get("/")).text == "{'user': 'ann'}"
+
+
+async def test_a_foreign_middleware_outside_keeps_its_place(
+    store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Starlette's middleware finds its own session there when the response goes out."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        session_of(scope)["visits"] = session_of(scope).get("visits", 0) + 1
+        scope["session"]["theirs"] = 1
+        text = f"{session_of(scope)['visits']} {dict(scope['session'])}"
+        await Text(text)(scope, receive, send)
+
+    ours = ASGISessions(app, secret=SECRET, store=store)
+    visitor = Client(Foreign(ours, secret_key="another secret"))
+    for number in "12":
+        assert (await visitor.get("/")).text == f"{number} {{'theirs': 1}}"
+    assert {*visitor.cookies} == {"sid", "session"}
+    assert len([text for text in caplog.messages if "left to it" in text]) == 1
+
+
+@pytest.mark.parametrize("theirs", [{}, {"a": 1}, object(), [], False])
+async def test_what_an_application_puts_there_is_no_order(
+    store: MemoryStore, theirs: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody can tell it from another middleware's session; the warning says what to do."""
+
+    async def replace(scope: Any, receive: Any, send: Any) -> None:
+        scope["session"] = theirs
+        await Text("")(scope, receive, send)
+
+    visitor = shop(store, replace=replace)
+    await visitor.get("/login")
+    assert set_cookies(await visitor.get("/replace/")) == []
+    assert (await visitor.get("/")).text == "{'user': 'ann'}"
+    [warning] = [text for text in caplog.messages if "left to it" in text]
+    assert "`session.clear()`" in warning
+
+
+# Litestar
+
+
+def litestar_app(store: MemoryStore, **options: Any) -> Client:
+    """Return a visitor of a Litestar application that uses Litestar's own calls."""
+
+    @litestar.get("/login")
+    async def login(request: litestar.Request[Any, Any, Any]) -> None:
+        request.set_session({"user": "ann"})
+
+    @litestar.get("/change")
+    async def change(request: litestar.Request[Any, Any, Any]) -> None:
+        request.set_session({"user": "bob"})
+        request.session["more"] = [1]
+
+    @litestar.get("/model")
+    async def model(request: litestar.Request[Any, Any, Any]) -> None:
+        request.set_session(object())  # type: ignore[arg-type]
+
+    @litestar.get("/logout")
+    async def logout(request: litestar.Request[Any, Any, Any]) -> None:
+        request.clear_session()
+
+    @litestar.get("/")
+    async def who(request: litestar.Request[Any, Any, Any]) -> dict[str, Any]:
+        return dict(request.session)
+
+    @litestar.get("/json")
+    async def encoded(request: litestar.Request[Any, Any, Any]) -> dict[str, Any]:
+        return request.session
+
+    mounts = options.pop("mounts", [])
+    handlers = [login, change, model, logout, who, encoded, *mounts]
+    app = litestar.Litestar(handlers, openapi_config=None, logging_config=None, **options)
+    return Client(ASGISessions(app, secret=SECRET, store=store))
+
+
+async def test_calls_of_litestar_replace_and_end_the_session(store: MemoryStore) -> None:
+    """`set_session` and `clear_session` are meant for the session."""
+    visitor = litestar_app(store)
+    await visitor.get("/login")
+    assert (await visitor.get("/")).json() == {"user": "ann"}
+    assert (await visitor.get("/json")).json() == {"user": "ann"}
+    await visitor.get("/change")
+    assert (await visitor.get("/")).json() == {"user": "bob", "more": [1]}
+    assert store.length() == 1
+    response = await visitor.get("/logout")
+    assert "Max-Age=0" in set_cookies(response)[0]
+    assert store.length() == 0
+
+
+async def test_a_replacement_that_is_no_dict_is_an_error(store: MemoryStore) -> None:
+    """It neither ends the session nor is lost."""
+    visitor = litestar_app(store)
+    await visitor.get("/login")
+    with pytest.raises(litestar.exceptions.LitestarException) as caught:
+        await visitor.get("/model")
+    assert "it takes a dict" in str(caught.value.__cause__)
+    assert (await visitor.get("/")).json() == {"user": "ann"}
+
+
+async def test_clear_session_ends_the_session_of_an_accepted_socket(store: MemoryStore) -> None:
+    """Late, but before the socket is closed."""
+
+    @litestar.websocket("/socket")
+    async def socket(socket: litestar.WebSocket[Any, Any, Any]) -> None:
+        await socket.accept()
+        socket.clear_session()
+        await socket.close()
+
+    @litestar.get("/login")
+    async def login(request: litestar.Request[Any, Any, Any]) -> None:
+        request.session["user"] = "ann"
+
+    app = litestar.Litestar([socket, login], openapi_config=None, logging_config=None)
+    wrapped: Any = ASGISessions(app, secret=SECRET, store=store)
+    client = litestar.testing.TestClient(wrapped)
+    assert client.get("/login").status_code == 200
+    assert store.length() == 1
+    with client.websocket_connect("/socket"):
+        pass
+    assert store.length() == 0
+
+
+async def test_litestars_own_session_middleware_inside(
+    store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where Litestar has sessions of its own, its calls are meant for those."""
+    config = litestar.middleware.session.client_side.CookieBackendConfig(secret=b"s" * 16)
+    visitor = litestar_app(store, middleware=[config.middleware])
+    outside = Client(visitor_app := shop_with_login(store, visitor))
+    await outside.get("/enter")
+    await outside.get("/login")
+    assert (await outside.get("/")).json() == {"user": "ann"}
+    await outside.get("/logout")
+    assert (await outside.get("/ours")).text == "{'ours': 1}"
+    assert any("litestar.middleware.session" in text for text in caplog.messages)
+    assert visitor_app
+
+
+def shop_with_login(store: MemoryStore, inner: Client) -> Any:
+    """Return our middleware around another application, with two pages in front of it."""
+    wrapped = inner._transport.app  # type: ignore[attr-defined]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == "/enter":
+            scope["session"]["ours"] = 1
+            await Text("")(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == "/ours":
+            await Text(str(dict(scope["session"])))(scope, receive, send)
+        else:
+            await wrapped.app(scope, receive, send)
+
+    return ASGISessions(app, secret=SECRET, store=store)
+
+
+async def test_starlettes_middleware_mounted_in_litestar(store: MemoryStore) -> None:
+    """It is foreign there, too, though Litestar serves the request."""
+
+    @litestar.asgi("/sub", is_mount=True, copy_scope=False)
+    async def sub(scope: Any, receive: Any, send: Any) -> None:
+        await inner(scope, receive, send)
+
+    inner = starlette_app()
+    visitor = litestar_app(store, mounts=[sub])
+    await visitor.get("/login")
+    assert (await visitor.get("/sub/")).status_code == 200
+    assert (await visitor.get("/")).json() == {"user": "ann"}
+
+
+# Several of ours
+
+
+@pytest.fixture(params=["asgi", "wsgi"])
+def nested(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Return a function that puts middlewares of ours around a handler of a request."""
+    asgi = request.param == "asgi"
+
+    def nest(handler: Callable[[Any, Any], Any], *middlewares: dict[str, Any]) -> Client:
+        async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
+            await Text(str(handler(session_of, scope)))(scope, receive, send)
+
+        def wsgi_app(environ: Any, start_response: Any) -> list[bytes]:
+            body = str(handler(coatcheck_wsgi.session_of, environ)).encode()
+            start_response("200 OK", [])
+            return [body]
+
+        app: Any = asgi_app if asgi else wsgi_app
+        for options in middlewares:
+            app = (ASGISessions if asgi else WSGISessions)(app, secret=SECRET, **options)
+        return Client(app)
+
+    return nest
+
+
+def count_all(find: Any, request: Any) -> str:
+    """Count in each session, and show that the innermost is the one without a name."""
+    counts = []
+    for name in ("admin_sid", "sid"):
+        session = find(request, name=name)
+        session["n"] = session.get("n", 0) + 1
+        counts.append(session["n"])
+    place = request.get("session", request.get("coatcheck.session"))
+    assert find(request) is place is find(request, "admin_sid")
+    return str(counts)
+
+
+async def test_middlewares_of_other_names_serve_each_its_own(nested: Callable[..., Any]) -> None:
+    """Each with its cookie, its options and its store; the innermost is the session."""
+    stores = MemoryStore(), MemoryStore()
+    inner = {"name": "admin_sid", "store": stores[0], "idle_timeout": 60}
+    visitor = nested(count_all, inner, {"store": stores[1]})
+    for number in (1, 2):
+        assert (await visitor.get("/")).text == f"[{number}, {number}]"
+    assert {*visitor.cookies} == {"admin_sid", "sid"}
+    lifetimes = [record.expires_at for store in stores for _, record in store.all()]
+    assert len(lifetimes) == 2
+    assert lifetimes[1] - lifetimes[0] > 80000
+
+
+async def test_the_outer_session_comes_back(nested: Callable[..., Any], store: MemoryStore) -> None:
+    """Who looks when the inner middleware is done finds what was there before."""
+    seen: list[Any] = []
+
+    async def around(scope: Any, receive: Any, send: Any) -> None:
+        before = scope["session"]
+        await inner(scope, receive, send)
+        seen.extend([before is scope["session"], session_of(scope) is before])
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["session"] is session_of(scope, "inner"))
+        await Text("")(scope, receive, send)
+
+    inner = ASGISessions(page, secret=SECRET, store=store, name="inner")
+    await Client(ASGISessions(around, secret=SECRET, store=store)).get("/")
+    assert seen == [True, True, True]
+
+
+async def test_the_same_name_twice_is_an_error(nested: Callable[..., Any]) -> None:
+    """At the first request, and it says what to do."""
+    visitor = nested(lambda find, request: "", {"store": MemoryStore()}, {"store": MemoryStore()})
+    with pytest.raises(ConfigurationError, match=r"of the name 'sid'.*give it another `name`"):
+        await visitor.get("/")
+
+
+async def test_an_unknown_name_is_an_error(nested: Callable[..., Any], store: MemoryStore) -> None:
+    """Which says that no middleware has it."""
+
+    def handler(find: Any, request: Any) -> str:
+        with pytest.raises(SessionUnavailable, match="of the name 'admin'"):
+            find(request, name="admin")
+        return "refused"
+
+    assert (await nested(handler, {"store": store}).get("/")).text == "refused"
+
+
+# WSGI inside ASGI
+
+BRIDGES = {
+    "a2wsgi": A2WSGI,
+    "asgiref": asgiref.wsgi.WsgiToAsgi,
+}
+
+
+@pytest.mark.parametrize("bridge", BRIDGES.values(), ids=BRIDGES)
+async def test_wsgi_inside_asgi_has_one_session(bridge: Any, store: MemoryStore) -> None:
+    """A new visitor gets one cookie and one record, whoever writes."""
+    site = flask.Flask("inside")
+
+    @site.get("/")
+    def page() -> str:
+        session = coatcheck_wsgi.session_of(flask.request)
+        session["inside"] = session.get("inside", 0) + 1
+        return str(dict(session))
+
+    site.wsgi_app = WSGISessions(site.wsgi_app, secret=SECRET, store=store)  # type: ignore[method-assign]
+    bridged = bridge(site)
+
+    async def around(scope: Any, receive: Any, send: Any) -> None:
+        session = session_of(scope)
+        session["around"] = session.get("around", 0) + 1
+        await bridged(scope, receive, send)
+
+    visitor = Client(ASGISessions(around, secret=SECRET, store=store))
+    first = await visitor.get("/?a=1")
+    assert first.text == "{'around': 1, 'inside': 1}"
+    assert len(set_cookies(first)) == store.length() == 1
+    assert (await visitor.get("/")).text == "{'around': 2, 'inside': 2}"
+    assert store.length() == 1
+
+
+@pytest.mark.parametrize("bridge", BRIDGES.values(), ids=BRIDGES)
+async def test_wsgi_inside_asgi_with_another_name(bridge: Any, store: MemoryStore) -> None:
+    """It has a session of its own then."""
+
+    def inside(environ: Any, start_response: Any) -> list[bytes]:
+        session = coatcheck_wsgi.session_of(environ)
+        assert isinstance(session, SyncSession)
+        session["inside"] = 1
+        start_response("200 OK", [])
+        return [b""]
+
+    bridged = bridge(WSGISessions(inside, secret=SECRET, store=store, name="inside"))
+
+    async def around(scope: Any, receive: Any, send: Any) -> None:
+        session_of(scope)["around"] = 1
+        await bridged(scope, receive, send)
+
+    await (visitor := Client(ASGISessions(around, secret=SECRET, store=store))).get("/")
+    assert {*visitor.cookies} == {"sid", "inside"}
+    assert store.length() == 2
+
+
+# session_of
+
+
+async def test_fastapi_depends_on_session_of(store: MemoryStore) -> None:
+    """No query parameter takes the place of an argument, and the schema shows none."""
+    app = fastapi.FastAPI()
+
+    @app.get("/")
+    def page(session: Annotated[AsyncSession, fastapi.Depends(session_of)]) -> dict[str, Any]:
+        session["n"] = session.get("n", 0) + 1
+        return session
+
+    app.add_middleware(ASGISessions, secret=SECRET, store=store)
+    visitor = Client(app)
+    assert (await visitor.get("/?name=other&request=1")).json() == {"n": 1}
+    assert (await visitor.get("/")).json() == {"n": 2}
+    schema = (await visitor.get("/openapi.json")).json()
+    assert "parameters" not in schema["paths"]["/"]["get"]
+
+
+def refused(find: Any, argument: Any) -> str:
+    with pytest.raises(SessionUnavailable) as caught:
+        find(argument)
+    return str(caught.value)
+
+
+async def test_the_wrong_session_of_says_which_is_right(store: MemoryStore) -> None:
+    """Handed the other interface's request or session, or something else, it has advice."""
+    advice: list[str] = []
+    asgi, wsgi = "take `session_of` of `coatcheck.asgi`", "take `session_of` of `coatcheck.wsgi`"
+
+    def inside(environ: Any, start_response: Any) -> list[bytes]:
+        session = coatcheck_wsgi.session_of(environ)
+        assert coatcheck_wsgi.session_of(session) is session
+        request = flask.Request(environ)
+        advice.extend(refused(session_of, each) for each in (environ, session, request))
+        start_response("200 OK", [])
+        return []
+
+    async def around(scope: Any, receive: Any, send: Any) -> None:
+        session = session_of(scope)
+        assert session_of(session) is session
+        request = fastapi.Request(scope)
+        found = coatcheck_wsgi.session_of
+        advice.extend(refused(found, each) for each in (scope, session, request))
+        advice.extend(refused(each, 5) for each in (session_of, found))
+        await Text("")(scope, receive, send)
+
+    await Client(WSGISessions(inside, secret=SECRET, store=store)).get("/")
+    await Client(ASGISessions(around, secret=SECRET, store=store)).get("/")
+    assert [asgi in text for text in advice[3:6]] == [True] * 3
+    assert [wsgi in text for text in advice[:3]] == [True] * 3
+    assert all("not int" in text for text in advice[6:])
+    assert "put one around the application" in refused(session_of, {"type": "http"})
+    assert "put one around the application" in refused(coatcheck_wsgi.session_of, {"PATH_INFO": ""})
+
+
+async def test_falcons_requests(store: MemoryStore) -> None:
+    """WSGI's have `env`, ASGI's have `scope`."""
+    import falcon
+    import falcon.asgi
+
+    class Page:
+        def on_get(self, request: Any, response: Any) -> None:
+            session = coatcheck_wsgi.session_of(request)
+            response.text = str(session.setdefault("n", 1))
+
+    class AsyncPage:
+        async def on_get(self, request: Any, response: Any) -> None:
+            response.text = str(session_of(request).setdefault("n", 1))
+
+    app, async_app = falcon.App(), falcon.asgi.App()
+    app.add_route("/", Page())
+    async_app.add_route("/", AsyncPage())
+    for wrapped in (
+        WSGISessions(app, secret=SECRET, store=store),
+        ASGISessions(async_app, secret=SECRET, store=store),
+    ):
+        response = await Client(wrapped).get("/")
+        assert (response.text, len(set_cookies(response))) == ("1", 1)
+
+
+@pytest.fixture(autouse=True)
+def log_level(caplog: pytest.LogCaptureFixture) -> None:
+    """Catch warnings alone."""
+    caplog.set_level(logging.WARNING, "coatcheck")
