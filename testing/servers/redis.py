@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -115,6 +116,59 @@ def cluster(
                 raise ServerFailed("the cluster did not form")
             time.sleep(0.05)
         yield members
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A primary with a replica, which a Sentinel watches.
+
+    :ivar primary: the first master.
+    :ivar replica: becomes the master when the primary fails.
+    :ivar port: the Sentinel's.
+    """
+
+    primary: RedisServer
+    replica: RedisServer
+    port: int
+
+    def master(self) -> int:
+        """Return the port of the server that the Sentinel takes for the master."""
+        reply = ask(self.port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "shop")
+        return int(reply.split(b"\r\n")[4])
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[Watched]:
+    """Yield servers that a Sentinel watches under the name ``shop``.
+
+    :raises ServerFailed: they do not know each other.
+    """
+    with RedisServer() as primary, RedisServer() as replica:
+        ask(replica.port, "REPLICAOF", "127.0.0.1", str(primary.port))
+        path = primary.executable
+
+        def command(port: int, folder: Path) -> Sequence[str]:
+            lines = (
+                f"port {port}",
+                "bind 127.0.0.1",
+                f"dir {folder}",
+                f"sentinel monitor shop 127.0.0.1 {primary.port} 1",
+                "sentinel down-after-milliseconds shop 500",
+                "sentinel failover-timeout shop 2000",
+            )
+            (folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+            return (str(path), str(folder / "sentinel.conf"), "--sentinel")
+
+        with ServerProcess(command, _answers) as sentinel:
+            deadline = time.monotonic() + PATIENCE
+            while not (
+                b"slaves=1" in ask(sentinel.port, "INFO", "sentinel")
+                and b"master_link_status:up" in ask(replica.port, "INFO", "replication")
+            ):
+                if time.monotonic() > deadline:
+                    raise ServerFailed("the Sentinel does not know the replica")
+                time.sleep(0.05)
+            yield Watched(primary, replica, sentinel.port)
 
 
 def ask(port: int, *words: str) -> bytes:

@@ -80,7 +80,13 @@ def check(caught: list[BaseException | None], kind: type[StoreError], message: s
 
 def test_nobody_listens(own_server: RedisServer, both: Any) -> None:
     own_server.kill()
-    check(both("get", "key"), StoreUnavailable, "cannot be reached")
+    address = f"Redis at 127.0.0.1:{own_server.port} cannot be reached"
+    check(both("get", "key"), StoreUnavailable, address)
+    client = redis.Redis(host="localhost", port=own_server.port, password="s3cret")
+    with pytest.raises(StoreUnavailable, match=f"Redis at localhost:{own_server.port} ") as caught:
+        RedisStore(client).get("key")
+    assert "s3cret" not in str(caught.value)
+    client.close()
 
 
 def test_a_server_that_stands_still_is_a_timeout_in_bounded_time(
@@ -90,7 +96,8 @@ def test_a_server_that_stands_still_is_a_timeout_in_bounded_time(
     own_server.pause()
     try:
         began = time.monotonic()
-        check(both("set", "key", record()), StoreTimeout, "in time")
+        address = f"Redis at 127.0.0.1:{own_server.port} did not answer in time"
+        check(both("set", "key", record()), StoreTimeout, address)
         assert time.monotonic() - began < 2 * 10
     finally:
         own_server.resume()

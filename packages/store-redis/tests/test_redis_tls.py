@@ -54,7 +54,7 @@ def tls_port(redis_server: RedisServer, trust: Trust) -> Iterator[int]:
 def test_both_apis_speak_tls(tls_port: int, trust: Trust) -> None:
     url = f"rediss://127.0.0.1:{tls_port}?ssl_ca_certs={trust.authority}"
     record = Record(b"x", time.time() + 1000, "ada")
-    store = open_store(url + "&ssl_min_version=TLSv1.3")
+    store = open_store(url)
     assert store.set("key", record)
     assert [key for key, _ in store.owned_by("ada")] == ["key"]
     store.close()
@@ -85,6 +85,32 @@ def test_a_server_that_nobody_vouches_for_is_refused(tls_port: int) -> None:
     trusting = open_store(url + "?ssl_cert_reqs=none")
     trusting.ping()
     trusting.close()
+
+
+def test_a_certificate_for_another_name_is_refused(
+    redis_server: RedisServer, trust: Trust, tmp_path: Path
+) -> None:
+    """By each redis-py: before 6.0 it did not look by itself."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("elsewhere.example")
+    ours, certificate, key = (tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem"))
+    authority.cert_pem.write_to_path(ours)
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    with tls_in_front_of(redis_server.port, certificate, key) as port:
+        url = f"rediss://127.0.0.1:{port}?ssl_ca_certs={ours}&retries=0"
+        store = open_store(url)
+        with pytest.raises(StoreUnavailable):
+            store.ping()
+        store.close()
+
+        async def story() -> None:
+            store = open_async_store(url)
+            with pytest.raises(StoreUnavailable):
+                await store.ping()
+            await store.close()
+
+        asyncio.run(story())
 
 
 def test_a_client_s_certificate_is_shown(redis_server: RedisServer, trust: Trust) -> None:

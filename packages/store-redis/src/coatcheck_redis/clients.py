@@ -14,7 +14,7 @@ from coatcheck.clients import Given, OnOneLoop, PerLoop, PerProcess, close_socke
 from coatcheck.errors import ConfigurationError
 
 from .senders import AsyncCluster, AsyncPool, AsyncSingle, Cluster, Pool, Single
-from .url import Settings
+from .url import Settings, written
 
 _KINDS: Final[dict[bool, tuple[Any, ...]]] = {
     False: (redis.Redis, RedisCluster),
@@ -37,6 +37,20 @@ def check_client(client: object, *, asynchronous: bool) -> None:
         raise ConfigurationError(
             "the client decodes replies, and sessions are bytes: make it without `decode_responses`"
         )
+
+
+def where(client: Any) -> str:
+    """Return how errors name the server of a client that the caller made."""
+    if isinstance(client, RedisCluster | AsyncRedisCluster):
+        named = sorted(written((node.host, node.port)) for node in client.get_nodes())
+        return f"Redis at the cluster of {named[0]}" if named else "Redis"
+    pool = client.connection_pool
+    if (service := getattr(pool, "service_name", None)) is not None:
+        return f"Redis, the master {service!r} of the Sentinels"
+    about = pool.connection_kwargs
+    if "path" in about:
+        return f"Redis at {about['path']}"
+    return f"Redis at {written((about.get('host', 'localhost'), about.get('port', 6379)))}"
 
 
 def synchronous(settings: Settings) -> PerProcess[Pool | Cluster]:

@@ -1,4 +1,4 @@
-"""What a failure of redis-py is to callers. No message quotes the server, keys or data."""
+"""What a failure of redis-py is to callers. No message quotes the server's words, keys or data."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _UNAVAILABLE = (
     exceptions.ClusterDownError,
     exceptions.ClusterError,
     exceptions.TryAgainError,
+    exceptions.AskError,  # and MovedError
     exceptions.RedisClusterException,
 )
 
@@ -26,26 +27,29 @@ _UNAVAILABLE = (
 _NO_MEMORY = "OOM command not allowed"
 #: What a server says that may serve again later: a script that runs for too long, a disk that is
 #: full, replicas that are missing, a primary that is one no more, slots of other servers.
-_LATER = ("BUSY ", "MISCONF ", "NOREPLICAS ", "READONLY ", "MOVED ")
+_LATER = ("BUSY ", "MISCONF ", "NOREPLICAS ", "READONLY ", "MOVED ", "CLUSTERDOWN ", "TRYAGAIN ")
 
 
-def translated(error: Exception) -> StoreError:
-    """Return what a store raises for an exception of the client library."""
+def translated(error: Exception, where: str) -> StoreError:
+    """Return what a store raises for an exception of the client library.
+
+    :param where: names the server: ``"Redis at 10.0.0.5:6379"``.
+    """
     if isinstance(error, exceptions.TimeoutError):
-        return StoreTimeout("Redis did not answer in time")
+        return StoreTimeout(f"{where} did not answer in time")
     if isinstance(error, exceptions.ConnectionError) and "No connection available" in str(error):
-        return used_up()  # a BlockingConnectionPool that the caller made
+        return used_up(where)  # a BlockingConnectionPool that the caller made
     if isinstance(error, _REFUSED):
-        return StoreUnavailable("Redis refused the user name or the password")
+        return StoreUnavailable(f"{where} refused the user name or the password")
     if isinstance(error, exceptions.NoPermissionError):
         return StoreError("the Redis user may not do this; docs/redis.md lists what is needed")
     if isinstance(error, exceptions.OutOfMemoryError) or _NO_MEMORY in str(error):
         return StoreError("Redis has no memory left (`maxmemory`): nothing was written")
     if isinstance(error, _UNAVAILABLE) or any(word in str(error) for word in _LATER):
-        return StoreUnavailable("Redis cannot be reached, or cannot serve now")
+        return StoreUnavailable(f"{where} cannot be reached, or cannot serve now")
     return StoreError("Redis answered with an error")
 
 
-def used_up() -> StoreTimeout:
+def used_up(where: str) -> StoreTimeout:
     """Return the error of a pool without a free connection."""
-    return StoreTimeout("no connection to Redis became free in time: see `max_connections`")
+    return StoreTimeout(f"no connection to {where} became free in time: see `max_connections`")

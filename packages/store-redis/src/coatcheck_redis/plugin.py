@@ -12,9 +12,25 @@ def coatcheck_stores() -> Iterator[StoreSpec]:
     """See :mod:`coatcheck.hookspecs`."""
     yield StoreSpec(
         name="redis",
-        schemes=("redis", "rediss", "redis+cluster", "rediss+cluster"),
+        schemes=(
+            "redis",
+            "rediss",
+            "redis+cluster",
+            "rediss+cluster",
+            "redis+sentinel",
+            "rediss+sentinel",
+            "valkey",
+            "valkeys",
+            "valkey+cluster",
+            "valkeys+cluster",
+            "valkey+sentinel",
+            "valkeys+sentinel",
+            "unix",
+            "redis+unix",
+            "redis+socket",
+        ),
         contract="1.0",
-        summary="a Redis or Valkey server or cluster",
+        summary="a Redis or Valkey server or cluster, or one that Sentinels name",
         open="coatcheck_redis:RedisStore.from_url",
         open_async="coatcheck_redis:AsyncRedisStore.from_url",
     )

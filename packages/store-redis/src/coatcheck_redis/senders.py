@@ -11,13 +11,14 @@ All of them have ``execute_command`` and ``primaries``.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import deque
 from typing import Any, Final
 
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import AbstractBackoff, ExponentialWithJitterBackoff
+from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.retry import Retry
 
@@ -27,15 +28,11 @@ from coatcheck.interruptions import Place, Places, interruption
 from redis import exceptions
 
 from .failures import PACKAGES, used_up
+from .sentinel import ROLE, check_role, is_demoted, question, search
 from .url import Settings
 
 #: Seconds between attempts: at random, and no more than this.
 PAUSE = 0.3
-
-
-def backoff() -> AbstractBackoff:
-    """Return how long to wait between attempts."""
-    return ExponentialWithJitterBackoff(base=PAUSE / 3, cap=PAUSE)
 
 
 class _Attempts:
@@ -46,7 +43,6 @@ class _Attempts:
 
     def __init__(self, retries: int) -> None:
         self._retries = retries
-        self._backoff = backoff()
         self.closed = False
 
     def pause(self, error: Exception, failures: int) -> float:
@@ -58,7 +54,7 @@ class _Attempts:
         in_vain = isinstance(error, (exceptions.TimeoutError, StoreError))
         if answered or in_vain or self.closed or failures > self._retries:
             raise error
-        return self._backoff.compute(failures)
+        return random.random() * min(PAUSE, PAUSE / 3 * 2.0**failures)  # noqa: S311  # no secret
 
 
 class _Connections(_Attempts):
@@ -69,12 +65,15 @@ class _Connections(_Attempts):
     because the exception of a signal handler may keep its user from doing so.
     """
 
-    _kind: Any
+    _kinds: tuple[Any, Any, Any]
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.retries)
         self._settings = settings
+        plain, tls, socket = self._kinds
+        self._kind = socket if "path" in settings.client else tls if settings.tls else plain
         self._places = Places(settings.max_connections)
+        self._sentinels = list(settings.sentinels)
 
     @property
     def connections(self) -> list[Any]:
@@ -85,15 +84,28 @@ class _Connections(_Attempts):
         """Return the connection of a place."""
         if place.content is None:
             place.content = self._kind(**self._settings.client)
+            self._forget_master(place.content)
         return place.content
+
+    def _forget_master(self, connection: Any) -> None:
+        """Have Sentinels tell where to connect next."""
+        if self._sentinels:
+            connection.host = ""
+
+    def _has_to_find(self, connection: Any) -> bool:
+        return bool(self._sentinels) and not connection.host
+
+    def _retried(self, error: exceptions.RedisError) -> exceptions.RedisError:
+        """Return an error as one that is tried again, if a new connection may help."""
+        if self._sentinels and isinstance(error, exceptions.ResponseError) and is_demoted(error):
+            return exceptions.ConnectionError("the server is no master any more")
+        return error
 
 
 class Pool(_Connections):
     """Connections for threads of one process."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self._kind = redis.SSLConnection if settings.tls else redis.Connection
+    _kinds = (redis.Connection, redis.SSLConnection, redis.UnixDomainSocketConnection)
 
     def execute_command(self, *words: Any) -> Any:
         """Send a command and return the reply.
@@ -103,11 +115,12 @@ class Pool(_Connections):
         """
         place = self._places.take(self._settings.pool_timeout)
         if place is None:
-            raise used_up()
+            raise used_up(self._settings.where)
         try:
             connection = self._connection(place)
             if place.is_dirty:
                 connection.disconnect()
+                self._forget_master(connection)
             place.is_dirty = True
             try:
                 reply = self._answer(connection, words)
@@ -140,21 +153,56 @@ class Pool(_Connections):
         failures = 0
         while True:
             try:
+                if self._has_to_find(connection):
+                    self._connect(connection)
                 connection.send_command(*words)  # connects, too
                 return connection.read_response()
-            except exceptions.ConnectionError as error:
+            except (exceptions.ConnectionError, exceptions.ResponseError) as error:
                 failures += 1
+                pause = self.pause(self._retried(error), failures)
                 connection.disconnect()
-                time.sleep(self.pause(error, failures))
+                self._forget_master(connection)
+                time.sleep(pause)
+
+    def _connect(self, connection: Any) -> None:
+        """Connect to the master that the Sentinels name."""
+        steps = search(self._sentinels)
+        try:
+            arguments = next(steps)
+            while True:
+                try:
+                    reply = self._told(arguments)
+                except Exception as error:
+                    arguments = steps.throw(error)
+                else:
+                    arguments = steps.send(reply)
+        except StopIteration as found:
+            connection.host, connection.port = found.value
+        connection.connect()
+        connection.send_command(*ROLE)
+        check_role(connection.read_response())
+
+    def _told(self, arguments: dict[str, Any]) -> Any:
+        assert self._settings.service is not None, "there are Sentinels"
+        link = self._kind(**arguments)
+        try:
+            link.send_command(*question(self._settings.service))
+            return link.read_response()
+        finally:
+            link.disconnect()
 
 
 class AsyncPool(_Connections):
     """Connections for tasks of one event loop."""
 
+    _kinds = (
+        redis.asyncio.Connection,
+        redis.asyncio.SSLConnection,
+        redis.asyncio.UnixDomainSocketConnection,
+    )
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        tls = settings.tls
-        self._kind = redis.asyncio.SSLConnection if tls else redis.asyncio.Connection
         self._waiting: deque[asyncio.Future[Place]] = deque()
 
     async def execute_command(self, *words: Any) -> Any:
@@ -166,6 +214,7 @@ class AsyncPool(_Connections):
             connection = self._connection(place)
             if place.is_dirty:
                 await connection.disconnect(nowait=True)
+                self._forget_master(connection)
             place.is_dirty = True
             try:
                 reply = await self._answer(connection, words)
@@ -206,7 +255,7 @@ class AsyncPool(_Connections):
             elif turn in self._waiting:
                 self._waiting.remove(turn)
             if isinstance(error, TimeoutError):
-                raise used_up() from None
+                raise used_up(self._settings.where) from None
             raise
 
     def _give_back(self, place: Place) -> None:
@@ -221,12 +270,43 @@ class AsyncPool(_Connections):
         failures = 0
         while True:
             try:
+                if self._has_to_find(connection):
+                    await self._connect(connection)
                 await connection.send_command(*words)  # connects, too
                 return await connection.read_response()
-            except exceptions.ConnectionError as error:
+            except (exceptions.ConnectionError, exceptions.ResponseError) as error:
                 failures += 1
+                pause = self.pause(self._retried(error), failures)
                 await connection.disconnect(nowait=True)
-                await asyncio.sleep(self.pause(error, failures))
+                self._forget_master(connection)
+                await asyncio.sleep(pause)
+
+    async def _connect(self, connection: Any) -> None:
+        """See :meth:`Pool._connect`."""
+        steps = search(self._sentinels)
+        try:
+            arguments = next(steps)
+            while True:
+                try:
+                    reply = await self._told(arguments)
+                except Exception as error:
+                    arguments = steps.throw(error)
+                else:
+                    arguments = steps.send(reply)
+        except StopIteration as found:
+            connection.host, connection.port = found.value
+        await connection.connect()
+        await connection.send_command(*ROLE)
+        check_role(await connection.read_response())
+
+    async def _told(self, arguments: dict[str, Any]) -> Any:
+        assert self._settings.service is not None, "there are Sentinels"
+        link = self._kind(**arguments)
+        try:
+            await link.send_command(*question(self._settings.service))
+            return await link.read_response()
+        finally:
+            await link.disconnect(nowait=True)
 
 
 class Single:
@@ -362,6 +442,11 @@ class AsyncCluster(_Attempts):
                 self._is_ready = True
 
 
+def _is_old() -> bool:
+    """Tell whether redis-py is older than 6.0."""
+    return int(redis.__version__.partition(".")[0]) < 6
+
+
 #: Errors that say themselves what happened.
 _TELLING: Final = (exceptions.RedisError, StoreError, OSError)
 
@@ -373,10 +458,13 @@ def _broken(error: Exception) -> exceptions.ConnectionError:
 
 
 def _cluster_arguments(settings: Settings, retry: Any) -> dict[str, Any]:
+    # Before 6.0 it tries again whatever `retry` says.
+    old = {"cluster_error_retry_attempts": 0} if _is_old() else {}
     return {
+        **old,
         **settings.client,
         "ssl": settings.tls,
         "max_connections": settings.max_connections,
         # It would try again after a timeout, too; what is tried again is decided here.
-        "retry": retry(backoff(), 0, supported_errors=(exceptions.ConnectionError,)),
+        "retry": retry(NoBackoff(), 0, supported_errors=(exceptions.ConnectionError,)),
     }

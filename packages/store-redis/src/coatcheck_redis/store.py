@@ -13,7 +13,7 @@ from coatcheck import Capabilities
 from coatcheck.errors import StoreError
 from coatcheck.faces import AsyncSteppedStore, SteppedStore
 
-from .clients import asynchronous, check_client, given, given_asynchronous, synchronous
+from .clients import asynchronous, check_client, given, given_asynchronous, synchronous, where
 from .failures import PACKAGES, translated
 from .layout import DEFAULT_PREFIX, Layout
 from .url import parse
@@ -52,6 +52,7 @@ class RedisStore(SteppedStore):
     ) -> None:
         check_client(client, asynchronous=False)
         cluster = isinstance(client, RedisCluster)
+        self._where = where(client)
         self._use(given(client), RedisVerbs(Layout(prefix), clock, cluster=cluster))
 
     @classmethod
@@ -65,11 +66,12 @@ class RedisStore(SteppedStore):
         settings = parse(url)
         verbs = RedisVerbs(Layout(settings.prefix), clock, cluster=settings.cluster)
         store = cls.__new__(cls)
+        store._where = settings.where
         store._use(synchronous(settings), verbs)
         return store
 
     def _translated(self, error: Exception) -> StoreError:
-        return translated(error)
+        return translated(error, self._where)
 
     def _reply(self, client: Any, step: Any) -> Any:
         if isinstance(step, tuple):
@@ -103,6 +105,7 @@ class AsyncRedisStore(AsyncSteppedStore):
     ) -> None:
         check_client(client, asynchronous=True)
         cluster = isinstance(client, AsyncRedisCluster)
+        self._where = where(client)
         self._use(given_asynchronous(client), RedisVerbs(Layout(prefix), clock, cluster=cluster))
 
     @classmethod
@@ -111,11 +114,12 @@ class AsyncRedisStore(AsyncSteppedStore):
         settings = parse(url)
         verbs = RedisVerbs(Layout(settings.prefix), clock, cluster=settings.cluster)
         store = cls.__new__(cls)
+        store._where = settings.where
         store._use(asynchronous(settings), verbs)
         return store
 
     def _translated(self, error: Exception) -> StoreError:
-        return translated(error)
+        return translated(error, self._where)
 
     async def _reply(self, client: Any, step: Any) -> Any:
         if isinstance(step, tuple):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
+import redis.asyncio
+
+import redis
 from coatcheck.errors import ConfigurationError
 from coatcheck.url_options import flag, one_of, read, seconds, split, text, whole
 
@@ -27,9 +31,28 @@ RETRIES: Final = 2
 
 _FORM = (
     "a Redis store's URL is `redis://[user[:password]@]host[:port][/database][?option=value&...]`, "
-    "with `rediss` for TLS, and `redis+cluster` or `rediss+cluster` for a cluster"
+    "with `rediss` for TLS, and `redis+cluster` or `rediss+cluster` for a cluster; "
+    "`redis+sentinel://[user[:password]@]host[:port][,host...]/service[/database]` for Sentinels, "
+    "and `unix://[user[:password]@]/path` a Unix socket"
 )
-_SCHEMES: Final = ("redis", "rediss", "redis+cluster", "rediss+cluster")
+_SINGLE: Final = ("redis", "valkey")
+_TLS_SCHEMES: Final = {f"{name}s" for name in _SINGLE}
+_SOCKETS: Final = ("unix", "redis+unix", "redis+socket")
+#: All that this store has, each an entry point.
+SCHEMES: Final = (
+    *(
+        f"{name}{kind}"
+        for kind in ("", "+cluster", "+sentinel")
+        for name in ("redis", "rediss", "valkey", "valkeys")
+    ),
+    *_SOCKETS,
+)
+_PORT: Final = 6379
+_SENTINEL_PORT: Final = 26379
+#: What redis-py takes for connections with TLS, by both its APIs. Earlier releases lack some.
+_IN_REDIS_PY: Final = frozenset(signature(redis.SSLConnection).parameters).intersection(
+    signature(redis.asyncio.SSLConnection).parameters
+)
 _TLS_VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -43,7 +66,11 @@ class Settings:
     :ivar retries: how often to try again after a broken connection.
     :ivar pool_timeout: seconds to wait for a free connection.
     :ivar max_connections: of a pool; in a cluster, of each node's.
-    :ivar client: the arguments of redis-py's connections.
+    :ivar client: the arguments of redis-py's connections. Without ``host`` and ``port`` where
+        Sentinels tell them.
+    :ivar where: names the server in errors.
+    :ivar service: what Sentinels call the servers; None without Sentinels.
+    :ivar sentinels: the arguments of redis-py's connections to each Sentinel.
     """
 
     prefix: str
@@ -53,6 +80,9 @@ class Settings:
     pool_timeout: float
     max_connections: int
     client: dict[str, Any] = field(repr=False)
+    where: str
+    service: str | None = None
+    sentinels: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
 
 def _tls_version(value: str) -> ssl.TLSVersion:
@@ -76,6 +106,10 @@ _CLIENT: Final[dict[str, Callable[[str], Any]]] = {
     "client_name": text,
     "protocol": whole(2, 3),
 }
+_SENTINEL: Final[dict[str, Callable[[str], Any]]] = {
+    "sentinel_username": text,
+    "sentinel_password": text,
+}
 _TLS: Final[dict[str, Callable[[str], Any]]] = {
     "ssl_ca_certs": text,
     "ssl_ca_path": text,
@@ -95,53 +129,132 @@ def parse(url: str) -> Settings:
     :raises ConfigurationError: it cannot be understood, or has an option that there is not.
     """
     parts, options = split(url, _FORM)
-    try:
-        port = 6379 if parts.port is None else parts.port
-        username, password = (
-            unquote(part or "", errors="strict") for part in (parts.username, parts.password)
-        )
-    except ValueError:
-        raise ConfigurationError(_FORM) from None
-    scheme, host = parts.scheme.lower(), parts.hostname
-    if scheme not in _SCHEMES or not host or not port or " " in url:
+    scheme = parts.scheme.lower()
+    if scheme not in SCHEMES or " " in url:
         raise ConfigurationError(_FORM)
-    tls, cluster = scheme.startswith("rediss"), scheme.endswith("+cluster")
-    values = _values(options, tls=tls)
-    database = parts.path.strip("/")
-    if database:
-        if not re.fullmatch(r"[0-9]{1,9}", database) or "db" in values:
+    base, _, kind = scheme.partition("+")
+    is_socket = scheme in _SOCKETS
+    values = _values(options, tls=base in _TLS_SCHEMES, kind="socket" if is_socket else kind)
+    userinfo, _, netloc = parts.netloc.rpartition("@")
+    values.update(_user(userinfo))
+    if is_socket:
+        if netloc or len(parts.path) < 2:
             raise ConfigurationError(_FORM)
-        values["db"] = int(database)
-    if cluster and values.pop("db", 0):
-        raise ConfigurationError("a Redis cluster has no other database than 0")
-    if username:
-        values["username"] = username
-    if password:
-        values["password"] = password
-    client = {
-        "host": unquote(host),
-        "port": port,
-        "socket_timeout": SOCKET_TIMEOUT,
-        "socket_connect_timeout": CONNECT_TIMEOUT,
-        "socket_keepalive": True,
-        **values,
-    }
-    if values.get("ssl_cert_reqs") == "none":
-        client.setdefault("ssl_check_hostname", False)
+        path = _decoded(parts.path)
+        return _settings(values, {"path": path}, where=f"Redis at {path}")
+    tls = base in _TLS_SCHEMES
+    addresses = [_address(each, kind) for each in netloc.split(",")]
+    named = ", ".join(map(written, addresses))
+    path = parts.path.strip("/")
+    if kind == "sentinel":
+        service, _, path = path.partition("/")
+        if not service:
+            raise ConfigurationError(_FORM)
+        service = _decoded(service)
+        values.update(_database(path, values))
+        where = f"Redis, the master {service!r} of the Sentinels at {named}"
+        return _settings(values, {}, where, tls=tls, service=service, addresses=addresses)
+    if len(addresses) > 1:
+        raise ConfigurationError(_FORM)
+    values.update(_database(path, values))
+    if kind == "cluster":
+        if values.pop("db", 0):
+            raise ConfigurationError("a Redis cluster has no other database than 0")
+        named = f"the cluster of {named}"
+    ((host, port),) = addresses
+    place = {"host": host, "port": port}
+    return _settings(values, place, f"Redis at {named}", tls=tls, cluster=kind == "cluster")
+
+
+def written(address: tuple[str, int]) -> str:
+    """Return an address as people write it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _settings(
+    values: dict[str, Any],
+    place: dict[str, Any],
+    where: str,
+    *,
+    tls: bool = False,
+    cluster: bool = False,
+    service: str | None = None,
+    addresses: Sequence[tuple[str, int]] = (),
+) -> Settings:
+    common = {"socket_timeout": SOCKET_TIMEOUT, "socket_connect_timeout": CONNECT_TIMEOUT}
+    if "path" not in place:
+        common["socket_keepalive"] = True
+    client = {**place, **common, **values}
+    if tls:
+        # Before 6.0 redis-py does not look at the name by itself.
+        client.setdefault("ssl_check_hostname", values.get("ssl_cert_reqs") != "none")
+    own = {name: client.pop(name) for name in (*_OWN, *_SENTINEL) if name in client}
+    sentinel = {name: value for name, value in client.items() if name in (*common, *_TLS)}
+    for name in ("username", "password"):
+        if f"sentinel_{name}" in own:
+            sentinel[name] = own[f"sentinel_{name}"]
     return Settings(
-        prefix=client.pop("prefix", DEFAULT_PREFIX),
+        prefix=own.get("prefix", DEFAULT_PREFIX),
         cluster=cluster,
         tls=tls,
-        retries=client.pop("retries", RETRIES),
-        pool_timeout=client.pop("timeout", POOL_TIMEOUT),
-        max_connections=client.pop("max_connections", MAX_CONNECTIONS),
+        retries=own.get("retries", RETRIES),
+        pool_timeout=own.get("timeout", POOL_TIMEOUT),
+        max_connections=own.get("max_connections", MAX_CONNECTIONS),
         client=client,
+        where=where,
+        service=service,
+        sentinels=tuple({**sentinel, "host": host, "port": port} for host, port in addresses)
+        if service
+        else (),
     )
 
 
-def _values(options: dict[str, str], *, tls: bool) -> dict[str, Any]:
-    values = read(options, {**_OWN, **_CLIENT, **_TLS}, "Redis")
+def _user(userinfo: str) -> dict[str, str]:
+    username, _, password = (_decoded(part) for part in userinfo.partition(":"))
+    found = {"username": username, "password": password}
+    return {name: value for name, value in found.items() if value}
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise ConfigurationError(_FORM) from None
+
+
+def _address(text: str, kind: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigurationError(_FORM) from None
+    if port is None:
+        port = _SENTINEL_PORT if kind == "sentinel" else _PORT
+    if not host or not port or parts.path or parts.query:
+        raise ConfigurationError(_FORM)
+    return _decoded(host), port
+
+
+def _database(path: str, values: Mapping[str, Any]) -> dict[str, int]:
+    if not path:
+        return {}
+    if not re.fullmatch(r"[0-9]{1,9}", path) or "db" in values:
+        raise ConfigurationError(_FORM)
+    return {"db": int(path)}
+
+
+def _values(options: dict[str, str], *, tls: bool, kind: str) -> dict[str, Any]:
+    values = read(options, {**_OWN, **_CLIENT, **_TLS, **_SENTINEL}, "Redis")
     for name in values:
         if name in _TLS and not tls:
             raise ConfigurationError(f"{name!r} needs TLS: a URL with `rediss://`")
+        if name in _TLS and name not in _IN_REDIS_PY:
+            raise ConfigurationError(
+                f"{name!r} needs a later redis-py than the {redis.__version__} that is installed"
+            )
+        if name in _SENTINEL and kind != "sentinel":
+            raise ConfigurationError(f"{name!r} needs Sentinels: a URL with `redis+sentinel://`")
+        if name == "socket_keepalive" and kind == "socket":
+            raise ConfigurationError(f"{name!r} needs TCP: a Unix socket has no keepalive")
     return values
