@@ -19,6 +19,7 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks import contention
 from benchmarks.floor import ASGIFloor, WSGIFloor
 from coatcheck import MemoryStore, Record
 from coatcheck.asgi import SessionMiddleware as ASGISessions
@@ -242,7 +243,7 @@ def with_server(name: str) -> Any:
 
 PARTS = (
     "speed", "memory", "import", "files", "redis", "mongo", "dynamodb", "growth", "mongo-growth",
-    "dynamodb-cost",
+    "dynamodb-cost", "contention", "redis-contention",
 )  # fmt: skip
 
 
@@ -270,6 +271,8 @@ def main() -> None:
         "growth": lambda: file_store().growth(session_data(), arguments.largest),
         "mongo-growth": lambda: with_server("mongo").growth(arguments.largest),
         "dynamodb-cost": lambda: with_server("dynamodb").cost(session_data()),
+        "contention": contention.contention,
+        "redis-contention": contention.with_redis,
     }
     for name, part in parts.items():
         if arguments.only in (None, name) and name.partition("-")[0] not in arguments.without:

@@ -41,10 +41,17 @@ def answer(path: str, query: MutableMapping[str, str], session: Any) -> str:
     return json.dumps(dict(session))
 
 
+def count(data: dict[str, Any]) -> None:
+    """Change a session by one more."""
+    data["count"] = data.get("count", 0) + 1
+
+
 def wsgi_app(environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
     """The application for WSGI."""
     session = coatcheck_wsgi.session_of(environ)
     query = dict(parse_qsl(environ["QUERY_STRING"]))
+    if environ["PATH_INFO"] == "/count":
+        session.change(count)
     body = answer(environ["PATH_INFO"], query, session).encode()
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     start_response("200 OK", headers)
@@ -55,6 +62,8 @@ async def asgi_app(scope: Any, _receive: Any, send: Any) -> None:
     """The application for ASGI."""
     session = coatcheck_asgi.session_of(scope)
     query = dict(parse_qsl(scope["query_string"].decode()))
+    if scope["path"] == "/count":
+        await session.change(count)
     body = answer(scope["path"], query, session).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -72,9 +81,12 @@ class Browser:
         self._port = port
         self.cookie = cookie
 
-    def copy(self) -> Browser:
-        """Return another one with the same cookie: a second tab, or a thief."""
-        return Browser(self._port, self.cookie)
+    def copy(self, other: Browser | None = None) -> Browser:
+        """Return another one with the same cookie: a second tab, or a thief.
+
+        :param other: one that uses the server which the new one is to use.
+        """
+        return Browser((other or self)._port, self.cookie)
 
     def get(self, path: str, **query: str) -> tuple[int, dict[str, Any]]:
         """Request a path, and return the status and what the session holds by the answer."""

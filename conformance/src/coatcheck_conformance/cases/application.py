@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from coatcheck import Sessions
 
@@ -12,9 +12,14 @@ from ..bench import Bench
 from ..case import case
 from ..serving import Browser, options_of, serving
 
+T = TypeVar("T")
+
 #: Clauses without which no server can use the store.
 _SERVED: Final = ("LOOP-1", "LOOP-2", "LOOP-3", "GET-2", "GET-5")
 _WRITES: Final = 50
+#: Tabs that count in one session at the same time, and how often each does.
+_COUNTERS: Final = 8
+_COUNTS: Final = 4
 #: How often a request is sent again whose session could not be saved.
 _TRIES: Final = 10
 #: How often the id of a session changes at most.
@@ -83,15 +88,33 @@ def rotation(bench: Bench) -> None:
 
 @case("RACE-2", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-8"), ground=False)
 def fifty_parallel_requests(bench: Bench) -> None:
-    """Of fifty requests at once, each of which writes a value of its own, no value is lost."""
-    with serving(bench) as make_browser:
+    """Of fifty requests to two servers, each of which writes a value, no value is lost."""
+    with serving(bench) as make_browser, serving(bench) as make_other:
         ann = _login(bench, make_browser, "ann")
+        servers = (ann, make_other())
         values = {f"value{number}": str(number) for number in range(_WRITES)}
-        bench.steps.note(f"{_WRITES} requests at once write a value of their own each")
-        _at_once([_write(ann.copy(), *item) for item in values.items()])
+        bench.steps.note(f"{_WRITES} requests at once, to two servers, write a value each")
+        tabs = [ann.copy(servers[number % 2]) for number in range(_WRITES)]
+        _at_once([_write(tab, *item) for tab, item in zip(tabs, values.items(), strict=True)])
         shown = _get(bench, ann, "/show", "ann")
         lost = sorted(values.keys() - shown.keys())
         bench.expect_that(not lost, f"all {_WRITES} values", f"without {', '.join(lost)}")
+
+
+@case("RACE-2", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-8"), ground=False)
+def counting_requests(bench: Bench) -> None:
+    """Requests to two servers that count in one session at the same time are counted exactly."""
+    with serving(bench) as make_browser, serving(bench) as make_other:
+        ann = _login(bench, make_browser, "ann")
+        servers = (ann, make_other())
+        tabs = [ann.copy(servers[number % 2]) for number in range(_COUNTERS)]
+        bench.steps.note(f"{_COUNTERS} tabs of two servers count {_COUNTS} times each")
+        counted = sum(map(sum, _at_once([_counts(tab) for tab in tabs])))
+        bench.expect(_get(bench, ann, "/show", "ann").get("count"), counted)
+
+
+def _counts(browser: Browser) -> Callable[[], list[bool]]:
+    return lambda: [browser.get("/count")[0] == 200 for _ in range(_COUNTS)]
 
 
 def _write(browser: Browser, name: str, value: str) -> Callable[[], object]:
@@ -102,7 +125,7 @@ def _write(browser: Browser, name: str, value: str) -> Callable[[], object]:
     return write
 
 
-def _at_once(requests: Sequence[Callable[[], object]]) -> list[object]:
+def _at_once(requests: Sequence[Callable[[], T]]) -> list[T]:
     with ThreadPoolExecutor(len(requests)) as pool:
         return [made.result() for made in [pool.submit(request) for request in requests]]
 

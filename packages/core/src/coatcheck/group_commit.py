@@ -184,7 +184,7 @@ class GroupCommit:
                 if began > change.deadline:
                     raise conflict()
                 others += change.take_others(_LARGEST_GROUP - len(others))
-                settled = yield from self._attempt(change, others, stored, began)
+                settled = yield from self._attempt(change, others, stored)
                 if settled is not None:
                     return settled
                 stored, was_refused = None, True
@@ -194,12 +194,15 @@ class GroupCommit:
             change.give_back(others)
 
     def _attempt(
-        self, change: Change, others: list[Change], stored: Snapshot, began: float
+        self, change: Change, others: list[Change], stored: Snapshot
     ) -> Steps[tuple[Snapshot, SessionState] | None]:
         """Write a change and those of others over what is stored. None: somebody was faster."""
-        group = yield from self._merged(change, others, stored, began)
+        size = len(others) + 1
+        group, seconds = yield from self._merged(change, others, stored)
+        # Each of them has about as much to do with it as merging its change has taken.
+        pace = max(1, int(_LONG * size / seconds)) if seconds else size
         if group.content == self._records.content(stored):
-            return self._done(change, others, stored, stored)
+            return (yield from self._done(change, others, stored, stored, pace))
         try:
             written = yield from self._set(change, others, group, stored)
         except RecordTooLarge:
@@ -209,8 +212,10 @@ class GroupCommit:
             for other in others:
                 other.shares = False
             change.give_back(_taken(others))
-            return (yield from self._attempt(change, others, stored, began))
-        return self._done(change, others, stored, group) if written else None
+            return (yield from self._attempt(change, others, stored))
+        if not written:
+            return None
+        return (yield from self._done(change, others, stored, group, pace))
 
     def _read(
         self, change: Change, others: list[Change], was_refused: bool
@@ -235,17 +240,19 @@ class GroupCommit:
         return found[0]
 
     def _merged(
-        self, change: Change, others: list[Change], stored: Snapshot, began: float
-    ) -> Steps[Snapshot]:
-        """Return what is stored with the changes of all."""
+        self, change: Change, others: list[Change], stored: Snapshot
+    ) -> Steps[tuple[Snapshot, float]]:
+        """Return what is stored with the changes of all, and the seconds that merging took."""
         records, key = self._records, stored.key
         newest = records.decode(key, stored.record)
+        known: dict[bytes, SessionState] = {}
         extend = change.extend
+        began, seconds = self._monotonic(), 0.0
         for each in (change, *others):
             try:
                 if each.deadline < began:
                     raise conflict()
-                newest = self._applied(each, stored, newest)
+                newest = self._applied(each, stored, newest, known)
                 extend = extend or each.extend
             except Exception as error:
                 # The application's own functions may fail, for one request alone.
@@ -253,13 +260,26 @@ class GroupCommit:
                     raise
                 others.remove(each)
                 self._settle(each, error=error)
-            if self._monotonic() - began > _LONG:
+            elapsed = self._monotonic() - began
+            if elapsed > _LONG:
+                seconds += elapsed
                 yield Sleep(0)
                 began = self._monotonic()
+        seconds += self._monotonic() - began
         expires_at = self._expiry(newest) if extend else stored.record.expires_at
-        return records.encode(key, newest, expires_at)
+        return records.encode(key, newest, expires_at), seconds
 
-    def _applied(self, change: Change, stored: Snapshot, newest: SessionState) -> SessionState:
+    def _applied(
+        self,
+        change: Change,
+        stored: Snapshot,
+        newest: SessionState,
+        known: dict[bytes, SessionState],
+    ) -> SessionState:
+        """Return the newest state with a change.
+
+        :param known: what changes were made to, decoded. Those that meet often have one base.
+        """
         records, key = self._records, stored.key
         base, earlier = change.base, change.attempts.unknown.get(stored.record.data)
         if not self._merges and stored is not base:
@@ -270,7 +290,10 @@ class GroupCommit:
                 raise conflict()
         if earlier is not None:
             base = Snapshot(key, replace(stored.record, data=earlier))
-        state = records.merge(base, records.decode(key, change.mine.record), newest)
+        before = known.get(base.record.data)
+        if before is None:
+            before = known[base.record.data] = records.decode(key, base.record)
+        state = records.merge(before, records.decode(key, change.mine.record), newest)
         if change.function is not None:
             change.value = apply(change.function, state)
             state = records.with_owner(state)
@@ -295,11 +318,21 @@ class GroupCommit:
         return written
 
     def _done(
-        self, change: Change, others: list[Change], stored: Snapshot, group: Snapshot
-    ) -> tuple[Snapshot, SessionState]:
+        self, change: Change, others: list[Change], stored: Snapshot, group: Snapshot, pace: int
+    ) -> Steps[tuple[Snapshot, SessionState]]:
+        """Tell the others what is stored, and return it.
+
+        :param pace: how many of them are told before other tasks get their turn.
+        """
         met = bool(others) or stored.record.data != change.base.record.data
-        for other in _taken(others):
-            self._settle(other, stored=group)
+        try:
+            for number, other in enumerate(_taken(others), 1):
+                self._settle(other, stored=group)
+                if number % pace == 0:
+                    yield Sleep(0)
+        finally:
+            for other in _taken(others):
+                self._settle(other, stored=group)
         if met:
             self._announce("merged", group.key)
         elif group is not stored:

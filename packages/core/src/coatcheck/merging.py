@@ -17,7 +17,7 @@ EncodeValue = Callable[[Any], bytes]
 #: is None where the key was not there.
 MergeRule: TypeAlias = Callable[[Any, Any, Any], Any]
 
-#: Types whose equal values have equal stored forms.
+#: Types whose values have equal stored forms if they are equal, and other ones if they are not.
 _PLAIN: Final = frozenset({str, int, bool, bytes, type(None)})
 #: A version of marshal's format that does not depend on which objects are shared.
 _MARSHAL_VERSION: Final = 2
@@ -55,13 +55,19 @@ def merge(
 
     merged = {}
     rules = rules or {}
-    for key in (*theirs.data, *(key for key in mine.data if key not in theirs.data)):
-        value = choose(
-            base.data.get(key, _ABSENT),
-            mine.data.get(key, _ABSENT),
-            theirs.data.get(key, _ABSENT),
-            rules.get(key),
-        )
+    base_data, my_data, their_data = base.data, mine.data, theirs.data
+    for key in (*their_data, *(key for key in my_data if key not in their_data)):
+        my_value, their_value = my_data.get(key, _ABSENT), their_data.get(key, _ABSENT)
+        kind = type(my_value)
+        if (
+            kind in _PLAIN
+            and kind is type(their_value)
+            and my_value == their_value
+            and key not in rules
+        ):
+            merged[key] = my_value  # as nearly always
+            continue
+        value = choose(base_data.get(key, _ABSENT), my_value, their_value, rules.get(key))
         if value is not _ABSENT:
             merged[key] = value
     settings = choose(_settings(base), _settings(mine), _settings(theirs), None)
@@ -84,14 +90,12 @@ def _same(one: Any, other: Any, encode: EncodeValue) -> bool:
     kind = type(one)
     if kind is type(other):
         if kind in _PLAIN:
-            if one == other:
+            return bool(one == other)
+        try:
+            if marshal.dumps(one, _MARSHAL_VERSION) == marshal.dumps(other, _MARSHAL_VERSION):
                 return True
-        else:
-            try:
-                if marshal.dumps(one, _MARSHAL_VERSION) == marshal.dumps(other, _MARSHAL_VERSION):
-                    return True
-            except ValueError:
-                pass  # of types that marshal lacks
+        except ValueError:
+            pass  # of types that marshal lacks
     return encode(one) == encode(other)
 
 

@@ -128,9 +128,11 @@ class Records:
             snapshot.content = self.codec.dumps(self.decode(snapshot.key, snapshot.record))
         return snapshot.content
 
-    def merge(self, base: Snapshot, mine: SessionState, theirs: SessionState) -> SessionState:
+    def merge(
+        self, base: Snapshot | SessionState, mine: SessionState, theirs: SessionState
+    ) -> SessionState:
         """Return the changes of both sides since ``base``, by the rules of their keys."""
-        before = self.decode(base.key, base.record)
+        before = self.decode(base.key, base.record) if isinstance(base, Snapshot) else base
         return self.with_owner(merge(before, mine, theirs, self._encode_value, self._rules))
 
     def shown(self, mine: SessionState, stored: Snapshot) -> SessionState:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .bridge import AsyncBridge, as_async, as_sync, runs_trio
 from .errors import CoatcheckError, ConfigurationError, StoreError
@@ -14,6 +14,9 @@ from .interruptions import interruption
 from .operations import Operation, Select, Sleep, Steps, StoreCall, ToTheEnd, Turn
 from .store import AsyncStore, Record, Store
 from .writers import Lines
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 
@@ -115,6 +118,10 @@ class AsyncRunner:
                     outcome = getattr(store, operation.verb)(*operation.args)
                     if not direct:
                         outcome = await outcome
+                elif isinstance(operation, Turn):
+                    outcome = None
+                    if (signal := self._signal(operation)) is not None:
+                        await signal.wait(operation.seconds)
                 else:
                     outcome = await self._perform(operation)
                 resume = steps.send
@@ -123,8 +130,6 @@ class AsyncRunner:
                 outcome, resume = _for_steps(operation, error), steps.throw
 
     async def _perform(self, operation: Operation) -> Any:
-        if isinstance(operation, Turn):
-            return await self._wait_for_turn(operation)
         if isinstance(operation, Select):
             return await self._select(operation)
         if isinstance(operation, Sleep):
@@ -134,18 +139,18 @@ class AsyncRunner:
         if isinstance(operation, ToTheEnd):
             call = getattr(self._store, operation.call.verb)(*operation.call.args)
             return call if self._direct else await _uninterrupted(call)
-        assert not isinstance(operation, StoreCall)
+        assert not isinstance(operation, StoreCall | Turn)
         return await operation.awaitable
 
-    async def _wait_for_turn(self, turn: Turn) -> None:
+    def _signal(self, turn: Turn) -> _TaskSignal | _TrioSignal | None:
+        """Let a writer enter its line. Return what it has to wait for, if anything."""
         writer = turn.writer
         if not writer.in_line:
             self._lines.enter((_current_loop(), turn.key), writer, _loop_signal)
-        if writer.signal is not None:
-            import anyio
-
-            with anyio.move_on_after(turn.seconds):
-                await writer.signal.wait()  # type: ignore[attr-defined]  # it is an anyio.Event
+        if writer.signal is None:
+            return None
+        assert isinstance(writer.signal, _TaskSignal | _TrioSignal), "it was made here"
+        return writer.signal
 
     async def _select(self, operation: Select) -> list[tuple[str, Record]]:
         store = AsyncBridge(self._store) if self._direct else self._store
@@ -218,10 +223,55 @@ def _current_loop() -> object:
         return current_token()
 
 
-def _loop_signal() -> Any:
-    import anyio
+def _loop_signal() -> _TaskSignal | _TrioSignal:
+    return _TrioSignal() if runs_trio() else _TaskSignal()
 
-    return anyio.Event()
+
+class _TaskSignal:
+    """Wakes a task of asyncio. anyio's events and time limits take longer than the write."""
+
+    def __init__(self) -> None:
+        from asyncio import get_running_loop
+
+        self._loop = get_running_loop()
+        self._is_set = False
+        self._waiting: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        self._is_set = True
+        self._wake()
+
+    async def wait(self, seconds: float) -> None:
+        if self._is_set:
+            return
+        self._waiting = self._loop.create_future()
+        limit = self._loop.call_later(max(seconds, 0), self._wake)
+        try:
+            await self._waiting
+        finally:
+            limit.cancel()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+class _TrioSignal:
+    """Wakes a task of trio."""
+
+    def __init__(self) -> None:
+        import anyio
+
+        self._event = anyio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    async def wait(self, seconds: float) -> None:
+        import anyio
+
+        with anyio.move_on_after(max(seconds, 0)):
+            await self._event.wait()
 
 
 class _ThreadSignal:

@@ -14,7 +14,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
-from contextlib import suppress
 from typing import Any, Protocol, Self
 
 
@@ -92,7 +91,7 @@ class Writer:
             return
         with line.guard:
             self.is_left = True
-            with suppress(ValueError):
+            if self in line.waiting:
                 line.waiting.remove(self)
             if line.leader is self:
                 line.pass_on()
