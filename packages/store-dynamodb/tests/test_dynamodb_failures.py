@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
 import pytest
 from dynamodb_backend import Backend, counted
 from visiting import visits
@@ -25,6 +26,7 @@ from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb.url import parse
 from testing.interrupts import interrupted
 from testing.servers.dynamodb import DynamoDBServer
+from testing.servers.process import Claim
 
 pytestmark = pytest.mark.integration("dynamodb")
 
@@ -292,6 +294,25 @@ def test_refusals(
     store.close()
     service.shutdown()
     service.server_close()
+
+
+def test_errors_name_the_service(backend: Backend) -> None:
+    """By its host and port; a caller's client knows them, too."""
+    nobody = Claim()
+    endpoint = f"http://127.0.0.1:{nobody.port}"
+    opened = DynamoDBStore.from_url(
+        f"dynamodb://sessions?region=eu-west-1&endpoint_url={endpoint}&attempts=1"
+    )
+    client = boto3.session.Session().client(
+        "dynamodb", region_name="eu-west-1", endpoint_url=endpoint
+    )
+    for store in (opened, DynamoDBStore(client, table="sessions")):
+        address = f"DynamoDB at 127.0.0.1:{nobody.port} cannot be reached"
+        with pytest.raises(StoreUnavailable, match=address):
+            store.get("key")
+        store.close()
+    client.close()
+    nobody.end()
 
 
 def test_a_page_of_somebody_elses_is_no_answer(backend: Backend) -> None:

@@ -104,6 +104,7 @@ def test_what_the_system_refuses_is_an_error(
         store.ping()
         with fault(store.folder), pytest.raises(StoreUnavailable) as caught:
             pytest.fail(f"{name} returned {operation()!r}")
+        assert str(store.folder) in str(caught.value), name
         if name != "ping":
             assert isinstance(caught.value.__cause__, OSError), name
         shown = "".join(traceback.format_exception(caught.value)) + caplog.text

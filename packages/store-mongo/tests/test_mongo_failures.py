@@ -18,6 +18,7 @@ from coatcheck.bridge import as_sync
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck_mongo import AsyncMongoStore, MongoStore
 from testing.servers.mongo import MongoServer
+from testing.servers.process import Claim
 
 pytestmark = pytest.mark.integration("mongo")
 
@@ -42,6 +43,20 @@ def locked_server() -> Iterator[MongoServer]:
             client.shop.command("createUser", "app", pwd="s3cret", roles=["sessions"])
             client.shop.command("createUser", "reader", pwd="s3cret", roles=["read"])
         yield started
+
+
+def test_errors_name_the_servers_and_nobody_s_password() -> None:
+    nobody = Claim()
+    address = f"127.0.0.1:{nobody.port}"
+    url = f"mongodb://app:s3cret@{address},localhost:{nobody.port}/shop?timeoutMS=300"
+    opened = MongoStore.from_url(url)
+    with MongoClient(url) as client:
+        for store in (opened, MongoStore(client, database="shop")):
+            with pytest.raises(StoreError, match=f"MongoDB at {address}, localhost:") as caught:
+                store.get("key")
+            assert "s3cret" not in str(caught.value)
+    opened.close()
+    nobody.end()
 
 
 def test_a_wrong_password(locked_server: MongoServer) -> None:

@@ -60,7 +60,7 @@ def _make(settings: Settings) -> Any:
             config=config,
         )
     except NO_CREDENTIALS as error:
-        raise translated(error) from error
+        raise translated(error, "DynamoDB") from error
     except (BotoCoreError, ValueError) as error:
         raise StoreUnavailable(
             "the DynamoDB client could not be made: is there a region, and the profile?"

@@ -1,8 +1,9 @@
-"""What a failure of boto3 is to callers. No message quotes the service, keys or data."""
+"""What a failure of boto3 is to callers. No message quotes the service's words, keys or data."""
 
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from botocore import exceptions
 
@@ -33,17 +34,29 @@ _TIMEOUTS: Final = (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError)
 SERVER_ERRORS: Final = 500
 
 
-def translated(error: Exception) -> StoreError:
-    """Return what a store raises for an exception of the client library."""
+def translated(error: Exception, where: str) -> StoreError:
+    """Return what a store raises for an exception of the client library.
+
+    :param where: names the service: ``"DynamoDB at localhost:8000"``.
+    """
     if isinstance(error, exceptions.ClientError):
-        return _refused(error)
+        return _refused(error, where)
     if isinstance(error, _TIMEOUTS):
-        return StoreTimeout("DynamoDB did not answer in time")
+        return StoreTimeout(f"{where} did not answer in time")
     if isinstance(error, NO_CREDENTIALS):
         return StoreUnavailable("there are no AWS credentials, or they cannot be fetched")
     if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError | OSError):
-        return StoreUnavailable("DynamoDB cannot be reached")
+        return StoreUnavailable(f"{where} cannot be reached")
     return StoreError("DynamoDB answered with nonsense, or the request could not be made")
+
+
+def named(endpoint: str | None, region: str | None) -> str:
+    """Return how errors name the service: by host and port, or else by its region."""
+    parts = urlsplit(endpoint or "")
+    if parts.hostname:
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        return f"DynamoDB at {host}" + (f":{parts.port}" if parts.port else "")
+    return f"DynamoDB in {region}" if region else "DynamoDB"
 
 
 def code_of(error: exceptions.ClientError) -> str:
@@ -55,12 +68,12 @@ def _lacks_index(error: exceptions.ClientError) -> bool:
     return "specified index" in str(error.response.get("Error", {}).get("Message", ""))
 
 
-def _refused(error: exceptions.ClientError) -> StoreError:
+def _refused(error: exceptions.ClientError, where: str) -> StoreError:
     code = code_of(error)
     if code in _THROTTLED:
-        return StoreUnavailable("DynamoDB is asked for more than its capacity")
+        return StoreUnavailable(f"{where} is asked for more than its capacity")
     if code in _CREDENTIALS:
-        return StoreUnavailable("DynamoDB refused the credentials: they are wrong, or expired")
+        return StoreUnavailable(f"{where} refused the credentials: they are wrong, or expired")
     if code == "AccessDeniedException":
         return StoreError("the AWS user may not do this; docs/dynamodb.md lists what is needed")
     if code == "ResourceNotFoundException" or _lacks_index(error):
@@ -70,5 +83,5 @@ def _refused(error: exceptions.ClientError) -> StoreError:
         )
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if status >= SERVER_ERRORS:
-        return StoreUnavailable("DynamoDB failed")
+        return StoreUnavailable(f"{where} failed")
     return StoreError("DynamoDB answered with an error")

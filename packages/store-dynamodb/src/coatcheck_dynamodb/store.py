@@ -32,7 +32,7 @@ from coatcheck.interruptions import interruption, raise_interruption
 
 from . import items, logs, table
 from .clients import UNSURE, per_process, watched
-from .failures import PACKAGES, code_of, translated
+from .failures import PACKAGES, code_of, named, translated
 from .items import GRANULARITY, LARGEST, Expression, Item
 from .pace import Pace, Patience
 from .url import DEFAULT_PREFIX, SCAN_UNITS, check_prefix, check_table, parse
@@ -87,6 +87,7 @@ class DynamoDBStore(Store):
         if not scan_units >= 1:
             raise ConfigurationError("scan_units must be at least 1")
         given = OnOneProcess(watched(client), "the DynamoDB client")
+        self._where = named(client.meta.endpoint_url, client.meta.region_name)
         self._open(given, check_table(table), check_prefix(prefix), scan_units, clock)
 
     @classmethod
@@ -99,6 +100,7 @@ class DynamoDBStore(Store):
         """
         settings = parse(url)
         store = cls.__new__(cls)
+        store._where = named(settings.endpoint_url, settings.region)
         store._open(
             per_process(settings), settings.table, settings.prefix, settings.scan_units, clock
         )
@@ -352,7 +354,7 @@ class DynamoDBStore(Store):
                 raise_interruption(error, PACKAGES)
             if self._closed:
                 raise StoreClosed("this DynamoDB store is closed") from error
-            raise translated(error) from error
+            raise translated(error, self._where) from error
         except BaseException:
             self._client.give_up()
             raise

@@ -76,7 +76,7 @@ class Locks:
                 raise Busy
             if time.monotonic() >= deadline:
                 raise StoreTimeout(
-                    "another process or thread does not let go of the file store's lock"
+                    f"another process or thread does not let go of a lock in {self._folder}"
                 )
             time.sleep(pause * random.random())  # noqa: S311  # to part those who wait
             pause = min(pause * 2, _LONGEST_PAUSE)

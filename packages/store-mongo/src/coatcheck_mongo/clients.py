@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
@@ -66,6 +66,20 @@ def check_client(client: object, *, asynchronous: bool) -> None:
         )
     if not client.write_concern.acknowledged:
         raise ConfigurationError("a client with `w=0` would lose writes without an error")
+
+
+def where(hosts: Iterable[tuple[str, int | None]]) -> str:
+    """Return how errors name servers."""
+    named = [
+        (f"[{host}]" if ":" in host else host) + ("" if port is None else f":{port}")
+        for host, port in hosts
+    ]
+    return f"MongoDB at {', '.join(named)}"
+
+
+def seeds(client: Any) -> list[tuple[str, int | None]]:
+    """Return where a client that the caller made begins, without asking anybody."""
+    return sorted(client.topology_description.server_descriptions())
 
 
 def _maker(kind: type[Any], settings: Settings, documents: Documents) -> Callable[[], Sessions]:

@@ -1,4 +1,4 @@
-"""What a failure of PyMongo is to callers. No message quotes the server, keys or data."""
+"""What a failure of PyMongo is to callers. No message quotes the server's words, keys or data."""
 
 from __future__ import annotations
 
@@ -18,23 +18,27 @@ _AUTHENTICATION_FAILED: Final = 18
 _OUT_OF_DISK_SPACE: Final = 14031
 #: The server is no primary any more, or shuts down: "not writable primary" and its relatives.
 _NOT_PRIMARY: Final = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
-#: What a caller is told.
-_NO_PRIMARY_NOW: Final = "MongoDB cannot be reached, or has no primary now"
-_WRONG_USER: Final = "MongoDB refused the user name or the password"
+#: What a caller is told, behind the name of the servers.
+_NO_PRIMARY_NOW: Final = "cannot be reached, or has no primary now"
+_WRONG_USER: Final = "refused the user name or the password"
+_SILENT: Final = "did not answer in time"
 
 
-def translated(error: Exception) -> StoreError:
-    """Return what a store raises for an exception of the client library."""
+def translated(error: Exception, where: str) -> StoreError:
+    """Return what a store raises for an exception of the client library.
+
+    :param where: names the servers: ``"MongoDB at 10.0.0.5:27017"``.
+    """
     if isinstance(error, errors.ServerSelectionTimeoutError):
-        return _no_server(error)
+        return _no_server(error, where)
     if isinstance(error, errors.WaitQueueTimeoutError):
-        return StoreTimeout("no connection to MongoDB became free in time: see `maxPoolSize`")
+        return StoreTimeout(f"no connection to {where} became free in time: see `maxPoolSize`")
     if isinstance(error, errors.PyMongoError) and error.timeout:
-        return StoreTimeout("MongoDB did not answer in time")
+        return StoreTimeout(f"{where} {_SILENT}")
     if isinstance(error, errors.ConnectionFailure | OSError):
-        return StoreUnavailable(_NO_PRIMARY_NOW)
+        return StoreUnavailable(f"{where} {_NO_PRIMARY_NOW}")
     if isinstance(error, errors.OperationFailure):
-        return _refused(error)
+        return _refused(error, where)
     if isinstance(error, errors.ConfigurationError):
         return StoreUnavailable("the MongoDB client could not be made: its options do not work")
     if isinstance(error, InvalidDocument):
@@ -42,25 +46,25 @@ def translated(error: Exception) -> StoreError:
     return StoreError("MongoDB answered with an error, or with nonsense")
 
 
-def _no_server(error: errors.ServerSelectionTimeoutError) -> StoreError:
+def _no_server(error: errors.ServerSelectionTimeoutError, where: str) -> StoreError:
     """Tell a server that is silent from one that is not there: the text alone does."""
     if "Authentication failed" in str(error):
-        return StoreUnavailable(_WRONG_USER)
+        return StoreUnavailable(f"{where} {_WRONG_USER}")
     text = str(error)
     if ("timed out" in text or "No servers found yet" in text) and "refused" not in text:
-        return StoreTimeout("MongoDB did not answer in time")
-    return StoreUnavailable(_NO_PRIMARY_NOW)
+        return StoreTimeout(f"{where} {_SILENT}")
+    return StoreUnavailable(f"{where} {_NO_PRIMARY_NOW}")
 
 
-def _refused(error: errors.OperationFailure) -> StoreError:
+def _refused(error: errors.OperationFailure, where: str) -> StoreError:
     if error.code == _AUTHENTICATION_FAILED:
-        return StoreUnavailable(_WRONG_USER)
+        return StoreUnavailable(f"{where} {_WRONG_USER}")
     if error.code == _UNAUTHORIZED:
         return StoreError("the MongoDB user may not do this; docs/mongo.md lists what is needed")
     if error.code == _OUT_OF_DISK_SPACE:
         return StoreError("MongoDB's disk is full: nothing was written")
     if error.code in _NOT_PRIMARY:
-        return StoreUnavailable(_NO_PRIMARY_NOW)
+        return StoreUnavailable(f"{where} {_NO_PRIMARY_NOW}")
     if isinstance(error, errors.WriteConcernError):
-        return StoreUnavailable("MongoDB could not keep the write safe on enough servers now")
+        return StoreUnavailable(f"{where} could not keep the write safe on enough servers now")
     return StoreError("MongoDB answered with an error")

@@ -11,7 +11,15 @@ from coatcheck import Capabilities
 from coatcheck.errors import StoreError
 from coatcheck.faces import AsyncSteppedStore, SteppedStore
 
-from .clients import asynchronous, check_client, given, given_asynchronous, synchronous
+from .clients import (
+    asynchronous,
+    check_client,
+    given,
+    given_asynchronous,
+    seeds,
+    synchronous,
+    where,
+)
 from .documents import GRANULARITY, LARGEST, Documents
 from .failures import PACKAGES, translated
 from .url import DEFAULT_COLLECTION, check_collection, check_database, parse
@@ -61,6 +69,7 @@ class MongoStore(SteppedStore):
         clock: Callable[[], float] = time.time,
     ) -> None:
         check_client(client, asynchronous=False)
+        self._where = where(seeds(client))
         documents = Documents(stringify=stringify)
         names = check_database(database), check_collection(collection)
         verbs = MongoVerbs(documents, clock, indexes=indexes)
@@ -77,12 +86,13 @@ class MongoStore(SteppedStore):
         settings = parse(url)
         documents = Documents(stringify=settings.stringify)
         store = cls.__new__(cls)
+        store._where = where(settings.hosts)
         verbs = MongoVerbs(documents, clock, indexes=settings.indexes)
         store._use(synchronous(settings, documents), verbs)
         return store
 
     def _translated(self, error: Exception) -> StoreError:
-        return translated(error)
+        return translated(error, self._where)
 
     def _reply(self, client: Any, step: Any) -> Any:
         # In a context of its own: PyMongo keeps the call's deadline there, and where the call is
@@ -115,6 +125,7 @@ class AsyncMongoStore(AsyncSteppedStore):
         clock: Callable[[], float] = time.time,
     ) -> None:
         check_client(client, asynchronous=True)
+        self._where = where(seeds(client))
         documents = Documents(stringify=stringify)
         names = check_database(database), check_collection(collection)
         verbs = MongoVerbs(documents, clock, indexes=indexes)
@@ -126,12 +137,13 @@ class AsyncMongoStore(AsyncSteppedStore):
         settings = parse(url)
         documents = Documents(stringify=settings.stringify)
         store = cls.__new__(cls)
+        store._where = where(settings.hosts)
         verbs = MongoVerbs(documents, clock, indexes=settings.indexes)
         store._use(asynchronous(settings, documents), verbs)
         return store
 
     def _translated(self, error: Exception) -> StoreError:
-        return translated(error)
+        return translated(error, self._where)
 
     async def _reply(self, client: Any, step: Any) -> Any:
         return await step(client.collection)

@@ -42,15 +42,17 @@ def check_client(client: object, *, asynchronous: bool) -> None:
 def where(client: Any) -> str:
     """Return how errors name the server of a client that the caller made."""
     if isinstance(client, RedisCluster | AsyncRedisCluster):
-        named = sorted(written((node.host, node.port)) for node in client.get_nodes())
+        named = sorted(written((str(node.host), int(node.port))) for node in client.get_nodes())
         return f"Redis at the cluster of {named[0]}" if named else "Redis"
     pool = client.connection_pool
     if (service := getattr(pool, "service_name", None)) is not None:
         return f"Redis, the master {service!r} of the Sentinels"
-    about = pool.connection_kwargs
+    about: dict[str, Any] = pool.connection_kwargs
     if "path" in about:
         return f"Redis at {about['path']}"
-    return f"Redis at {written((about.get('host', 'localhost'), about.get('port', 6379)))}"
+    host: str = about.get("host", "localhost")
+    port: int = about.get("port", 6379)
+    return f"Redis at {written((host, port))}"
 
 
 def synchronous(settings: Settings) -> PerProcess[Pool | Cluster]:
