@@ -157,7 +157,8 @@ async def _server(url: str) -> AsyncIterator[int]:
         listener.set_inheritable(True)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "uvicorn", "--factory", "testing.faults.rotations:application",
-            "--fd", str(listener.fileno()), "--log-level", "error", "--lifespan", "off", "--timeout-keep-alive", "600",
+            "--fd", str(listener.fileno()), "--log-level", "error", "--lifespan", "off",
+            "--timeout-keep-alive", "600",
             env={**os.environ, _URL: url}, pass_fds=[listener.fileno()],
         )  # fmt: skip
         try:
