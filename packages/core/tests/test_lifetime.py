@@ -297,8 +297,26 @@ async def test_polling_takes_back_its_own_move_alone(driver: str) -> None:
     assert site.expires_in == 100
 
 
-async def test_a_poll_after_the_end_of_the_session_finds_it_gone(driver: str) -> None:
-    site = await Site(driver, idle_timeout=100, cookie=LASTING).logged_in()
+@pytest.mark.parametrize(
+    ("left", "calls"), [(51.0, ["get"]), (49.0, ["get", "touch", "get", "touch"])]
+)
+async def test_what_polling_costs(driver: str, left: float, calls: list[str]) -> None:
+    """The option is asked before anything is moved, and so costs nothing."""
+    for handler, options, expected in (
+        (len, {"extends": lambda request: False}, ["get"]),
+        (lambda session: session.touch(False), {}, calls),
+    ):
+        site = await Site(driver, idle_timeout=100, **options).logged_in()
+        site.clock.advance(100 - left)
+        await site.visit(handler)
+        assert site.store.taken() == expected
+
+
+@pytest.mark.parametrize("options", [{}, {"rolling": True}])
+async def test_a_poll_after_the_end_of_the_session_finds_it_gone(
+    driver: str, options: dict[str, Any]
+) -> None:
+    site = await Site(driver, idle_timeout=100, cookie=LASTING, **options).logged_in()
     site.clock.advance(90)
 
     def polls(session: Any) -> None:
@@ -425,6 +443,14 @@ async def test_touch_and_save_move_the_expiry_now(driver: str) -> None:
     await site.visit(handler)
     assert seen == [(86400, 86400)] * 3
     assert site.store.taken() == []
+
+
+async def test_touch_and_save_before_the_headers_send_the_cookie(driver: str) -> None:
+    site = await Site(driver, cookie=LASTING).logged_in()
+    site.clock.advance(1)
+    assert len(set_cookies(await site.visit(keeps_alive))) == 1
+    assert site.store.taken() == ["get", "touch"]
+    assert site.expires_in == LIFE
 
 
 async def test_touch_and_save_of_a_change_are_one_trip(driver: str) -> None:
