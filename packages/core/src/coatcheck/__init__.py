@@ -4,6 +4,8 @@ The middlewares are :class:`coatcheck.asgi.SessionMiddleware` and
 :class:`coatcheck.wsgi.SessionMiddleware`; the errors are in :mod:`coatcheck.errors`.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from .codec import JSONCodec as JSONCodec
 from .codec import SessionState as SessionState
 from .cookie import CookieOptions as CookieOptions
@@ -32,3 +34,14 @@ from .store import check_key as check_key
 from .store import check_owner as check_owner
 from .store import check_record as check_record
 from .store import condition_holds as condition_holds
+
+if _TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> str:
+        if name == "__version__":  # reading metadata takes longer than the import
+            from importlib.metadata import version
+
+            return version("coatcheck")
+        raise AttributeError(f"module 'coatcheck' has no attribute {name!r}")
