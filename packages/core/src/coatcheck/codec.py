@@ -195,6 +195,8 @@ class JSONCodec:
                 envelope[name] = _tagged(value)
             return encode_json(envelope).encode("utf-8", "surrogatepass")
         except (Unstorable, ValueError, TypeError):
+            envelope.clear()  # error reports show local variables
+            content = b""
             raise blame(state.data, _tagged) from None
 
     def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:

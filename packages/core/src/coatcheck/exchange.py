@@ -229,9 +229,9 @@ class Exchange(RequestCookie):
 
         def write(snapshot: Snapshot, extends: bool) -> Stored:
             nonlocal value
-            state, content, attempts = departure.state, departure.content, session._unconfirmed()
+            state, attempts = departure.state, session._unconfirmed()
             stored, value = yield from lifecycle.change(
-                snapshot, state, extends, attempts, function, content
+                snapshot, state, extends, attempts, function, departure.content
             )
             return stored
 
@@ -603,16 +603,16 @@ class Exchange(RequestCookie):
         """Store a new or regenerated session under its key, and end what it takes the place of."""
         session, lifecycle = self.session, self.policy.lifecycle
         attempts, old = session._unconfirmed(), session._old
-        state, content = departure.state, departure.content
+        state = departure.state
         stored: tuple[Snapshot, SessionState] | None
         if old is None:
-            stored = yield from lifecycle.create(key, state, attempts, content)
+            stored = yield from lifecycle.create(key, state, attempts, departure.content)
             same_site = self.withheld_by(self._session_cookie)
             if same_site is not None:
                 self._engine.notices.give(deployment.CROSS_SITE, same_site)
         else:
             keep = session._keeps_old
-            stored = yield from lifecycle.rotate(old, key, state, keep, attempts, content)
+            stored = yield from lifecycle.rotate(old, key, state, keep, attempts, departure.content)
             if stored is not None:
                 yield from self._end_elsewhere()
         if session._ended:
@@ -643,8 +643,9 @@ class Exchange(RequestCookie):
         attempts = self.session._unconfirmed()
 
         def write(snapshot: Snapshot, extends: bool) -> Stored:
-            state, content = departure.state, departure.content
-            return self.policy.lifecycle.update(snapshot, state, extends, attempts, content)
+            return self.policy.lifecycle.update(
+                snapshot, departure.state, extends, attempts, departure.content
+            )
 
         return (yield from self._write_over(departure, write, changed))
 

@@ -144,6 +144,7 @@ class Lifecycle:
         :raises KeyTaken: another session has the key.
         """
         snapshot = self._records.encode(key, state, self.expiry(state), content)
+        content = None  # so that error reports with local variables do not show it
         vanished = 0
         while True:
             try:
@@ -196,6 +197,7 @@ class Lifecycle:
         """
         expires_at = self._expires_at(snapshot, state, extend)
         mine = self._records.encode(snapshot.key, state, expires_at, content)
+        content = None  # so that error reports with local variables do not show it
         if self._concurrency == "merge":
             change = Change(snapshot, mine, state, extend, attempts, shown)
             return (yield from self._group.write(change))
@@ -224,6 +226,7 @@ class Lifecycle:
         """
         expires_at = self._expires_at(snapshot, state, extend)
         mine = self._records.encode(snapshot.key, state, expires_at, content)
+        content = None  # so that error reports with local variables do not show it
         change = Change(snapshot, mine, state, extend, attempts, function=function)
         stored = yield from self._group.write(change)
         return stored, change.value
@@ -279,9 +282,11 @@ class Lifecycle:
         """
         if new_key == old.key:
             raise KeyTaken
+        creation = self.create(new_key, state, attempts, content)
+        content = None  # as in `update`
         if keep:
             yield from self._succession.add(old.key, new_key, state.owner)
-        stored = yield from self.create(new_key, state, attempts, content)
+        stored = yield from creation
         attempts.unknown[stored[0].record.data] = stored[0].record.data
         if not keep:
             yield from self._succession.end(old.key)

@@ -167,6 +167,20 @@ class Session(dict[str, Any]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
+    # What error reporters and debuggers show of it. They would walk a dict.
+
+    def __sentry_repr__(self) -> str:
+        return repr(self)
+
+    def __rich_repr__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __repr_args__(self) -> list[Any]:
+        return []
+
+    def __pretty__(self, **_: Any) -> Iterator[str]:
+        yield repr(self)
+
     def get(self, key: str, default: Any = None, /) -> Any:
         """Return the value of a key, or the default."""
         self._core._use()
@@ -504,6 +518,15 @@ class SessionId(str):
 
     def __repr__(self) -> str:
         return "<session id>"
+
+    def __sentry_repr__(self) -> str:
+        return repr(self)
+
+    def __rich_repr__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __pretty__(self, **_: Any) -> Iterator[str]:
+        yield repr(self)
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str.__str__(self),)
