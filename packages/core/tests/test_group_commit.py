@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -131,6 +132,36 @@ async def test_those_that_wait_are_written_at_once() -> None:
     assert crowd.store.data() == everything
     assert crowd.outcomes.pop("leader") == {"n": 0, "leader": 1}
     assert [*crowd.outcomes.values()] == [everything] * 20
+
+
+@pytest.mark.anyio
+async def test_functions_of_tasks_are_written_at_once() -> None:
+    """In an event loop functions are applied one after the other, each in its own context."""
+    crowd = Crowd(concurrency="error")
+    whose: contextvars.ContextVar[str] = contextvars.ContextVar("whose")
+    results: dict[str, int] = {}
+
+    def count(data: dict[str, Any]) -> int:
+        data["n"] += 1
+        data[whose.get()] = 1
+        return int(data["n"])
+
+    async def change(name: str) -> None:
+        whose.set(name)
+        steps = crowd.cycle.change(snapshot(n=0), state(n=0), True, Attempts(), count)
+        stored, results[name] = await crowd.runner.run(steps)
+        assert stored is not None
+        assert stored[1].data["n"] >= results[name]
+
+    names = [f"k{number}" for number in range(10)]
+    async with anyio.create_task_group() as tasks:
+        for name in names:
+            tasks.start_soon(change, name)
+            await anyio.wait_all_tasks_blocked()
+        crowd.store.gate.set()
+    assert crowd.store.sets == 2
+    assert sorted(results.values()) == [*range(1, 11)]
+    assert crowd.store.data() == {"n": 10} | dict.fromkeys(names, 1)
 
 
 @pytest.mark.anyio

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from dataclasses import replace
 from typing import Any, Final
 
@@ -74,8 +75,16 @@ class Change(Writer):
         self.attempts = attempts
         self.shown = mine.record.data if shown is None else shown
         self.function = function
-        # A function runs in the thread, task and context of its own request.
+        # The application's function may depend on its thread, and runs in its own context.
         self.shares = function is None
+        self._context = None if function is None else copy_context()
+
+    def apply(self, state: SessionState) -> bool:
+        """Apply the function, if there is one, to a state."""
+        if self.function is None or self._context is None:
+            return False
+        self.value = self._context.run(apply, self.function, state)
+        return True
 
     def note(self, snapshot: Snapshot) -> None:
         """Note a write of unknown outcome that has this change."""
@@ -294,8 +303,7 @@ class GroupCommit:
         if before is None:
             before = known[base.record.data] = records.decode(key, base.record)
         state = records.merge(before, records.decode(key, change.mine.record), newest)
-        if change.function is not None:
-            change.value = apply(change.function, state)
+        if change.apply(state):
             state = records.with_owner(state)
         return state
 

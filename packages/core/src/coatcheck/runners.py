@@ -146,6 +146,7 @@ class AsyncRunner:
         """Let a writer enter its line. Return what it has to wait for, if anything."""
         writer = turn.writer
         if not writer.in_line:
+            writer.stay_in_thread()
             self._lines.enter((_current_loop(), turn.key), writer, _loop_signal)
         if writer.signal is None:
             return None

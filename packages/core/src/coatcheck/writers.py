@@ -47,6 +47,10 @@ class Writer:
         """Whether it has entered a line, and has not left it."""
         return self._line is not None and not self.is_left
 
+    def stay_in_thread(self) -> None:
+        """Note that all writers in the line run in one thread, so that every change is shared."""
+        self.shares = True
+
     def take_others(self, limit: int) -> list[Self]:
         """Take changes that others share. Each has to be settled or given back."""
         line = self._its_line()
