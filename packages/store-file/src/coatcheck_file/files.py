@@ -18,12 +18,19 @@ _BINARY: Final = getattr(os, "O_BINARY", 0)
 _CLOSE_ON_EXEC: Final = getattr(os, "O_CLOEXEC", 0)
 # Not to wait for the other end of a named pipe that somebody put there.
 _READ: Final = os.O_RDONLY | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC | getattr(os, "O_NONBLOCK", 0)
-_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
+# Never what is there already: whose it is nobody knows.
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
 _FOLDER: Final = os.O_RDONLY | _CLOSE_ON_EXEC
-_EMPTY: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
 
 #: What opening a folder, a symbolic link, a socket or the like fails with.
-FOREIGN: Final = frozenset({errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO})
+NO_FILE: Final = frozenset({errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO})
+
+
+def is_foreign(status: os.stat_result) -> bool:
+    """Tell whether something belongs to another user than this process's, and not to root."""
+    if sys.platform == "win32":  # which has no such numbers
+        return False
+    return status.st_uid not in (0, os.geteuid())
 
 
 def is_no_folder(error: OSError) -> bool:
@@ -61,7 +68,7 @@ def make_empty(path: str) -> None:
 
     :raises FileExistsError: there is something of this name.
     """
-    any(map(os.close, map(os.open, (path,), (_EMPTY,), (0o600,))))
+    any(map(os.close, map(os.open, (path,), (_NEW_FILE,), (0o600,))))
 
 
 def read(descriptor: int, size: int) -> bytes:
@@ -99,15 +106,13 @@ def replace(path: str, content: bytes, modified: int, *, durable: bool) -> None:
 def _write(path: str, content: bytes, modified: int, *, durable: bool) -> None:
     try:
         _write_into(path, content, modified, durable=durable)
-    except OSError as error:
-        if error.errno not in FOREIGN:
-            raise
-        remove(path)
+    except FileExistsError:
+        remove(path)  # what somebody has left who died on the way, or put there
         _write_into(path, content, modified, durable=durable)
 
 
 def _write_into(path: str, content: bytes, modified: int, *, durable: bool) -> None:
-    with opened(path, _WRITE) as file:
+    with opened(path, _NEW_FILE) as file:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(file, rest) :]

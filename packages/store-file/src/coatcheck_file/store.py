@@ -48,9 +48,10 @@ from .content import (
     unpack_head,
 )
 from .files import (
-    FOREIGN,
+    NO_FILE,
     exists,
     flush_folder,
+    is_foreign,
     make_folder,
     opened,
     read,
@@ -298,13 +299,15 @@ class FileStore(Store):
                 status = os.fstat(file)
                 if not stat.S_ISREG(status.st_mode):
                     raise Damaged("it is no file")
+                if is_foreign(status):
+                    raise Damaged("it belongs to another user")
                 content = read(file, min(status.st_size, _FIRST_BYTES))
                 if status.st_size > _FIRST_BYTES:
                     # Not the whole of whatever it is, before it is known to be ours.
                     unpack_head(content, status.st_size, status.st_mtime_ns)
                     content += read(file, status.st_size - _FIRST_BYTES)
         except OSError as error:
-            if error.errno in FOREIGN:
+            if error.errno in NO_FILE:
                 raise Damaged("it is no file") from error
             raise
         found, record = unpack(content, status.st_mtime_ns)
@@ -463,6 +466,7 @@ class FileStore(Store):
             self._make_layout()
         folder = self._layout.stripe(stripe)
         make_folder(folder)
+        _check_owner(folder)
         if self._durable:
             # Whoever made it: it has to be on the disk before what is written into it.
             flush_folder(self._layout.records)
@@ -478,8 +482,10 @@ class FileStore(Store):
             layout.folder.parent.mkdir(parents=True, exist_ok=True)
             make_folder(str(layout.folder))
             self._warn_of_loose_rights()
+            self._check_owners()
             for folder in (layout.records, layout.owners, str(layout.locks)):
                 make_folder(folder)
+            self._check_owners()
             self._write_about()
         if self._durable:
             # Whoever made them: they have to be on the disk before what is written into them.
@@ -504,8 +510,20 @@ class FileStore(Store):
             if mode & 0o077:
                 self._reports.loose_rights(self._layout.folder, mode)
 
+    def _check_owners(self) -> None:
+        """Raise StoreError where somebody else could read or write sessions: they have the folder.
+
+        What is below these has the rights that this store gave it; files are looked at when they
+        are read, and never written into.
+        """
+        layout = self._layout
+        levels = (layout.folder, layout.about, layout.records, layout.owners, layout.locks)
+        for level in levels:
+            _check_owner(level)
+
     def _check_layout(self) -> None:
         """Raise StoreError unless the folder is one of ours, and of this version."""
+        self._check_owners()
         try:
             with open(self._layout.about, "rb") as about:  # a str, not a Path
                 version = about.read(len(_ABOUT))
@@ -533,7 +551,8 @@ class FileStore(Store):
         layout = self._layout
         for path in (layout.about, layout.records, layout.owners):
             try:
-                os.stat(path)
+                if is_foreign(os.stat(path)):
+                    _check_owner(path)
             except FileNotFoundError as error:
                 self._ready.clear()
                 raise StoreUnavailable(f"{self.folder} has vanished, or a part of it") from error
@@ -565,6 +584,18 @@ def _absolute(folder: str | os.PathLike[str]) -> Path:
     if not given or path == path.parent or "\0" in given:
         raise ConfigurationError("`folder` must be a folder of the store's own, not the root")
     return path
+
+
+def _check_owner(path: str | Path) -> None:
+    """Raise StoreError where a file or folder, or the link to it, belongs to another user."""
+    for look in (os.lstat, os.stat):
+        with suppress(FileNotFoundError):
+            if is_foreign(status := look(path)):
+                raise StoreError(
+                    f"{path} belongs to the user {status.st_uid}, who could read and make "
+                    f"sessions: give the file store another folder, or give this one to the user "
+                    f"{os.geteuid()} that this process runs as (`chown -R`)"
+                )
 
 
 def _check_name(found: bytes, name: bytes | None, key_digest: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -90,4 +91,10 @@ def _kept_secret(folder: Path) -> str:
             new.flush()
             with suppress(FileExistsError):
                 os.link(new.name, path)
+    for place in (folder, path):
+        if sys.platform != "win32" and place.stat().st_uid not in (0, os.geteuid()):
+            raise ConfigurationError(
+                f"{place} belongs to another user, who could know the secret; start the demo in "
+                "another folder, or choose a `--store`"
+            )
     return path.read_text(encoding="latin-1").strip()
