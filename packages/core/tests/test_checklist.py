@@ -177,7 +177,8 @@ async def test_statement_02_ids_mean_nothing(open_site: OpenSite) -> None:
     cookies = [(await site.login()).cookie for _ in range(2)]
     assert cookies[0] != cookies[1]
     known = ("ann", "shop", str(int(site.clock.now)), "coatcheck")
-    assert not any(word in cookie for word in known for cookie in cookies)
+    # One of two random cookies may hold a short word by chance.
+    assert not any(all(word in cookie for cookie in cookies) for word in known)
     assert f"{int(site.clock.now):x}" not in base64.urlsafe_b64decode(cookies[0][:32]).hex()
 
 
