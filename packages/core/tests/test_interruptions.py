@@ -241,7 +241,29 @@ def test_those_who_wait_get_the_place_that_is_given_back() -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(places.take, 10)
         places.give_back(place)
+        places.serve()
         assert waiting.result() is place
+
+
+def test_those_who_wait_are_served_in_turn() -> None:
+    """Threads that come again and again do not push in front of those who wait."""
+    places = Places(1)
+    turns: list[int] = []
+
+    def use(number: int) -> None:
+        for _ in range(200):
+            place = places.take(10)
+            assert place is not None
+            turns.append(number)
+            threading.Event().wait(0.0001)  # as long as a server takes, and others may run
+            places.give_back(place)
+            places.serve()
+            del place
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(use, range(4)))
+    first = turns[:400]
+    assert min(first.count(number) for number in range(4)) > 20
 
 
 def test_a_place_that_was_lost_is_there_again() -> None:

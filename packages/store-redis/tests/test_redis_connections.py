@@ -204,6 +204,19 @@ def test_a_pool_that_is_used_up_is_a_timeout(own_server: RedisServer) -> None:
     store.close()
 
 
+def test_threads_that_wait_for_a_connection_are_served_in_turn(backend: Backend) -> None:
+    """Nobody waits for a second where each call takes less than a millisecond."""
+    store = RedisStore.from_url(f"{backend.url}&max_connections=1&timeout=2")
+
+    def use(_: int) -> None:
+        for _ in range(300):
+            store.get("key")
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(use, range(6)))
+    store.close()
+
+
 def test_a_restarted_server_is_found_again_at_once(own_server: RedisServer) -> None:
     """Each connection of the pool is broken; no request sees it."""
     store = RedisStore.from_url(own_server.url)

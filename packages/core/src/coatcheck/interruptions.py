@@ -12,7 +12,9 @@ from __future__ import annotations
 import sys
 import time
 import weakref
+from collections import deque
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock
 from types import CodeType, FrameType
@@ -142,6 +144,9 @@ class Places:
             ...
         finally:
             places.give_back(place)
+            places.serve()
+
+    Those who wait are served in turn.
 
     :param most: how many there are.
     :ivar give_back: lets others have a place.
@@ -152,6 +157,7 @@ class Places:
         self._free: SimpleQueue[Place] = SimpleQueue()
         # A method that is written in C: nothing can strike inside of it.
         self.give_back = self._free.put
+        self._waiting: deque[SimpleQueue[Place]] = deque()
         self._lock = Lock()
         self._places: list[weakref.ref[Place]] = []
 
@@ -160,25 +166,54 @@ class Places:
 
         :param seconds: to wait at most.
         """
-        deadline: float | None = None
-        left = 0.0
-        while True:
-            # No variable has the place: the traceback of an exception would keep it.
+        # No variable has the place: the traceback of an exception would keep it.
+        if not self._waiting:
             try:
-                return self._free.get(left > 0, left)
+                return self._free.get_nowait()
             except Empty:
                 pass
             if self._add():
-                continue
-            now = time.monotonic()
-            deadline = now + seconds if deadline is None else deadline
-            if now >= deadline:
-                return None
-            left = min(deadline - now, _A_WHILE)
+                return self.take(seconds)
+        return self._wait(seconds) if seconds > 0 else None
 
     def take_at_once(self) -> Place | None:
         """Return a place, or None if none is free now."""
         return self.take(0)
+
+    def serve(self) -> None:
+        """Hand free places to those who wait."""
+        while self._waiting:
+            try:
+                place = self._free.get_nowait()
+            except Empty:
+                return
+            try:
+                self._waiting.popleft().put(place)
+            except IndexError:
+                self._free.put(place)
+            del place
+
+    def _wait(self, seconds: float) -> Place | None:
+        deadline = time.monotonic() + seconds
+        turn: SimpleQueue[Place] = SimpleQueue()
+        self._waiting.append(turn)
+        try:
+            while True:
+                # Also for those whose turn it is, and for places that somebody lost.
+                self._add()
+                self.serve()
+                left = deadline - time.monotonic()
+                try:
+                    return turn.get(timeout=max(0.0, min(left, _A_WHILE)))
+                except Empty:
+                    if left <= 0:
+                        return None
+        finally:
+            with suppress(ValueError):
+                self._waiting.remove(turn)
+            with suppress(Empty):  # it may have come in this very moment
+                self._free.put(turn.get_nowait())
+                self.serve()
 
     def all(self) -> list[Place]:
         """Return the places that were taken so far, also those that are in use."""
@@ -186,6 +221,8 @@ class Places:
 
     def _add(self) -> bool:
         """Add a free place, unless there are enough."""
+        if not self._free.empty():
+            return True
         with self._lock:
             self._places = [ref for ref in self._places if ref() is not None]
             if len(self._places) >= self._most:

@@ -45,15 +45,15 @@ class _Attempts:
         self._retries = retries
         self.closed = False
 
-    def pause(self, error: Exception, failures: int) -> float:
+    def pause(self, error: Exception, failures: int) -> float | None:
         """Return seconds until the next attempt.
 
-        :raises Exception: the error, if there is none: the server did answer, or has had its time.
+        None: there is none, because the server did answer, or has had its time.
         """
         answered = isinstance(error, (exceptions.AuthenticationError, exceptions.ResponseError))
         in_vain = isinstance(error, (exceptions.TimeoutError, StoreError))
         if answered or in_vain or self.closed or failures > self._retries:
-            raise error
+            return None
         return random.random() * min(PAUSE, PAUSE / 3 * 2.0**failures)  # noqa: S311  # no secret
 
 
@@ -138,6 +138,8 @@ class Pool(_Connections):
             raise
         finally:
             self._places.give_back(place)
+            del place  # an old traceback would keep it for somebody who is interrupted later
+            self._places.serve()
 
     def primaries(self) -> list[Any]:
         """Return what sends commands to each server that has keys of its own."""
@@ -160,6 +162,8 @@ class Pool(_Connections):
             except (exceptions.ConnectionError, exceptions.ResponseError) as error:
                 failures += 1
                 pause = self.pause(self._retried(error), failures)
+                if pause is None:
+                    raise
                 connection.disconnect()
                 self._forget_master(connection)
                 time.sleep(pause)
@@ -231,6 +235,7 @@ class AsyncPool(_Connections):
             raise
         finally:
             self._give_back(place)
+            del place
 
     async def primaries(self) -> list[Any]:
         """See :meth:`Pool.primaries`."""
@@ -277,6 +282,8 @@ class AsyncPool(_Connections):
             except (exceptions.ConnectionError, exceptions.ResponseError) as error:
                 failures += 1
                 pause = self.pause(self._retried(error), failures)
+                if pause is None:
+                    raise
                 await connection.disconnect(nowait=True)
                 self._forget_master(connection)
                 await asyncio.sleep(pause)
@@ -373,7 +380,10 @@ class Cluster(_Attempts):
                 if interruption(error, PACKAGES) is not None:
                     raise
                 failures += 1
-                time.sleep(self.pause(error, failures))
+                pause = self.pause(error, failures)
+                if pause is None:
+                    raise
+                time.sleep(pause)
 
     def primaries(self) -> list[Any]:
         """See :meth:`Pool.primaries`."""
@@ -422,7 +432,10 @@ class AsyncCluster(_Attempts):
                 # other tasks use at that moment; they see any error.
                 broken = error if isinstance(error, _TELLING) else _broken(error)
                 failures += 1
-                await asyncio.sleep(self.pause(broken, failures))
+                pause = self.pause(broken, failures)
+                if pause is None:
+                    raise broken from broken.__cause__
+                await asyncio.sleep(pause)
 
     async def primaries(self) -> list[Any]:
         """See :meth:`Pool.primaries`."""
