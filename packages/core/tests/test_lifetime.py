@@ -229,6 +229,36 @@ async def test_a_long_request_keeps_its_changes(
     assert caplog.records == []
 
 
+async def test_a_long_request_keeps_nobody_else_from_renewing_the_cookie(driver: str) -> None:
+    """The browser drops the cookie before the long request ends, unless another page renews it."""
+    site = await Site(driver, cookie=LASTING).logged_in()
+    site.clock.advance(LIFE - 30)
+    other = site.client.tab()
+    pages: list[httpx.Response] = []
+
+    def uploads(session: Any) -> Generator[Any]:
+        session.get("user")
+        if not pages:
+            site.clock.advance(10)
+            pages.append(None)  # type: ignore[arg-type]  # the next request is the other page's
+            pages[0] = yield other.get("/")
+            site.clock.advance(0.3 * LIFE)
+
+    await site.visit(uploads)
+    assert len(set_cookies(pages[0])) == 1
+
+
+@pytest.mark.parametrize("touch_interval", [None, 0.0, 300.0])
+async def test_a_long_request_of_a_lasting_cookie_has_time(
+    driver: str, touch_interval: float | None
+) -> None:
+    site = await Site(driver, cookie=LASTING, touch_interval=touch_interval).logged_in()
+    site.clock.advance(0.99 * LIFE)
+    response = await site.visit(takes(site.clock, 0.7 * LIFE))
+    assert b'"n":1' in site.record.data
+    assert len(set_cookies(response)) == 1
+
+
 @pytest.mark.parametrize(
     ("left", "handler", "calls"),
     [

@@ -744,12 +744,16 @@ class Exchange(RequestCookie):
         """Move the expiry of a session that was loaded, where little is left.
 
         Otherwise a request that takes longer than that would find its session expired, and lose
-        its changes.
+        its changes. Where the cookie has to follow, the expiry stops one touch interval short:
+        the first response moves both, and that may be another request's.
         """
         if not self._extends():
             return
+        expires_at = self._next_expiry()
+        if self._cookie_follows():
+            expires_at -= self.policy.short_of(expires_at)
         try:
-            moved = yield from self._move_expiry(snapshot, self._next_expiry())
+            moved = yield from self._move_expiry(snapshot, expires_at)
         except StoreError as error:
             self._touch_failed(snapshot, error)
             return

@@ -119,6 +119,14 @@ class Policy:
         now = self._clock()
         return stored - now < (expires_at - now) * _ENOUGH
 
+    def short_of(self, expires_at: float) -> float:
+        """Return the seconds that an expiry keeps back at loading, so that a touch remains due.
+
+        :param expires_at: when the session expires if it is touched now.
+        """
+        lifetime = expires_at - self._clock()
+        return min(self.touch_interval(expires_at), lifetime * (1 - _ENOUGH) / 2)
+
     def with_lifetime(
         self, attributes: CookieAttributes, options: CookieOptions, created_at: float
     ) -> CookieAttributes:
