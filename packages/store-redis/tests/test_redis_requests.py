@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextvars import ContextVar
 from typing import Any
 
 import httpx
@@ -65,14 +63,14 @@ def test_the_trips_of_a_request(backend: Backend, kind: type[AsyncRedisStore | R
             assert trips(backend.server_url, visit, path) == expected, path
 
 
-def test_32_tasks_on_one_session_lose_nothing_and_take_few_attempts(backend: Backend) -> None:
-    """In one process they take turns: at most three attempts each."""
-    attempts: Counter[str] = Counter()
-    writer = ContextVar("writer", default="first")
+def test_32_tasks_on_one_session_lose_nothing_and_take_few_writes(backend: Backend) -> None:
+    """In one process those who wait are written along with the one that writes."""
+    writes = 0
 
     class Store(AsyncRedisStore):
         async def set(self, *args: Any, **more: Any) -> bool:
-            attempts[writer.get()] += 1
+            nonlocal writes
+            writes += 1
             return await super().set(*args, **more)
 
     async def story() -> None:
@@ -82,15 +80,13 @@ def test_32_tasks_on_one_session_lose_nothing_and_take_few_attempts(backend: Bac
             await client.get("/put/first")  # the client keeps the cookie
 
             async def write(path: str) -> int:
-                writer.set(path)
                 return (await client.get(path)).status_code
 
             paths = [f"/put/key{number}" for number in range(32)]
             assert set(await asyncio.gather(*map(write, paths))) == {200}
         ((_, found),) = [item async for item in store.all()]
         assert set(json.loads(found.data)["d"]) == {"first"} | {f"key{n}" for n in range(32)}
-        assert set(attempts) == {"first", *paths}
-        assert max(attempts.values()) <= 3
+        assert 2 <= writes <= 16
         await store.close()
 
     asyncio.run(story())
