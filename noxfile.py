@@ -57,7 +57,9 @@ KIT_RUNS = [
 #: The oldest supported anyio keeps event loops itself, so nobody can tell what the store keeps.
 NOT_ON_OLDEST = (
     "--deselect=packages/store-file/tests/test_file_conformance.py::TestFiles::"
-    "test_clause[LOOP-4.closed_loops_are_forgotten-async]"
+    "test_clause[LOOP-4.closed_loops_are_forgotten-async]",
+    # redis-py's cluster client before 8.0 loses requests while slots move: docs/redis.md says so.
+    "--ignore=packages/store-redis/tests/test_redis_cluster.py",
 )
 INTEROP, FAULTS = "testing/interop/tests", "testing/faults/tests"
 #: More tests at once than there are cores: many wait for servers that do not answer.
@@ -261,7 +263,7 @@ def tests_on(version: str) -> None:
         install_all(session, without, *pins)
         ignored = [f"--ignore={path}" for path in KIT_RUNS if path not in kit_runs_on(version)]
         if version == OLDEST:
-            ignored.append(NOT_ON_OLDEST)
+            ignored.extend(NOT_ON_OLDEST)
         options = ("-m", "not slow", "--dist", "loadscope", *ignored)
         pytest(session, without, *options, *chosen(session, *TESTS))
 
