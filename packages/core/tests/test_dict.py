@@ -303,6 +303,15 @@ async def test_other_types_are_no_operands_of_unions(mode: str) -> None:
     await (await visitor(mode)).visit(handler)
 
 
+async def test_a_finished_session_is_read_as_a_dict(mode: str) -> None:
+    """After the request it shows what it held."""
+    made = await visitor(mode)
+    session = await made.visit(lambda session: (len(session), session)[1])
+    for name, read in READS.items():
+        if name != "setdefault of a new key":
+            assert read(session) == read(dict(DATA)), name
+
+
 @pytest.mark.parametrize("make", [dict, copy.copy, lambda session: session.copy()])
 async def test_a_copy_is_a_plain_dict(mode: str, make: Handler) -> None:
     """Keys of a copy are its own; values are shared, as with copies of a dict."""

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -312,6 +314,104 @@ async def test_a_save_that_waited_for_the_end_of_the_request_is_too_late() -> No
     await Client(asgi_app(handle)).get("/")
     with pytest.raises(LateWriteError, match="the request is over"):
         await late[0]
+
+
+class GatedStore(MemoryStore):
+    """A store that waits before it reads or touches the session whose id is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.capabilities = replace(self.capabilities, blocking=True)
+        self.held: str | None = None
+        self.waits, self.gate = threading.Event(), threading.Event()
+
+    def wait(self, key: str) -> None:
+        if self.held is not None and key == sha256(self.held.encode()).hexdigest():
+            self.waits.set()
+            assert self.gate.wait(10)
+
+    def get(self, key: str) -> Record | None:
+        self.wait(key)
+        return super().get(key)
+
+    def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        self.wait(key)
+        return super().touch(key, expires_at, owner)
+
+
+#: What is still under way when the request ends.
+UNDER_WAY: dict[str, Callable[[Any], Any]] = {
+    "load": lambda session: session.load(),
+    "reload": lambda session: session.reload(),
+    "save": lambda session: (session.touch(), session.save())[1],
+}
+
+
+@pytest.mark.parametrize("name", UNDER_WAY)
+async def test_what_the_end_of_the_request_meets_stays_its_visitor_s(name: str) -> None:
+    """A task that loads or saves is not torn off, and tells no other visitor what it read."""
+    store, seen, tasks = GatedStore(), [], []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        session, path = scope["session"], scope["path"]
+        if path != "/busy" or name != "load":
+            await session.load()
+        if path not in ("/busy", "/read"):
+            session["user"] = path
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        if path == "/busy":
+            store.held = ann.id
+            tasks.append(asyncio.ensure_future(UNDER_WAY[name](session)))
+            assert await asyncio.to_thread(store.waits.wait, 10)
+        seen.append(session)
+
+    made = ASGISessions(app, secret=SECRET, store=store, load="lazy")
+    ann, bob = Client(made), Client(made)
+    await ann.get("/ann")
+    await bob.get("/bob")
+    await ann.get("/busy")
+    store.gate.set()
+    await tasks[0]
+    await bob.get("/read")
+    *_, hers, his = seen
+    assert his.copy() == {"user": "/bob"}
+    assert hers.copy() == dict(hers) == {"user": "/ann"}
+
+
+@pytest.mark.parametrize("name", [*UNDER_WAY, "first use"])
+def test_what_the_end_of_the_request_meets_in_a_thread_stays_its_visitor_s(name: str) -> None:
+    store, seen, results = GatedStore(), [], []
+
+    def use(session: Any) -> None:
+        results.append(UNDER_WAY[name](session) if name in UNDER_WAY else session["user"])
+
+    def app(environ: Any, start_response: Any) -> Any:
+        session, path = environ["coatcheck.session"], environ["PATH_INFO"]
+        if path != "/busy" or name in ("reload", "save"):
+            session.load()
+        if path not in ("/busy", "/read"):
+            session["user"] = path
+        start_response("200 OK", [])
+        yield b"one"
+        if path == "/busy":
+            store.held = ann.id
+            threads.submit(use, session)
+            assert store.waits.wait(10)
+        seen.append(session)
+
+    made = WSGISessions(app, secret=SECRET, store=store)
+    with SyncClient(made) as ann, SyncClient(made) as bob, ThreadPoolExecutor(1) as threads:
+        ann.get("/ann")
+        bob.get("/bob")
+        ann.get("/busy")
+        store.gate.set()
+        threads.submit(int).result()
+        bob.get("/read")
+    *_, hers, his = seen
+    assert len(results) == 1
+    assert his.copy() == {"user": "/bob"}
+    assert hers.copy() == dict(hers) == {"user": "/ann"}
 
 
 def test_a_write_after_a_failed_save_says_that_it_is_lost() -> None:

@@ -240,7 +240,7 @@ class _Connection(Exchange):
         Another one is a request that the application itself makes of a WSGI application.
         """
         scope = self._request
-        if not scope:
+        if not self.is_open:
             return False  # it is over
         cookies = [*self._engine.dialect.cookie_headers(scope)]
         path, root = scope["path"], scope.get("root_path", "")

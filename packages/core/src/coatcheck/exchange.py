@@ -28,7 +28,7 @@ from .policy import Policy
 from .records import Snapshot
 from .replacement import LEFT_ALONE, author, is_cleared, is_order
 from .request_cookie import RequestCookie
-from .session import DETACHED, Departure, Session, SessionCore, gone, outside
+from .session import Departure, Session, SessionCore, gone, outside
 from .store import Record
 
 _ID_ATTEMPTS: Final = 3
@@ -382,18 +382,33 @@ class Exchange(RequestCookie):
     def end(self) -> None:
         """Note that the request is over, and let go of the session and the request.
 
-        Both lead to the session, and it leads here: such circles would leave every request to
-        the garbage collector.
+        A task or thread that is still loading or saving the session finishes that, and then
+        lets go of them itself.
         """
         self.is_open = False
         self._unused_headers = None
         if self._outer is not None:
             self._give_place_back()
-        self.session._closed = True
-        self.session._cookie = None
-        self.session._data = DETACHED
+        session = self.session
+        session._closed = True
+        session._cookie = None
+        if not session._busy:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Let go of the session and the request, once nothing is done with them any more.
+
+        Both lead to the session, and it leads here: such circles would leave every request to
+        the garbage collector.
+        """
+        try:
+            session = self.session
+            del self.session
+        except AttributeError:
+            return  # another thread was faster
+        # A dict of its own: what anybody might still put there reaches no other session.
+        session._data = {}
         self._request = {}
-        del self.session
 
     def end_with(self, error: BaseException) -> None:
         """Note that the application raised.

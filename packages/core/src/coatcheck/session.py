@@ -59,6 +59,7 @@ class Backend(Protocol):
     def cookie_options(self) -> CookieOptions: ...
     def rebase(self, sent: Departure, mine: SessionState, stored: Snapshot) -> SessionState: ...
     def end_outside(self) -> None: ...
+    def let_go(self) -> None: ...
 
 
 class Departure:
@@ -257,8 +258,8 @@ class Session(dict[str, Any]):
 
     def copy(self) -> dict[str, Any]:
         """Return a plain dict with the same values."""
-        self._core._expose_all()
-        return self._core._plain()
+        self._core._expose_all(self)
+        return dict(dict.items(self))
 
     __copy__ = copy
 
@@ -475,11 +476,11 @@ class _Values(ValuesView[Any]):
     _mapping: Session
 
     def __iter__(self) -> Iterator[Any]:
-        self._mapping._core._expose_all()
+        self._mapping._core._expose_all(self._mapping)
         return iter(dict.values(self._mapping))
 
     def __reversed__(self) -> Iterator[Any]:
-        self._mapping._core._expose_all()
+        self._mapping._core._expose_all(self._mapping)
         return reversed(dict.values(self._mapping))
 
     @property
@@ -495,11 +496,11 @@ class _Items(ItemsView[str, Any]):
     _mapping: Session
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
-        self._mapping._core._expose_all()
+        self._mapping._core._expose_all(self._mapping)
         return iter(dict.items(self._mapping))
 
     def __reversed__(self) -> Iterator[tuple[str, Any]]:
-        self._mapping._core._expose_all()
+        self._mapping._core._expose_all(self._mapping)
         return reversed(dict.items(self._mapping))
 
     @property
@@ -544,7 +545,7 @@ class SyncSession(Session):
         :raises StoreError: the store failed.
         :raises SessionUnavailable: there is no session at this path.
         """
-        self._core._expose_all()
+        self._core._expose_all(self)
 
     def save(self) -> None:
         """Do now what the end of the request would do: store, regenerate, destroy.
@@ -606,7 +607,7 @@ class AsyncSession(Session):
         if not (core._loaded or core._blank or core._failure):
             core._check_not_closed()
             await core._exclusively(core._backend.load)
-        core._expose_all()
+        core._expose_all(self)
 
     async def save(self) -> None:
         """Do now what the end of the request would do: store, regenerate, destroy.
@@ -685,7 +686,7 @@ class SessionCore:
     _owner: str | None = None
     _cookie: SessionCookie | None = None
     _mixed_cookie: tuple[dict[str, Any], CookieOptions] | None = None
-    #: The session itself, until the request is over.
+    #: The session itself, until the request is over. Then an empty dict that nobody else has.
     _data: dict[str, Any]
     #: The keys whose values are mutable and known to the application.
     _exposed: set[str]
@@ -779,10 +780,13 @@ class SessionCore:
         self._prints.append((value, _fingerprint(value)))
         self._exposed.add(key)
 
-    def _expose_all(self) -> None:
-        """Note what all values look like before the application, or code in C, can change one."""
+    def _expose_all(self, data: dict[str, Any]) -> None:
+        """Note what all values look like before the application, or code in C, can change one.
+
+        :param data: the session, which is not known here any more once the request is over.
+        """
         self._use()
-        for key, value in [*dict.items(self._data)]:
+        for key, value in [*dict.items(data)]:
             if type(value) not in IMMUTABLE and key not in self._exposed:
                 self._expose(key, value)
 
@@ -1053,16 +1057,22 @@ class SyncSessionCore(SessionCore):
                 if self._blank:
                     self._start()
                 else:
-                    self._run(self._backend.load())
+                    self._exclusively(self._backend.load)
 
     def _exclusively(self, steps: Callable[[], Steps[T]]) -> T:
         with self._lock:
-            self._check_not_closed()
+            if self._busy:
+                return self._run(steps())  # type: ignore[no-any-return]  # any runner
+            # Before it looks whether the request is over, as the request, in another thread, is
+            # noted to be over before it looks whether the session is busy.
             self._busy = True
             try:
+                self._check_not_closed()
                 return self._run(steps())  # type: ignore[no-any-return]  # any runner
             finally:
                 self._busy = False
+                if self._closed:
+                    self._backend.let_go()
 
 
 class AsyncSessionCore(SessionCore):
@@ -1093,6 +1103,8 @@ class AsyncSessionCore(SessionCore):
             return await self._run(steps())  # type: ignore[no-any-return]  # any runner
         finally:
             self._busy = False
+            if self._closed:
+                self._backend.let_go()
             if self._idle is not None:
                 self._idle.set()
                 self._idle = None
@@ -1125,10 +1137,6 @@ _UNLOADED: Final = SessionNotLoaded()
 #: No encoder knows the value's type. If it is told how to encode that (`default=`), it still
 #: refuses the second key, which has no UTF-8.
 _NOT_LOADED: Final = {"a session that is not loaded": _UNLOADED, "\ud800": _UNLOADED}
-
-
-#: Takes the place of the session once the request is over: it must not lead back to it.
-DETACHED: Final[dict[str, Any]] = {}
 
 
 def _check_keys(keys: Iterable[object]) -> None:
