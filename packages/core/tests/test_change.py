@@ -222,6 +222,23 @@ async def test_an_asynchronous_function_is_refused() -> None:
     assert one_request(act)[1] == {"n": 5}
 
 
+@pytest.mark.parametrize("wrong", [None, {"n": 6}])
+def test_what_is_no_function_is_refused(wrong: Any) -> None:
+    """None would pass for "no function", and a state in its place for a change."""
+
+    def act(session: Any) -> Any:
+        with pytest.raises(TypeError, match="must be a function of its data"):
+            session.change(wrong)
+
+    assert one_request(act)[1] == {"n": 5}
+    app = wsgi_app(lambda session, environ: act(session), store=MemoryStore())
+    with SyncClient(app) as browser:
+        assert browser.get("/").status_code == 200
+    sessions = Sessions(MemoryStore(), SessionOptions(secret=SECRET))
+    with pytest.raises(TypeError, match="must be a function of its data"):
+        sessions.update("0" * 64, wrong)
+
+
 def test_a_function_of_an_ended_session_is_told_so() -> None:
     """A session that another request ended is not revived, and the caller learns it."""
     store = MemoryStore()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
 from webclient import SECRET, SyncClient, asgi_app, attributes, set_cookies, wsgi_app
 
 from coatcheck import CookieOptions, MemoryStore, open_async_store, open_store
@@ -280,6 +282,29 @@ def test_a_callback_with_a_cookie_of_its_own_keeps_the_login(told: Told) -> None
     after = browser.stranger().get(answer.headers["location"], headers={**LINK, "cookie": login})
     assert after.text == "{'user': 'ann'}"
     assert told() == []
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_mounted_middlewares_are_closed_by_the_application_around(closes: bool) -> None:
+    """Starlette tells mounted applications nothing of its lifespan."""
+
+    async def page(request: Request) -> PlainTextResponse:
+        request.session["n"] = 1
+        return PlainTextResponse("ok")
+
+    shop = SessionMiddleware(Starlette(routes=[Route("/", page)]), secret=SECRET, store="memory:")
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        yield
+        if closes:
+            await shop.close()
+
+    app, opened = Starlette(routes=[Mount("/", shop)], lifespan=lifespan), shop.store
+    for _ in range(2):
+        with TestClient(app) as browser:
+            assert browser.get("/").text == "ok"
+    assert (shop.store is not opened) is closes
 
 
 def test_a_session_that_is_not_stored_has_the_advice(make: Make, told: Told) -> None:

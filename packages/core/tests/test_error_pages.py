@@ -17,7 +17,7 @@ from webclient import SECRET, AsyncMemoryStore, FragileStore, SyncClient
 
 from coatcheck import AsyncStore, MemoryStore
 from coatcheck.asgi import SessionMiddleware as ASGISessions
-from coatcheck.errors import LateWriteError
+from coatcheck.errors import LateWriteError, StoreError
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
 #: What the error page does, and what it shows.
@@ -273,3 +273,78 @@ def test_an_error_page_inside_can_drop_what_the_request_wrote() -> None:
     client = browser(ASGISessions(shop(page), secret=SECRET))
     client.get("/fail")
     assert client.get("/me").text == "{'user': 'ann', 'failed': 1}"
+
+
+# When saving fails: what the guide says
+
+
+@pytest.mark.parametrize(
+    ("caught", "around", "seen", "status"),
+    [
+        ((Exception,), False, ["StoreUnavailable"], 503),
+        ((StoreError,), False, [], 500),
+        ((StoreError, Exception), False, ["RuntimeError"], 503),
+        ((Exception,), True, ["StoreUnavailable"], 500),
+    ],
+)
+def test_an_error_of_saving_comes_from_the_middleware(
+    caught: tuple[type[Exception], ...], around: bool, seen: list[str], status: int
+) -> None:
+    """Only an error page outside of the middleware can answer it."""
+    found: list[str] = []
+
+    def busy(request: Request, error: Exception) -> PlainTextResponse:
+        found.append(type(error).__name__)
+        assert isinstance(error, StoreError) or isinstance(error.__cause__, StoreError)
+        return PlainTextResponse("try again", 503)
+
+    app, store = Starlette(routes=[Route("/login", login)]), FragileStore()
+    for kind in caught:
+        app.add_exception_handler(kind, busy)
+    if not around:
+        app.add_middleware(ASGISessions, secret=SECRET, store=store)
+    store.fail("set")
+    served = ASGISessions(app, secret=SECRET, store=store) if around else app
+    with SyncClient(served, raise_app_exceptions=False) as client:
+        assert client.get("/login").status_code == status
+    assert found == seen
+
+
+@pytest.mark.parametrize("give_up", ["reload", "destroy"])
+def test_a_handler_answers_an_error_of_saving_itself(give_up: str) -> None:
+    """It saves itself and drops its changes, so the middleware does not try again."""
+    store = FragileStore()
+
+    async def buy(request: Request) -> PlainTextResponse:
+        session = request.session
+        session["order"] = 1
+        store.fail("set")
+        try:
+            await session.save()  # type: ignore[attr-defined]
+        except StoreError:
+            gave_up = getattr(session, give_up)()
+            if gave_up is not None:
+                await gave_up
+            return PlainTextResponse("try again", 503)
+        return PlainTextResponse("thanks")
+
+    app = Starlette(routes=[Route("/login", login), Route("/buy", buy), Route("/me", me)])
+    client = browser(ASGISessions(app, secret=SECRET, store=store))
+    assert client.get("/buy").status_code == 503
+    store.fail()
+    assert client.get("/me").text == ("{'user': 'ann'}" if give_up == "reload" else "{}")
+
+
+def test_a_new_session_that_cannot_be_stored_is_given_up_by_destroy() -> None:
+    store = FragileStore()
+    store.fail("set")
+
+    async def buy(request: Request) -> PlainTextResponse:
+        request.session["order"] = 1
+        with pytest.raises(StoreError):
+            await request.session.save()  # type: ignore[attr-defined]
+        request.session.destroy()  # type: ignore[attr-defined]
+        return PlainTextResponse("try again", 503)
+
+    app = ASGISessions(Starlette(routes=[Route("/buy", buy)]), secret=SECRET, store=store)
+    assert TestClient(app).get("/buy").status_code == 503

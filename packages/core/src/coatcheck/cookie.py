@@ -40,8 +40,9 @@ class CookieOptions:
 
     :ivar path: the cookie is sent, and the session exists, at this path and below it (5.1.4).
     :ivar domain: without it only the host that set the cookie gets it back.
-    :ivar max_age: seconds, or a timedelta; also the session's lifetime unless ``idle_timeout``
-        is set. Without it (and ``expires``) the cookie ends with the browser.
+    :ivar max_age: seconds, or a timedelta; also the session's lifetime, unless ``idle_timeout``
+        is set. Set for one session (``session.cookie.max_age = ...``), it wins over
+        ``idle_timeout``. Without it (and ``expires``) the cookie ends with the browser.
     :ivar expires: a fixed end instead of ``max_age``: an aware datetime or POSIX seconds.
     :ivar http_only: scripts cannot read the cookie.
     :ivar secure: True, False, or ``"auto"``: as the request came, and True where the name's

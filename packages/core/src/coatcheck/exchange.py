@@ -21,7 +21,7 @@ from .errors import (
     StoreError,
 )
 from .events import logger, short_ref
-from .group_commit import ChangeFunction
+from .group_commit import ChangeFunction, check_function
 from .lifecycle import KeyTaken
 from .operations import Await, Destroy, Get, Steps
 from .policy import Policy
@@ -214,6 +214,7 @@ class Exchange(RequestCookie):
 
     def change(self, function: ChangeFunction) -> Steps[Any]:
         """Apply a function to what is stored, and return what it returned."""
+        check_function(function)
         session, lifecycle = self.session, self.policy.lifecycle
         self._check_savable()
         if session._continues:

@@ -365,6 +365,15 @@ class GroupCommit:
         other.settle(note)
 
 
+def check_function(function: object) -> None:
+    """Check that what is to change a session can be called."""
+    if not callable(function):
+        raise TypeError(
+            "what changes a session must be a function of its data, which it changes in place, "
+            f"not {type(function).__name__}"
+        )
+
+
 def apply(function: ChangeFunction, state: SessionState) -> Any:
     """Change the data of a state by a function, and return what that returned.
 

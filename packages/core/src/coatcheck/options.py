@@ -94,8 +94,10 @@ class SessionOptions:
     :ivar save_uninitialized: store new sessions that nothing was put into.
     :ivar unset: what it means to replace the session by None: ``"keep"`` or ``"destroy"`` it.
     :ivar idle_timeout: a session without requests for that long is over, by the server's clock.
-        Default: the cookie's ``max_age``, or a day.
-    :ivar absolute_timeout: a session of that age is over, whatever it does.
+        A session's own ``session.cookie.max_age`` or ``expires`` wins over it. Default: the
+        ``max_age`` or ``expires`` of ``cookie``, or a day.
+    :ivar absolute_timeout: a session of that age is over, whatever it does and whatever
+        ``session.cookie`` says.
     :ivar touch_interval: an unmodified session's expiry is moved at most this often, and with it
         that of a cookie that has a ``max_age``; 0 moves them with each request. Default: a minute,
         or a tenth of the lifetime if that is less. Where less than half of the lifetime is left

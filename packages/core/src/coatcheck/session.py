@@ -563,12 +563,13 @@ class SyncSession(Session):
         """Change the data by a function, and store the result now.
 
         The function gets the newest stored data, together with what this request has changed, and
-        changes them in place. If another request was faster, it is called again with what that one
-        has stored. So counters are exact, whatever ``concurrency`` says, and the session shows the
-        result. The function must be quick, depend on nothing but its argument, and not use the
-        session.
+        changes the data in place; its return value is yours. If another request was faster, it is
+        called again with what that one has stored. So counters are exact, whatever ``concurrency``
+        says, and the session shows the result. The function must be quick, depend on nothing but
+        its argument, and not use the session.
 
         :returns: what the function returned.
+        :raises TypeError: it is no function, or an asynchronous one.
         :raises SessionGone: the session was ended elsewhere.
         :raises LateWriteError: a new session, and the headers are out.
         :raises ConflictError: others were faster for as long as ``conflict_timeout``.
@@ -625,12 +626,13 @@ class AsyncSession(Session):
         """Change the data by a function, and store the result now.
 
         The function gets the newest stored data, together with what this request has changed, and
-        changes them in place. If another request was faster, it is called again with what that one
-        has stored. So counters are exact, whatever ``concurrency`` says, and the session shows the
-        result. The function must be quick, depend on nothing but its argument, and not use the
-        session.
+        changes the data in place; its return value is yours. If another request was faster, it is
+        called again with what that one has stored. So counters are exact, whatever ``concurrency``
+        says, and the session shows the result. The function must be quick, depend on nothing but
+        its argument, and not use the session.
 
         :returns: what the function returned.
+        :raises TypeError: it is no function, or an asynchronous one.
         :raises SessionGone: the session was ended elsewhere.
         :raises LateWriteError: a new session, and the headers are out.
         :raises ConflictError: others were faster for as long as ``conflict_timeout``.

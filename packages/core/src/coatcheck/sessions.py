@@ -16,7 +16,7 @@ from .cookie import in_seconds
 from .cookie_format import is_hash
 from .errors import ConfigurationError, CorruptRecord
 from .events import Announcer
-from .group_commit import ChangeFunction
+from .group_commit import ChangeFunction, check_function
 from .lifecycle import CONFLICT_SECONDS, Lifecycle
 from .operations import Get, Select, Sleep, Steps
 from .options import SessionOptions
@@ -121,6 +121,7 @@ class Sessions:
         must be quick and depend on nothing but its argument. The expiry stays as it is.
 
         :returns: the session as it is stored now, or None if there is none.
+        :raises TypeError: ``ref`` is no string, or ``function`` no plain function.
         :raises ConflictError: others were faster for as long as ``conflict_timeout``.
         :raises UnsupportedOperation: raw ids, and the store does not declare ``enumerable``.
         :raises StoreError: the store failed, and the change may be stored or not.
@@ -220,6 +221,7 @@ class Sessions:
         return None if found is None else self._entry(*found)
 
     def _update(self, ref: str, function: ChangeFunction) -> Steps[SessionEntry | None]:
+        check_function(function)
         place = yield from self._find(ref)
         found = None if place is None else self._lifecycle.open(*place)
         if found is None:
