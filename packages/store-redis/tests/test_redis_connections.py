@@ -119,6 +119,50 @@ def test_what_another_request_wrote_meanwhile_is_not_taken_for_one_s_own(
     other.close()
 
 
+class _Repeating(redis.Redis):
+    """A client that sends one command twice, as after a lost reply.
+
+    :ivar meanwhile: what others do between the two.
+    """
+
+    meanwhile: Callable[[], object] | None = None
+
+    def execute_command(self, *words: Any, **options: Any) -> Any:
+        reply = super().execute_command(*words, **options)
+        if (meanwhile := self.meanwhile) is not None:
+            self.meanwhile = None
+            meanwhile()
+            reply = super().execute_command(*words, **options)
+        return reply
+
+
+@pytest.mark.parametrize("seconds", [-3600, 0, 3600])
+def test_a_write_that_others_followed_is_known_again_whatever_their_clocks_say(
+    backend: Backend, seconds: int
+) -> None:
+    client = _Repeating.from_url(backend.server_url)
+    here = RedisStore(client, prefix=backend.prefix, clock=lambda: time.time() + seconds)
+    others = [
+        RedisStore.from_url(backend.url, clock=lambda ahead=ahead: time.time() + ahead)
+        for ahead in (0, 7200, -7200)
+    ]
+
+    def written(data: bytes) -> Record:
+        return Record(data, time.time() + 100_000)
+
+    def write() -> None:
+        for other in others:
+            assert other.set("key", written(b"theirs"), PRESENT)
+
+    here.set("key", written(b"old"))
+    for only_if in (Unchanged(b"old"), Unchanged(b"theirs")):
+        client.meanwhile = write
+        assert here.set("key", written(b"mine"), only_if) is True
+    for other in others:
+        other.close()
+    client.close()
+
+
 def test_without_retries_a_lost_reply_is_an_error(backend: Backend, proxy: LosingProxy) -> None:
     store = RedisStore.from_url(through(proxy, backend) + "&retries=0")
     store.set("key", record(b"1"))

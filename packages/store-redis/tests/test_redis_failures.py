@@ -153,7 +153,7 @@ def test_the_rights_that_the_docs_name_are_enough(own_server: RedisServer, both:
     ask(
         own_server.port, "ACL", "SETUSER", "shop", "on", ">pw", "resetkeys", "~sess:*",
         "~coatcheck:note:*", "~coatcheck:overwritten:*", "~coatcheck:owner:*", "resetchannels",
-        "-@all", "+zscore",
+        "-@all", "+zscore", "+time",
         "+ping", "+mget", "+set", "+del", "+unlink", "+pttl", "+pexpire", "+zadd", "+zrange",
         "+zrem", "+zremrangebyscore", "+scan", "+evalsha", "+eval", "+client", "+hello",
     )  # fmt: skip

@@ -13,7 +13,7 @@ from redis.cluster import RedisCluster
 import redis
 from coatcheck_conformance import ClientStore, Harness
 
-from .layout import Layout, note
+from .layout import Layout, note, overwritten
 from .store import AsyncRedisStore, RedisStore
 from .url import parse
 
@@ -118,7 +118,8 @@ class RedisHarness(Harness):
 
     def garbled(self, namespace: str, key: str, owner: str) -> Mapping[str, Callable[[], None]]:
         layout, client = self._layout(namespace), self._redis
-        beside, index = note(layout.record(key)), layout.index(owner.encode())
+        record, index = layout.record(key), layout.index(owner.encode())
+        beside, earlier = note(record), overwritten(record)
 
         def text(name: bytes, content: bytes) -> Callable[[], None]:
             return lambda: client.set(name, content, keepttl=True)
@@ -141,6 +142,11 @@ class RedisHarness(Harness):
             "a sorted set for the metadata": other(beside, client.zadd, {b"member": 1}),
             **{f"metadata {content!r}": text(beside, content) for content in _NO_METADATA},
             "no metadata": lambda: client.delete(beside),
+            **{f"{name} for earlier writes": other(earlier, *how) for name, how in types.items()},
+            "text for earlier writes": other(earlier, client.set, b"text"),
+            "earlier writes of nonsense": lambda: client.zadd(
+                earlier, {b"": 1, b"\xff": "inf", b"x" * 999: "-inf"}
+            ),
             **{f"{name} for the index": other(index, *how) for name, how in types.items()},
             "text for the index": other(index, client.set, b"text"),
             "an index of nonsense": lambda: client.zadd(

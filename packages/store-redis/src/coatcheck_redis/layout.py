@@ -2,8 +2,8 @@
 
 A record is the string ``PREFIX`` + key, as connect-redis has it. What connect-redis has no place
 for (the exact expiry, the owner) stands in a note beside it, in the same slot of a cluster. An
-owner's index is a sorted set. Where one write follows another within seconds, the first one's
-token stays for a while in a sorted set, for the case that its reply was lost and it is repeated.
+owner's index is a sorted set. Where one write follows another, the first one's token stays for
+half a minute in a sorted set, for the case that its reply was lost and it is repeated.
 Notes and these sets begin with ``coatcheck:``, so that programs that list ``PREFIX*`` do not take
 them for sessions.
 """
@@ -77,7 +77,7 @@ def note(record: bytes) -> bytes:
 
 
 def overwritten(record: bytes) -> bytes:
-    """Return where the writes of a record are that others have followed within seconds."""
+    """Return where the writes of a record are that others have followed."""
     return _beside(_OVERWRITTEN, record)
 
 

@@ -45,8 +45,8 @@ class Script:
 
 GET: Final = Script.of("live", "reply", "get")
 CREATE: Final = Script.of("create")
-SET: Final = Script.of("live", "condition", "index", "overwrite", "set")
+SET: Final = Script.of("live", "condition", "sorted_set", "index", "overwrite", "set")
 DESTROY: Final = Script.of("live", "condition", "destroy")
-TOUCH: Final = Script.of("live", "condition", "index", "touch")
-ADD: Final = Script.of("index", "add")
+TOUCH: Final = Script.of("live", "condition", "sorted_set", "index", "touch")
+ADD: Final = Script.of("sorted_set", "index", "add")
 OWNED: Final = Script.of("live", "reply", "owned")

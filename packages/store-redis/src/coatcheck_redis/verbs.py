@@ -78,7 +78,7 @@ class RedisVerbs:
     def set(self, key: str, record: Record, only_if: Condition) -> Steps:
         """See :meth:`coatcheck.Store.set`."""
         place, now = self._layout.record(key), self._clock()
-        expiry, entry, token = _number(record.expires_at), key.encode(), _token(now)
+        expiry, entry, token = _number(record.expires_at), key.encode(), _token()
         keys = [place, note(place), overwritten(place)]
         text = b"%s %s" % (expiry, token)
         ttl = _milliseconds(record.expires_at - now)
@@ -105,14 +105,14 @@ class RedisVerbs:
         record = self._layout.record(key)
         now = self._clock()
         removed = yield from scripts.DESTROY.run(
-            (record, note(record)), _number(now), *_condition(only_if), _token(now)
+            (record, note(record)), _number(now), *_condition(only_if), _token()
         )
         return bool(removed)
 
     def touch(self, key: str, expires_at: float, owner: str | None) -> Steps:
         """See :meth:`coatcheck.Store.touch`."""
         record, entry, expiry = self._layout.record(key), key.encode(), _number(expires_at)
-        token, known = _token(self._clock()), (owner or "").encode()
+        token, known = _token(), (owner or "").encode()
         while True:
             now = self._clock()
             ttl = _milliseconds(expires_at - now)
@@ -237,9 +237,9 @@ def _record(reply: bytes) -> Record:
     return Record(rest[end:], float(expiry), owner)
 
 
-def _token(now: float) -> bytes:
-    """Return a name for a call: when it began, in milliseconds, and chance."""
-    return b"%x-%s" % (int(now * 1000), secrets.token_hex(6).encode())
+def _token() -> bytes:
+    """Return a name for a call, by chance."""
+    return secrets.token_hex(8).encode()
 
 
 def _number(seconds: float) -> bytes:

@@ -2,11 +2,7 @@
 -- looked at. So an expiry in it is never made earlier, and entries stay for a while after it.
 local GRACE = 600
 local function index(set, key, expiry, now)
-  local added = redis.pcall('ZADD', set, 'GT', expiry, key)
-  if type(added) == 'table' then -- an error, which is raised by the second call if it is another
-    if string.find(added.err, 'WRONGTYPE', 1, true) then redis.call('DEL', set) end
-    redis.call('ZADD', set, 'GT', expiry, key)
-  end
+  sorted_set('ZADD', set, 'GT', expiry, key)
   redis.call('ZREMRANGEBYSCORE', set, '-inf', string.format('%.6f', now - GRACE))
   local left = math.ceil((tonumber(expiry) - now + GRACE) * 1000)
   if redis.call('PTTL', set) < left then redis.call('PEXPIRE', set, string.format('%.0f', left)) end

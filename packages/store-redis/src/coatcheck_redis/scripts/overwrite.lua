@@ -1,10 +1,10 @@
--- Remember the token of a write that another one follows, if it may still be repeated: if its reply was
--- lost, its record is no longer there to say that it was written. Tokens begin with the time.
+-- Remember the token of a write that another one follows: if its reply was lost and it is repeated,
+-- its record is no longer there to say that it was written. The time is the server's, because the
+-- clocks of those who write one session may differ.
 local REPEATED = 30
-local function overwrite(set, token, now)
-  local at = tonumber(string.match(token, '^(%x+)%-') or '', 16)
-  if not at or math.abs(now * 1000 - at) > REPEATED * 1000 then return end
-  redis.call('ZADD', set, string.format('%.3f', now), token)
-  redis.call('ZREMRANGEBYSCORE', set, '-inf', string.format('(%.3f', now - REPEATED))
+local function overwrite(set, token)
+  local now = tonumber(redis.call('TIME')[1])
+  sorted_set('ZADD', set, now, token)
+  redis.call('ZREMRANGEBYSCORE', set, '-inf', '(' .. now - REPEATED)
   redis.call('PEXPIRE', set, REPEATED * 1000)
 end

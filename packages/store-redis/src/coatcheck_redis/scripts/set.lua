@@ -6,14 +6,14 @@ local now, token, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[7])
 local data, _, last, _, note = live(KEYS[1], KEYS[2], now)
 if (data and last == token) or note == '!' .. token then return 1 end
 if not holds(ARGV[2], data, ARGV[3]) then
-  return redis.call('ZSCORE', KEYS[3], token) and 1 or 0
+  return sorted_set('ZSCORE', KEYS[3], token) and 1 or 0
 end
 if ttl <= 0 then
   remove(KEYS[1], KEYS[2], token)
   return 1
 end
+if data and last then overwrite(KEYS[3], last) end
 redis.call('SET', KEYS[1], ARGV[5], 'PX', ARGV[7])
 redis.call('SET', KEYS[2], ARGV[8], 'PX', ARGV[7])
-if data and last then overwrite(KEYS[3], last, now) end
 if KEYS[4] then index(KEYS[4], ARGV[9], ARGV[6], now) end
 return 1

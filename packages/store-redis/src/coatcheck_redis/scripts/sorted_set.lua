@@ -1,0 +1,7 @@
+-- Run a command on a sorted set. What is under its key and is none counts as missing, and goes.
+local function sorted_set(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  if string.find(reply.err, 'WRONGTYPE', 1, true) then redis.call('DEL', key) end
+  return redis.call(command, key, ...) -- any other error is raised
+end
