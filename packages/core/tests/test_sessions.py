@@ -97,6 +97,19 @@ def test_revoke_all_follows_a_session_that_was_rotated_several_times() -> None:
     assert sessions_in(house.store) == {}
 
 
+def test_revoking_a_long_succession_takes_a_few_calls_a_rotation() -> None:
+    """Each of its records leads to the same session, and is followed once in a look."""
+    house = House()
+    for _ in range(50):
+        house.rotate()
+    destroyed: list[str] = []
+    destroy = house.store.destroy
+    house.store.destroy = lambda key, *more: destroyed.append(key) or destroy(key, *more)
+    assert house.sessions.revoke_all("ann") == 1
+    assert house.sessions.list("ann") == []
+    assert len(destroyed) <= 3 * 51
+
+
 def test_the_session_to_keep_is_kept_after_a_rotation() -> None:
     """A session that is spared lives on, although the record of its rotation names it."""
     house = House()

@@ -261,10 +261,11 @@ class Sessions:
         while quiet < needed:
             if quiet:
                 yield Sleep(self._owner_lag)
-            ended = 0
+            keys: Keys = []
             for key, record in (yield from self._live(_named(owner))):
-                keys = self._succession.new_keys(key, record) if is_succession(key) else [key]
-                ended += self._announced((yield from self._succession.end(*keys, spared=spared)))
+                keys += self._succession.new_keys(key, record) if is_succession(key) else [key]
+            # All at once: records of a long succession lead to the same sessions.
+            ended = self._announced((yield from self._succession.end(*keys, spared=spared)))
             revoked += ended
             quiet = 0 if ended else quiet + 1
         return revoked
