@@ -21,10 +21,12 @@ from webclient import (
     wsgi_app,
 )
 
-from coatcheck import CookieOptions, MemoryStore, Record
+from coatcheck import ALWAYS, CookieOptions, MemoryStore, Record
 from coatcheck.asgi import SessionMiddleware as ASGISessions
-from coatcheck.errors import SessionGone
+from coatcheck.codec import JSONCodec
+from coatcheck.errors import SessionGone, StoreTimeout
 from coatcheck.express import express_options
+from coatcheck.store import Condition
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
 LIFE = 600.0
@@ -143,6 +145,135 @@ async def test_an_active_visitor_stays_logged_in(
         assert (await site.visit(len, late)).text in ("1", "2")
         assert site.cookie_ends >= site.clock.now + LIFE - 61
         assert site.expires_in >= LIFE - 61
+
+
+def changes_nothing(session: Any) -> Generator[Any]:
+    yield session.change(len)
+
+
+def elsewhere(site: Site, moves: bool) -> None:
+    """Count as another request does, whose expiry moves or not."""
+    [(key, record)] = site.store.all()
+    codec = JSONCodec()
+    state = codec.loads(record.data, key)
+    counts(state.data)
+    expires_at = site.clock.now + LIFE if moves else record.expires_at
+    site.store.set(key, Record(codec.dumps(state), expires_at))
+
+
+@pytest.mark.parametrize("case", ["a function that changes nothing", "stored", "stored and moved"])
+@pytest.mark.parametrize("pause", [30.0, 200.0, 400.0])
+async def test_what_needs_no_write_moves_both_or_neither(
+    driver: str, case: str, pause: float
+) -> None:
+    """A change that is stored already counts as use of the session, and no more than that."""
+    site = await Site(driver, cookie=LASTING).logged_in()
+
+    def handler(session: Any) -> Generator[Any]:
+        if case.startswith("stored"):
+            counts(session)
+            elsewhere(site, case == "stored and moved")
+        else:
+            yield from changes_nothing(session)
+
+    for _ in range(3):
+        site.clock.advance(pause)
+        await site.visit(handler)
+        assert abs(site.cookie_ends - site.record.expires_at) < 1
+        assert site.expires_in >= LIFE - 60
+
+
+@pytest.mark.parametrize(("pause", "calls"), [(30.0, ["get"]), (200.0, ["get", "touch"])])
+async def test_a_function_that_changes_nothing_costs_no_write(
+    driver: str, pause: float, calls: list[str]
+) -> None:
+    site = await Site(driver, cookie=LASTING).logged_in()
+    site.clock.advance(pause)
+    response = await site.visit(changes_nothing)
+    assert site.store.taken() == calls
+    assert len(set_cookies(response)) == calls.count("touch")
+
+
+@pytest.mark.parametrize("when", ["before", "after", "save"])
+@pytest.mark.parametrize("options", [{}, {"cookie": LASTING}])
+async def test_a_touch_counts_with_what_needs_no_write(
+    driver: str, when: str, options: dict[str, Any]
+) -> None:
+    site = await Site(driver, **options).logged_in()
+    lifetime = site.expires_in
+
+    def handler(session: Any) -> Generator[Any]:
+        if when == "before":
+            session.touch()
+        if when == "save":
+            counts(session)
+            elsewhere(site, False)
+            yield from keeps_alive(session)
+        else:
+            yield from changes_nothing(session)
+        if when == "after":
+            session.touch()
+
+    site.clock.advance(10)
+    response = await site.visit(handler)
+    assert site.expires_in == lifetime
+    assert len(set_cookies(response)) == len(options)
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_poll_whose_function_changes_nothing_keeps_nobody_logged_in(
+    driver: str, late: bool
+) -> None:
+    site = await Site(driver, cookie=LASTING).logged_in()
+    end = site.record.expires_at
+
+    def polls(session: Any) -> Generator[Any]:
+        session.touch(False)
+        yield from changes_nothing(session)
+
+    site.clock.advance(0.7 * LIFE)
+    response = await site.visit(polls, changes_nothing if late else len)
+    assert site.record.expires_at == end
+    assert set_cookies(response) == []
+
+
+async def test_a_change_whose_reply_was_lost_renews_the_cookie(driver: str) -> None:
+    """The second attempt finds it stored, and the record's expiry moved by the first."""
+
+    class Losing(FragileStore):
+        def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+            written = super().set(key, record, only_if)
+            if written and b'"n":1' in record.data:
+                raise StoreTimeout("no reply")
+            return written
+
+    clock = Clock()
+    site = await Site(driver, cookie=LASTING, clock=clock, store=Losing(clock=clock)).logged_in()
+
+    def handler(session: Any) -> Generator[Any]:
+        counts(session)
+        with pytest.raises(StoreTimeout):
+            yield session.save()
+        clock.advance(5)
+
+    clock.advance(200)
+    await site.visit(handler)
+    assert b'"n":1' in site.record.data
+    assert site.cookie_ends >= site.record.expires_at
+
+
+async def test_a_change_counts_though_the_touch_after_it_fails(driver: str) -> None:
+    """Whoever was told of an error would change it again."""
+    site = await Site(driver).logged_in()
+
+    def handler(session: Any) -> Generator[Any]:
+        session.touch()
+        site.store.fail("touch")
+        value = yield session.change(len)
+        return f"counted {value}"
+
+    site.clock.advance(10)
+    assert (await site.visit(handler)).text == "counted 1"
 
 
 async def test_the_cookie_goes_out_at_the_pace_of_touches(driver: str) -> None:
@@ -538,9 +669,9 @@ async def socket(app: Any, cookie: str) -> None:
     await app({"type": "websocket", "path": "/", "scheme": "ws", "headers": headers}, receive, send)
 
 
-@pytest.mark.parametrize("writes", [False, True])
+@pytest.mark.parametrize("how", ["touch", "write", "change"])
 @pytest.mark.parametrize("cookie", [CookieOptions(), LASTING])
-async def test_a_socket_keeps_its_session_alive(cookie: CookieOptions, writes: bool) -> None:
+async def test_a_socket_keeps_its_session_alive(cookie: CookieOptions, how: str) -> None:
     """Where the cookie ends by itself, the next response finds that both have to move."""
     clock = Clock()
     store = MemoryStore(clock=clock)
@@ -559,11 +690,11 @@ async def test_a_socket_keeps_its_session_alive(cookie: CookieOptions, writes: b
         await send({"type": "websocket.accept"})
         for _ in range(10):
             clock.advance(lifetime / 4)
-            if writes:
-                counts(session)
+            if how == "change":
+                await session.change(counts)
             else:
-                session.touch()
-            await session.save()
+                counts(session) if how == "write" else session.touch()
+                await session.save()
             [(_, record)] = store.all()
             ends.append(record.expires_at - clock.now)
         await receive()

@@ -25,7 +25,7 @@ from .group_commit import ChangeFunction, check_function
 from .lifecycle import KeyTaken
 from .operations import Await, Destroy, Get, Steps
 from .policy import Policy
-from .records import Snapshot
+from .records import Attempts, Snapshot
 from .replacement import LEFT_ALONE, author, is_cleared, is_order
 from .request_cookie import RequestCookie
 from .session import Departure, Session, SessionCore, gone, outside
@@ -57,7 +57,7 @@ _READ: Final = HeaderChanges(None, True)
 
 #: The attributes that nearly each exchange with a session sets.
 ATTRIBUTES: Final = """
-    _engine _request session policy is_open presented _tickets _https _resolved _resign _wrote
+    _engine _request session policy is_open presented _tickets _https _resolved _resign _writes
     _renew _unused_headers
 """
 
@@ -73,7 +73,8 @@ class Exchange(RequestCookie):
     _taken_ids = 0
     _inert = False
     _replacement: object = NOTHING
-    _wrote = False
+    #: How many writes have stored something.
+    _writes = 0
     _renew = False
     _resign = False
     #: What stood in the session's place before.
@@ -193,11 +194,11 @@ class Exchange(RequestCookie):
         """Do what the application asked for now."""
         session = self.session
         self._check_savable()
-        before = session._snapshot
+        writes = self._writes
         if not session._ended:
-            session._wanted = session._wanted or before is None
+            session._wanted = session._wanted or session._snapshot is None
         yield from self._commit()
-        yield from self._touch_if_asked(before)
+        yield from self._touch_if_asked(writes)
         if session._gone:
             raise gone()
 
@@ -226,19 +227,23 @@ class Exchange(RequestCookie):
             state, value = lifecycle.applied(session._state(), function)
             session._replace_data(state.data)
             return value
+        before, writes = session._snapshot, self._writes
         departure, value = session._draft(), None
 
-        def write(snapshot: Snapshot, extends: bool) -> Stored:
+        def write(snapshot: Snapshot, extends: bool, attempts: Attempts) -> Stored:
             nonlocal value
-            state, attempts = departure.state, session._unconfirmed()
             stored, value = yield from lifecycle.change(
-                snapshot, state, extends, attempts, function, departure.content
+                snapshot, departure.state, extends, attempts, function, departure.content
             )
             return stored
 
         yield from self._write_over(departure, write)
         if session._gone:
             raise gone()
+        try:
+            yield from self._touch_if_asked(writes)
+        except StoreError as error:
+            self._touch_failed(before, error)  # the change itself is stored
         return value
 
     def reload(self) -> Steps[None]:
@@ -295,7 +300,7 @@ class Exchange(RequestCookie):
                 return None
             session._sealed = True
             return NOTHING
-        resaves = options.resave and not self._wrote
+        resaves = options.resave and not self._writes
         if resaves or session._may_differ() or self._touch_expiry(snapshot) is not None:
             return None
         session._sealed = True
@@ -319,7 +324,7 @@ class Exchange(RequestCookie):
                 is_there = yield from self._notice_replacement(current)
             if is_there:
                 yield from self._commit(final=True)
-                if not self._wrote:
+                if not self._writes:
                     yield from self._touch()
                 set_cookie = self._cookie_line()
             else:
@@ -370,13 +375,13 @@ class Exchange(RequestCookie):
         if session._ended:
             yield from self.end_pending()
         elif session._snapshot is not None:
-            before = session._snapshot
+            before, writes = session._snapshot, self._writes
             change = session._change()
             if change is not None:
                 yield from self._update(change)
                 self._warn_if_dropped(before)
             try:
-                yield from self._touch_if_asked(before)
+                yield from self._touch_if_asked(writes)
             except StoreError as error:
                 self._touch_failed(before, error)
 
@@ -462,7 +467,7 @@ class Exchange(RequestCookie):
     def _announce_decision(self, set_cookie: str | None) -> None:
         session = self.session
         self._engine.announce.decided(
-            f"wrote={self._wrote} gone={session._gone} degraded={session._degraded} "
+            f"wrote={self._writes > 0} gone={session._gone} degraded={session._degraded} "
             f"ended={session._ended} cookie={set_cookie is not None}",
             None if session._snapshot is None else session._snapshot.key,
         )
@@ -563,7 +568,7 @@ class Exchange(RequestCookie):
                 change = session._change()
                 if change is not None:
                     done = yield from self._update(change)
-                elif final and options.resave and not self._wrote:
+                elif final and options.resave and not self._writes:
                     changed = None
                     done = yield from self._update(session._draft(), changed=False)
                 else:
@@ -656,9 +661,8 @@ class Exchange(RequestCookie):
 
         :param changed: whether there is a change, with which a cookie that has a lifetime goes.
         """
-        attempts = self.session._unconfirmed()
 
-        def write(snapshot: Snapshot, extends: bool) -> Stored:
+        def write(snapshot: Snapshot, extends: bool, attempts: Attempts) -> Stored:
             return self.policy.lifecycle.update(
                 snapshot, departure.state, extends, attempts, departure.content
             )
@@ -668,12 +672,13 @@ class Exchange(RequestCookie):
     def _write_over(
         self,
         departure: Departure,
-        write: Callable[[Snapshot, bool], Stored],
+        write: Callable[[Snapshot, bool, Attempts], Stored],
         changed: bool = True,
     ) -> Steps[bool]:
         session = self.session
         assert session._snapshot is not None
-        snapshot = session._snapshot
+        snapshot = loaded = session._snapshot
+        attempts = session._unconfirmed()
         changed_cookie, cookie = departure.flags[1], self._session_cookie
         extends, renew = self._extends(), changed
         if self._before_arrival is not None and not extends:
@@ -686,23 +691,38 @@ class Exchange(RequestCookie):
             elif not changed:
                 extends = renew = self._touch_is_due(snapshot)
         session._departure = departure
+        attempts.needless = False
         try:
-            stored = yield from write(snapshot, extends)
+            stored = yield from write(snapshot, extends, attempts)
         except BaseException:
             session._turn_back(departure)
             raise
         if stored is not None:
             lasts = renew and (cookie.max_age is not None or cookie.expires is not None)
+            if attempts.needless:
+                # The record's expiry is where it was, unless who has stored the same moved it.
+                if stored[0] is snapshot:
+                    stored = loaded, stored[1]
+                moved = stored[0].record.expires_at - loaded.record.expires_at
+                lasts = lasts and moved > _ROUNDING
             self._renew = self._renew or changed_cookie or lasts
-        return self._note(departure, stored)
+        return self._note(departure, stored, not attempts.needless)
 
-    def _note(self, departure: Departure, stored: tuple[Snapshot, SessionState] | None) -> bool:
-        """Note what a write came to. False: the session was ended or renamed meanwhile."""
+    def _note(
+        self,
+        departure: Departure,
+        stored: tuple[Snapshot, SessionState] | None,
+        wrote: bool = True,
+    ) -> bool:
+        """Note what a write came to. False: the session was ended or renamed meanwhile.
+
+        :param wrote: False: all of it was stored already. The expiry has not been moved then.
+        """
         if stored is None:
             self.session._vanish(departure)
         else:
             self.session._arrive(departure, *stored)
-            self._wrote = True
+            self._writes += wrote
         return not departure.overtaken
 
     def _pending_keys(self) -> list[str]:
@@ -794,20 +814,20 @@ class Exchange(RequestCookie):
         except StoreError as error:
             self._touch_failed(snapshot, error)
 
-    def _touch_if_asked(self, before: Snapshot | None) -> Steps[None]:
+    def _touch_if_asked(self, writes: int) -> Steps[None]:
         """Move the expiry after a save, where the application asked for it and the save did not.
 
         After the headers no cookie can go along. There the expiry of a session whose cookie has a
         lifetime stops one touch interval short: so the next response moves both.
 
-        :param before: what was stored before the save.
+        :param writes: how many there were before the save.
         """
         session = self.session
         snapshot, asked = session._snapshot, session._extend
         follows = self._cookie_follows()
         if session._extend:
             session._extend = None
-        wrote = snapshot is not before
+        wrote = self._writes > writes
         if snapshot is None or not (session._sealed and follows if wrote else asked):
             return
         if asked is not True and not self._extends():
@@ -855,7 +875,7 @@ class Exchange(RequestCookie):
 
     def _touch_expiry(self, snapshot: Snapshot) -> float | None:
         """Return the expiry to move the record to, or None where that is not due."""
-        if self._wrote:
+        if self._writes:
             return None
         # A cookie that is going out needs a session behind it: the touch asks for it.
         announces = self._resign or self._engine.options.rolling

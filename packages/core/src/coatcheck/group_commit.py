@@ -211,6 +211,9 @@ class GroupCommit:
         # Each of them has about as much to do with it as merging its change has taken.
         pace = max(1, int(_LONG * size / seconds)) if seconds else size
         if group.content == self._records.content(stored):
+            for each in (change, *others):
+                if not each.is_left:
+                    each.attempts.needless = True
             return (yield from self._done(change, others, stored, stored, pace))
         try:
             written = yield from self._set(change, others, group, stored)

@@ -33,12 +33,14 @@ class Attempts:
 
     :ivar unknown: what may be stored by now, and for each the stored form of what the session
         showed at that time, which differs where the write was a merge.
+    :ivar needless: whether the last one was left out: what it would have stored was there already.
     """
 
-    __slots__ = ("unknown",)
+    __slots__ = ("needless", "unknown")
 
     def __init__(self) -> None:
         self.unknown: dict[bytes, bytes] = {}
+        self.needless = False
 
     def note(self, snapshot: Snapshot, shown: bytes | None) -> None:
         """Note a write that failed or was cancelled.
