@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
@@ -16,13 +17,22 @@ from webclient import Clock, YieldingStore
 
 from coatcheck import ALWAYS, MemoryStore, Record
 from coatcheck.codec import JSONCodec, SessionState
-from coatcheck.errors import ConflictError, RecordTooLarge, StoreError, StoreTimeout
+from coatcheck.errors import (
+    ConflictError,
+    RecordTooLarge,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+    UnsupportedOperation,
+)
 from coatcheck.events import Announcer
 from coatcheck.lifecycle import Lifecycle
 from coatcheck.merge_rules import counter
+from coatcheck.operations import Sleep, ToTheEnd, Turn
 from coatcheck.records import Attempts, Snapshot
 from coatcheck.runners import AsyncRunner, SyncRunner
 from coatcheck.store import Condition
+from coatcheck.writers import Lines
 
 LATER = 4_000_000_000.0
 
@@ -200,6 +210,75 @@ async def test_a_write_that_failed_failed_for_all(late: bool) -> None:
         )
         assert await crowd.runner.run(again) is not None
     assert crowd.store.data() == {"n": 0, "leader": 1, "a": 1, "b": 1}
+
+
+class KeywordOnly(StoreError):
+    def __init__(self, *, host: str) -> None:
+        super().__init__(f"{host} does not answer")
+        self.host = host
+
+
+class NeedsArguments(StoreError):
+    def __new__(cls, host: str) -> Self:
+        return super().__new__(cls, host)
+
+
+class Unprintable(StoreUnavailable):
+    def __init__(self, host: str) -> None:
+        self.host = host
+        super().__init__(host)
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.args[0]:d}"
+
+
+@pytest.mark.parametrize("reads", [False, True], ids=["write", "read"])
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (KeywordOnly(host="h"), KeywordOnly),
+        (UnsupportedOperation("set", "owners"), UnsupportedOperation),
+        (NeedsArguments("h"), StoreError),
+        (Unprintable("h"), StoreUnavailable),
+    ],
+)
+@pytest.mark.anyio
+async def test_whatever_error_a_store_has_everybody_learns_it(
+    error: StoreError, kind: type[StoreError], reads: bool
+) -> None:
+    """However it is constructed: nobody waits for a time limit, and the leader has the original."""
+    crowd = Crowd()
+    get = crowd.store.get
+    is_down = False
+
+    async def failing(key: str) -> Record | None:
+        if is_down:
+            raise error
+        return await get(key)
+
+    crowd.store.get = failing  # type: ignore[method-assign]
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "first", "leader", "a", "b", "c")
+        crowd.store.gate.set()
+        crowd.store.shut()
+        await crowd.store.waiting.wait()
+        if reads:
+            # Somebody else writes, so the group is refused and reads again.
+            is_down = True
+            crowd.store.store.set("key", snapshot(n=5).record)
+        else:
+            crowd.store.failure = error
+        crowd.store.gate.set()
+        with anyio.fail_after(3):
+            while len(crowd.outcomes) < 5:
+                await anyio.lowlevel.checkpoint()
+    assert crowd.outcomes["leader"] is error
+    for name in ("a", "b", "c"):
+        copy = crowd.outcomes[name]
+        assert type(copy) is kind
+        assert copy is not error
+        if kind is type(error):
+            assert (str(copy), vars(copy)) == (str(error), vars(error))
 
 
 @pytest.mark.anyio
@@ -422,6 +501,121 @@ def test_a_leader_that_is_struck_down_takes_nobody_along() -> None:
         "a": 1,
         "b": 1,
     }
+
+
+class Flag:
+    """What a writer waits for whose steps are taken by hand."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def set(self) -> None:
+        self.is_set = True
+
+
+class ByHand:
+    """Takes the steps of several writers one by one.
+
+    :ivar done: what each came to.
+    :ivar breaks: how many writes of the leader's group fail.
+    """
+
+    def __init__(self, breaks: int) -> None:
+        self.store, self.lines, self.cycle = MemoryStore(), Lines(), lifecycle()
+        self.store.set("key", snapshot(n=0).record)
+        self.breaks = breaks
+        self.steps: dict[str, Any] = {}
+        self.waits: dict[str, Any] = {}
+        self.done: dict[str, Any] = {}
+
+    def start(self, name: str) -> None:
+        mine = state(n=0, **{name: 1})
+        self.steps[name] = self.cycle.update(snapshot(n=0), mine, True, Attempts())
+        self.waits[name] = None
+        self.go_on(name)
+
+    def go_on(self, name: str) -> None:
+        """Take all steps of a writer until it waits for others or is done."""
+        steps = self.steps[name]
+        resume, outcome = steps.send, None
+        while True:
+            try:
+                operation = resume(outcome)
+            except StopIteration as stop:
+                self.done[name] = stop.value
+                break
+            except StoreError as error:
+                self.done[name] = error
+                break
+            resume, outcome = steps.send, None
+            if isinstance(operation, Turn):
+                if not operation.writer.in_line:
+                    self.lines.enter("key", operation.writer, Flag)
+                if operation.writer.signal is not None:
+                    self.waits[name] = operation.writer.signal
+                    return
+            elif not isinstance(operation, Sleep):
+                call = operation.call if isinstance(operation, ToTheEnd) else operation
+                if isinstance(operation, ToTheEnd) and self.breaks:
+                    self.breaks -= 1
+                    resume, outcome = steps.throw, StoreTimeout("no reply")
+                else:
+                    outcome = getattr(self.store, call.verb)(*call.args)
+        del self.steps[name]
+
+    def finish(self) -> None:
+        """Let everybody go on that is awake."""
+        while awake := [name for name in self.steps if self.waits[name].is_set]:
+            self.go_on(awake[0])
+
+
+def leaders_work(code: Any) -> bool:
+    files = ("group_commit.py", "writers.py")
+    return code.co_filename.endswith(files) and code.co_name not in ("leave", "pass_on", "_lost")
+
+
+@pytest.mark.parametrize("breaks", [0, 1], ids=["written", "failed"])
+def test_wherever_a_leader_is_struck_down_nobody_is_forgotten(breaks: int) -> None:
+    """A signal handler's exception at any line of its work leaves everybody a turn or an answer."""
+    for number in range(1, 1000):
+        writers = ByHand(breaks)
+        left = number
+
+        def trace(frame: Any, event: str, _: object) -> Any:
+            nonlocal left
+            if event == "line" and leaders_work(frame.f_code):
+                left -= 1
+                if left == 0:
+                    raise Interrupted
+            return trace
+
+        # Others come while the first one writes, and the second one leads them.
+        first = writers.cycle.update(snapshot(n=0), state(n=0, first=1), True, Attempts())
+        writers.lines.enter("key", next(first).writer, Flag)
+        call = first.send(None)
+        for name in ("leader", "a", "b", "c"):
+            writers.start(name)
+        assert writers.store.set(*call.args)
+        with pytest.raises(StopIteration):
+            first.send(True)
+        former = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            writers.go_on("leader")
+        except Interrupted:
+            writers.steps.pop("leader", None)
+        finally:
+            sys.settrace(former)
+        writers.finish()
+        assert writers.done.keys() >= {"a", "b", "c"}, number
+        for name in ("a", "b", "c"):
+            if isinstance(writers.done[name], StoreError):
+                assert breaks == 1
+            else:
+                assert writers.done[name][1].data[name] == 1
+        if left > 0:
+            return
+    raise AssertionError("it never ended")
 
 
 @pytest.mark.anyio

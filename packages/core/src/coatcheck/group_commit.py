@@ -11,13 +11,21 @@ was cut short, its outcome is unknown: all of them note that, and those that go 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import replace
 from typing import Any, Final
 
 from .codec import SessionState
-from .errors import ConfigurationError, ConflictError, RecordTooLarge, StoreError, StoreTimeout
+from .errors import (
+    ConfigurationError,
+    ConflictError,
+    RecordTooLarge,
+    StoreClosed,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+)
 from .events import Announcer
 from .operations import Set, Sleep, Steps, ToTheEnd, Turn
 from .records import Attempts, Records, Snapshot
@@ -184,23 +192,20 @@ class GroupCommit:
                 was_refused = True
         others: list[Change] = []
         attempt = 0
-        try:
-            while True:
-                began = self._monotonic()
-                stored = stored or (yield from self._read(change, others, was_refused))
-                if stored is None:
-                    return None
-                if began > change.deadline:
-                    raise conflict()
-                others += change.take_others(_LARGEST_GROUP - len(others))
-                settled = yield from self._attempt(change, others, stored)
-                if settled is not None:
-                    return settled
-                stored, was_refused = None, True
-                yield from self.back_off(attempt, self._monotonic() - began)
-                attempt += 1
-        finally:
-            change.give_back(others)
+        while True:
+            began = self._monotonic()
+            stored = stored or (yield from self._read(change, others, was_refused))
+            if stored is None:
+                return None
+            if began > change.deadline:
+                raise conflict()
+            change.take_others(others, _LARGEST_GROUP - len(others))
+            settled = yield from self._attempt(change, others, stored)
+            if settled is not None:
+                return settled
+            stored, was_refused = None, True
+            yield from self.back_off(attempt, self._monotonic() - began)
+            attempt += 1
 
     def _attempt(
         self, change: Change, others: list[Change], stored: Snapshot
@@ -223,7 +228,7 @@ class GroupCommit:
             # Nobody knows whose change is too large: each is written by itself.
             for other in others:
                 other.shares = False
-            change.give_back(_taken(others))
+            change.give_back()
             return (yield from self._attempt(change, others, stored))
         if not written:
             return None
@@ -243,8 +248,7 @@ class GroupCommit:
             self._fail(others, error)
             raise
         if found is None:
-            for other in _taken(others):
-                self._settle(other)
+            self._settle_all(others)
             self._announce("gone", key)
             return None
         if was_refused and found[0].record.data not in change.attempts.unknown:
@@ -270,8 +274,8 @@ class GroupCommit:
                 # The application's own functions may fail, for one request alone.
                 if each is change:
                     raise
-                others.remove(each)
                 self._settle(each, error=error)
+                others.remove(each)
             elapsed = self._monotonic() - began
             if elapsed > _LONG:
                 seconds += elapsed
@@ -337,13 +341,13 @@ class GroupCommit:
         """
         met = bool(others) or stored.record.data != change.base.record.data
         try:
-            for number, other in enumerate(_taken(others), 1):
+            for number, other in enumerate([*others], 1):
                 self._settle(other, stored=group)
+                others.remove(other)
                 if number % pace == 0:
                     yield Sleep(0)
         finally:
-            for other in _taken(others):
-                self._settle(other, stored=group)
+            self._settle_all(others, stored=group)
         if met:
             self._announce("merged", group.key)
         elif group is not stored:
@@ -351,11 +355,15 @@ class GroupCommit:
         return group, self._records.shown(change.state, group)
 
     def _fail(self, others: list[Change], error: Exception) -> None:
-        for other in _taken(others):
+        while others:
             # One for each, because tracebacks are added to what is raised.
-            copy = type(error)(*error.args)
-            copy.__cause__ = error.__cause__
-            self._settle(other, error=copy)
+            self._settle(others[0], error=_copy(error))
+            del others[0]
+
+    def _settle_all(self, others: list[Change], *, stored: Snapshot | None = None) -> None:
+        while others:
+            self._settle(others[0], stored=stored)
+            del others[0]  # only now: whatever strikes in between, nobody is forgotten
 
     def _settle(
         self, other: Change, *, stored: Snapshot | None = None, error: Exception | None = None
@@ -405,7 +413,21 @@ def unknown_outcome() -> ConflictError:
     )
 
 
-def _taken(others: list[Change]) -> Iterable[Change]:
-    """Yield changes that are being settled, and take each from the list before."""
-    while others:
-        yield others.pop(0)
+def _copy(error: Exception) -> Exception:
+    """Return an error like this one, made without its constructor, which may take anything."""
+    kind = type(error)
+    try:
+        copy = kind.__new__(kind)
+        copy.__dict__.update(error.__dict__)
+        copy.args = error.args
+        str(copy)
+    except Exception:
+        text = f"the store failed with {kind.__name__}"
+        for known in (StoreUnavailable, StoreTimeout, StoreClosed, StoreError):
+            if isinstance(error, known):
+                copy = known(text)
+                break
+        else:
+            copy = ConfigurationError(text)
+    copy.__cause__ = error.__cause__
+    return copy

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol, Self
 
 
@@ -51,20 +51,30 @@ class Writer:
         """Note that all writers in the line run in one thread, so that every change is shared."""
         self.shares = True
 
-    def take_others(self, limit: int) -> list[Self]:
-        """Take changes that others share. Each has to be settled or given back."""
-        line = self._its_line()
-        with line.guard:
-            taken = [other for other in line.waiting if other.shares][:limit]
-            for other in taken:
-                line.waiting.remove(other)
-        return taken  # type: ignore[return-value]  # one line has writers of one kind
+    def take_others(self, others: list[Self], limit: int) -> None:
+        """Take changes that others share.
 
-    def give_back(self, others: Iterable[Writer]) -> None:
-        """Let others wait again, at the head of the line."""
+        Those that are neither settled nor given back when this writer leaves wait again.
+
+        :param others: gets them. The same list each time.
+        """
         line = self._its_line()
         with line.guard:
-            line.waiting.extendleft(other for other in reversed([*others]) if not other.is_left)
+            line.taken = others  # type: ignore[assignment]  # one line has writers of one kind
+            for other in [each for each in line.waiting if each.shares][:limit]:
+                line.taken.append(other)
+                line.waiting.remove(other)
+
+    def give_back(self) -> None:
+        """Let the others that were taken wait again, at the head of the line."""
+        line = self._its_line()
+        with line.guard:
+            line.take_back()
+
+    def wake(self) -> None:
+        """Wake this writer, if it waits."""
+        if self.signal is not None:
+            self.signal.set()
 
     def settle(self, note: Callable[[], object]) -> None:
         """Tell a writer that was taken what became of its change.
@@ -74,8 +84,7 @@ class Writer:
         with self._its_line().guard:
             note()
             self.is_settled = True
-        if self.signal is not None:
-            self.signal.set()
+        self.wake()
 
     def step_out(self) -> bool:
         """Stop waiting, after a long time. False: it was somebody's turn to write this change."""
@@ -101,8 +110,8 @@ class Writer:
                 line.pass_on()
             leader = line.leader
         # Also where an exception of a signal handler struck between passing on and waking.
-        if leader is not None and leader.signal is not None:
-            leader.signal.set()
+        if leader is not None:
+            leader.wake()
 
     def _its_line(self) -> _Line:
         assert self._line is not None, "it has entered a line"
@@ -145,14 +154,16 @@ class _Line:
     from leaving, the next one leads once it is forgotten.
 
     :ivar ref: leads to the leader, if there is one.
+    :ivar taken: whose changes the leader has.
     """
 
-    __slots__ = ("__weakref__", "_lines", "guard", "place", "ref", "waiting")
+    __slots__ = ("__weakref__", "_lines", "guard", "place", "ref", "taken", "waiting")
 
     def __init__(self, lines: Lines, place: Hashable) -> None:
         self.guard = lines.guard
         self.place = place
         self.ref: weakref.ref[Writer] | None = None
+        self.taken: list[Writer] = []
         self.waiting: deque[Writer] = deque()
         self._lines = lines.lines
 
@@ -167,6 +178,8 @@ class _Line:
 
     def pass_on(self) -> None:
         """Let the next one in line lead, or close the line. The guard must be held."""
+        if self.taken:
+            self.take_back()
         if not self.waiting:
             self.close()
             self.ref = None
@@ -175,6 +188,16 @@ class _Line:
         self.lead(following)
         following.leads = True
         self.waiting.remove(following)
+
+    def take_back(self) -> None:
+        """Let those whose changes the leader has wait again. The guard must be held."""
+        for other in reversed(self.taken):
+            # An exception of a signal handler may have struck at any point before.
+            if other.is_settled:
+                other.wake()
+            elif not (other.is_left or other in self.waiting):
+                self.waiting.appendleft(other)
+        self.taken.clear()
 
     def close(self) -> None:
         """Let the next writer begin another line."""
@@ -187,5 +210,5 @@ class _Line:
                 return
             self.pass_on()
             leader = self.leader
-        if leader is not None and leader.signal is not None:
-            leader.signal.set()
+        if leader is not None:
+            leader.wake()
