@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from webclient import SECRET, AsyncMemoryStore, FragileStore, SyncClient
+from webclient import SECRET, AsyncMemoryStore, FragileStore, SyncClient, wsgi_app
 
 from coatcheck import AsyncStore, MemoryStore
 from coatcheck.asgi import SessionMiddleware as ASGISessions
-from coatcheck.errors import LateWriteError, StoreError
+from coatcheck.errors import LateWriteError, StoreError, StoreUnavailable
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
 #: What the error page does, and what it shows.
@@ -263,6 +264,103 @@ def test_a_logout_by_an_error_page_that_fails_is_an_error() -> None:
 
     store = FragileStore()
     assert wsgi_shop(True, False, store, page).get("/fail").text == "None"
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_an_error_page_can_drop_what_a_new_visitor_s_request_wrote(outside: bool) -> None:
+    async def page(session: Any) -> Any:
+        await session.reload()
+        return dict(session)
+
+    app, store = shop(page), MemoryStore()
+    if outside:
+        app.add_middleware(ASGISessions, secret=SECRET, store=store)
+    client = TestClient(
+        app if outside else ASGISessions(app, secret=SECRET, store=store),
+        raise_server_exceptions=False,
+    )
+    response = client.get("/fail")
+    assert (response.status_code, response.text) == (500, "{}")
+    assert "set-cookie" not in response.headers
+    assert store.length() == 0
+
+
+#: What the request asked for, and what a reload shows then.
+ASKED: dict[str, tuple[Callable[[Any], object], str]] = {
+    "nothing": (lambda session: None, "{'user': 'ann'}"),
+    "regenerate": (lambda session: session.regenerate(), "{}"),
+    "rotate": (lambda session: session.regenerate(keep_data=True), "{'user': 'ann'}"),
+    "destroy": (lambda session: session.destroy(), "{}"),
+}
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("asked", ASKED)
+def test_dropped_changes_leave_what_was_asked_for(asked: str, known: bool) -> None:
+    """An id that was to change changes, and what was to end ends."""
+    ask, shown = ASKED[asked]
+
+    def handle(session: Any, environ: Any) -> Any:
+        if environ["PATH_INFO"] == "/login":
+            session["user"] = "ann"
+        elif environ["PATH_INFO"] == "/drop":
+            session["dropped"] = 1
+            ask(session)
+            session["dropped"] = 2
+            session.owner = "ann"
+            session.reload()
+            assert session.owner is None
+        return dict(session)
+
+    store = MemoryStore()
+    client = SyncClient(wsgi_app(handle, store=store))
+    old = ""
+    if known:
+        client.get("/login")
+        old = f"sid={client.cookie}"
+    assert client.get("/drop").text == (shown if known else "{}")
+    assert client.get("/").text == (shown if known else "{}")
+    assert client.present(old).text == (shown if known and asked == "nothing" else "{}")
+    assert store.length() == 0 if not known or asked == "destroy" else 1
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_error_page_after_a_failed_save_is_for_its_visitor_alone(asynchronous: bool) -> None:
+    """A cache must not hand it to others, and it carries no cookie."""
+    headers = {"cache-control": "public, max-age=60"}
+
+    def handle(environ: Any, start_response: Any) -> Any:
+        session = environ["coatcheck.session"]
+        session["n"] = session.get("n", 0) + 1
+        try:
+            start_response("200 OK", [])(b"page")
+        except StoreUnavailable:
+            start_response("404 Not Found", [*headers.items()], sys.exc_info())
+        return [str(dict(session)).encode()]
+
+    async def handle_asynchronously(scope: Any, receive: Any, send: Any) -> None:
+        session = scope["session"]
+        session["n"] = session.get("n", 0) + 1
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        except StoreUnavailable:
+            response = PlainTextResponse(str(dict(session)), 404, headers)
+            await response(scope, receive, send)
+        else:
+            await send({"type": "http.response.body", "body": b"page"})
+
+    store = FragileStore()
+    if asynchronous:
+        client: Any = TestClient(ASGISessions(handle_asynchronously, secret=SECRET, store=store))
+    else:
+        sessions = WSGISessions(handle, secret=SECRET, store=store)
+        client = SyncClient(sessions, raise_app_exceptions=False)
+    client.get("/")
+    store.fail("set")
+    response = client.get("/")
+    assert (response.status_code, response.text) == (404, "{'n': 2}")
+    assert response.headers["vary"] == "Cookie"
+    assert "set-cookie" not in response.headers
 
 
 def test_an_error_page_inside_can_drop_what_the_request_wrote() -> None:

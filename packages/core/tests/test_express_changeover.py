@@ -20,7 +20,7 @@ from coatcheck.asgi import SessionMiddleware
 from coatcheck.cookie_format import is_native_id
 from coatcheck.errors import ConfigurationError, StoreUnavailable
 from coatcheck.express import express_options, leaving_express
-from coatcheck.store import ALWAYS, Condition
+from coatcheck.store import ALWAYS, Condition, Unchanged
 
 SECRET = "a secret of thirty-two bytes, more"
 OLD_SECRET = "keyboard cat"
@@ -157,6 +157,27 @@ async def test_old_cookies_of_dead_sessions_open_nothing() -> None:
     shop = Shop()
     assert (await get(shop.both, shop.old_cookie, shows)).text == "None"
     assert shop.store.taken() == ["get", "get", "get"]
+
+
+async def test_a_new_login_ends_what_processes_that_are_not_there_yet_made_of_the_old_session() -> (
+    None
+):
+    """A move that was cut short left the session in two places, and one of them was rotated."""
+    shop = Shop()
+    shop.put()
+    cookie = cookie_of(await get(shop.both, shop.old_cookie, shows))
+    shop.put()
+
+    def logs_in_anew(session: Any) -> None:
+        session.regenerate()
+        session["n"] = 5
+
+    rotated = cookie_of(
+        await get(shop.express, shop.old_cookie, lambda session: session.regenerate(keep_data=True))
+    )
+    assert (await get(shop.express, rotated, shows)).text == "1"
+    await get(shop.both, cookie, logs_in_anew)
+    assert (await get(shop.express, rotated, shows)).text == "None"
 
 
 @pytest.mark.parametrize("ends", ["destroy", "regenerate"])
@@ -528,3 +549,39 @@ async def test_writes_of_others_in_the_middle_of_a_move_come_along(
     else:
         assert response.text == "0"
     assert shop.keys() == {KEY}
+
+
+@pytest.mark.parametrize("concurrency", ["merge", "error"])
+@pytest.mark.parametrize("writes", [1, 2, 9])
+async def test_a_request_that_only_reads_meets_no_conflict_of_a_move(
+    writes: int, concurrency: str
+) -> None:
+    """Others write under both keys while it moves the session."""
+    clock = Clock(NOW)
+
+    class Interfering(CountingStore):
+        left = writes
+
+        def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+            if key == ID and only_if is not ALWAYS and self.left:
+                data = json.dumps({"cookie": {}, "n": 1, "late": self.left}).encode()
+                super().set(ID, Record(data, NOW + DAY))
+            return super().destroy(key, only_if)
+
+        def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+            if key == KEY and isinstance(only_if, Unchanged) and self.left:
+                self.left -= 1
+                found = super().get(KEY)
+                assert found is not None
+                data = found.data.replace(b'"n":1', b'"n":1,"other%d":1' % self.left)
+                super().set(KEY, replace(found, data=data))
+            return super().set(key, record, only_if)
+
+    store = Interfering(clock=clock)
+    shop = Shop(store, clock, concurrency=concurrency)
+    shop.put()
+    response = await get(shop.both, shop.old_cookie, lambda session: sorted(session))
+    assert response.status_code == 200
+    if concurrency == "merge" or writes < 3:
+        assert response.text == str(["late", "n", *(f"other{number}" for number in range(writes))])
+        assert shop.keys() == {KEY}

@@ -682,6 +682,69 @@ def test_a_new_login_ends_what_a_rotation_made_of_the_old_session() -> None:
     assert stage.left() == [{"user": "bob"}]
 
 
+#: How a request finds out that its session is gone.
+FINDINGS: dict[str, Callable[[Any], object]] = {
+    "reload": lambda session: session.reload(),
+    "save": lambda session: (session.update(n=1), session.save()),
+    "change": lambda session: session.change(lambda data: data.update(n=1)),
+}
+
+
+@pytest.mark.parametrize("finding", FINDINGS.values(), ids=FINDINGS)
+def test_a_new_login_ends_the_rotated_session_although_the_old_one_was_found_gone(
+    finding: Callable[[Any], object],
+) -> None:
+    def log_in_anew(session: Any, path: str) -> None:
+        if path == "/regenerate":
+            len(session)
+            stage.store.script(before={1: stage.coming_in("/rotate")})
+            with pytest.raises(SessionGone):
+                finding(session)
+        act(session, path)
+
+    stage = Stage(log_in_anew)
+    assert len(set_cookies(stage.browser.get("/regenerate"))) == 1
+    assert stage.left() == [{"user": "bob"}]
+
+
+def test_a_new_login_during_a_save_ends_what_a_rotation_made_of_the_old_session() -> None:
+    def log_in_anew(session: Any, path: str) -> None:
+        if path == "/regenerate":
+            session["n"] = 1
+            rotate = stage.coming_in("/rotate")
+            stage.store.script(before={1: lambda: (rotate(), act(session, path))})
+            session.save()
+        else:
+            act(session, path)
+
+    stage = Stage(log_in_anew)
+    assert len(set_cookies(stage.browser.get("/regenerate"))) == 1
+    assert stage.left() == [{"user": "bob"}]
+
+
+def rotates_and_reloads(session: Any, path: str) -> None:
+    """Change the id and drop the changes of the data."""
+    act(session, path)
+    if path == "/rotate":
+        session["cart"] = "dropped"
+        session.reload()
+
+
+def test_a_rotation_that_reloads_goes_on_with_what_others_wrote() -> None:
+    stage = Stage(rotates_and_reloads)
+    stage.store.script(before={2: stage.coming_in("/cart/7")})
+    assert len(set_cookies(stage.browser.get("/rotate"))) == 1
+    assert stage.left() == [{"user": "ann", "cart": "7"}]
+
+
+def test_a_rotation_that_reloads_finds_a_logout() -> None:
+    stage = Stage(rotates_and_reloads)
+    stage.store.script(before={2: stage.coming_in("/logout")})
+    with pytest.raises(SessionGone):
+        stage.browser.get("/rotate")
+    assert stage.left() == []
+
+
 def test_a_destroyed_session_that_is_written_again_leaves_nothing_of_the_old_one() -> None:
     """What a rotation made of the session ends although a new session takes its place."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from jinja2 import Environment
 from webclient import SECRET, Clock, SyncClient, sessions_in, set_cookies, wsgi_app
 
 from coatcheck import Capabilities, MemoryStore, Record, SessionOptions, Sessions
@@ -222,3 +223,28 @@ def test_what_leads_from_one_session_to_the_next_is_no_session() -> None:
         [other] = set(dict(house.store.all())) - set(sessions_in(house.store))
         assert house.sessions.get(entry.ref) is not None
         assert house.sessions.get(other) is None
+
+
+@pytest.mark.parametrize("hash_ids", [True, False])
+def test_the_key_of_a_request_s_session_is_not_shown(hash_ids: bool) -> None:
+    """It may be the session's id. The ref opens nothing and is an ordinary string."""
+    store = MemoryStore()
+    options = SessionOptions(secret=SECRET, store=store, hash_ids=hash_ids)
+
+    def handle(session: Any, environ: Any) -> str:
+        key = session.stored_key
+        if key is None:
+            session["n"] = 1
+            return ""
+        assert store.get(key) is not None
+        template = Environment(autoescape=True).from_string("{{ session.stored_key }}")
+        shown = f"{key!r} {[key]} {template.render(session=session)}"
+        assert str(key) not in shown
+        ref = Sessions(store, options).ref_of(session)
+        assert type(ref) is str
+        assert Sessions(store, options).get(ref) is not None
+        return shown
+
+    client = SyncClient(wsgi_app(handle, store=store, hash_ids=hash_ids))
+    client.get("/")
+    assert client.get("/").text.startswith("<session id>")

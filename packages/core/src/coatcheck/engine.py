@@ -9,7 +9,9 @@ A driver
 3. runs ``exchange.finish()`` before the last piece of the body and again at the end, where
    ``exchange.has_late_changes()``;
 4. runs ``exchange.abandon()`` instead where the application failed or was cancelled, and
-   ``exchange.must_abandon()``.
+   ``exchange.must_abandon()``;
+5. calls ``exchange.end()`` in any case, or ``exchange.end_with(error)`` where the application
+   raised: an error page outside of the middleware can then still read and destroy the session.
 """
 
 from __future__ import annotations

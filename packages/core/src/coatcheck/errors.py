@@ -8,7 +8,7 @@
     ├── SessionError
     │   ├── SessionUnavailable              outside the cookie's path; before load; id not made yet;
     │   │                                   first used in the body of a response that caches share
-    │   ├── SessionGone                     explicit save or reload of a session ended elsewhere
+    │   ├── SessionGone                     save, change or reload of a session ended elsewhere
     │   ├── SerializationError              names the key path of the value that cannot be stored
     │   ├── CorruptRecord                   a stored record that the codec cannot read
     │   ├── ConflictError                   concurrency="error", or `conflict_timeout`
@@ -45,7 +45,7 @@ class SessionUnavailable(SessionError):
 
 
 class SessionGone(SessionError):
-    """The session was ended elsewhere; there is nothing left to save or reload."""
+    """The session was ended elsewhere; there is nothing left to save, change or reload."""
 
 
 class SerializationError(SessionError):

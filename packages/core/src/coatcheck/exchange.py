@@ -16,14 +16,13 @@ from .cookie import CookieOptions
 from .errors import (
     ConfigurationError,
     LateWriteError,
-    SessionGone,
     SessionUnavailable,
     StoreError,
 )
 from .events import logger, short_ref
 from .group_commit import ChangeFunction, check_function
 from .lifecycle import KeyTaken
-from .operations import Await, Destroy, Get, Steps
+from .operations import Await, Get, Steps
 from .policy import Policy
 from .records import Attempts, Snapshot
 from .replacement import LEFT_ALONE, author, is_cleared, is_order
@@ -249,11 +248,14 @@ class Exchange(RequestCookie):
     def reload(self) -> Steps[None]:
         """Show what is stored."""
         session = self.session
-        before = session._snapshot
+        if session._gone:
+            raise gone()
+        before = session._stored
         if before is None:
-            raise gone() if session._gone else SessionGone("the session is not stored")
+            session._empty()
+            return
         found = yield from self.policy.lifecycle.load(before.key)
-        if session._snapshot is not before:
+        if session._stored is not before:
             return  # ended meanwhile, or given another id
         if found is None:
             session._vanish()
@@ -315,7 +317,7 @@ class Exchange(RequestCookie):
         """Decide and do what the session needs before the first byte."""
         session = self.session
         if self._inert:
-            return NOTHING
+            return _READ if session._accessed else NOTHING
         current = self._request.get(self.place)
         try:
             if current is session._data or not self._is_order(current):
@@ -773,7 +775,7 @@ class Exchange(RequestCookie):
     def _end_elsewhere(self) -> Steps[None]:
         """Remove what may be left of the ended session under another key."""
         if self._other_key is not None:
-            yield Destroy(self._other_key)
+            yield from self.policy.lifecycle.end(self._other_key)
             self._other_key = None
 
     def _touch_at_arrival(self, snapshot: Snapshot) -> Steps[None]:

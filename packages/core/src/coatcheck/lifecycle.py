@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias
 
 from .codec import Codec, SessionState
+from .errors import ConflictError
 from .events import Announcer
 from .group_commit import Change, ChangeFunction, GroupCommit, apply, conflict, unknown_outcome
 from .merging import MergeRule
@@ -28,6 +29,7 @@ Concurrency: TypeAlias = Literal["merge", "error", "last-write-wins"]
 #: Seconds of conflicts after which a write is given up, unless configured.
 CONFLICT_SECONDS: Final = 5.0
 _CREATE_ATTEMPTS: Final = 3
+_MOVE_ATTEMPTS: Final = 3
 
 
 class KeyTaken(Exception):
@@ -130,9 +132,25 @@ class Lifecycle:
             mine = self._records.encode(key, state, old.record.expires_at)
             written: bool = yield Set(key, mine.record, ABSENT)
             if written:
-                return (yield from self._end_old(old, (mine, state), Attempts(), True))
+                return (yield from self._finish_move(old, mine, state))
         # Another request moved it between two looks of this one.
         return (yield from self._records.read(key))
+
+    def _finish_move(
+        self, old: Snapshot, new: Snapshot, state: SessionState
+    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """End the record that was moved. If others write under both keys, take theirs along."""
+        moved = new, state
+        for _ in range(_MOVE_ATTEMPTS):
+            try:
+                return (yield from self._end_old(old, moved, Attempts(), True))
+            except ConflictError:
+                # A conflict is no error of a request that only reads the session.
+                found = yield from self._records.read(new.key)
+                if found is None:
+                    return (yield from self._records.read(old.key))
+                moved = found
+        return moved
 
     def create(
         self, key: str, state: SessionState, attempts: Attempts, content: bytes | None = None

@@ -390,11 +390,15 @@ class Session(dict[str, Any]):
 
     @property
     def stored_key(self) -> str | None:
-        """The store's key of the record behind the session, or None while there is none."""
+        """The store's key of the record behind the session, or None while there is none.
+
+        With ``hash_ids=False`` it is the secret that the cookie carries. What names a session and
+        can be shown is :meth:`Sessions.ref_of <coatcheck.Sessions.ref_of>`.
+        """
         core = self._core
         core._use()
         stored = core._snapshot or core._old
-        return None if stored is None else stored.key
+        return None if stored is None else SessionId(stored.key)
 
     # What can be done with it
 
@@ -581,9 +585,11 @@ class SyncSession(Session):
         return value
 
     def reload(self) -> None:
-        """Drop unsaved changes and read the session again.
+        """Drop unsaved changes and read the session again; one that was never stored is empty.
 
-        :raises SessionGone: it is not stored, or not any more.
+        A requested ``destroy()`` or ``regenerate()`` is still carried out.
+
+        :raises SessionGone: the session was ended elsewhere.
         :raises StoreError: the store failed.
         """
         self._core._check_open()
@@ -644,9 +650,11 @@ class AsyncSession(Session):
         return value
 
     async def reload(self) -> None:
-        """Drop unsaved changes and read the session again.
+        """Drop unsaved changes and read the session again; one that was never stored is empty.
 
-        :raises SessionGone: it is not stored, or not any more.
+        A requested ``destroy()`` or ``regenerate()`` is still carried out.
+
+        :raises SessionGone: the session was ended elsewhere.
         :raises StoreError: the store failed.
         """
         self._core._check_open()
@@ -715,11 +723,12 @@ class SessionCore:
         elif self._departure is not None and not self._departure.overtaken:
             self._keeps_old = keep_data
         self._keeps_old = self._keeps_old and keep_data
+        # Nobody knows what a degraded session was, and one that is gone may go on under another
+        # id: whatever the cookie opens, it must not any more.
+        self._ended = self._degraded or self._gone
         self._forget_identity()
         if not keep_data:
             self._forget_data()
-        # Nobody knows what a degraded session was: whatever the cookie opens, it must not any more.
-        self._ended = self._degraded
         self._wanted = True
 
     def _destroy(self) -> None:
@@ -855,11 +864,20 @@ class SessionCore:
 
     def _refill(self, snapshot: Snapshot, state: SessionState) -> None:
         """Show what was read again, without changes."""
-        self._snapshot = snapshot
+        if self._continues:
+            self._old = snapshot  # and what was tried under the new id is still to be recognised
+        else:
+            self._snapshot = snapshot
+            self._attempts = None
         self._show(state.data)
         self._take(state)
-        self._attempts = None
         self._written = self._cookie_changed = False
+
+    def _empty(self) -> None:
+        """Show a session that is not stored without changes: there is nothing to read again."""
+        self._forget_data()
+        if self._old is None and not self._ended:
+            self._wanted = False
 
     def _take(self, state: SessionState) -> None:
         self._exposed, self._prints = set(), []
@@ -935,6 +953,11 @@ class SessionCore:
     def _has_contents(self) -> bool:
         """Whether a session that is not stored is worth it."""
         return dict.__len__(self._data) > 0 or self._wanted or self._owner is not None
+
+    @property
+    def _stored(self) -> Snapshot | None:
+        """What the session was loaded from or stored as, if it goes on."""
+        return self._old if self._continues else self._snapshot
 
     @property
     def _continues(self) -> bool:
@@ -1037,8 +1060,7 @@ class SessionCore:
         """Note that the session was ended elsewhere; changes are dropped."""
         self._departure = None
         if departure is not None and departure.overtaken and not self._keeps_old:
-            self._old = None
-            return
+            return  # the old one is ended all the same: it may go on under another id
         self._gone = True
         self._snapshot = self._old = None
         self._written = self._wanted = self._cookie_changed = False

@@ -168,7 +168,7 @@ class Sessions:
     def ref_of(self, session: Session) -> str | None:
         """Return the ref of a request's session, or None while it is not stored."""
         stored = session.stored_key
-        return None if stored is None else self._ref(stored)
+        return None if stored is None else self._ref(str(stored))
 
     def _ref(self, key: str, data: bytes | None = None) -> str:
         # A key that is no hash is an id, left by other options, and would open the session.
