@@ -13,6 +13,7 @@ from references import FolderHarness
 
 from coatcheck import ALWAYS, Condition, MemoryStore, Record
 from coatcheck.errors import StoreError
+from coatcheck.store import MAX_KEY_LENGTH, check_key
 from coatcheck_file import FileStore
 
 
@@ -22,17 +23,21 @@ class _Renaming(MemoryStore):
     def name(self, key: str) -> str:
         return key
 
+    def _named(self, key: str) -> str:
+        name = self.name(check_key(key))
+        return name if 0 < len(name) <= MAX_KEY_LENGTH else key
+
     def get(self, key: str) -> Record | None:
-        return super().get(self.name(key))
+        return super().get(self._named(key))
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
-        return super().set(self.name(key), record, only_if)
+        return super().set(self._named(key), record, only_if)
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
-        return super().destroy(self.name(key), only_if)
+        return super().destroy(self._named(key), only_if)
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
-        return super().touch(self.name(key), expires_at, owner)
+        return super().touch(self._named(key), expires_at, owner)
 
 
 @mutant("KEY-1")
@@ -263,5 +268,5 @@ class NothingIsNeverThere(MemoryStore):
 class CutsLongNames(_Renaming):
     """A key that is too long is cut."""
 
-    def name(self, key: str) -> str:
+    def _named(self, key: str) -> str:
         return key[:256] if isinstance(key, str) else key
