@@ -7,6 +7,7 @@ from inspect import signature
 
 import pytest
 import redis.asyncio
+from redis.cluster import cleanup_kwargs
 
 import redis
 from coatcheck import open_async_store, open_store
@@ -27,6 +28,10 @@ def test_the_plugin_has_each_scheme() -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_each_scheme_opens_both_faces_without_a_server(scheme: str) -> None:
+    if scheme in ("rediss+cluster", "valkeys+cluster") and not cleanup_kwargs(ssl_check_hostname=1):
+        with pytest.raises(ConfigurationError):
+            parse(f"{scheme}://h")
+        return
     url = f"{scheme}://127.0.0.1:1/shop"
     if "sentinel" not in scheme:
         url = f"{scheme}:///no/such.sock" if parse_of(scheme) else f"{scheme}://127.0.0.1:1"
@@ -42,7 +47,9 @@ def parse_of(scheme: str) -> bool:
 def test_valkey_is_redis_by_another_name() -> None:
     for theirs, ours in (("valkey", "redis"), ("valkeys", "rediss")):
         for kind in ("", "+cluster"):
-            assert parse(f"{theirs}{kind}://h:1") == parse(f"{ours}{kind}://h:1")
+            unchecked = "?ssl_check_hostname=no" if ours == "rediss" else ""
+            ours_url, theirs_url = (f"{name}{kind}://h:1{unchecked}" for name in (ours, theirs))
+            assert parse(theirs_url) == parse(ours_url)
         assert parse(f"{theirs}+sentinel://h/s") == parse(f"{ours}+sentinel://h/s")
 
 
@@ -132,6 +139,37 @@ def test_an_option_that_redis_py_does_not_know_yet_is_refused(option: str, value
     else:
         with pytest.raises(ConfigurationError, match="later redis-py"):
             parse(url)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "socket_timeout=2", "socket_connect_timeout=2", "socket_keepalive=no", "client_name=shop",
+        "health_check_interval=30", "protocol=3", "ssl_ca_certs=/ca.pem", "ssl_ca_path=/cas",
+        "ssl_certfile=/c.pem", "ssl_keyfile=/k.pem", "ssl_password=s", "ssl_cert_reqs=optional",
+        "ssl_ciphers=HIGH", "ssl_min_version=TLSv1.3",
+    ],
+)  # fmt: skip
+def test_a_cluster_s_url_has_no_option_that_redis_py_would_drop(option: str) -> None:
+    """Its clients of clusters pass on what is in their lists, and say nothing of the rest."""
+    name = option.partition("=")[0]
+    url = f"rediss+cluster://h?ssl_check_hostname=no&{option}"
+    if cleanup_kwargs(**{name: 1}) and name in signature(redis.asyncio.RedisCluster).parameters:
+        assert name in parse(url).client
+    else:
+        for opened in (open_store, open_async_store):
+            with pytest.raises(ConfigurationError, match=name):
+                opened(url)
+
+
+def test_a_cluster_is_not_used_without_the_name_in_its_certificates() -> None:
+    for url in ("rediss+cluster://h", "rediss+cluster://h?ssl_check_hostname=yes"):
+        if cleanup_kwargs(ssl_check_hostname=True):
+            assert parse(url).client["ssl_check_hostname"] is True
+        else:
+            with pytest.raises(ConfigurationError, match="ssl_check_hostname"):
+                parse(url)
+    parse("rediss+cluster://h?ssl_cert_reqs=none")
 
 
 @pytest.mark.parametrize(

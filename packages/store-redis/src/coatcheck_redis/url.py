@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import redis.asyncio
+from redis.cluster import REDIS_ALLOWED_KEYS
 
 import redis
 from coatcheck.errors import ConfigurationError
@@ -52,6 +53,11 @@ _SENTINEL_PORT: Final = 26379
 #: What redis-py takes for connections with TLS, by both its APIs. Earlier releases lack some.
 _IN_REDIS_PY: Final = frozenset(signature(redis.SSLConnection).parameters).intersection(
     signature(redis.asyncio.SSLConnection).parameters
+)
+#: What redis-py's clients of clusters pass on to connections, by both APIs. They drop the rest
+#: without a word, or refuse it at the first call.
+_PASSED_ON: Final = frozenset(REDIS_ALLOWED_KEYS).intersection(
+    signature(redis.asyncio.RedisCluster).parameters
 )
 _TLS_VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -189,6 +195,12 @@ def _settings(
     if tls:
         # Before 6.0 redis-py does not look at the name by itself.
         client.setdefault("ssl_check_hostname", values.get("ssl_cert_reqs") != "none")
+        if cluster and client["ssl_check_hostname"] and "ssl_check_hostname" not in _PASSED_ON:
+            raise ConfigurationError(
+                f"redis-py {redis.__version__} does not check the name in the certificates of a "
+                "cluster's servers: install a later one, or allow that with "
+                "`ssl_check_hostname=no`"
+            )
     own = {name: client.pop(name) for name in (*_OWN, *_SENTINEL) if name in client}
     sentinel = {name: value for name, value in client.items() if name in (*common, *_TLS)}
     for name in ("username", "password"):
@@ -252,6 +264,11 @@ def _values(options: dict[str, str], *, tls: bool, kind: str) -> dict[str, Any]:
         if name in _TLS and name not in _IN_REDIS_PY:
             raise ConfigurationError(
                 f"{name!r} needs a later redis-py than the {redis.__version__} that is installed"
+            )
+        if kind == "cluster" and name not in {*_OWN, *_PASSED_ON, "ssl_check_hostname"}:
+            raise ConfigurationError(
+                f"{name!r} cannot be set for a cluster: the clients of clusters in the redis-py "
+                f"{redis.__version__} that is installed do not pass it on to their connections"
             )
         if name in _SENTINEL and kind != "sentinel":
             raise ConfigurationError(f"{name!r} needs Sentinels: a URL with `redis+sentinel://`")
