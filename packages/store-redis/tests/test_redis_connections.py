@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import threading
 import time
 import warnings
@@ -311,6 +312,30 @@ def test_calls_that_a_signal_handler_interrupts_leave_all_as_it_was(
 ) -> None:
     """The exception comes through; no connection is lost, and none has another call's reply."""
     interrupted(f"{backend.url}&max_connections=2", 300, *options)
+
+
+@pytest.mark.parametrize("url", ["redis://{}", "redis+sentinel://{0},{0}/shop?retries=0"])
+@pytest.mark.parametrize("kind", [OSError, TimeoutError, ConnectionError])
+def test_an_error_of_the_system_that_a_signal_handler_raises_is_its_own(
+    own_server: RedisServer, url: str, kind: type[OSError]
+) -> None:
+    """Neither another attempt nor another Sentinel takes it for one of the connection."""
+    store = RedisStore.from_url(url.format(f"127.0.0.1:{own_server.port}"))
+
+    def strike(*_: object) -> None:
+        own_server.resume()
+        raise kind("the handler's")
+
+    former = signal.signal(signal.SIGALRM, strike)
+    own_server.pause()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(kind, match="the handler's"):
+            store.get("key")
+    finally:
+        own_server.resume()
+        signal.signal(signal.SIGALRM, former)
+        store.close()
 
 
 class _Struck(redis.Redis):

@@ -160,6 +160,8 @@ class Pool(_Connections):
                 connection.send_command(*words)  # connects, too
                 return connection.read_response()
             except (exceptions.ConnectionError, exceptions.ResponseError) as error:
+                if interruption(error, PACKAGES) is not None:
+                    raise
                 failures += 1
                 pause = self.pause(self._retried(error), failures)
                 if pause is None:
@@ -177,6 +179,8 @@ class Pool(_Connections):
                 try:
                     reply = self._told(arguments)
                 except Exception as error:
+                    if interruption(error, PACKAGES) is not None:
+                        raise
                     arguments = steps.throw(error)
                 else:
                     arguments = steps.send(reply)
@@ -280,6 +284,8 @@ class AsyncPool(_Connections):
                 await connection.send_command(*words)  # connects, too
                 return await connection.read_response()
             except (exceptions.ConnectionError, exceptions.ResponseError) as error:
+                if interruption(error, PACKAGES) is not None:
+                    raise
                 failures += 1
                 pause = self.pause(self._retried(error), failures)
                 if pause is None:
@@ -297,6 +303,8 @@ class AsyncPool(_Connections):
                 try:
                     reply = await self._told(arguments)
                 except Exception as error:
+                    if interruption(error, PACKAGES) is not None:
+                        raise
                     arguments = steps.throw(error)
                 else:
                     arguments = steps.send(reply)
