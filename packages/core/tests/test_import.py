@@ -187,3 +187,8 @@ def test_public_names_are_importable(module: str, name: str) -> None:
 def test_the_package_is_typed() -> None:
     """Type checkers read the annotations, because the package says that they may."""
     assert (SOURCE / "py.typed").is_file()
+
+
+def test_the_tour_of_the_code_names_each_module() -> None:
+    tour = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text("utf-8")
+    assert [name for name in MODULES if f"`{name}.py`" not in tour] == ["__init__", "__main__"]
