@@ -20,6 +20,7 @@ from coatcheck.codec import JSONCodec, SessionState
 from coatcheck.errors import (
     ConflictError,
     RecordTooLarge,
+    SerializationError,
     StoreError,
     StoreTimeout,
     StoreUnavailable,
@@ -172,6 +173,44 @@ async def test_functions_of_tasks_are_written_at_once() -> None:
     assert crowd.store.sets == 2
     assert sorted(results.values()) == [*range(1, 11)]
     assert crowd.store.data() == {"n": 10} | dict.fromkeys(names, 1)
+
+
+@pytest.mark.anyio
+async def test_a_function_that_fails_fails_alone() -> None:
+    """What it left half done, or what cannot be stored, is in nobody else's session."""
+    crowd = Crowd()
+
+    def unstorable(data: dict[str, Any]) -> None:
+        data["n"] = object()
+
+    def half(data: dict[str, Any]) -> None:
+        data["cart"].append("half")
+        raise ValueError
+
+    def appends(data: dict[str, Any]) -> None:
+        data.setdefault("cart", []).append("whole")
+
+    outcomes: list[Any] = []
+
+    async def change(function: Any) -> None:
+        steps = crowd.cycle.change(snapshot(n=0), state(n=0), True, Attempts(), function)
+        try:
+            found, _ = await crowd.runner.run(steps)
+            outcomes.append(found is not None)
+        except (SerializationError, ValueError) as error:
+            outcomes.append(type(error))
+
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "first")
+        for function in (appends, unstorable, half, appends):
+            tasks.start_soon(change, function)
+            await anyio.wait_all_tasks_blocked()
+        crowd.store.gate.set()
+    assert sorted(map(str, outcomes)) == sorted(
+        map(str, [True, True, SerializationError, ValueError])
+    )
+    assert crowd.store.data() == {"n": 0, "first": 1, "cart": ["whole", "whole"]}
+    assert crowd.store.sets == 2
 
 
 @pytest.mark.anyio

@@ -264,11 +264,17 @@ class GroupCommit:
         known: dict[bytes, SessionState] = {}
         extend = change.extend
         began, seconds = self._monotonic(), 0.0
-        for each in (change, *others):
+        group = (change, *others)
+        for each in group:
             try:
                 if each.deadline < began:
                     raise conflict()
-                newest = self._applied(each, stored, newest, known)
+                if each.function is None or len(group) == 1:
+                    newest = self._applied(each, stored, newest, known)
+                else:
+                    # It may fail halfway, or leave what cannot be stored: that is its own error.
+                    mine = self._applied(each, stored, records.copy(stored, newest), known)
+                    newest = records.copy(stored, mine)
                 extend = extend or each.extend
             except Exception as error:
                 # The application's own functions may fail, for one request alone.

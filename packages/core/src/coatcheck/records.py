@@ -122,6 +122,15 @@ class Records:
         data = self.codec.pack(content, state, expires_at, key)
         return Snapshot(key, Record(data, expires_at, state.owner), content)
 
+    def copy(self, stored: Snapshot, state: SessionState) -> SessionState:
+        """Return an equal state that shares nothing with this one.
+
+        :param stored: what the store holds of the session.
+        :raises SerializationError: it cannot be stored.
+        """
+        mine = self.encode(stored.key, state, stored.record.expires_at)
+        return self.decode(stored.key, mine.record)
+
     def content(self, snapshot: Snapshot) -> bytes:
         """Return ``codec.dumps`` of what is stored."""
         if self.codec.canonical:
