@@ -380,3 +380,20 @@ async def test_a_public_page_that_sets_the_cookie_is_told_once(
     assert await told("private, max-age=60") == []
     [message] = await told("public, max-age=60")
     assert "`no-store` instead" in message
+
+
+async def test_headers_that_are_good_for_one_reading_are_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """ASGI allows any iterable. The cookie, the other headers and the warning are the same."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["session"]["user"] = "ann"
+        headers = (each for each in raw(cached("public, max-age=60")))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    sessions = ASGISessions(app, secret=SECRET, store=FragileStore())
+    response = await Client(sessions).get("/")
+    assert response.headers["cache-control"] == "no-store"
+    assert [text for text in caplog.messages if "caches may share it" in text]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -461,6 +463,20 @@ async def test_fastapi_depends_on_session_of(store: MemoryStore) -> None:
     assert (await visitor.get("/")).json() == {"n": 2}
     schema = (await visitor.get("/openapi.json")).json()
     assert "parameters" not in schema["paths"]["/"]["get"]
+
+
+def test_session_of_has_a_signature_without_starlette() -> None:
+    """Tools look at it in applications of any framework."""
+    program = """
+import sys
+sys.modules["starlette"] = None  # as where it is not installed
+import inspect, unittest.mock
+from coatcheck.asgi import session_of
+assert not hasattr(session_of, "__signature__")
+assert [*inspect.signature(session_of).parameters] == ["request", "name"]
+unittest.mock.create_autospec(session_of)
+"""
+    subprocess.run([sys.executable, "-I", "-c", program], timeout=60, check=True)
 
 
 def refused(find: Any, argument: Any) -> str:

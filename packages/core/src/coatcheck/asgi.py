@@ -194,7 +194,11 @@ class _SessionOf:
     @property
     def __signature__(self) -> inspect.Signature:
         """What FastAPI passes: the request or the WebSocket."""
-        from starlette.requests import HTTPConnection
+        try:
+            from starlette.requests import HTTPConnection
+        except ImportError:
+            # For `inspect` and `hasattr`: without Starlette nobody needs more than `__call__` has.
+            raise AttributeError("__signature__") from None
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         return inspect.Signature(

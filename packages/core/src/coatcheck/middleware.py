@@ -126,14 +126,16 @@ class HeaderWriter(Generic[AnyStr]):
         """Return a new list: the application's belongs to it, and may serve other responses."""
         result = list(headers)
         names = [name.lower() for name, _ in result]
+        for_caches = changes.set_cookie is not None and any(map(self._is_for_caches, names))
+        if for_caches:
+            self._warn_of_sharing(result, engine)  # what the application says: without our Vary
         if changes.vary:
             if self._vary in names:
                 self._extend_vary(result, names)
             else:
                 result.append(self._vary_cookie)
         if changes.set_cookie is not None:
-            if any(map(self._is_for_caches, names)):
-                self._warn_of_sharing(headers, engine)
+            if for_caches:
                 result = self._without_storing(result)
             else:
                 result.append(self._no_store)
