@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import starlette.responses
 import starlette.routing
 from a2wsgi import WSGIMiddleware as A2WSGI
 from sqlalchemy import create_engine
-from webclient import SECRET, Client, set_cookies
+from webclient import SECRET, AsyncMemoryStore, Client, set_cookies
 
 from coatcheck import AsyncSession, MemoryStore, SyncSession
 from coatcheck import asgi as coatcheck_asgi
@@ -67,6 +68,12 @@ def visits(request: Any) -> Any:
     """Count in whatever session a request shows, and show ours beside."""
     request.session["visits"] = request.session.get("visits", 0) + 1
     return Text(f"{request.session['visits']} {dict(session_of(request))}")
+
+
+def visits_of(session: Any) -> int:
+    """Count in a session."""
+    session["visits"] = session.get("visits", 0) + 1
+    return int(session["visits"])
 
 
 def starlette_app(**options: Any) -> Any:
@@ -386,6 +393,175 @@ async def test_an_unknown_name_is_an_error(nested: Callable[..., Any], store: Me
         return "refused"
 
     assert (await nested(handler, {"store": store}).get("/")).text == "refused"
+
+
+# One of ours, several times
+
+
+class Flaky(Exception):
+    """What an application raises the first time."""
+
+
+def pages() -> Callable[[Any, str], str]:
+    """Return what answers with the visitor's count, and fails at the first request."""
+    failures = [Flaky()]
+
+    def page(session: Any, path: str) -> str:
+        session["n"] = session.get("n", 0) + 1
+        if path == "/flaky" and failures:
+            raise failures.pop()
+        return str(session["n"])
+
+    return page
+
+
+async def test_a_request_is_served_again_after_an_exception(store: MemoryStore) -> None:
+    """What the failed attempt wrote is dropped; the session in its place is that of the second."""
+    page = pages()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["session"] is session_of(scope, "sid")
+        await Text(page(scope["session"], scope["path"]))(scope, receive, send)
+
+    async def retry(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await sessions(scope, receive, send)
+        except Flaky:
+            failed = scope["session"]
+            await sessions(scope, receive, send)
+            assert failed is not scope["session"] is session_of(scope)
+
+    sessions = ASGISessions(app, secret=SECRET, store=store)
+    visitor = Client(retry)
+    assert [(await visitor.get(path)).text for path in ("/", "/flaky", "/")] == ["1", "2", "3"]
+
+
+async def test_a_wsgi_request_is_served_again_after_an_exception(store: MemoryStore) -> None:
+    """By the same application, or by another one with a middleware of its own: a cascade."""
+    page = pages()
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        session = environ["coatcheck.session"]
+        assert session is coatcheck_wsgi.session_of(environ, "sid")
+        text = page(session, environ["PATH_INFO"])
+        start_response("200 OK", [])
+        return [text.encode()]
+
+    def cascade(environ: Any, start_response: Any) -> Any:
+        try:
+            return sessions[0](environ, start_response)
+        except Flaky:
+            return sessions[len(environ["QUERY_STRING"])](environ, start_response)
+
+    sessions = [WSGISessions(app, secret=SECRET, store=store) for _ in range(2)]
+    visitor = Client(cascade)
+    assert (await visitor.get("/flaky")).text == "1"
+    page = pages()
+    assert (await visitor.get("/flaky?2")).text == "2"
+
+
+async def test_a_request_is_served_again_after_its_load_was_cut_short(store: MemoryStore) -> None:
+    """A time limit around the middleware; the second attempt finds the store in order."""
+    gate = asyncio.Event()
+
+    class Slow(AsyncMemoryStore):
+        async def call(self, verb: Callable[..., Any], *args: Any) -> Any:
+            if verb == self.store.get:
+                loading.set()
+                await gate.wait()
+            return await super().call(verb, *args)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await Text(str(dict(scope["session"])))(scope, receive, send)
+
+    async def limit(scope: Any, receive: Any, send: Any) -> None:
+        attempt = asyncio.create_task(sessions(scope, receive, send))
+        await loading.wait()
+        attempt.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await attempt
+        gate.set()
+        await sessions(scope, receive, send)
+
+    loading = asyncio.Event()
+    sessions = ASGISessions(app, secret=SECRET, store=Slow(store))
+    visitor = shop(store)
+    await visitor.get("/login")
+    assert (await Client(limit, cookies=visitor.cookies).get("/")).text == "{'user': 'ann'}"
+
+
+async def test_a_cookie_function_that_raises_gives_the_place_back() -> None:
+    """The page of the middleware outside finds its own session, and works with it."""
+
+    def cookie(request: Any) -> Any:
+        raise Flaky
+
+    async def around(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(Flaky):
+            await inner(scope, receive, send)
+        assert scope["session"] is session_of(scope) is session_of(scope, "sid")
+        await Text(str(visits_of(scope["session"])))(scope, receive, send)
+
+    def wsgi_around(environ: Any, start_response: Any) -> list[bytes]:
+        with pytest.raises(Flaky):
+            wsgi_inner(environ, start_response)
+        session = environ["coatcheck.session"]
+        assert session is coatcheck_wsgi.session_of(environ) is not None
+        start_response("200 OK", [])
+        return [str(visits_of(session)).encode()]
+
+    options: Any = {"secret": SECRET, "store": MemoryStore()}
+    inner = ASGISessions(around, name="inner", cookie=cookie, **options)
+    wsgi_inner = WSGISessions(wsgi_around, name="inner", cookie=cookie, **options)
+    for app in (ASGISessions(around, **options), WSGISessions(wsgi_around, **options)):
+        visitor = Client(app)
+        assert [(await visitor.get("/")).text for _ in range(2)] == ["1", "2"]
+        assert {*visitor.cookies} == {"sid"}
+
+
+async def test_without_another_session_the_failed_cookie_function_is_named() -> None:
+    """An error page outside finds no session, and reads why."""
+
+    def cookie(scope: Any) -> Any:
+        raise Flaky
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(Flaky):
+            await sessions(scope, receive, send)
+        with pytest.raises(SessionUnavailable, match="the callable `cookie` raised"):
+            session_of(scope).get("user")
+        await Text("sorry")(scope, receive, send)
+
+    sessions = ASGISessions(page, secret=SECRET, store=MemoryStore(), cookie=cookie)
+    assert (await Client(page).get("/")).text == "sorry"
+
+
+@pytest.mark.parametrize("copies", [True, False], ids=["copy", "same"])
+async def test_an_application_calls_its_own_stack(store: MemoryStore, copies: bool) -> None:
+    """A batch: each part has a session of its own, the same one to the visitor."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        session = scope["session"]
+        if scope["path"] == "/batch":
+            part = dict(scope) if copies else scope
+            for path in ("/a", "/b"):
+                part["path"] = path
+                await sessions(part, receive, drop)
+            assert session is scope["session"] is session_of(scope, "sid")
+            session["batch"] = 1
+        elif scope["path"] != "/":
+            session[scope["path"]] = 1
+        await Text(str(sorted(session)))(scope, receive, send)
+
+    async def drop(message: Any) -> None:
+        """Nobody reads the parts' responses."""
+
+    sessions = ASGISessions(app, secret=SECRET, store=store)
+    visitor = shop(store)
+    await visitor.get("/login")
+    visitor = Client(sessions, cookies=visitor.cookies)
+    await visitor.get("/batch")
+    assert (await visitor.get("/")).text == "['/a', '/b', 'batch', 'user']"
 
 
 # WSGI inside ASGI

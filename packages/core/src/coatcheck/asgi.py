@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from contextvars import Token
 from functools import partial
 from typing import Any, Final, TypeAlias, Unpack
 from urllib.parse import quote
@@ -107,12 +108,14 @@ class SessionMiddleware(OpensAgain):
             connection.take_place(shown, self._own_key)
         else:
             scope[self._own_key] = scope[SCOPE_KEY] = shown
-        if connection.begin(session):
-            await run(connection.load())
-        told = self.options.name in wsgi_names and around.set(
-            {**around.get(), self.options.name: (shown, connection.is_bridged_to)}
-        )
+        told: Token[Any] | None = None
         try:
+            if connection.begin(session):
+                await run(connection.load())
+            if self.options.name in wsgi_names:
+                told = around.set(
+                    {**around.get(), self.options.name: (shown, connection.is_bridged_to)}
+                )
             await self.app(
                 scope, receive if kind == "http" else connection.receive, connection.send
             )
@@ -122,7 +125,7 @@ class SessionMiddleware(OpensAgain):
             await connection.give_up(error, self._waits)
             raise
         finally:
-            if told:
+            if told is not None:
                 around.reset(told)
         await connection.give_up()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from . import deployment
@@ -50,6 +51,7 @@ class HeaderChanges(NamedTuple):
     vary: bool
 
 
+_NO_SESSIONS: Final[Mapping[str, Session]] = MappingProxyType({})
 NOTHING: Final = HeaderChanges(None, False)
 _READ: Final = HeaderChanges(None, True)
 
@@ -76,8 +78,8 @@ class Exchange(RequestCookie):
     _writes = 0
     _renew = False
     _resign = False
-    #: What stood in the session's place before.
-    _outer: object = None
+    #: Sessions of ours that this one stands in the place of, by their keys in the request.
+    _displaced: Mapping[str, Session] = _NO_SESSIONS
     #: Where else in the store the session may be, which ends with it.
     _other_key: str | None = None
     #: Headers that went out before anybody used the session, as long as the body goes on.
@@ -286,7 +288,13 @@ class Exchange(RequestCookie):
 
     def _policy_for(self, session: SessionCore) -> Policy:
         session._failure = SessionUnavailable("the callable `cookie` cannot use the session")
-        policy = self._policy_of_request()
+        try:
+            policy = self._policy_of_request()
+        except BaseException:
+            session._failure = SessionUnavailable(
+                "the callable `cookie` raised: there is no session here"
+            )
+            raise
         session._failure = None
         return policy
 
@@ -395,7 +403,7 @@ class Exchange(RequestCookie):
         """
         self.is_open = False
         self._unused_headers = None
-        if self._outer is not None:
+        if self._displaced:
             self._give_place_back()
         session = self.session
         session._closed = True
@@ -427,7 +435,7 @@ class Exchange(RequestCookie):
         if not isinstance(error, Exception):
             self.end()
             return
-        if self._outer is not None:
+        if self._displaced:
             self._give_place_back()
         self.is_open = False
         self._unused_headers = None
@@ -485,32 +493,47 @@ class Exchange(RequestCookie):
         """Put the session where the application finds it.
 
         What another middleware has put there stays: that one looks for it when the response goes
-        out. The session of a middleware of ours comes back at the end of this one's request.
+        out. A session of ours that is in use comes back at the end of this one's request.
+
+        The same middleware may serve a request again: after it failed, or inside of itself, where
+        an application calls its own stack for a part of a request.
 
         :param own_key: where the request has the session in any case.
         :raises ConfigurationError: another middleware of the same name serves the request.
         """
         request: Any = self._request
-        other = request.get(own_key)
-        if other is not None and not other._core._closed:
-            name = self._engine.options.name
-            raise ConfigurationError(
-                f"two session middlewares of the name {name!r} serve this request: remove one of "
-                'them, or give it another `name` (`session_of(request, name="...")` finds each)'
-            )
+        displaced: dict[str, Session] = {}
+        named: Session | None = request.get(own_key)
+        if named is not None and not named._core._is_over:
+            if not named._core._backend.is_of(self._engine):
+                name = self._engine.options.name
+                raise ConfigurationError(
+                    f"two session middlewares of the name {name!r} serve this request: remove one "
+                    "of them, or give it another `name` "
+                    '(`session_of(request, name="...")` finds each)'
+                )
+            displaced[own_key] = named
         request[own_key] = session
         outer = request.get(self.place)
         if outer is None or isinstance(outer, Session):
-            self._outer = outer
+            if outer is not None and not outer._core._is_over:
+                displaced[self.place] = outer
             request[self.place] = session
         else:
             self._is_order(outer)
+        if displaced:
+            self._displaced = displaced
+
+    def is_of(self, engine: object) -> bool:
+        """Tell whether the middleware of an engine made this exchange."""
+        return self._engine is engine
 
     def _give_place_back(self) -> None:
         request: Any = self._request
-        if request.get(self.place) is self.session._data:
-            request[self.place] = self._outer
-        self._outer = None
+        for key, session in self._displaced.items():
+            if request.get(key) is self.session._data:
+                request[key] = session
+        self._displaced = _NO_SESSIONS
 
     def _is_order(self, current: object) -> bool:
         """Tell whether what stands in the session's place replaces it; warn if it does not."""

@@ -85,7 +85,7 @@ def session_in(request: Request, place: str, name: str | None) -> Session | None
     if isinstance(session, Session):
         return session
     ours = [value for key, value in request.items() if key.startswith(_OWN)]
-    ours.sort(key=lambda each: not each._core._closed)  # what is over comes first
+    ours.sort(key=lambda each: not each._core._is_over)  # what is over comes first
     return ours[-1] if ours else None
 
 

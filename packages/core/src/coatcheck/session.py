@@ -41,6 +41,7 @@ T = TypeVar("T")
 class Backend(Protocol):
     """What a session needs from the request that it belongs to."""
 
+    def is_of(self, engine: object) -> bool: ...
     def load(self) -> Steps[None]: ...
     def save(self) -> Steps[None]: ...
     def reload(self) -> Steps[None]: ...
@@ -746,6 +747,11 @@ class SessionCore:
             self._backend.end_outside()
 
     # For the engine
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether its middleware has served the request, or failed to."""
+        return self._closed or self._raised
 
     def _prepare(self, reads: bool = True) -> None:
         """Make the data available, or say why they are not.

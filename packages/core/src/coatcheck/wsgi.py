@@ -88,9 +88,7 @@ class SessionMiddleware(OpensAgain):
             response.take_place(shown, self._own_key)
         else:
             environ[self._own_key] = environ[ENVIRON_KEY] = shown
-        if response.begin(session):
-            run(response.load())
-        return response.of(self.app, environ)
+        return response.of(self.app, environ, session)
 
     def close(self) -> None:
         """Close the store, if the middleware opened it. A later request opens it again."""
@@ -163,8 +161,12 @@ class _Response(Exchange):
         self._start_response = start_response
         self._run = run
 
-    def of(self, app: WSGIApplication, environ: WSGIEnvironment) -> Iterable[bytes]:
+    def of(
+        self, app: WSGIApplication, environ: WSGIEnvironment, session: SyncSessionCore
+    ) -> Iterable[bytes]:
         try:
+            if self.begin(session):
+                self._run(self.load())
             self._iterable = app(environ, self._take_start)
             if not self._is_complete():
                 self._iterator = iter(self._iterable)
