@@ -6,7 +6,7 @@ import asyncio
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 import asgiref.wsgi
@@ -15,6 +15,7 @@ import flask
 import litestar
 import litestar.exceptions
 import litestar.middleware.session.client_side
+import litestar.response
 import litestar.testing
 import pytest
 import sqladmin.authentication
@@ -375,6 +376,129 @@ async def test_the_outer_session_comes_back(nested: Callable[..., Any], store: M
     inner = ASGISessions(page, secret=SECRET, store=store, name="inner")
     await Client(ASGISessions(around, secret=SECRET, store=store)).get("/")
     assert seen == [True, True, True]
+
+
+both_orders = pytest.mark.parametrize("outer", ["keep", "destroy"])
+
+
+@both_orders
+@pytest.mark.parametrize("inner", ["keep", "destroy"])
+async def test_none_is_meant_for_the_innermost_session(
+    nested: Callable[..., Any], inner: str, outer: str
+) -> None:
+    """It ends or keeps that one by its own `unset`; what the other one holds is saved."""
+
+    def page(find: Any, request: Any) -> str:
+        ours, admin = find(request, "sid"), find(request, "admin_sid")
+        if request.get("path", request.get("PATH_INFO")) == "/unset":
+            ours["cart"] = [*ours["cart"], "b"]
+            admin["dropped"] = 1
+            request["session" if "session" in request else "coatcheck.session"] = None
+        elif not ours:
+            ours["cart"], admin["user"] = ["a"], "ann"
+        return f"{dict(ours)} {dict(admin)}"
+
+    options = {"name": "admin_sid", "store": MemoryStore(), "unset": inner}
+    visitor = nested(page, options, {"store": MemoryStore(), "unset": outer})
+    await visitor.get("/")
+    ended = set_cookies(await visitor.get("/unset"))
+    kept = {"user": "ann"} if inner == "keep" else {}
+    assert [line.partition("=")[0] for line in ended] == ["admin_sid"] * (not kept)
+    assert (await visitor.get("/")).text == f"{{'cart': ['a', 'b']}} {kept}"
+
+
+@both_orders
+@pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
+@pytest.mark.parametrize("call", ["set", "clear"])
+async def test_litestars_calls_are_meant_for_the_innermost_session(
+    call: str, late: bool, outer: Any
+) -> None:
+    """No data get into the other middleware's session, and a logout ends one."""
+
+    def order(request: Any) -> None:
+        session_of(request, "sid")["cart"].append("b")
+        if call == "set":
+            request.set_session({"admin": 2})
+        else:
+            request.clear_session()
+
+    @litestar.get("/login")
+    async def login(request: litestar.Request[Any, Any, Any]) -> None:
+        session_of(request, "sid")["cart"] = ["a"]
+        session_of(request, "admin_sid")["admin"] = 1
+
+    @litestar.get("/order")
+    async def change(request: litestar.Request[Any, Any, Any]) -> litestar.response.Stream:
+        async def body() -> AsyncIterator[bytes]:
+            yield b"a"
+            if late:
+                order(request)
+            yield b"b"
+
+        if not late:
+            order(request)
+        return litestar.response.Stream(body())
+
+    @litestar.get("/")
+    async def look(request: litestar.Request[Any, Any, Any]) -> list[Any]:
+        return [dict(session_of(request, name)) for name in ("sid", "admin_sid")]
+
+    site = litestar.Litestar([login, change, look], openapi_config=None, logging_config=None)
+    stores = MemoryStore(), MemoryStore()
+    inside = ASGISessions(site, secret=SECRET, store=stores[0], name="admin_sid")
+    visitor = Client(ASGISessions(inside, secret=SECRET, store=stores[1], unset=outer))
+    await visitor.get("/login")
+    await visitor.get("/order")
+    assert (await visitor.get("/")).json() == [
+        {"cart": ["a", "b"]},
+        {"admin": 2} if call == "set" else {},
+    ]
+    assert [store.length() for store in stores] == [call == "set", 1]
+
+
+async def test_after_the_inner_request_the_outer_session_can_be_replaced(
+    store: MemoryStore,
+) -> None:
+    """What is put there then is meant for the session outside, which came back."""
+
+    async def around(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/logout":
+            await inner(scope, receive, drop)
+            assert scope["session"] is session_of(scope, "sid")
+            scope["session"] = None
+        await Text(str(visits_of(session_of(scope))))(scope, receive, send)
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        scope["session"] = None
+        await Text("")(scope, receive, send)
+
+    async def drop(message: Any) -> None:
+        """Nobody reads the inner response."""
+
+    inner = ASGISessions(page, secret=SECRET, store=MemoryStore(), name="inner")
+    outside = ASGISessions(around, secret=SECRET, store=store, unset="destroy")
+    visitor = Client(outside)
+    await visitor.get("/")
+    assert store.length() == 1
+    await visitor.get("/logout")
+    assert store.length() == 0
+
+
+async def test_in_another_librarys_place_nothing_is_meant_for_ours(store: MemoryStore) -> None:
+    """Where its session stands, None ends that one."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        session_of(scope)["n"] = session_of(scope).get("n", 0) + 1
+        scope["session"] = None
+        await Text(str(session_of(scope)["n"]))(scope, receive, send)
+
+    async def library(scope: Any, receive: Any, send: Any) -> None:
+        scope["session"] = {"theirs": 1}
+        await ours(scope, receive, send)
+
+    ours = ASGISessions(app, secret=SECRET, store=store)
+    visitor = Client(library)
+    assert [(await visitor.get("/")).text for _ in range(2)] == ["1", "2"]
 
 
 async def test_the_same_name_twice_is_an_error(nested: Callable[..., Any]) -> None:

@@ -80,6 +80,8 @@ class Exchange(RequestCookie):
     _resign = False
     #: Sessions of ours that this one stands in the place of, by their keys in the request.
     _displaced: Mapping[str, Session] = _NO_SESSIONS
+    #: Whether no other session was put into the session's place, as far as we know.
+    _has_place = True
     #: Where else in the store the session may be, which ends with it.
     _other_key: str | None = None
     #: Headers that went out before anybody used the session, as long as the body goes on.
@@ -518,9 +520,11 @@ class Exchange(RequestCookie):
         if outer is None or isinstance(outer, Session):
             if outer is not None and not outer._core._is_over:
                 displaced[self.place] = outer
+                outer._core._backend.leave_place(request, True)
             request[self.place] = session
         else:
             self._is_order(outer)
+            self._has_place = False
         if displaced:
             self._displaced = displaced
 
@@ -528,16 +532,32 @@ class Exchange(RequestCookie):
         """Tell whether the middleware of an engine made this exchange."""
         return self._engine is engine
 
+    def leave_place(self, request: object, leaves: bool) -> None:
+        """Leave what is put into the session's place to a session inside, or no more.
+
+        :param request: whose place it is. A copy of ours has a place of its own.
+        """
+        if request is self._request:
+            self._has_place = not leaves
+
     def _give_place_back(self) -> None:
         request: Any = self._request
         for key, session in self._displaced.items():
-            if request.get(key) is self.session._data:
+            current = request.get(key)
+            # An order was meant for this session: the one outside never sees it.
+            if current is self.session._data or is_order(request, current):
                 request[key] = session
+        outer = self._displaced.get(self.place)
+        if outer is not None:
+            outer._core._backend.leave_place(request, False)
         self._displaced = _NO_SESSIONS
 
     def _is_order(self, current: object) -> bool:
-        """Tell whether what stands in the session's place replaces it; warn if it does not."""
-        if isinstance(current, Session):
+        """Tell whether what stands in the session's place replaces it; warn if it does not.
+
+        Of several sessions it is the one that was put there last.
+        """
+        if isinstance(current, Session) or not self._has_place:
             return False
         if is_order(self._request, current):
             return True
