@@ -157,6 +157,34 @@ async def test_no_number_of_task_cancellations_stops_a_logout(path: str, times: 
     assert store.store.get(old_key) is None
 
 
+async def test_a_cancellation_during_the_removal_comes_afterwards() -> None:
+    """The application failed, so nothing else tells those outside that the task was cancelled."""
+    store = GatedStore()
+
+    async def outside(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await sessions(scope, receive, send)
+        except Failure:
+            went_on.append(scope["path"])
+            await asyncio.sleep(0)  # takes the cancellation
+            went_on.append("too far")
+
+    went_on: list[str] = []
+    sessions = asgi_app(act, store=store)
+    browser = await signed_in(outside)
+    store.shut("destroy")
+    task = asyncio.create_task(browser.get("/logout/fail"))
+    await store.arrived.wait()
+    task.cancel()
+    await asyncio.sleep(0)  # lets the request meet the cancellation
+    store.open()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert went_on == ["/logout/fail"]
+    assert task.cancelling() == 1
+    assert data(store.store) == []
+
+
 @both_loops
 async def test_a_cancelled_streaming_response_still_logs_out() -> None:
     """destroy() after the headers is carried out when the client goes away before the end."""

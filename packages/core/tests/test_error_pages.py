@@ -18,7 +18,7 @@ from webclient import SECRET, AsyncMemoryStore, FragileStore, SyncClient, wsgi_a
 
 from coatcheck import AsyncStore, MemoryStore
 from coatcheck.asgi import SessionMiddleware as ASGISessions
-from coatcheck.errors import LateWriteError, StoreError, StoreUnavailable
+from coatcheck.errors import ConfigurationError, LateWriteError, StoreError, StoreUnavailable
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
 #: What the error page does, and what it shows.
@@ -127,6 +127,37 @@ def test_a_session_cannot_be_ended_after_its_event_loop() -> None:
     browser(app).get("/fail")
     with pytest.raises(LateWriteError, match="the event loop of the request has ended"):
         kept[0].destroy()
+
+
+class MisconfiguredStore(WaitingStore):
+    """A store that cannot destroy, and says so with what is no error of a store."""
+
+    async def call(self, verb: Callable[..., Any], *args: Any) -> Any:
+        result = await super().call(verb, *args)
+        if verb == self.store.destroy:
+            raise ConfigurationError("a client of another loop, with a password")
+        return result
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_whatever_fails_beside_the_error_page_is_logged(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server goes on, and the log has the kind of the error, not its text."""
+
+    async def page(session: Any) -> str:
+        session.destroy()
+        await anyio.wait_all_tasks_blocked()
+        return "sorry"
+
+    app = shop(page)
+    app.add_middleware(ASGISessions, secret=SECRET, store=MisconfiguredStore())
+    with TestClient(app, raise_server_exceptions=False, backend=backend) as client:
+        client.get("/login")
+        assert client.get("/fail").text == "sorry"
+        assert client.get("/me").status_code == 200
+    assert "a session could not be ended: ConfigurationError" in caplog.messages
+    assert "password" not in caplog.text
 
 
 WRITES: dict[str, Page] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +11,7 @@ from .bridge import AsyncBridge, as_async, as_sync, runs_trio
 from .errors import CoatcheckError, ConfigurationError, StoreError
 from .interruptions import interruption
 from .operations import Operation, Select, Sleep, Steps, StoreCall, ToTheEnd, Turn
+from .shielding import uninterrupted
 from .store import AsyncStore, Record, Store
 from .writers import Lines
 
@@ -138,7 +138,7 @@ class AsyncRunner:
             return await anyio.sleep(operation.seconds)
         if isinstance(operation, ToTheEnd):
             call = getattr(self._store, operation.call.verb)(*operation.call.args)
-            return call if self._direct else await _uninterrupted(call)
+            return call if self._direct else await uninterrupted(lambda: call)
         assert not isinstance(operation, StoreCall | Turn)
         return await operation.awaitable
 
@@ -167,35 +167,6 @@ class AsyncRunner:
             if hasattr(records, "aclose"):  # as generators have it
                 await records.aclose()
         return found
-
-
-async def _uninterrupted(call: Coroutine[Any, Any, T]) -> T:
-    """Await a call to its end, and be cancelled afterwards if need be."""
-    import anyio
-
-    with anyio.CancelScope(shield=True):
-        return await (call if runs_trio() else _undisturbed(call))
-    raise AssertionError("a shielded scope is not cancelled")
-
-
-async def _undisturbed(call: Coroutine[Any, Any, T]) -> T:
-    """Await under asyncio, whose ``Task.cancel`` no cancel scope keeps off."""
-    import asyncio
-
-    work, current = asyncio.ensure_future(call), asyncio.current_task()
-    assert current is not None, "it is awaited in a task"
-    cancelled = 0
-    while not work.done():
-        try:
-            await asyncio.wait([work])
-        except asyncio.CancelledError:
-            cancelled += 1
-    for _ in range(cancelled):
-        # `asyncio.timeout` and task groups count: each cancellation once, though made anew.
-        current.uncancel()
-    for _ in range(cancelled):
-        current.cancel()
-    return work.result()
 
 
 def _for_steps(operation: Operation, error: BaseException) -> BaseException:

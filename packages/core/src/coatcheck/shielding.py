@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeAlias, TypeVar
 
 from .bridge import runs_trio
 from .engine import ABANDON_SECONDS
 from .errors import LateWriteError
 from .events import logger
 from .operations import Steps
+
+T = TypeVar("T")
 
 #: Runs steps on the asynchronous face of a store.
 Run: TypeAlias = Callable[[Steps[Any]], Awaitable[Any]]
@@ -28,30 +30,46 @@ async def to_the_end(run: Run, steps: Callable[[], Steps[None]]) -> None:
         if scope.cancelled_caught:
             logger.error("a session could not be ended within %s s", ABANDON_SECONDS)
 
-    with anyio.CancelScope(shield=True):
-        if runs_trio():
-            await bounded()
-        else:
-            await _survive_cancellation(bounded)
+    # `asyncio.run` cancels all tasks of its loop once and waits for them: the one that does the
+    # work is among them, and is replaced.
+    await uninterrupted(bounded, attempts=2)
 
 
-async def _survive_cancellation(function: Callable[[], Any]) -> None:
-    """Await under asyncio, whose ``Task.cancel`` no cancel scope keeps off.
+async def uninterrupted(make: Callable[[], Coroutine[Any, Any, T]], attempts: int = 1) -> T:
+    """Await a call to its end, and be cancelled afterwards if need be.
 
-    ``asyncio.run`` cancels all tasks of its loop once and waits for them: the one that does the
-    work is among them, and is replaced.
+    :param make: makes the call.
+    :param attempts: how often to make it, where the call itself is cancelled.
     """
+    import anyio
+
+    with anyio.CancelScope(shield=True):
+        return await (make() if runs_trio() else _undisturbed(make, attempts))
+    raise AssertionError("a shielded scope is not cancelled")
+
+
+async def _undisturbed(make: Callable[[], Coroutine[Any, Any, T]], attempts: int) -> T:
+    """Await under asyncio, whose ``Task.cancel`` no cancel scope keeps off."""
     import asyncio
 
-    for _ in range(2):
-        task = asyncio.ensure_future(function())
-        while not task.done():
+    current = asyncio.current_task()
+    assert current is not None, "it is awaited in a task"
+    cancelled = 0
+    while True:
+        work, attempts = asyncio.ensure_future(make()), attempts - 1
+        while not work.done():
             try:
-                await asyncio.shield(task)
+                await asyncio.wait([work])
             except asyncio.CancelledError:
-                continue
-        if not task.cancelled():
-            return
+                cancelled += 1
+        if not (work.cancelled() and attempts):
+            break
+    for _ in range(cancelled):
+        # `asyncio.timeout` and task groups count: each cancellation once, though made anew.
+        current.uncancel()
+    for _ in range(cancelled):
+        current.cancel()
+    return work.result()
 
 
 class RequestLoop:
@@ -86,7 +104,7 @@ class RequestLoop:
         except RuntimeError:
             here = False
         if here:
-            task = self._loop.create_task(to_the_end(run, steps))
+            task = self._loop.create_task(_unattended(run, steps))
             _under_way.add(task)
             task.add_done_callback(_under_way.discard)
         elif self._loop.is_running():
@@ -98,12 +116,20 @@ class RequestLoop:
         import trio
 
         if runs_trio():
-            trio.lowlevel.spawn_system_task(to_the_end, run, steps)
+            trio.lowlevel.spawn_system_task(_unattended, run, steps)
             return
         try:
             trio.from_thread.run(to_the_end, run, steps, trio_token=self._trio)
         except trio.RunFinishedError:
             raise _too_late() from None
+
+
+async def _unattended(run: Run, steps: Callable[[], Steps[None]]) -> None:
+    """Run steps whose outcome nobody waits for. Trio would end all tasks with what they raise."""
+    try:
+        await to_the_end(run, steps)
+    except Exception as error:  # its text may hold anything
+        logger.error("a session could not be ended: %s", type(error).__name__)
 
 
 #: Tasks that nobody else refers to.
