@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
+import anyio.from_thread
+import fastapi
 import httpx
 import pytest
 from webclient import (
@@ -19,6 +21,7 @@ from webclient import (
 )
 
 from coatcheck import MemoryStore, SessionOptions, Sessions
+from coatcheck.asgi import SessionMiddleware, session_of
 from coatcheck.codec import JSONCodec
 from coatcheck.errors import ConfigurationError, ConflictError, SessionGone
 from coatcheck.merge_rules import counter, union
@@ -237,6 +240,20 @@ def test_what_is_no_function_is_refused(wrong: Any) -> None:
     sessions = Sessions(MemoryStore(), SessionOptions(secret=SECRET))
     with pytest.raises(TypeError, match="must be a function of its data"):
         sessions.update("0" * 64, wrong)
+
+
+def test_a_plain_endpoint_changes_from_its_worker_thread() -> None:
+    """FastAPI runs `def` endpoints in threads, which cannot await; the guide says how."""
+    app = fastapi.FastAPI()
+    app.add_middleware(SessionMiddleware, secret=SECRET, store=MemoryStore())
+
+    @app.get("/")
+    def page(request: fastapi.Request) -> Any:
+        request.session["user"] = "ann"
+        return anyio.from_thread.run(session_of(request).change, count)
+
+    with SyncClient(app) as browser:
+        assert [browser.get("/").json() for _ in range(2)] == [1, 2]
 
 
 def test_a_function_of_an_ended_session_is_told_so() -> None:

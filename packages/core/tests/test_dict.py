@@ -540,3 +540,45 @@ async def test_what_is_read_only_says_so(mode: str) -> None:
         assert session.owner == "ada"
 
     await (await visitor(mode)).visit(handler)
+
+
+METHODS = ["destroy", "regenerate", "clear", "popitem", "touch", "save", "reload", "load"]
+
+
+@pytest.mark.parametrize("name", [*METHODS, "pop", "update", "setdefault", "change"])
+async def test_a_django_template_changes_nothing(
+    mode: str, name: str, django_engine: django.template.Engine
+) -> None:
+    """Its templates call what they find, unless that says that it alters data."""
+
+    def handler(session: Any) -> str:
+        context = django.template.Context({"session": session})
+        return django_engine.from_string("{{ session.%s }}" % name).render(context)  # noqa: UP031
+
+    made = await visitor(mode)
+    made.store.taken()
+    assert await made.visit(handler) == ""
+    assert made.store.taken() == ["get"]
+    assert await made.visit(dict) == DATA
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("flush", "session.destroy"),
+        ("regnerate", "session.regenerate"),
+        ("permanent", "session.cookie.max_age"),
+        ("max_age", "session.cookie.max_age"),
+        ("modified", "changes are noticed"),
+    ],
+)
+async def test_names_of_other_libraries_lead_to_ours(mode: str, name: str, advice: str) -> None:
+    """What somebody knows from Flask or Django is answered by what it is here."""
+
+    def handler(session: Any) -> None:
+        with pytest.raises(AttributeError, match=advice):
+            getattr(session, name)
+        with pytest.raises(AttributeError, match=advice):
+            setattr(session, name, True)
+
+    await (await visitor(mode)).visit(handler)

@@ -7,6 +7,7 @@ import logging
 import typing
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +33,12 @@ def refusal(middleware: Middleware, *args: Any, **options: Any) -> str:
     with pytest.raises(ConfigurationError) as caught:
         middleware(application, *args, **{"secret": SECRET, **options})
     return str(caught.value)
+
+
+@both
+@pytest.mark.parametrize("store", ["/var/lib/sessions", "./sessions", "~/s", Path("/srv/s")])
+def test_a_path_is_told_what_a_url_is(middleware: Middleware, store: Any) -> None:
+    assert "file:///folder" in refusal(middleware, store=store)
 
 
 async def asynchronous_id(request: Any) -> str:

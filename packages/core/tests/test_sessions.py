@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -248,3 +250,21 @@ def test_the_key_of_a_request_s_session_is_not_shown(hash_ids: bool) -> None:
     client = SyncClient(wsgi_app(handle, store=store, hash_ids=hash_ids))
     client.get("/")
     assert client.get("/").text.startswith("<session id>")
+
+
+def test_the_data_of_an_entry_are_a_plain_dict() -> None:
+    """Frameworks encode what `Sessions` returns, and what is done to the copy stays there."""
+    house = House()
+    (entry,) = house.sessions.list("ann")
+    assert json.dumps(dataclasses.asdict(entry)["data"]) == '{"user": "ann"}'
+    entry.data["user"] = "eve"
+    assert house.sessions.list("ann")[0].data == {"user": "ann"}
+
+
+@pytest.mark.parametrize("wrong", [{"user": "ann"}, "ann", 42])
+def test_only_a_session_can_be_kept(wrong: Any) -> None:
+    """Another framework's session would be ended with the rest."""
+    house = House()
+    with pytest.raises(TypeError, match=r"`keep` must be a session .* `session_of\(request\)`"):
+        house.sessions.revoke_all("ann", keep=wrong)
+    assert len(house.sessions.list("ann")) == 1

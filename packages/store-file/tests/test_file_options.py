@@ -46,7 +46,7 @@ def test_urls(url: str, folder: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "file:", "file://", "file:///", "file:////", "file:///..", "file:///a/..",
+        "file:~/s", "file:", "file://", "file:///", "file:////", "file:///..", "file:///a/..",
         "file:?durability=full", "file:///a?durabilty=full", "file:///a?durability=",
         "file:///a?durability", "file:///a?durability=fast", "file:///a?durability=Full",
         "file:///a?Durability=full", "file:///a?durability=full&durability=full",

@@ -191,7 +191,8 @@ class _SessionOf:
         named = "" if name is None else f" of the name {name!r}"
         raise SessionUnavailable(
             f"no coatcheck.asgi.SessionMiddleware{named} serves this request: "
-            "put one around the application"
+            "put one around the application (with `add_middleware`, add it last, or this code runs "
+            "outside of it)"
         )
 
     @property

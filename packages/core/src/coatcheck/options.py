@@ -186,6 +186,7 @@ class SessionOptions:
             raise ConfigurationError(
                 "`store` must be a coatcheck.Store, a coatcheck.AsyncStore, a URL or None, "
                 f"not {type(self.store).__name__}"
+                + ("; for a folder it is `file:///folder`" if _is_path(self.store) else "")
             )
         if isinstance(self.cookie, CookieOptions):
             self.cookie.check_name(self.name)
@@ -287,6 +288,10 @@ def _hint(name: str) -> str:
 
     near = difflib.get_close_matches(name.lower(), _NAMES, n=1)
     return f"; did you mean `{near[0]}`?" if near else f"; there are {', '.join(_NAMES)}"
+
+
+def _is_path(value: object) -> bool:
+    return hasattr(value, "__fspath__")
 
 
 def _has(value: object, methods: tuple[str, ...], attribute: str) -> bool:

@@ -183,9 +183,10 @@ def _scheme(url: str) -> str:
     match = _SCHEME.match(url)
     if match is None:
         # The URL itself stays out of the message: it may hold a password.
-        raise PluginError(
-            "a store URL starts with a scheme, for example `redis://localhost:6379/0`"
-        )
+        text = "a store URL starts with a scheme, for example `redis://localhost:6379/0`"
+        if url.startswith(("/", ".", "~")) and not url.startswith("//"):
+            text += "; for a folder it is `file:///folder`"
+        raise PluginError(text)
     return match[1].lower()
 
 

@@ -280,7 +280,8 @@ class Session(dict[str, Any]):
 
         def __getattr__(self, name: str) -> NoReturn:
             raise AttributeError(
-                f'a session has no attribute `{name}`; its data are keys: `session["{name}"]`'
+                f"a session has no attribute `{name}`{_hint(name)}; "
+                f'its data are keys: `session["{name}"]`'
             )
 
         def __setattr__(self, name: str, value: object) -> None:
@@ -292,7 +293,7 @@ class Session(dict[str, Any]):
             elif hasattr(type(self), name):
                 advice = "it is not yours to set"
             else:
-                advice = f'data are keys: `session["{name}"] = ...`'
+                advice = f'data are keys: `session["{name}"] = ...`' + _hint(name)
             raise AttributeError(f"`session.{name}` cannot be assigned; {advice}")
 
         def __delattr__(self, name: str) -> None:
@@ -539,6 +540,30 @@ class SessionId(str):
         return str, (str.__str__(self),)
 
 
+#: What other libraries call something that there is, or that is not needed.
+_FOREIGN: Final = {
+    **dict.fromkeys(("flush", "invalidate"), "`session.destroy()`"),
+    **dict.fromkeys(("cycle_key", "rotate", "renew"), "`session.regenerate(keep_data=True)`"),
+    **dict.fromkeys(("permanent", "max_age", "set_expiry"), "`session.cookie.max_age = ...`"),
+    **dict.fromkeys(("modified", "changed"), "nothing, because changes are noticed"),
+    **dict.fromkeys(("new", "is_empty"), "`session.is_new`"),
+    **dict.fromkeys(("sid", "session_key"), "`session.id`"),
+}
+
+
+def _hint(name: str) -> str:
+    """Return what to write instead of an attribute that does not exist."""
+    if name in _FOREIGN:
+        return f"; here it is {_FOREIGN[name]}"
+    if name.startswith("_"):
+        return ""
+    import difflib
+
+    known = [each for each in dir(AsyncSession) if not each.startswith("_")]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return f"; did you mean `session.{near[0]}`?" if near else ""
+
+
 class SyncSession(Session):
     """A session of the WSGI middleware. It loads itself at the first use."""
 
@@ -661,6 +686,16 @@ class AsyncSession(Session):
         """
         self._core._check_open()
         await self._core._exclusively(self._core._backend.reload)
+
+
+# Django's templates call what they find, `{{ session.destroy }}`, unless it says so.
+for _kind, _names in (
+    (Session, "regenerate destroy touch clear pop popitem update setdefault"),
+    (SyncSession, "load save reload change"),
+    (AsyncSession, "load save reload change"),
+):
+    for _name in _names.split():
+        _kind.__dict__[_name].alters_data = True
 
 
 class SessionCore:

@@ -6,9 +6,7 @@ work on any store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from .codec import SessionState
@@ -42,7 +40,7 @@ class SessionEntry:
     created_at: float
     expires_at: float
     owner: str | None = field(default=None, repr=False)
-    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    data: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 # `list` is a verb of the class below, which hides the type inside it.
@@ -155,7 +153,7 @@ class Sessions:
         :param owner: as for :meth:`list`.
         :param keep: a session to spare, for "log out everywhere else".
         :raises TypeError: ``owner`` is neither an integer nor a non-empty string, or has lone
-            surrogates.
+            surrogates; or ``keep`` is no session.
         :raises UnsupportedOperation: the store does not declare ``owners``.
         :raises StoreError: the store failed; what was ended stays ended.
         """
@@ -255,6 +253,11 @@ class Sessions:
         An index that lags shows the succession record one pass later, if the passes are as far
         apart as it lags: then it takes three.
         """
+        if not (keep is None or isinstance(keep, Session)):
+            raise TypeError(
+                "`keep` must be a session of coatcheck, as `session_of(request)` returns it, or "
+                f"None, not {type(keep).__name__}"
+            )
         spared = None if keep is None else keep.stored_key
         needed = 3 if self._owner_lag else 2
         revoked = quiet = 0
@@ -289,7 +292,7 @@ class Sessions:
             state.created_at,
             record.expires_at,
             record.owner,
-            MappingProxyType(state.data),
+            state.data,
         )
 
 

@@ -28,4 +28,9 @@ def parse(url: str) -> tuple[Path, dict[str, str]]:
         path = path[1:]  # file:///C:/folder
     if not path.strip("/") or "\0" in path:
         raise ConfigurationError(_FORM)
+    if path.startswith("~"):
+        raise ConfigurationError(
+            "a file store's URL does not know `~`: write the whole path, `file:///home/...`, or "
+            "`file:./~...` for a folder of such a name"
+        )
     return Path(path), options
