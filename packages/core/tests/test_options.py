@@ -41,6 +41,22 @@ def test_a_path_is_told_what_a_url_is(middleware: Middleware, store: Any) -> Non
     assert "file:///folder" in refusal(middleware, store=store)
 
 
+@pytest.mark.parametrize(
+    ("make", "meant"),
+    [
+        (lambda: SessionOptions(secret=SECRET, stroe=1), "`stroe`; did you mean `store`"),  # type: ignore[call-arg]
+        (lambda: SessionOptions(secret=SECRET, max_age=1), r"CookieOptions\(max_age=...\)"),  # type: ignore[call-arg]
+        (lambda: CookieOptions(maxage=1), "`maxage`; did you mean `max_age`"),  # type: ignore[call-arg]
+        (lambda: CookieOptions(zzz=1), "`zzz`; it has path, domain"),  # type: ignore[call-arg]
+    ],
+)
+def test_options_that_do_not_exist_are_advised(make: Callable[[], object], meant: str) -> None:
+    """The options say what the middleware says of such a name."""
+    with pytest.raises(ConfigurationError, match=meant) as caught:
+        make()
+    assert isinstance(caught.value, TypeError)
+
+
 async def asynchronous_id(request: Any) -> str:
     return "x" * 32
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypeAlias, TypeGuard
+from functools import wraps
+from typing import Any, Final, Literal, TypeAlias, TypeGuard, TypeVar
 
 from .errors import ConfigurationError
+
+T = TypeVar("T")
 
 SameSite: TypeAlias = Literal["lax", "strict", "none", "auto"] | bool | None
 Priority: TypeAlias = Literal["low", "medium", "high"] | None
@@ -34,6 +37,45 @@ _DOMAIN = re.compile(
 )
 
 
+def advising(advice: Callable[[str], str]) -> Callable[[type[T]], type[T]]:
+    """Make a dataclass say what was meant by a field that it does not have.
+
+    :param advice: returns the message for the name of such a field.
+    """
+
+    def decorate(kind: type[T]) -> type[T]:
+        init = kind.__init__
+        names = {option.name for option in fields(kind) if option.init}  # type: ignore[arg-type]  # a dataclass
+
+        @wraps(init)
+        def checked(self: Any, *args: Any, **given: Any) -> None:
+            try:
+                init(self, *args, **given)
+            except TypeError:
+                for name in given:
+                    if name not in names:
+                        raise _UnknownOption(advice(name)) from None
+                raise
+
+        kind.__init__ = checked  # type: ignore[method-assign]  # the same for callers
+        return kind
+
+    return decorate
+
+
+class _UnknownOption(ConfigurationError, TypeError):
+    """A keyword argument that is no option, so a wrong call as well."""
+
+
+def _advice(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name.lower(), SETTINGS, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(SETTINGS)}"
+    return f"a session cookie has no setting `{name}`; {hint}"
+
+
+@advising(lambda name: _advice(name))
 @dataclass(frozen=True, slots=True)
 class CookieOptions:
     """The attributes of the session cookie.

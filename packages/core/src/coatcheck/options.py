@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from .codec import Codec, JSONCodec
-from .cookie import CookieOptions, checked_seconds
+from .cookie import CookieOptions, advising, checked_seconds
 from .cookie_format import CookieFormat, NativeCookieFormat
 from .errors import ConfigurationError
 from .events import Observer
@@ -71,6 +71,7 @@ class OptionFields(CommonFields, total=False):
     cookie_format: CookieFormat
 
 
+@advising(lambda name: f"there is no option `{name}`{_hint(name)}")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
     """How sessions behave. Durations are seconds or timedeltas.
