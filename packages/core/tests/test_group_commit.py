@@ -27,6 +27,7 @@ from coatcheck.errors import (
     UnsupportedOperation,
 )
 from coatcheck.events import Announcer
+from coatcheck.group_commit import ChangeFunction
 from coatcheck.lifecycle import Lifecycle
 from coatcheck.merge_rules import counter
 from coatcheck.operations import Sleep, ToTheEnd, Turn
@@ -71,7 +72,7 @@ class GateStore(YieldingStore):
         super().__init__(MemoryStore())
         self.sets = 0
         self.waiting, self.gate = anyio.Event(), anyio.Event()
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self.late = False
         self.limit = 1_000_000
 
@@ -96,6 +97,10 @@ class GateStore(YieldingStore):
         found = self.store.get("key")
         assert found is not None
         return JSONCodec().loads(found.data, "key").data
+
+
+class Interrupted(BaseException):
+    """What a signal handler raises."""
 
 
 class Crowd:
@@ -123,6 +128,23 @@ class Crowd:
                 await anyio.lowlevel.checkpoint()
             except Exception as error:
                 self.outcomes[name] = error
+
+    async def change(self, name: str, function: ChangeFunction) -> None:
+        attempts = self.attempts[name] = Attempts()
+        steps = self.cycle.change(snapshot(n=0), state(n=0), True, attempts, function)
+        try:
+            stored, self.outcomes[name] = await self.runner.run(steps)
+            assert stored is not None
+        except Exception as error:
+            self.outcomes[name] = error
+        except Interrupted as error:
+            self.outcomes[name] = error
+
+    async def gather_functions(self, tasks: Any, **functions: ChangeFunction) -> None:
+        """Start functions that wait for their turn."""
+        for name, function in functions.items():
+            tasks.start_soon(self.change, name, function)
+            await anyio.wait_all_tasks_blocked()
 
     async def gather(self, tasks: Any, *names: str, **data: Any) -> None:
         """Start a writer that leads, and others that wait for it."""
@@ -416,6 +438,116 @@ async def test_a_change_that_cannot_be_merged_fails_alone() -> None:
     assert crowd.store.data() == {"n": 1, "a": 1, "b": 1}
 
 
+def _append(data: dict[str, Any], name: str) -> None:
+    data.setdefault("list", []).append(name)
+
+
+def _append_and_raise(data: dict[str, Any]) -> None:
+    _append(data, "wrong")
+    raise LookupError
+
+
+def _append_for_a_wrong_owner(data: dict[str, Any]) -> None:
+    _append(data, "wrong")
+    data["user"] = 0
+
+
+def _append_what_cannot_be_stored(data: dict[str, Any]) -> None:
+    _append(data, "wrong")
+    data["x"] = object()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        (_append_and_raise, LookupError),
+        (_append_for_a_wrong_owner, ZeroDivisionError),
+        (_append_what_cannot_be_stored, SerializationError),
+    ],
+    ids=["raises", "owner-raises", "unstorable"],
+)
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.anyio
+async def test_a_function_that_fails_in_a_group_leaves_nothing(
+    wrong: ChangeFunction, error: type[Exception], last: bool
+) -> None:
+    """What it changed inside of a value is dropped, and the others of its group are stored."""
+    crowd = Crowd(owner=lambda data: str(1 // data.get("user", 1)))
+    functions = {name: lambda data, name=name: _append(data, name) for name in ("a", "b", "c")}
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "first")
+        await crowd.gather_functions(tasks, a=functions["a"], b=functions["b"], wrong=wrong)
+        if not last:
+            await crowd.gather_functions(tasks, c=functions["c"])
+        await crowd.gather(tasks, "plain")
+        crowd.store.gate.set()
+    assert isinstance(crowd.outcomes["wrong"], error)
+    names = ["a", "b"] if last else ["a", "b", "c"]
+    assert crowd.store.data() == {"n": 0, "first": 1, "list": names, "plain": 1}
+    assert [crowd.outcomes[name] for name in names] == [None] * len(names)
+    assert crowd.store.sets == 2
+
+
+@pytest.mark.anyio
+async def test_a_function_in_a_group_sees_what_it_would_see_in_a_write_of_its_own() -> None:
+    """The codec is between two functions: keys are strings, and no value is shared."""
+    crowd = Crowd()
+
+    def returns_it(data: dict[str, Any]) -> Any:
+        data["m"] = {1: ["a"]}
+        return data["m"]
+
+    def extends_it(data: dict[str, Any]) -> Any:
+        data["m"]["1"].append("b")
+        return data["m"]
+
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "first")
+        await crowd.gather_functions(tasks, a=returns_it, b=extends_it)
+        crowd.store.gate.set()
+    assert crowd.outcomes["a"] == {1: ["a"]}
+    assert crowd.outcomes["b"] == crowd.store.data()["m"] == {"1": ["a", "b"]}
+
+
+@pytest.mark.anyio
+async def test_a_rule_whose_result_cannot_be_stored_fails_alone() -> None:
+    """It is the error of the request whose change it was, and the error names its key."""
+    crowd = Crowd(rules={"n": lambda base, mine, theirs: object()})
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "first", n=1)
+        await crowd.gather(tasks, "a")
+        await crowd.gather(tasks, "wrong", n=2)
+        await crowd.gather(tasks, "b")
+        await crowd.gather_functions(tasks, c=lambda data: _append(data, "c"))
+        crowd.store.gate.set()
+    assert isinstance(crowd.outcomes["wrong"], SerializationError)
+    assert "`session['n']`" in str(crowd.outcomes["wrong"])
+    assert crowd.store.data() == {"n": 1, "a": 1, "b": 1, "list": ["c"]}
+    assert crowd.store.sets == 2
+
+
+@pytest.mark.anyio
+async def test_a_rule_that_fails_leaves_nothing() -> None:
+    """What it changed inside of the values that it was given is dropped."""
+
+    def wrong(base: Any, mine: Any, theirs: Any) -> Any:
+        for values in (base, mine, theirs):
+            (values or []).append("wrong")
+        if mine[0] == "b":
+            raise LookupError
+        return [*theirs[:-1], *mine[:-1]]
+
+    crowd = Crowd(rules={"list": wrong})
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "first", list=["first"])
+        for name in ("a", "b", "c"):
+            tasks.start_soon(lambda name=name: crowd.write(name, list=[name]))
+            await anyio.wait_all_tasks_blocked()
+        crowd.store.gate.set()
+    assert isinstance(crowd.outcomes["b"], LookupError)
+    assert crowd.store.data() == {"n": 0, "list": ["first", "a", "c"]}
+
+
 @pytest.mark.anyio
 async def test_a_change_that_is_too_large_fails_alone() -> None:
     """Where a group exceeds what the store holds, each is written by itself."""
@@ -478,10 +610,6 @@ def test_event_loops_and_threads_lose_nothing_of_each_other() -> None:
     assert found is not None
     data = JSONCodec().loads(found.data, "key").data
     assert data.keys() == {"n", *names, *(f"t{number}" for number in range(5))}
-
-
-class Interrupted(BaseException):
-    """What a signal handler raises."""
 
 
 def test_a_leader_that_is_struck_down_takes_nobody_along() -> None:

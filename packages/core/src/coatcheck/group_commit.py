@@ -87,12 +87,11 @@ class Change(Writer):
         self.shares = function is None
         self._context = None if function is None else copy_context()
 
-    def apply(self, state: SessionState) -> bool:
-        """Apply the function, if there is one, to a state."""
-        if self.function is None or self._context is None:
-            return False
+    def apply(self, state: SessionState) -> None:
+        """Apply the function to a state."""
+        assert self.function is not None, "who calls this has looked"
+        assert self._context is not None, "it has one with a function"
         self.value = self._context.run(apply, self.function, state)
-        return True
 
     def note(self, snapshot: Snapshot) -> None:
         """Note a write of unknown outcome that has this change."""
@@ -215,7 +214,7 @@ class GroupCommit:
         group, seconds = yield from self._merged(change, others, stored)
         # Each of them has about as much to do with it as merging its change has taken.
         pace = max(1, int(_LONG * size / seconds)) if seconds else size
-        if group.content == self._records.content(stored):
+        if self._records.content(group) == self._records.content(stored):
             for each in (change, *others):
                 if not each.is_left:
                     each.attempts.needless = True
@@ -259,23 +258,14 @@ class GroupCommit:
         self, change: Change, others: list[Change], stored: Snapshot
     ) -> Steps[tuple[Snapshot, float]]:
         """Return what is stored with the changes of all, and the seconds that merging took."""
-        records, key = self._records, stored.key
-        newest = records.decode(key, stored.record)
+        newest = _Newest(self._records, self._expiry, stored)
         known: dict[bytes, SessionState] = {}
-        extend = change.extend
         began, seconds = self._monotonic(), 0.0
-        group = (change, *others)
-        for each in group:
+        for each in (change, *others):
             try:
                 if each.deadline < began:
                     raise conflict()
-                if each.function is None or len(group) == 1:
-                    newest = self._applied(each, stored, newest, known)
-                else:
-                    # It may fail halfway, or leave what cannot be stored: that is its own error.
-                    mine = self._applied(each, stored, records.copy(stored, newest), known)
-                    newest = records.copy(stored, mine)
-                extend = extend or each.extend
+                self._merge_into(newest, each, stored, known)
             except Exception as error:
                 # The application's own functions may fail, for one request alone.
                 if each is change:
@@ -287,18 +277,17 @@ class GroupCommit:
                 seconds += elapsed
                 yield Sleep(0)
                 began = self._monotonic()
-        seconds += self._monotonic() - began
-        expires_at = self._expiry(newest) if extend else stored.record.expires_at
-        return records.encode(key, newest, expires_at), seconds
+        group = newest.encoded()
+        return group, seconds + self._monotonic() - began
 
-    def _applied(
+    def _merge_into(
         self,
+        newest: _Newest,
         change: Change,
         stored: Snapshot,
-        newest: SessionState,
         known: dict[bytes, SessionState],
-    ) -> SessionState:
-        """Return the newest state with a change.
+    ) -> None:
+        """Merge a change into the newest state, which stays as it was if that fails.
 
         :param known: what changes were made to, decoded. Those that meet often have one base.
         """
@@ -315,10 +304,13 @@ class GroupCommit:
         before = known.get(base.record.data)
         if before is None:
             before = known[base.record.data] = records.decode(key, base.record)
-        state = records.merge(before, records.decode(key, change.mine.record), newest)
-        if change.apply(state):
-            state = records.with_owner(state)
-        return state
+        mine = records.decode(key, change.mine.record)
+        if change.function is None:
+            newest.take(records.merge(before, mine, newest.state()), change.extend)
+            return
+        state = records.merge(before, mine, newest.copy())
+        change.apply(state)
+        newest.take(records.with_owner(state), change.extend, encode=True)
 
     def _set(
         self, change: Change, others: list[Change], group: Snapshot, over: Snapshot
@@ -380,6 +372,61 @@ class GroupCommit:
                 other.note(stored)
 
         other.settle(note)
+
+
+class _Newest:
+    """What is stored, with one change after the other merged into it.
+
+    A function gets a copy, and what it made of it is encoded at once. So nothing of a function that
+    failed is left, what cannot be stored is its own request's error, and each function sees what
+    it would have seen in a write of its own.
+
+    :param stored: what is stored.
+    """
+
+    def __init__(
+        self, records: Records, expiry: Callable[[SessionState], float], stored: Snapshot
+    ) -> None:
+        self._records = records
+        self._expiry = expiry
+        self._stored = stored
+        self._extends = False
+        # One of the two may be missing, and is made of the other.
+        self._state: SessionState | None = None
+        self._encoded: Snapshot | None = stored
+
+    def state(self) -> SessionState:
+        """Return the state, whose values may be part of the next one."""
+        if self._state is None:
+            self._state = self.copy()
+        return self._state
+
+    def copy(self) -> SessionState:
+        """Return the state for somebody who changes its values."""
+        encoded = self.encoded()
+        return self._records.decode(encoded.key, encoded.record)
+
+    def encoded(self) -> Snapshot:
+        """Return what would be stored."""
+        if self._encoded is None:
+            assert self._state is not None, "either of the two is there"
+            self._encoded = self._encode(self._state, self._extends)
+        return self._encoded
+
+    def take(self, state: SessionState, extends: bool, *, encode: bool = False) -> None:
+        """Go on from a state with one more change.
+
+        :param extends: whether the change moves the expiry.
+        :param encode: encode it now, because the application may still have its values.
+        """
+        extends = extends or self._extends
+        self._encoded = self._encode(state, extends) if encode else None
+        self._state = None if encode else state
+        self._extends = extends
+
+    def _encode(self, state: SessionState, extends: bool) -> Snapshot:
+        expires_at = self._expiry(state) if extends else self._stored.record.expires_at
+        return self._records.encode(self._stored.key, state, expires_at)
 
 
 def check_function(function: object) -> None:

@@ -18,7 +18,7 @@ EncodeValue = Callable[[Any], bytes]
 MergeRule: TypeAlias = Callable[[Any, Any, Any], Any]
 
 #: Types whose values have equal stored forms if they are equal, and other ones if they are not.
-_PLAIN: Final = frozenset({str, int, bool, bytes, type(None)})
+PLAIN: Final = frozenset({str, int, bool, bytes, type(None)})
 #: A version of marshal's format that does not depend on which objects are shared.
 _MARSHAL_VERSION: Final = 2
 
@@ -60,7 +60,7 @@ def merge(
         my_value, their_value = my_data.get(key, _ABSENT), their_data.get(key, _ABSENT)
         kind = type(my_value)
         if (
-            kind in _PLAIN
+            kind in PLAIN
             and kind is type(their_value)
             and my_value == their_value
             and key not in rules
@@ -89,7 +89,7 @@ def _same(one: Any, other: Any, encode: EncodeValue) -> bool:
         return False
     kind = type(one)
     if kind is type(other):
-        if kind in _PLAIN:
+        if kind in PLAIN:
             return bool(one == other)
         try:
             if marshal.dumps(one, _MARSHAL_VERSION) == marshal.dumps(other, _MARSHAL_VERSION):

@@ -9,7 +9,7 @@ from typing import Any
 from .codec import Codec, SessionState
 from .errors import CorruptRecord
 from .events import Announcer
-from .merging import MergeRule, merge
+from .merging import PLAIN, MergeRule, merge
 from .operations import Get, Steps
 from .store import Record
 
@@ -76,7 +76,7 @@ class Records:
         self._absolute_timeout = absolute_timeout
         self._announce = announce
         self._owner = owner
-        self._rules = rules
+        self._rules = {key: self._safe(key, rule) for key, rule in rules.items()}
 
     def read(self, key: str) -> Steps[tuple[Snapshot, SessionState] | None]:
         """Read what is stored under a key, or None if there is no live, readable record."""
@@ -122,15 +122,6 @@ class Records:
         data = self.codec.pack(content, state, expires_at, key)
         return Snapshot(key, Record(data, expires_at, state.owner), content)
 
-    def copy(self, stored: Snapshot, state: SessionState) -> SessionState:
-        """Return an equal state that shares nothing with this one.
-
-        :param stored: what the store holds of the session.
-        :raises SerializationError: it cannot be stored.
-        """
-        mine = self.encode(stored.key, state, stored.record.expires_at)
-        return self.decode(stored.key, mine.record)
-
     def content(self, snapshot: Snapshot) -> bytes:
         """Return ``codec.dumps`` of what is stored."""
         if self.codec.canonical:
@@ -156,6 +147,28 @@ class Records:
         if self._owner is not None:
             state.owner = self._owner(state.data)
         return state
+
+    def _safe(self, key: str, rule: MergeRule) -> MergeRule:
+        """Return a rule that cannot change what others hold, and returns only what can be stored.
+
+        Other changes may be merged along, which its failure must not touch.
+        """
+
+        def merged(base: Any, mine: Any, theirs: Any) -> Any:
+            if not all(type(value) in PLAIN for value in (base, mine, theirs)):
+                copies = self._stored_form({"base": base, "mine": mine, "theirs": theirs})
+                base, mine, theirs = copies["base"], copies["mine"], copies["theirs"]
+            return self._stored_form({key: rule(base, mine, theirs)})[key]
+
+        return merged
+
+    def _stored_form(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return a copy of data as it would be read again.
+
+        :raises SerializationError: a value cannot be stored.
+        """
+        encoded = self.encode("", SessionState(data, created_at=0), 0.0)
+        return self.decode("", encoded.record).data
 
     def _encode_value(self, value: Any) -> bytes:
         return self.codec.dumps(SessionState({"value": value}, created_at=0))
