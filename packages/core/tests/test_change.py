@@ -275,6 +275,65 @@ def test_a_function_of_an_ended_session_is_told_so() -> None:
     assert store.length() == 0
 
 
+@pytest.mark.parametrize("concurrency", MODES)
+def test_a_function_that_changes_nothing_sees_what_others_have_stored(concurrency: str) -> None:
+    """Its result is decided by what is stored, and not by what the request has loaded."""
+    store = MemoryStore()
+    sessions = Sessions(store, SessionOptions(secret=SECRET))
+
+    def take(data: dict[str, Any]) -> str:
+        if not data["n"]:
+            return "refused"
+        data["n"] -= 1
+        return "taken"
+
+    def handle(session: Any, environ: dict[str, Any]) -> Any:
+        path = environ["PATH_INFO"]
+        if path == "/login":
+            session["n"] = 0
+            return None
+        assert session["n"] == 0
+        ((key, _),) = store.all()
+        if path == "/refill":
+            assert sessions.update(key, count) is not None
+        elif path == "/logout":
+            store.clear()
+            with pytest.raises(SessionGone):
+                session.change(take)
+            return None
+        return session.change(take), session["n"]
+
+    with SyncClient(wsgi_app(handle, store=store, concurrency=concurrency)) as browser:
+        browser.get("/login")
+        assert browser.get("/take").text == "('refused', 0)"
+        assert browser.get("/refill").text == "('taken', 0)"
+        assert stored(store) == {"n": 0}
+        browser.get("/logout")
+    assert store.length() == 0
+
+
+def test_a_list_that_a_function_returns_is_not_the_sessions_own() -> None:
+    """What is appended to it later is not stored; what is appended to the session's own is."""
+
+    def act(session: Any) -> Any:
+        cart = session.change(lambda data: data.setdefault("cart", ["a"]))
+        cart.append("lost")
+        session["cart"].append("b")
+        return session["cart"]
+
+    assert one_request(act)[:2] == ("['a', 'b']", {"n": 5, "cart": ["a", "b"]})
+
+
+def test_with_error_a_function_that_takes_back_a_change_is_no_conflict() -> None:
+    """Where nobody else has written, what was loaded is what is stored."""
+
+    def act(session: Any) -> Any:
+        session["n"] = 6
+        return session.change(lambda data: data.update(n=5))
+
+    assert one_request(act, concurrency="error")[:2] == ("None", {"n": 5})
+
+
 def test_with_error_other_changes_are_a_conflict() -> None:
     """A function may be applied again; what the request changed besides may not be merged."""
     store = MemoryStore()

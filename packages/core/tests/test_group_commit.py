@@ -785,6 +785,53 @@ def test_wherever_a_leader_is_struck_down_nobody_is_forgotten(breaks: int) -> No
     raise AssertionError("it never ended")
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["not-applied", "applied"])
+@pytest.mark.anyio
+async def test_functions_of_a_leader_that_is_struck_down_count_once(late: bool) -> None:
+    """Those whose group was stored know that, and return what they returned then."""
+    crowd = Crowd()
+
+    def count(data: dict[str, Any]) -> int:
+        data["n"] += 1
+        return int(data["n"])
+
+    async with anyio.create_task_group() as tasks:
+        await crowd.gather(tasks, "first")
+        await crowd.gather_functions(tasks, leader=count, a=count, b=count)
+        crowd.store.gate.set()
+        crowd.store.shut()
+        await crowd.store.waiting.wait()
+        await crowd.gather_functions(tasks, c=count)
+        crowd.store.failure, crowd.store.late = Interrupted(), late
+        crowd.store.gate.set()
+    assert isinstance(crowd.outcomes.pop("leader"), Interrupted)
+    expected = {"a": 2, "b": 3, "c": 4} if late else {"a": 1, "b": 2, "c": 3}
+    assert {name: crowd.outcomes[name] for name in "abc"} == expected
+    assert crowd.store.data()["n"] == expected["c"]
+
+
+@pytest.mark.anyio
+async def test_a_function_that_is_called_again_after_an_error_counts_again() -> None:
+    """Nobody knows whether the first call was stored, and the second one is a change of its own."""
+    crowd = Crowd()
+    attempts = Attempts()
+    crowd.store.failure, crowd.store.late = StoreTimeout("no reply"), True
+    crowd.store.gate.set()
+
+    def change() -> Any:
+        def count(data: dict[str, Any]) -> None:
+            data["n"] += 1
+
+        return crowd.runner.run(
+            crowd.cycle.change(snapshot(n=0), state(n=0), True, attempts, count)
+        )
+
+    with pytest.raises(StoreTimeout):
+        await change()
+    await change()
+    assert crowd.store.data() == {"n": 2}
+
+
 @pytest.mark.anyio
 async def test_a_reader_fails_for_all_that_were_taken() -> None:
     """Where what is stored cannot be read any more, nobody waits for its own time limit."""

@@ -14,6 +14,7 @@ import inspect
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import replace
+from enum import Enum, auto
 from typing import Any, Final
 
 from .codec import SessionState
@@ -43,6 +44,15 @@ _BACKOFF_CAP: Final = 0.1
 
 #: Changes the data of a session in place.
 ChangeFunction = Callable[[dict[str, Any]], Any]
+
+
+class _Again(Enum):
+    """Why a change is to be merged with what is stored then."""
+
+    #: Somebody else was faster.
+    REFUSED = auto()
+    #: There is nothing to write, and what the change was made to may not be what is stored.
+    UNREAD = auto()
 
 
 class Change(Writer):
@@ -83,6 +93,7 @@ class Change(Writer):
         self.attempts = attempts
         self.shown = mine.record.data if shown is None else shown
         self.function = function
+        self._written: dict[bytes, Any] = {}
         # The application's function may depend on its thread, and runs in its own context.
         self.shares = function is None
         self._context = None if function is None else copy_context()
@@ -93,9 +104,18 @@ class Change(Writer):
         assert self._context is not None, "it has one with a function"
         self.value = self._context.run(apply, self.function, state)
 
+    def recall(self, stored: Snapshot) -> bool:
+        """Tell whether the function is applied to what is stored, and if so take its value."""
+        if stored.record.data not in self._written:
+            return False
+        self.value = self._written[stored.record.data]
+        return True
+
     def note(self, snapshot: Snapshot) -> None:
         """Note a write of unknown outcome that has this change."""
         self.attempts.note(snapshot, self.shown)
+        if self.function is not None:
+            self._written[snapshot.record.data] = self.value
 
 
 class GroupCommit:
@@ -200,21 +220,26 @@ class GroupCommit:
                 raise conflict()
             change.take_others(others, _LARGEST_GROUP - len(others))
             settled = yield from self._attempt(change, others, stored)
-            if settled is not None:
+            if settled is not _Again.UNREAD and settled is not _Again.REFUSED:
                 return settled
-            stored, was_refused = None, True
+            stored = None
+            if settled is _Again.UNREAD:
+                continue
+            was_refused = True
             yield from self.back_off(attempt, self._monotonic() - began)
             attempt += 1
 
     def _attempt(
         self, change: Change, others: list[Change], stored: Snapshot
-    ) -> Steps[tuple[Snapshot, SessionState] | None]:
-        """Write a change and those of others over what is stored. None: somebody was faster."""
+    ) -> Steps[tuple[Snapshot, SessionState] | _Again]:
+        """Write a change and those of others over what is stored."""
         size = len(others) + 1
         group, seconds = yield from self._merged(change, others, stored)
         # Each of them has about as much to do with it as merging its change has taken.
         pace = max(1, int(_LONG * size / seconds)) if seconds else size
         if self._records.content(group) == self._records.content(stored):
+            if stored is change.base:
+                return _Again.UNREAD
             for each in (change, *others):
                 if not each.is_left:
                     each.attempts.needless = True
@@ -230,7 +255,7 @@ class GroupCommit:
             change.give_back()
             return (yield from self._attempt(change, others, stored))
         if not written:
-            return None
+            return _Again.REFUSED
         return (yield from self._done(change, others, stored, group, pace))
 
     def _read(
@@ -293,12 +318,14 @@ class GroupCommit:
         """
         records, key = self._records, stored.key
         base, earlier = change.base, change.attempts.unknown.get(stored.record.data)
-        if not self._merges and stored is not base:
+        if not self._merges and stored.record.data != base.record.data:
             # What a function does may be done again. Other changes may not.
             if earlier is not None:
                 raise unknown_outcome()
             if records.content(change.mine) != records.content(base):
                 raise conflict()
+        if change.recall(stored):
+            return
         if earlier is not None:
             base = Snapshot(key, replace(stored.record, data=earlier))
         before = known.get(base.record.data)

@@ -599,7 +599,8 @@ class SyncSession(Session):
         says, and the session shows the result. The function must be quick, depend on nothing but
         its argument, and not use the session.
 
-        :returns: what the function returned.
+        :returns: what the function returned. A list or a dict is not the session's own: to change
+            the session go on with ``session[key]``.
         :raises TypeError: it is no function, or an asynchronous one.
         :raises SessionGone: the session was ended elsewhere.
         :raises LateWriteError: a new session, and the headers are out.
@@ -664,7 +665,8 @@ class AsyncSession(Session):
         says, and the session shows the result. The function must be quick, depend on nothing but
         its argument, and not use the session.
 
-        :returns: what the function returned.
+        :returns: what the function returned. A list or a dict is not the session's own: to change
+            the session go on with ``session[key]``.
         :raises TypeError: it is no function, or an asynchronous one.
         :raises SessionGone: the session was ended elsewhere.
         :raises LateWriteError: a new session, and the headers are out.
