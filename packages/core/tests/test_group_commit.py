@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
@@ -34,7 +37,7 @@ from coatcheck.operations import Sleep, ToTheEnd, Turn
 from coatcheck.records import Attempts, Snapshot
 from coatcheck.runners import AsyncRunner, SyncRunner
 from coatcheck.store import Condition
-from coatcheck.writers import Lines
+from coatcheck.writers import Lines, Writer
 
 LATER = 4_000_000_000.0
 
@@ -856,3 +859,72 @@ async def test_a_reader_fails_for_all_that_were_taken() -> None:
         crowd.store.store.set("key", snapshot(n=5).record)
         crowd.store.gate.set()
     assert [str(crowd.outcomes[name]) for name in ("leader", "a")] == ["down"] * 2
+
+
+@pytest.mark.filterwarnings("ignore:This process .* multi-threaded:DeprecationWarning")  # it is
+def test_a_child_that_is_forked_meanwhile_waits_for_nobody() -> None:
+    """Writers of the parent, and a thread that had the guard, do not exist there."""
+    leads, forked = threading.Event(), threading.Event()
+    parent = os.getpid()
+
+    class Gate(MemoryStore):
+        def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+            if os.getpid() == parent:
+                leads.set()
+                forked.wait(10)
+            return super().set(key, record, only_if)
+
+    store = Gate()
+    MemoryStore.set(store, "key", snapshot(n=0).record)
+    cycle, runner = lifecycle(conflict_timeout=10), SyncRunner(store)
+
+    def write(name: str) -> Any:
+        return runner.run(cycle.update(snapshot(n=0), state(n=0, **{name: 1}), True, Attempts()))
+
+    def hold_guard() -> None:
+        with runner._lines.guard:
+            held.set()
+            forked.wait(10)
+
+    held = threading.Event()
+    with ThreadPoolExecutor(2) as threads:
+        writing = threads.submit(write, "parent")
+        leads.wait(10)
+        holding = threads.submit(hold_guard)
+        held.wait(10)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(5)
+            try:
+                os._exit(write("child")[1].data != {"n": 0, "child": 1})
+            finally:
+                os._exit(2)
+        forked.set()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        holding.result(10)
+        assert writing.result(10)[1].data == {"n": 0, "parent": 1}
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_task_is_woken_from_whatever_thread_forgets_the_leader(backend: str) -> None:
+    """The garbage collector runs in any thread, and the next one in line leads at once."""
+
+    async def main() -> float:
+        runner = AsyncRunner(MemoryStore())
+        writers = [Writer(), Writer()]
+        waiting = writers[1]
+        for writer in writers:
+            signal_ = runner._signal(Turn("key", writer, 5))
+        del writer
+        assert signal_ is not None
+        began = time.monotonic()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(signal_.wait, 5)
+            await anyio.wait_all_tasks_blocked()
+            thread = threading.Timer(0.1, writers.clear)
+            thread.start()
+        thread.join()
+        assert waiting.leads
+        return time.monotonic() - began
+
+    assert anyio.run(main, backend=backend) < 4

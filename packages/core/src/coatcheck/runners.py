@@ -206,12 +206,17 @@ class _TaskSignal:
         from asyncio import get_running_loop
 
         self._loop = get_running_loop()
+        self._thread = threading.get_ident()
         self._is_set = False
         self._waiting: asyncio.Future[None] | None = None
 
     def set(self) -> None:
         self._is_set = True
-        self._wake()
+        if threading.get_ident() == self._thread:
+            self._wake()
+            return
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._wake)
 
     async def wait(self, seconds: float) -> None:
         if self._is_set:
@@ -233,11 +238,20 @@ class _TrioSignal:
 
     def __init__(self) -> None:
         import anyio
+        import trio
 
         self._event = anyio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+        self._thread = threading.get_ident()
 
     def set(self) -> None:
-        self._event.set()
+        if threading.get_ident() == self._thread:
+            self._event.set()
+            return
+        import trio
+
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._event.set)
 
     async def wait(self, seconds: float) -> None:
         import anyio

@@ -10,18 +10,19 @@ event loops stand in other lines; the store's conditions keep these apart.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 
 class Signal(Protocol):
     """What a writer in line waits for."""
 
     def set(self) -> object:
-        """Wake it."""
+        """Wake it, from whatever thread: the garbage collector may find the leader in any."""
 
 
 class Writer:
@@ -127,6 +128,12 @@ class Lines:
         # generator that is in line while this thread holds it.
         self.guard = threading.RLock()
         self.lines: dict[Hashable, _Line] = {}
+        _all_lines.add(self)
+
+    def forget(self) -> None:
+        """In a forked child: the parent's writers, and whoever has the guard, do not exist here."""
+        self.guard = threading.RLock()
+        self.lines = {}
 
     def enter(self, place: Hashable, writer: Writer, signal: Callable[[], Any]) -> None:
         """Let a writer lead, or stand in line.
@@ -147,6 +154,18 @@ class Lines:
             line.waiting.append(writer)
 
 
+_all_lines: Final[weakref.WeakSet[Lines]] = weakref.WeakSet()
+
+
+def _forget() -> None:
+    for lines in list(_all_lines):
+        lines.forget()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_forget)
+
+
 class _Line:
     """The writers of one session.
 
@@ -157,15 +176,19 @@ class _Line:
     :ivar taken: whose changes the leader has.
     """
 
-    __slots__ = ("__weakref__", "_lines", "guard", "place", "ref", "taken", "waiting")
+    __slots__ = ("__weakref__", "_lines", "place", "ref", "taken", "waiting")
 
     def __init__(self, lines: Lines, place: Hashable) -> None:
-        self.guard = lines.guard
         self.place = place
         self.ref: weakref.ref[Writer] | None = None
         self.taken: list[Writer] = []
         self.waiting: deque[Writer] = deque()
-        self._lines = lines.lines
+        self._lines = lines
+
+    @property
+    def guard(self) -> threading.RLock:
+        """What is held while the line changes."""
+        return self._lines.guard
 
     @property
     def leader(self) -> Writer | None:
@@ -201,8 +224,8 @@ class _Line:
 
     def close(self) -> None:
         """Let the next writer begin another line."""
-        if self._lines.get(self.place) is self:
-            del self._lines[self.place]
+        if self._lines.lines.get(self.place) is self:
+            del self._lines.lines[self.place]
 
     def _lost(self, ref: weakref.ref[Writer]) -> None:
         with self.guard:
