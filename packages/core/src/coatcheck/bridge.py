@@ -36,7 +36,11 @@ def runs_trio() -> bool:
         return False
     import trio
 
-    return trio.lowlevel.in_trio_run()
+    try:  # `in_trio_run` is younger than the oldest trio that works
+        trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return False
+    return True
 
 
 class AsyncBridge(AsyncStore):
