@@ -258,7 +258,7 @@ class KeysAreQueries(MemoryStore):
 
 @mutant("KEY-9")
 class NothingIsNeverThere(MemoryStore):
-    """What is no key is taken for a key that is not there, by `destroy`."""
+    """`destroy` takes what is no key for a key that is not there."""
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         return bool(key) and super().destroy(key, only_if)

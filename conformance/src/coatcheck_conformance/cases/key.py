@@ -392,7 +392,7 @@ def keys_as_they_were_set(bench: Bench) -> None:
     hint="a key goes into a query or a name unchecked: `coatcheck.check_key` checks it.",
 )
 def other_things_than_keys(bench: Bench) -> None:
-    """What is no key is refused by each verb, and every record is there afterwards."""
+    """Each verb refuses what is no key, and every record is there afterwards."""
     bench.put()
     record = bench.record(b"other")
     for error, junk in (*((TypeError, key) for key in _NO_STRINGS),

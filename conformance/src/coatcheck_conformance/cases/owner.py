@@ -441,7 +441,7 @@ def lag_without_owners(bench: Bench) -> None:
     hint="an owner goes into a query or a name unchecked: `coatcheck.check_owner` checks it.",
 )
 def other_things_than_owners(bench: Bench) -> None:
-    """What is no owner is refused by `owned_by` and `set`, and the record is there afterwards."""
+    """`owned_by` and `set` refuse what is no owner, and the record is there afterwards."""
     bench.put(owner="ann")
     for error, junk in (*((TypeError, owner) for owner in _NO_STRINGS),
                         *((ValueError, owner) for owner in _NO_OWNERS)):  # fmt: skip
