@@ -18,7 +18,7 @@ import anyio.lowlevel
 import pytest
 from webclient import Clock, YieldingStore
 
-from coatcheck import ALWAYS, MemoryStore, Record
+from coatcheck import ALWAYS, Capabilities, MemoryStore, Record
 from coatcheck.codec import JSONCodec, SessionState
 from coatcheck.errors import (
     ConflictError,
@@ -33,7 +33,7 @@ from coatcheck.events import Announcer
 from coatcheck.group_commit import ChangeFunction
 from coatcheck.lifecycle import Lifecycle
 from coatcheck.merge_rules import counter
-from coatcheck.operations import Sleep, ToTheEnd, Turn
+from coatcheck.operations import Steps, StoreCall, ToTheEnd, Turn
 from coatcheck.records import Attempts, Snapshot
 from coatcheck.runners import AsyncRunner, SyncRunner
 from coatcheck.store import Condition
@@ -60,6 +60,15 @@ def lifecycle(**options: Any) -> Lifecycle:
         "announce": Announcer((), Clock(1.0)),
     }
     return Lifecycle(**(defaults | options))
+
+
+def changing(
+    cycle: Lifecycle, attempts: Attempts, function: ChangeFunction
+) -> Steps[tuple[tuple[Snapshot, SessionState] | None, Any]]:
+    """Apply a function to a session, and return what is stored and what the function returned."""
+    change = cycle.change_of(snapshot(n=0), state(n=0), True, attempts, function=function)
+    stored = yield from cycle.write(change)
+    return stored, change.value
 
 
 class GateStore(YieldingStore):
@@ -134,7 +143,7 @@ class Crowd:
 
     async def change(self, name: str, function: ChangeFunction) -> None:
         attempts = self.attempts[name] = Attempts()
-        steps = self.cycle.change(snapshot(n=0), state(n=0), True, attempts, function)
+        steps = changing(self.cycle, attempts, function)
         try:
             stored, self.outcomes[name] = await self.runner.run(steps)
             assert stored is not None
@@ -184,7 +193,7 @@ async def test_functions_of_tasks_are_written_at_once() -> None:
 
     async def change(name: str) -> None:
         whose.set(name)
-        steps = crowd.cycle.change(snapshot(n=0), state(n=0), True, Attempts(), count)
+        steps = changing(crowd.cycle, Attempts(), count)
         stored, results[name] = await crowd.runner.run(steps)
         assert stored is not None
         assert stored[1].data["n"] >= results[name]
@@ -218,7 +227,7 @@ async def test_a_function_that_fails_fails_alone() -> None:
     outcomes: list[Any] = []
 
     async def change(function: Any) -> None:
-        steps = crowd.cycle.change(snapshot(n=0), state(n=0), True, Attempts(), function)
+        steps = changing(crowd.cycle, Attempts(), function)
         try:
             found, _ = await crowd.runner.run(steps)
             outcomes.append(found is not None)
@@ -622,6 +631,7 @@ def test_a_leader_that_is_struck_down_takes_nobody_along() -> None:
     first, gate = threading.Event(), threading.Event()
 
     class Struck(MemoryStore):
+        capabilities = Capabilities(blocking=True)
         sets = 0
 
         def get(self, key: str) -> Record | None:
@@ -724,8 +734,9 @@ class ByHand:
                 if operation.writer.signal is not None:
                     self.waits[name] = operation.writer.signal
                     return
-            elif not isinstance(operation, Sleep):
-                call = operation.call if isinstance(operation, ToTheEnd) else operation
+                operation.is_called = operation.call is not None
+            call = operation.call if isinstance(operation, ToTheEnd | Turn) else operation
+            if isinstance(call, StoreCall):
                 if isinstance(operation, ToTheEnd) and self.breaks:
                     self.breaks -= 1
                     resume, outcome = steps.throw, StoreTimeout("no reply")
@@ -761,11 +772,11 @@ def test_wherever_a_leader_is_struck_down_nobody_is_forgotten(breaks: int) -> No
 
         # Others come while the first one writes, and the second one leads them.
         first = writers.cycle.update(snapshot(n=0), state(n=0, first=1), True, Attempts())
-        writers.lines.enter("key", next(first).writer, Flag)
-        call = first.send(None)
+        turn = next(first)
+        writers.lines.enter("key", turn.writer, Flag)
         for name in ("leader", "a", "b", "c"):
             writers.start(name)
-        assert writers.store.set(*call.args)
+        assert writers.store.set(*turn.call.args)
         with pytest.raises(StopIteration):
             first.send(True)
         former = sys.gettrace()
@@ -825,9 +836,7 @@ async def test_a_function_that_is_called_again_after_an_error_counts_again() -> 
         def count(data: dict[str, Any]) -> None:
             data["n"] += 1
 
-        return crowd.runner.run(
-            crowd.cycle.change(snapshot(n=0), state(n=0), True, attempts, count)
-        )
+        return crowd.runner.run(changing(crowd.cycle, attempts, count))
 
     with pytest.raises(StoreTimeout):
         await change()

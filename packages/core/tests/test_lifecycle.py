@@ -107,8 +107,10 @@ class Play:
             self.operation = resume(outcome)
             while isinstance(self.operation, Turn):
                 # Nobody else writes in this process.
-                self._lines.enter(self.operation.key, self.operation.writer, asyncio.Event)
-                self.operation = self._steps.send(None)
+                turn = self.operation
+                self._lines.enter(turn.key, turn.writer, asyncio.Event)
+                turn.is_called = turn.call is not None
+                self.operation = turn.call or self._steps.send(None)
         except StopIteration as stop:
             self.operation, self.result = None, stop.value
 

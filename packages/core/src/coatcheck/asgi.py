@@ -127,7 +127,10 @@ class SessionMiddleware(OpensAgain):
         finally:
             if told is not None:
                 around.reset(told)
-        await connection.give_up()
+        if connection.must_abandon():
+            await connection.give_up()
+        else:
+            connection.end()
 
     async def close(self) -> None:
         """Close the store, if the middleware opened it. Lifespan shutdown does it, too.

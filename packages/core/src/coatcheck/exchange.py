@@ -6,10 +6,10 @@ The decisions of a request stand here, in the order in which a request meets the
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from . import deployment
 from .codec import SessionState
@@ -21,11 +21,11 @@ from .errors import (
     StoreError,
 )
 from .events import logger, short_ref
-from .group_commit import ChangeFunction, check_function
+from .group_commit import Change, ChangeFunction, check_function
 from .lifecycle import KeyTaken
 from .operations import Await, Get, Steps
 from .policy import Policy
-from .records import Attempts, Snapshot
+from .records import Snapshot
 from .replacement import LEFT_ALONE, author, is_cleared, is_order
 from .request_cookie import RequestCookie
 from .session import Departure, Session, SessionCore, gone, outside
@@ -34,10 +34,6 @@ from .store import Record
 _ID_ATTEMPTS: Final = 3
 #: Seconds by which a store may round an expiry.
 _ROUNDING: Final = 1.0
-
-
-#: Stores a session: returns what is stored now, or None if the session is gone.
-Stored: TypeAlias = Steps[tuple[Snapshot, SessionState] | None]
 
 
 class HeaderChanges(NamedTuple):
@@ -188,8 +184,11 @@ class Exchange(RequestCookie):
                     self._other_key = key if is_there else ticket.other_key
                 session._fill(ticket.id, *found)
                 self._resign = not ticket.current
-                if self.policy.little_is_left(self._next_expiry(), found[0].record.expires_at):
-                    yield from self._touch_at_arrival(found[0])
+                snapshot, state = found
+                if self.policy.little_is_left(
+                    state.cookie, state.created_at, snapshot.record.expires_at
+                ):
+                    yield from self._touch_at_arrival(snapshot)
                 return
         session._start()
 
@@ -231,23 +230,14 @@ class Exchange(RequestCookie):
             session._replace_data(state.data)
             return value
         before, writes = session._snapshot, self._writes
-        departure, value = session._draft(), None
-
-        def write(snapshot: Snapshot, extends: bool, attempts: Attempts) -> Stored:
-            nonlocal value
-            stored, value = yield from lifecycle.change(
-                snapshot, departure.state, extends, attempts, function, departure.content
-            )
-            return stored
-
-        yield from self._write_over(departure, write)
+        change = yield from self._update(session._draft(), function=function)
         if session._gone:
             raise gone()
         try:
             yield from self._touch_if_asked(writes)
         except StoreError as error:
             self._touch_failed(before, error)  # the change itself is stored
-        return value
+        return change.value
 
     def reload(self) -> Steps[None]:
         """Show what is stored."""
@@ -612,12 +602,13 @@ class Exchange(RequestCookie):
             if session._snapshot is not None:
                 change = session._change()
                 if change is not None:
-                    done = yield from self._update(change)
+                    yield from self._update(change)
                 elif final and options.resave and not self._writes:
-                    changed = None
-                    done = yield from self._update(session._draft(), changed=False)
+                    changed, change = None, session._draft()
+                    yield from self._update(change, changed=False)
                 else:
                     return
+                done = not change.overtaken
             elif not session._degraded and (
                 session._has_contents() or (final and self._wants_empty())
             ):
@@ -701,26 +692,19 @@ class Exchange(RequestCookie):
             return own
         return {**self.policy.settings(self._attributes(self.policy.cookie)), **own}
 
-    def _update(self, departure: Departure, changed: bool = True) -> Steps[bool]:
-        """Store a session over what was loaded.
-
-        :param changed: whether there is a change, with which a cookie that has a lifetime goes.
-        """
-
-        def write(snapshot: Snapshot, extends: bool, attempts: Attempts) -> Stored:
-            return self.policy.lifecycle.update(
-                snapshot, departure.state, extends, attempts, departure.content
-            )
-
-        return (yield from self._write_over(departure, write, changed))
-
-    def _write_over(
+    def _update(
         self,
         departure: Departure,
-        write: Callable[[Snapshot, bool, Attempts], Stored],
+        *,
         changed: bool = True,
-    ) -> Steps[bool]:
-        session = self.session
+        function: ChangeFunction | None = None,
+    ) -> Steps[Change]:
+        """Store a session over what was loaded, and return the change that was written.
+
+        :param changed: whether there is a change, with which a cookie that has a lifetime goes.
+        :param function: is applied to what is stored.
+        """
+        session, lifecycle = self.session, self.policy.lifecycle
         assert session._snapshot is not None
         snapshot = loaded = session._snapshot
         attempts = session._unconfirmed()
@@ -738,7 +722,10 @@ class Exchange(RequestCookie):
         session._departure = departure
         attempts.needless = False
         try:
-            stored = yield from write(snapshot, extends, attempts)
+            change = lifecycle.change_of(
+                snapshot, departure.state, extends, attempts, departure.content, function=function
+            )
+            stored = yield from lifecycle.write(change)
         except BaseException:
             session._turn_back(departure)
             raise
@@ -751,7 +738,8 @@ class Exchange(RequestCookie):
                 moved = stored[0].record.expires_at - loaded.record.expires_at
                 lasts = lasts and moved > _ROUNDING
             self._renew = self._renew or changed_cookie or lasts
-        return self._note(departure, stored, not attempts.needless)
+        self._note(departure, stored, not attempts.needless)
+        return change
 
     def _note(
         self,

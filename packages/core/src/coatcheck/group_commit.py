@@ -159,17 +159,31 @@ class GroupCommit:
         :returns: what is stored now; None if the session is gone, and nothing was written.
         :raises ConflictError: others wrote first, for as long as the timeout.
         """
-        key = change.base.key
+        base, mine = change.base, change.mine
         change.deadline = self._monotonic() + self._timeout
+        first = None
+        if not (look or change.function is not None):
+            # Nearly always nobody else writes the session, so what was loaded is stored.
+            first = Set(base.key, mine.record, Unchanged(base.record.data))
+        turn = Turn(base.key, change, self._timeout, first)
+        written: bool | None = None
         try:
-            yield Turn(key, change, self._timeout)
+            written = yield turn
+            if written:
+                self._announce("updated", base.key)
+                return mine, change.state
+            if not change.in_line:
+                yield Turn(base.key, change, self._timeout)
             if not (change.leads or change.is_settled) and not change.step_out():
-                yield Turn(key, change, _LONGEST_CALL)
+                yield Turn(base.key, change, _LONGEST_CALL)
                 if not (change.leads or change.is_settled):
                     raise StoreTimeout("another request that writes this session does not end")
             if change.leads:
-                return (yield from self._lead(change, look or change.signal is not None))
-        except BaseException:
+                known = base if change.function is not None and change.signal is None else None
+                return (yield from self._lead(change, None if look else known, written is False))
+        except BaseException as error:
+            if turn.is_called and written is None and not isinstance(error, RecordTooLarge):
+                change.note(mine)  # nobody knows whether it is stored
             change.leave()
             if change.stored is not None:
                 change.note(change.stored)
@@ -199,16 +213,14 @@ class GroupCommit:
         self._announce("merged", change.base.key)
         return change.stored, self._records.shown(change.state, change.stored)
 
-    def _lead(self, change: Change, look: bool) -> Steps[tuple[Snapshot, SessionState] | None]:
-        stored, was_refused = None, False
-        if not look:
-            if change.function is not None:
-                stored = change.base
-            elif (yield from self._set(change, [], change.mine, change.base)):
-                self._announce("updated", change.base.key)
-                return change.mine, change.state
-            else:
-                was_refused = True
+    def _lead(
+        self, change: Change, stored: Snapshot | None = None, was_refused: bool = False
+    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """Write a change, and those of others that wait, over what is stored.
+
+        :param stored: what is stored, as far as we know; None to read it.
+        :param was_refused: a write was refused before.
+        """
         others: list[Change] = []
         attempt = 0
         while True:

@@ -98,7 +98,9 @@ class Lifecycle:
         :param move: the session is to move from there to the key.
         :param accepts: tells for a key and the data under it whether that can be the session.
         """
-        record = yield from self._get(key, accepts)
+        record: Record | None = yield Get(key)
+        if record is not None and accepts is not None and not accepts(key, record.data):
+            record = None
         if record is not None:
             found = self._records.open(key, record)
         elif other_key is not None:
@@ -205,49 +207,56 @@ class Lifecycle:
     ) -> Steps[tuple[Snapshot, SessionState] | None]:
         """Store a changed session over what was loaded, merging with what others wrote.
 
-        :param snapshot: what was loaded.
-        :param content: ``codec.dumps(state)``, where the caller has it.
-        :param shown: the stored form of what the session shows, where the state has been merged.
-        :param extend: whether the write moves the expiry.
-        :param attempts: what earlier calls may have stored already.
-        :returns: what is stored now; None if the session is gone, and nothing was written.
-        :raises ConflictError: others wrote first, and may not or could not be merged with.
+        Parameters, result and errors are those of :meth:`change_of` and :meth:`write`.
         """
-        expires_at = self._expires_at(snapshot, state, extend)
-        mine = self._records.encode(snapshot.key, state, expires_at, content)
-        content = None  # so that error reports with local variables do not show it
-        if self._concurrency == "merge":
-            change = Change(snapshot, mine, state, extend, attempts, shown)
-            return (yield from self._group.write(change))
-        if (yield from self._set(mine, self._condition(snapshot), attempts)):
-            self._announce("updated", snapshot.key)
-            return mine, state
-        return (yield from self._refused(snapshot, mine, state, attempts))
+        return self.write(self.change_of(snapshot, state, extend, attempts, content, shown))
 
-    def change(
+    def change_of(
         self,
         snapshot: Snapshot,
         state: SessionState,
         extend: bool,
         attempts: Attempts,
-        function: ChangeFunction,
         content: bytes | None = None,
-    ) -> Steps[tuple[tuple[Snapshot, SessionState] | None, Any]]:
-        """Apply a function to what is stored, again and again until nobody was faster.
+        shown: bytes | None = None,
+        function: ChangeFunction | None = None,
+    ) -> Change:
+        """Return a change of a stored session, for :meth:`write`.
 
-        Under each ``concurrency``. Other changes of the session are written along, and are a
-        conflict with ``"error"`` if somebody else wrote first.
-
-        :param function: changes the data in place.
-        :returns: as :meth:`update`, and what the function returned.
-        :raises ConflictError: others wrote first, for as long as the timeout.
+        :param snapshot: what was loaded.
+        :param state: the session with the change.
+        :param extend: whether the write moves the expiry.
+        :param attempts: what earlier calls may have stored already.
+        :param content: ``codec.dumps(state)``, where the caller has it.
+        :param shown: the stored form of what the session shows, where the state has been merged.
+        :param function: changes the data in place, those of ``state`` or what others wrote.
         """
-        expires_at = self._expires_at(snapshot, state, extend)
+        expires_at = self.expiry(state) if extend else snapshot.record.expires_at
         mine = self._records.encode(snapshot.key, state, expires_at, content)
         content = None  # so that error reports with local variables do not show it
-        change = Change(snapshot, mine, state, extend, attempts, function=function)
-        stored = yield from self._group.write(change)
-        return stored, change.value
+        return Change(snapshot, mine, state, extend, attempts, shown, function)
+
+    def write(self, change: Change) -> Steps[tuple[Snapshot, SessionState] | None]:
+        """Store a change.
+
+        A function is applied to what is stored, again and again until nobody was faster, under
+        each ``concurrency``. Other changes of the session are written along, and are a conflict
+        with ``"error"`` if somebody else wrote first.
+
+        :returns: what is stored now; None if the session is gone, and nothing was written.
+        :raises ConflictError: others wrote first, and may not or could not be merged with.
+        """
+        if self._concurrency == "merge" or change.function is not None:
+            return self._group.write(change)
+        return self._write_alone(change)
+
+    def _write_alone(self, change: Change) -> Steps[tuple[Snapshot, SessionState] | None]:
+        base, mine = change.base, change.mine
+        condition = self._condition(base)
+        if (yield from self._set(mine, condition, change.attempts)):
+            self._announce("updated", base.key)
+            return mine, change.state
+        return (yield from self._refused(base, mine, change.state, change.attempts))
 
     def applied(self, state: SessionState, function: ChangeFunction) -> tuple[SessionState, Any]:
         """Apply a function to a session that nobody else knows; a failure leaves it as it was.
@@ -375,9 +384,6 @@ class Lifecycle:
         base = self._records.encode(stored.key, sent, stored.record.expires_at, content)
         theirs = self._records.decode(stored.key, stored.record)
         return self._records.merge(base, mine, theirs)
-
-    def _expires_at(self, snapshot: Snapshot, state: SessionState, extend: bool) -> float:
-        return self.expiry(state) if extend else snapshot.record.expires_at
 
     def _condition(self, snapshot: Snapshot) -> Condition:
         if self._concurrency == "last-write-wins":

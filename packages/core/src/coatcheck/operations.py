@@ -102,14 +102,22 @@ class Turn:
     """Wait for a writer's turn among those of this process that write the same session.
 
     It is over when the writer leads, when another one has settled its change, or after ``seconds``.
+
+    :ivar call: what a writer does that meets nobody; the result is the call's then, else None. On a
+        store that answers at once it is done without standing in line, where nobody could wait.
+    :ivar is_called: whether the call was begun.
     """
 
-    __slots__ = ("key", "seconds", "writer")
+    __slots__ = ("call", "is_called", "key", "seconds", "writer")
 
-    def __init__(self, key: str, writer: Writer, seconds: float) -> None:
+    def __init__(
+        self, key: str, writer: Writer, seconds: float, call: StoreCall | None = None
+    ) -> None:
         self.key = key
         self.writer = writer
         self.seconds = seconds
+        self.call = call
+        self.is_called = False
 
 
 class Sleep:

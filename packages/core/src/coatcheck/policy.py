@@ -111,13 +111,15 @@ class Policy:
             return self._touch_interval
         return min(_TOUCH_INTERVAL, (expires_at - self._clock()) * _TOUCH_PART)
 
-    def little_is_left(self, expires_at: float, stored: float) -> bool:
+    def little_is_left(self, own: Mapping[str, Any], created_at: float, stored: float) -> bool:
         """Tell whether a stored expiry is to be moved as soon as the session is loaded.
 
-        :param expires_at: when the session expires if it is touched now.
+        :param own: the session's own cookie settings.
         """
-        now = self._clock()
-        return stored - now < (expires_at - now) * _ENOUGH
+        left = stored - self._clock()
+        if not own and self._lifetime is not None and left >= self._lifetime * _ENOUGH:
+            return False  # nearly always; a cap on the lifetime would leave it as it is
+        return left < (self.expires_at(own, created_at) - self._clock()) * _ENOUGH
 
     def short_of(self, expires_at: float) -> float:
         """Return the seconds that an expiry keeps back at loading, so that a touch remains due.

@@ -66,12 +66,16 @@ class SyncRunner:
             return self._select(operation)
         raise ConfigurationError("an asynchronous callable needs the ASGI middleware")
 
-    def _wait_for_turn(self, turn: Turn) -> None:
+    def _wait_for_turn(self, turn: Turn) -> Any:
         writer = turn.writer
-        if not writer.in_line:
+        if not (writer.in_line or (turn.call and not self._store.capabilities.blocking)):
             self._lines.enter(turn.key, writer, _ThreadSignal)
         if isinstance(writer.signal, _ThreadSignal):
             writer.signal.wait(turn.seconds)
+        elif turn.call is not None:
+            turn.is_called = True
+            return getattr(self._store, turn.call.verb)(*turn.call.args)
+        return None
 
     def _select(self, operation: Select) -> list[tuple[str, Record]]:
         found = []
@@ -119,9 +123,15 @@ class AsyncRunner:
                     if not direct:
                         outcome = await outcome
                 elif isinstance(operation, Turn):
-                    outcome = None
-                    if (signal := self._signal(operation)) is not None:
+                    call, outcome = operation.call, None
+                    signal = None if direct and call else self._signal(operation)
+                    if signal is not None:
                         await signal.wait(operation.seconds)
+                    elif call is not None:
+                        operation.is_called = True
+                        outcome = getattr(store, call.verb)(*call.args)
+                        if not direct:
+                            outcome = await outcome
                 else:
                     outcome = await self._perform(operation)
                 resume = steps.send
@@ -173,7 +183,7 @@ def _for_steps(operation: Operation, error: BaseException) -> BaseException:
     """Wrap what a store raised against the contract. Its text may hold anything: left out."""
     if isinstance(error, CoatcheckError) or not isinstance(error, Exception):
         return error
-    call = operation.call if isinstance(operation, ToTheEnd) else operation
+    call = operation.call if isinstance(operation, ToTheEnd | Turn) else operation
     if not isinstance(call, StoreCall | Select):
         return error
     if (outside := interruption(error)) is not None:

@@ -224,7 +224,8 @@ class Sessions:
         found = None if place is None else self._lifecycle.open(*place)
         if found is None:
             return None
-        stored, _ = yield from self._lifecycle.change(*found, False, Attempts(), function)
+        change = self._lifecycle.change_of(*found, False, Attempts(), function=function)
+        stored = yield from self._lifecycle.write(change)
         return None if stored is None else self._entry(stored[0].key, stored[0].record)
 
     def _revoke(self, ref: str) -> Steps[bool]:

@@ -170,9 +170,9 @@ def check_key(key: object) -> str:
     """
     if not isinstance(key, str):
         raise TypeError(f"a key must be a string, not {type(key).__name__}")
-    if not 0 < len(key) <= MAX_KEY_LENGTH or not is_text(key):
-        raise ValueError(f"a key must have 1 to {MAX_KEY_LENGTH} characters and no lone surrogates")
-    return key
+    if 0 < len(key) <= MAX_KEY_LENGTH and (key.isascii() or is_text(key)):
+        return key
+    raise ValueError(f"a key must have 1 to {MAX_KEY_LENGTH} characters and no lone surrogates")
 
 
 def check_owner(owner: object) -> str:
