@@ -370,8 +370,8 @@ class _ASGIDialect:
 
     def header(self, request: Request, name: str) -> str | None:
         raw = name.encode()
-        found = [value.decode("latin-1") for key, value in request["headers"] if key == raw]
-        return ", ".join(found) if found else None
+        found = [value for key, value in request["headers"] if key == raw]
+        return b", ".join(found).decode("latin-1") if found else None
 
     def is_multiprocess(self, request: Request) -> bool | None:
         return None

@@ -10,6 +10,8 @@ from typing import Final
 #: Cache-Control is for some caches alone (RFC 9213, for example CDN-Cache-Control).
 _FORBIDDING: Final = {"surrogate-control": "no-store", "expires": "0", "x-accel-expires": "0"}
 _ENDING: Final = "cache-control"
+#: Each name of a header by which caches are told has one of these in it, in lower case.
+PARTS_OF_NAMES: Final = (_ENDING, *_FORBIDDING)
 
 #: Directives of Cache-Control that only ever restrict caches. ``must-understand`` is not among
 #: them: it lets caches ignore ``no-store``.

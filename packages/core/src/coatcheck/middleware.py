@@ -117,6 +117,8 @@ class HeaderWriter(Generic[AnyStr]):
         self._cookie: AnyStr = to("Cookie")
         self._set_cookie: AnyStr = to("set-cookie")
         self._cache_control: AnyStr = to("cache-control")
+        self._between: AnyStr = to("\n")
+        self._names_for_caches: list[AnyStr] = [to(part) for part in caching.PARTS_OF_NAMES]
         self._vary_cookie: tuple[AnyStr, AnyStr] = (self._vary, self._cookie)
         self._no_store: tuple[AnyStr, AnyStr] = (self._cache_control, to("no-store"))
 
@@ -126,7 +128,7 @@ class HeaderWriter(Generic[AnyStr]):
         """Return a new list: the application's belongs to it, and may serve other responses."""
         result = list(headers)
         names = [name.lower() for name, _ in result]
-        for_caches = changes.set_cookie is not None and any(map(self._is_for_caches, names))
+        for_caches = changes.set_cookie is not None and self._speak_of_caches(names)
         if for_caches:
             self._warn_of_sharing(result, engine)  # what the application says: without our Vary
         if changes.vary:
@@ -147,8 +149,16 @@ class HeaderWriter(Generic[AnyStr]):
         text = self._text
         return caching.may_be_shared(((text(name), text(value)) for name, value in headers), now)
 
-    def _is_for_caches(self, name: AnyStr) -> bool:
-        return name == self._cache_control or caching.forbids(self._text(name)) is not None
+    def _speak_of_caches(self, names: list[AnyStr]) -> bool:
+        """Tell whether headers say what caches may do.
+
+        :param names: in lower case.
+        """
+        together = self._between.join(names)  # nearly always no part of any name is there
+        return any(part in together for part in self._names_for_caches) and any(
+            name == self._cache_control or caching.forbids(self._text(name)) is not None
+            for name in names
+        )
 
     def _warn_of_sharing(self, headers: Iterable[tuple[AnyStr, AnyStr]], engine: Engine) -> None:
         if deployment.SHARED not in engine.notices and self.may_be_shared(
