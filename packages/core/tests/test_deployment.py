@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from a2wsgi import WSGIMiddleware
 from serving import GUNICORN, server_process
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -415,11 +416,21 @@ def test_a_wsgi_server_says_whether_there_are_several(told: Told, several: bool)
     app = wsgi_app(visit, store=MemoryStore())
 
     def served(environ: Any, start_response: Any) -> Any:
-        return app({**environ, "wsgi.multiprocess": several}, start_response)
+        said = {"wsgi.multiprocess": several, "SERVER_SOFTWARE": "shop/1"}
+        return app({**environ, **said}, start_response)
 
     for _ in range(2):
         SyncClient(served).get("/")
     assert [("several processes" in message) for message in told()] == [True] * several
+
+
+@pytest.mark.anyio
+async def test_a_bridge_does_not_know_whether_there_are_several(told: Told) -> None:
+    """a2wsgi, asgiref and test clients say yes to all: then the processes are looked at."""
+    app = WSGIMiddleware(wsgi_app(visit, store=MemoryStore()))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+        assert (await client.get("http://shop.test/")).text == "page"
+    assert told() == []
 
 
 @pytest.mark.parametrize("open_it", [open_store, open_async_store])

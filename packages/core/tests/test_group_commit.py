@@ -624,6 +624,16 @@ def test_event_loops_and_threads_lose_nothing_of_each_other() -> None:
     assert data.keys() == {"n", *names, *(f"t{number}" for number in range(5))}
 
 
+def test_the_error_of_a_merge_rule_names_the_key() -> None:
+    """A sum of strings fails in the rule, and which key has it would be hard to guess."""
+    store = MemoryStore()
+    store.set("key", snapshot(n="theirs").record)
+    cycle = lifecycle(rules={"n": counter})
+    with pytest.raises(TypeError) as caught:
+        SyncRunner(store).run(cycle.update(snapshot(n="base"), state(n="mine"), True, Attempts()))
+    assert caught.value.__notes__ == ["raised by the merge rule of the session's key 'n'"]
+
+
 def test_a_leader_that_is_struck_down_takes_nobody_along() -> None:
     """A signal handler's exception in a thread that writes for others leaves them their turn."""
     store = MemoryStore()

@@ -6,11 +6,13 @@ import dataclasses
 import logging
 import typing
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
+from starlette.applications import Starlette
 from webclient import SECRET, CountingStore
 
 from coatcheck import CookieOptions, JSONCodec, MemoryStore, SessionOptions
@@ -121,6 +123,36 @@ def test_a_wrong_option_is_refused_at_construction(
     """The error names the option, what is allowed and what was given."""
     message = f"`{option}` must be {allowed}, not {value!r}"
     assert refusal(middleware, **{option: value}) == message
+
+
+@both
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"idle_timeout": 1e13}, "`idle_timeout` must be seconds or a timedelta, less than 1e12"),
+        ({"clock": datetime.now}, "`clock` must return POSIX seconds, as time.time does"),
+        ({"generate_id": lambda: "x" * 32}, "`generate_id` must take a request"),
+        ({"extends": lambda request, more: True}, "`extends` must take a request"),
+        ({"cookie": lambda: CookieOptions()}, "`cookie` must take a request"),
+        ({"trust_proxy": lambda: True}, "`trust_proxy` must take a request"),
+        ({"owner": lambda: "ada"}, "`owner` must take the data"),
+        ({"merge": {"n": max, "m": lambda mine, theirs: mine}}, "the rule of 'm' must take base"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else next(iter(value)),
+)
+def test_an_option_that_fails_at_each_request_is_refused_at_construction(
+    middleware: Middleware, options: dict[str, Any], message: str
+) -> None:
+    """A number beyond all time, a clock of datetimes, callables of other arguments."""
+    assert message in refusal(middleware, **options)
+
+
+def test_an_application_of_the_other_interface_is_refused() -> None:
+    """Otherwise the first request would fail with a TypeError about arguments."""
+    with pytest.raises(ConfigurationError, match=r"take `coatcheck\.wsgi\.SessionMiddleware`"):
+        ASGISessions(Flask("shop"), secret=SECRET)  # type: ignore[arg-type]  # the mistake
+    with pytest.raises(ConfigurationError, match=r"take `coatcheck\.asgi\.SessionMiddleware`"):
+        WSGISessions(Starlette(), secret=SECRET)  # type: ignore[arg-type]  # the mistake
 
 
 @both

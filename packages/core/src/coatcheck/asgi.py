@@ -26,7 +26,9 @@ from .middleware import (
     HeaderWriter,
     OpensAgain,
     around,
+    check_application,
     choose_store,
+    not_served,
     own_key,
     session_in,
     wsgi_names,
@@ -72,6 +74,7 @@ class SessionMiddleware(OpensAgain):
         options: SessionOptions | None = None,
         **kwargs: Unpack[OptionFields],
     ) -> None:
+        check_application(app, "asgi", "wsgi")
         self.app = app
         self.options = make_options(options, kwargs)
         self._engine = Engine(self.options, _ASGIDialect(), eager=True)
@@ -191,12 +194,11 @@ class _SessionOf:
             raise SessionUnavailable(
                 "this is a session of coatcheck.wsgi: take `session_of` of `coatcheck.wsgi`"
             )
-        named = "" if name is None else f" of the name {name!r}"
-        raise SessionUnavailable(
-            f"no coatcheck.asgi.SessionMiddleware{named} serves this request: "
+        advice = (
             "put one around the application (with `add_middleware`, add it last, or this code runs "
             "outside of it)"
         )
+        raise not_served(request if isinstance(request, Session) else scope, "asgi", name, advice)
 
     @property
     def __signature__(self) -> inspect.Signature:

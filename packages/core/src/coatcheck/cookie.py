@@ -311,6 +311,8 @@ def checked_seconds(option: str, value: object, *, zero: bool = False) -> float 
         return None
     if not is_number(number, 1e12) or number < 0 or (number == 0 and not zero):
         limit = "zero or more" if zero else "more than zero"
+        if is_number(number, float("inf")) and number > 0:
+            limit = "less than 1e12"  # 30,000 years
         raise ConfigurationError(f"{option} must be seconds or a timedelta, {limit}, not {value!r}")
     return number
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +12,7 @@ from typing import AnyStr, Final, Generic, TypeAlias
 
 from . import caching, deployment
 from .engine import Engine
+from .errors import ConfigurationError, SessionUnavailable
 from .events import logger
 from .exchange import HeaderChanges
 from .memory import MemoryStore
@@ -64,6 +66,28 @@ class OpensAgain(ABC):
                 self._closed = False  # last, for other threads
 
 
+#: The last parameter that an application of an interface has nearly always.
+_LAST: Final = {"asgi": "send", "wsgi": "start_response"}
+
+
+def check_application(app: object, speaks: str, other: str) -> None:
+    """Refuse an application of the other interface, where its parameters tell.
+
+    :param speaks: the middleware's interface, ``"asgi"`` or ``"wsgi"``.
+    :param other: the other one.
+    :raises ConfigurationError: it is one.
+    """
+    try:
+        names = list(inspect.signature(app).parameters)  # type: ignore[arg-type]  # see below
+    except (TypeError, ValueError):  # not callable, or of C
+        return
+    if names[-1:] == [_LAST[other]]:
+        raise ConfigurationError(
+            f"the application speaks {other.upper()}: take "
+            f"`coatcheck.{other}.SessionMiddleware`, not `coatcheck.{speaks}.SessionMiddleware`"
+        )
+
+
 _OWN: Final = "coatcheck.session."
 
 
@@ -87,6 +111,21 @@ def session_in(request: Request, place: str, name: str | None) -> Session | None
     ours = [value for key, value in request.items() if key.startswith(_OWN)]
     ours.sort(key=lambda each: not each._core._is_over)  # what is over comes first
     return ours[-1] if ours else None
+
+
+def not_served(request: Request, speaks: str, name: str | None, advice: str) -> SessionUnavailable:
+    """Return the error for a request without a session of a middleware.
+
+    :param speaks: the interface that the middleware would have, ``"asgi"`` or ``"wsgi"``.
+    :param name: the cookie's name that was asked for, or None.
+    :param advice: what to do where no middleware of ours serves the request.
+    """
+    ours = [key.removeprefix(_OWN) for key in request if key.startswith(_OWN)]
+    named = "" if name is None else f" of the name {name!r}"
+    there = f"there are sessions of the name {', '.join(map(repr, ours))}" if ours else advice
+    return SessionUnavailable(
+        f"no coatcheck.{speaks}.SessionMiddleware{named} serves this request: {there}"
+    )
 
 
 #: A session, and what tells whether a WSGI request is the request that it belongs to.

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from .codec import Codec, JSONCodec
@@ -197,6 +197,14 @@ class SessionOptions:
             CookieOptions().check_name(self.name)
         for name in ("generate_id", "clock"):
             self._check(name, callable(getattr(self, name)), "a callable")
+        of_dates = getattr(self.clock, "__self__", None)
+        if isinstance(of_dates, type) and issubclass(of_dates, date):
+            raise ConfigurationError(
+                "`clock` must return POSIX seconds, as time.time does, not a datetime"
+            )
+        for name in ("generate_id", "extends", "cookie", "trust_proxy"):
+            self._check_arguments(f"`{name}`", getattr(self, name), "a request")
+        self._check_arguments("`owner`", self.owner, "the data")
         self._check("extends", self.extends is None or callable(self.extends), "a callable or None")
         self._check(
             "owner",
@@ -208,6 +216,8 @@ class SessionOptions:
         rules = self.merge if isinstance(self.merge, Mapping) else {"": None}
         right = all(isinstance(key, str) and callable(rule) for key, rule in rules.items())
         self._check("merge", right, "a mapping of keys to callables (base, mine, theirs)")
+        for key, rule in rules.items():
+            self._check_arguments(f"`merge`: the rule of {key!r}", rule, "base", "mine", "theirs")
         if rules and self.concurrency != "merge":
             raise ConfigurationError('the rules of `merge` need `concurrency="merge"`')
         codec_verbs = ("dumps", "pack", "loads")
@@ -222,6 +232,21 @@ class SessionOptions:
         except TypeError:
             self._check("observers", False, "callables of a SessionEvent")
         self._check("observers", all(map(callable, self.observers)), "callables of a SessionEvent")
+
+    @staticmethod
+    def _check_arguments(option: str, function: object, *arguments: str) -> None:
+        """Check that a callable can be called as it will be; what is not callable is right."""
+        try:
+            signature = inspect.signature(function)  # type: ignore[arg-type]  # see the except
+        except (TypeError, ValueError):  # not callable, or of C
+            return
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            raise ConfigurationError(
+                f"{option} must take {', '.join(arguments)}; it is called with "
+                f"{len(arguments)} positional argument{'s' if len(arguments) > 1 else ''}"
+            ) from None
 
     def _check(self, name: str, right: bool, allowed: str) -> None:
         if not right:

@@ -158,7 +158,12 @@ class Records:
             if not all(type(value) in PLAIN for value in (base, mine, theirs)):
                 copies = self._stored_form({"base": base, "mine": mine, "theirs": theirs})
                 base, mine, theirs = copies["base"], copies["mine"], copies["theirs"]
-            return self._stored_form({key: rule(base, mine, theirs)})[key]
+            try:
+                value = rule(base, mine, theirs)
+            except Exception as error:
+                error.add_note(f"raised by the merge rule of the session's key {key!r}")
+                raise
+            return self._stored_form({key: value})[key]
 
         return merged
 
