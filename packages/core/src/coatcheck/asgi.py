@@ -180,11 +180,12 @@ class _SessionOf:
             the innermost.
         :raises SessionUnavailable: no such middleware serves this request.
         """
+        scope: Any = request
         if isinstance(request, Session):
             found: Session | None = request
         else:
-            is_scope = isinstance(request, MutableMapping)
-            scope = request if is_scope else getattr(request, "scope", None)
+            if not isinstance(request, MutableMapping):
+                scope = getattr(request, "scope", None)
             if not isinstance(scope, MutableMapping) or "wsgi.version" in scope:
                 raise _no_scope(request)
             found = session_in(scope, SCOPE_KEY, name)
@@ -198,7 +199,7 @@ class _SessionOf:
             "put one around the application (with `add_middleware`, add it last, or this code runs "
             "outside of it)"
         )
-        raise not_served(request if isinstance(request, Session) else scope, "asgi", name, advice)
+        raise not_served(scope, "asgi", name, advice)
 
     @property
     def __signature__(self) -> inspect.Signature:
