@@ -619,7 +619,7 @@ class NetworkHarness(Harness):
     :param async_class: the asynchronous face; None: the core's bridge.
     """
 
-    absent: ClassVar = {
+    unsupported: ClassVar = {
         "malformed": "the server holds Record objects, and nothing else gets in",
         "garbled": "the server holds Record objects, and nothing else gets in",
         "stored": "the layout is a dictionary of Record objects",

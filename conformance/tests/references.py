@@ -221,8 +221,8 @@ class TextStore(MemoryStore):
 class TextHarness(StoreClassHarness):
     """Shows the layout of stores that hold text."""
 
-    absent: ClassVar = {
-        name: reason for name, reason in StoreClassHarness.absent.items() if name != "stored"
+    unsupported: ClassVar = {
+        name: reason for name, reason in StoreClassHarness.unsupported.items() if name != "stored"
     }
 
     def stored(self, namespace: str, key: str) -> str | bytes | None:

@@ -98,7 +98,7 @@ def test_a_store_that_is_wrong(mine: Path) -> None:
 
 
 def test_a_selection_is_never_a_verdict() -> None:
-    """Cases that were left out were not run."""
+    """Cases that were left out were skipped."""
     done = run_kit("memory:", "--only", "GET-1")
     assert done.returncode == 1
     assert "partial: MemoryStore" in done.stdout
@@ -159,7 +159,7 @@ def test_the_json_report(broken_report: Path) -> None:
     assert [clause["id"] for clause in document["clauses"]] == list(contract.clauses())
     verdicts = {clause["id"]: clause["verdict"] for clause in document["clauses"]}
     assert (verdicts["GET-1"], verdicts["GET-2"]) == ("passed", "failed")
-    assert verdicts["RACE-1"] == "not_run"
+    assert verdicts["RACE-1"] == "skipped"
     assert "--harness mine:Broken" in document["command"]
 
 

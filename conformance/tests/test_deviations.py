@@ -10,7 +10,7 @@ from mutation import StoreClassHarness
 from coatcheck import MemoryStore, Record
 from coatcheck_conformance.case import cases_of
 from coatcheck_conformance.deviations import Deviation, read_deviations
-from coatcheck_conformance.failure import HarnessWrong
+from coatcheck_conformance.failure import HarnessError
 from coatcheck_conformance.harnesses import MemoryHarness
 from coatcheck_conformance.run import Run
 from coatcheck_conformance.verdicts import Verdict
@@ -80,5 +80,5 @@ def test_what_a_file_cannot_say(tmp_path: Path, text: str, complaint: str) -> No
     """A misspelt deviation is an error, and never ignored."""
     path = tmp_path / "deviations.toml"
     path.write_text(text)
-    with pytest.raises(HarnessWrong, match=complaint):
+    with pytest.raises(HarnessError, match=complaint):
         read_deviations(path)

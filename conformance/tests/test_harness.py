@@ -11,9 +11,9 @@ from mutation import StoreClassHarness
 
 from coatcheck import Capabilities, MemoryStore, Record, Store
 from coatcheck.errors import StoreUnavailable
-from coatcheck_conformance import Harness, smoke
+from coatcheck_conformance import Harness, self_check
 from coatcheck_conformance.case import cases_of
-from coatcheck_conformance.failure import HarnessWrong
+from coatcheck_conformance.failure import HarnessError
 from coatcheck_conformance.harnesses import MemoryHarness, harness_for
 from coatcheck_conformance.run import Run
 from coatcheck_conformance.verdicts import Verdict
@@ -64,7 +64,7 @@ class Apart(Opening):
 class Hasty(Opening):
     """More time passes in the backend than was asked for."""
 
-    def elapse(self, namespace: str, seconds: float) -> None:
+    def advance(self, namespace: str, seconds: float) -> None:
         self._stores[namespace]._clock.advance(10_000)  # type: ignore[attr-defined]
 
 
@@ -126,7 +126,7 @@ class Forgetful(MemoryStore):
 def test_a_wrong_store_is_no_wrong_harness(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cases find the store's faults, and the harness is not blamed."""
     # What never expires is waited for as long as that.
-    monkeypatch.setattr(smoke, "_PATIENCE", 0.3)
+    monkeypatch.setattr(self_check, "_PATIENCE", 0.3)
 
     class Opens(MemoryHarness):
         def open(self, namespace: str, clock: Callable[[], float]) -> Store:
@@ -140,20 +140,20 @@ def test_a_wrong_store_is_no_wrong_harness(kind: Any, monkeypatch: pytest.Monkey
     assert Verdict.FAILED in verdicts
 
 
-def test_an_absent_backend_is_not_run() -> None:
+def test_cases_are_skipped_without_a_backend() -> None:
     """Nothing is said about a store whose server is not there."""
 
-    class Absent(MemoryStore):
+    class Unreachable(MemoryStore):
         def get(self, key: str) -> None:
             raise StoreUnavailable("refused")
 
     class Opens(MemoryHarness):
         def open(self, namespace: str, clock: Callable[[], float]) -> Store:
-            return Absent(clock=clock)
+            return Unreachable(clock=clock)
 
     verdict, text = verdict_of(Opens())
-    assert verdict is Verdict.NOT_RUN
-    assert "the backend is absent" in text
+    assert verdict is Verdict.SKIPPED
+    assert "the backend is not there" in text
 
 
 def test_a_store_in_use_is_never_written_to() -> None:
@@ -181,14 +181,14 @@ def test_a_store_in_use_is_never_written_to() -> None:
     assert production.get("session") == record
 
 
-def test_declared_absences_are_checked() -> None:
-    """A harness declares what there is, with a reason."""
+def test_what_is_declared_unsupported_is_checked() -> None:
+    """A harness declares features that exist, with a reason."""
 
     class Unknown(MemoryHarness):
-        absent = {"everything": "no"}
+        unsupported = {"everything": "no"}
 
     class Silent(MemoryHarness):
-        absent = {"client": " "}
+        unsupported = {"client": " "}
 
     assert "there are url" in verdict_of(Unknown())[1]
     assert "no reason" in verdict_of(Silent())[1]
@@ -197,21 +197,21 @@ def test_declared_absences_are_checked() -> None:
 @pytest.mark.parametrize("url", ["elsewhere://host/0", "nothing:"])
 def test_urls_say_where_the_namespace_goes(url: str) -> None:
     """A URL that could be somebody's own store is refused."""
-    with pytest.raises(HarnessWrong, match="namespace"):
+    with pytest.raises(HarnessError, match="namespace"):
         harness_for(url)
-    with pytest.raises(HarnessWrong, match="namespace"):
+    with pytest.raises(HarnessError, match="namespace"):
         Harness(url)
 
 
-def test_what_the_harness_does_not_give_was_not_run() -> None:
-    """A facility that is neither written nor declared absent leaves its clauses open."""
+def test_cases_are_skipped_without_what_the_harness_does_not_give() -> None:
+    """Cases are skipped where a feature is neither written nor declared unsupported."""
 
     class Undecided(MemoryHarness):
-        absent = {}
+        unsupported = {}
 
     verdict, text = verdict_of(Undecided(), "GET-4")
-    assert verdict is Verdict.NOT_RUN
-    assert "give it `malformed`, or declare `malformed` in `absent`" in text
+    assert verdict is Verdict.SKIPPED
+    assert "give it `malformed`, or declare `malformed` in `unsupported`" in text
     assert verdict_of(MemoryHarness(), "GET-4")[0] is Verdict.NOT_SUPPORTED
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "contract.md"
 CLAUSES = contract.clauses()
 
-#: Required clauses that nothing but the backend's absence of a facility can break.
+#: Required clauses that nothing but the backend's absence of a feature can break.
 each_clause = pytest.mark.parametrize("id", CLAUSES)
 
 
@@ -69,7 +69,7 @@ def test_dependencies_have_no_circle() -> None:
         assert clause not in path, f"a circle: {' -> '.join((*path, clause))}"
         if clause not in done:
             for case in cases_of(clause):
-                for other in case.depends_on if case.ground else ():
+                for other in case.depends_on if case.prerequisite else ():
                     visit(other, (*path, clause))
             done.add(clause)
 

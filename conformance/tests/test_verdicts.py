@@ -34,7 +34,7 @@ def results(**different: Verdict) -> list[Result]:
         (Verdict.FAILED, Conformance.NOT_CONFORMANT),
         (Verdict.DEPENDENCY_FAILED, Conformance.NOT_CONFORMANT),
         (Verdict.DEVIATION, Conformance.PARTIAL),
-        (Verdict.NOT_RUN, Conformance.PARTIAL),
+        (Verdict.SKIPPED, Conformance.PARTIAL),
         (Verdict.HARNESS_ERROR, Conformance.ERROR),
     ],
 )
@@ -46,7 +46,7 @@ def test_one_clause_decides(clause: str, verdict: Verdict, expected: Conformance
 
 def test_recommended_clauses_decide_nothing() -> None:
     """A store that falls short of a recommendation conforms."""
-    judged = outcomes(results(DESTROY_10=Verdict.FAILED, COST_2=Verdict.NOT_RUN), ALL)
+    judged = outcomes(results(DESTROY_10=Verdict.FAILED, COST_2=Verdict.SKIPPED), ALL)
     assert conformance(judged) is Conformance.CONFORMANT
 
 
@@ -57,16 +57,16 @@ def test_optional_clauses_bind_whoever_declares() -> None:
     assert conformance(outcomes(failed, ALL)) is Conformance.NOT_CONFORMANT
 
 
-def test_what_was_left_out_was_not_run() -> None:
+def test_what_was_left_out_was_skipped() -> None:
     """A clause without results is no pass."""
     some = [result for result in results() if result.clause != "RACE-1"]
     judged = outcomes(some, ALL)
     assert conformance(judged) is Conformance.PARTIAL
-    assert next(one for one in judged if one.clause.id == "RACE-1").verdict is Verdict.NOT_RUN
+    assert next(one for one in judged if one.clause.id == "RACE-1").verdict is Verdict.SKIPPED
 
 
 @pytest.mark.parametrize(
-    "everything", [None, Verdict.NOT_RUN, Verdict.NOT_SUPPORTED, Verdict.DEVIATION]
+    "everything", [None, Verdict.SKIPPED, Verdict.NOT_SUPPORTED, Verdict.DEVIATION]
 )
 def test_nothing_verified_is_an_error(everything: Verdict | None) -> None:
     """A run in which nothing passed says nothing about the store."""

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from .harness import ClientStore as ClientStore
     from .harness import Fault as Fault
     from .harness import Harness as Harness
-    from .pytest_door import StoreConformance as StoreConformance
+    from .pytest_front_end import StoreConformance as StoreConformance
 
 _WHERE: Final = {
     "ClientStore": "harness",
     "Clock": "clock",
     "Fault": "harness",
     "Harness": "harness",
-    "StoreConformance": "pytest_door",
+    "StoreConformance": "pytest_front_end",
 }
 
 __all__ = ["ClientStore", "Clock", "Fault", "Harness", "StoreConformance"]

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from .contract import Clause, clauses
 from .handle import FACES, FaceName
-from .harness import FACILITIES
+from .harness import FEATURES
 
 if TYPE_CHECKING:
-    from .bench import Bench
+    from .context import Context
 
-Check: TypeAlias = "Callable[[Bench], None]"
+Check: TypeAlias = "Callable[[Context], None]"
 
-#: What every other clause stands on.
+#: Clauses that every other clause depends on.
 FOUNDATION: Final = ("GET-1", "SET-1")
 
 
@@ -30,13 +30,13 @@ class Case:
     :ivar check: the function that checks it.
     :ivar depends_on: clauses without which it cannot be judged.
     :ivar faces: the faces that it is run on.
-    :ivar needs: what the harness must give; see :data:`~.harness.FACILITIES`.
+    :ivar needs: what the harness must give; see :data:`~.harness.FEATURES`.
     :ivar requires: capabilities that it takes beside the clause's own.
     :ivar hint: the most common cause of its failure.
     :ivar realtime: whether it waits for the clock on the wall.
     :ivar limit: seconds after which it counts as hanging.
-    :ivar ground: whether what depends on the clause depends on this case, too. An application
-        takes many clauses, and those must not depend on it in turn.
+    :ivar prerequisite: whether cases that depend on the clause depend on this case, too. A case
+        with a whole application uses many clauses, which must not depend on it in turn.
     """
 
     clause: str
@@ -48,7 +48,7 @@ class Case:
     hint: str
     realtime: bool
     limit: float
-    ground: bool = True
+    prerequisite: bool = True
 
     @property
     def id(self) -> str:
@@ -80,23 +80,25 @@ def case(
     hint: str = "",
     realtime: bool = False,
     limit: float = 60.0,
-    ground: bool = True,
+    prerequisite: bool = True,
 ) -> Callable[[Check], Check]:
     """Make a function a case.
 
     :param foundation: whether it depends on :data:`FOUNDATION` as well.
-    :raises ValueError: it names a clause or a facility that does not exist, or is there twice.
+    :raises ValueError: it names a clause or a feature that does not exist, or is there twice.
     """
 
     def register(check: Check) -> Check:
         needed = (*(id for id in FOUNDATION if foundation and id != clause), *depends_on)
-        made = Case(clause, check, needed, faces, needs, requires, hint, realtime, limit, ground)
+        made = Case(
+            clause, check, needed, faces, needs, requires, hint, realtime, limit, prerequisite
+        )
         for id in (clause, *needed):
             if id not in clauses():
                 raise ValueError(f"{made.id}: the contract has no clause {id}")
-        for facility in needs:
-            if facility not in FACILITIES:
-                raise ValueError(f"{made.id}: there is no facility {facility!r}")
+        for feature in needs:
+            if feature not in FEATURES:
+                raise ValueError(f"{made.id}: there is no feature {feature!r}")
         if clause in needed:
             raise ValueError(f"{made.id} depends on its own clause")
         if made.id in _cases:

@@ -22,7 +22,7 @@ from coatcheck.errors import CoatcheckError
 from . import contract, report
 from .case import cases_of
 from .deviations import deviations_of, read_deviations
-from .failure import HarnessWrong
+from .failure import HarnessError
 from .harness import Harness, resolve
 from .harnesses import harness_for
 from .run import Run, every_job
@@ -43,7 +43,7 @@ _STYLES: Final = {
     Verdict.HARNESS_ERROR: "bold red",
     Verdict.DEPENDENCY_FAILED: "red",
     Verdict.DEVIATION: "yellow",
-    Verdict.NOT_RUN: "yellow",
+    Verdict.SKIPPED: "yellow",
     Verdict.NOT_SUPPORTED: "dim",
 }
 
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         if parsed.report is not None:
             parsed.report.mkdir(parents=True, exist_ok=True)  # known before, and not after minutes
-    except (HarnessWrong, CoatcheckError, OSError) as error:
+    except (HarnessError, CoatcheckError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False)
         return 2
     run = Run(harness, deviations=deviations, seed=parsed.seed)
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--deviations", type=Path, metavar="FILE", help="what is known to be otherwise (TOML)")
     add("--seed", type=int, default=0, help="the seed of what is chosen at random")
     add("--only", action="append", default=[], metavar="CLAUSE",
-        help="a clause or a group, repeatable; the rest counts as not run")  # fmt: skip
+        help="a clause or a group, repeatable; the rest counts as skipped")  # fmt: skip
     add("--verbose", action="store_true", help="list what passed, too")
     add("--explain", metavar="CLAUSE", help="say what a clause asks for, and how it is checked")
     return parser
@@ -158,7 +158,7 @@ def _harness(url: str | None, reference: str | None) -> Harness:
         return harness_for(url)
     harness = resolve(reference)
     if not (isinstance(harness, type) and issubclass(harness, Harness)):
-        raise HarnessWrong(f"`{reference}` is no subclass of Harness")
+        raise HarnessError(f"`{reference}` is no subclass of Harness")
     return harness(url) if url is not None else harness()
 
 
@@ -187,9 +187,9 @@ def _perform(run: Run, console: Console, only: Sequence[str]) -> None:
 
 
 def _show(judged: Sequence[Outcome], run: Run, console: Console, *, everything: bool) -> None:
-    ground, why = run.check_harness()
-    if ground is not Verdict.PASSED:
-        console.print(f"[bold red]{ground.value}[/]: {escape(why)}")
+    verdict, why = run.check_harness()
+    if verdict is not Verdict.PASSED:
+        console.print(f"[bold red]{verdict.value}[/]: {escape(why)}")
     else:
         _show_details(judged, console)
         console.print(_table(judged, everything=everything))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .contract import clauses
-from .failure import HarnessWrong
+from .failure import HarnessError
 from .handle import FACES
 from .harness import Harness
 
@@ -48,21 +48,21 @@ class Deviation:
 def read_deviations(path: Path) -> list[Deviation]:
     """Read a file of deviations.
 
-    :raises HarnessWrong: it cannot be read, or says something that it cannot say.
+    :raises HarnessError: it cannot be read, or says something that it cannot say.
     """
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise HarnessWrong(f"{path.name} cannot be read: {error}") from error
+        raise HarnessError(f"{path.name} cannot be read: {error}") from error
     if set(content) - {"deviation"}:
-        raise HarnessWrong(f"{path.name} has tables other than `[[deviation]]`")
+        raise HarnessError(f"{path.name} has tables other than `[[deviation]]`")
     return [_deviation(entry, path.name) for entry in content.get("deviation", ())]
 
 
 def deviations_of(harness: Harness) -> list[Deviation]:
     """Return the deviations that a harness names, from a file beside the one of its class.
 
-    :raises HarnessWrong: as :func:`read_deviations` does.
+    :raises HarnessError: as :func:`read_deviations` does.
     """
     if harness.deviations is None:
         return []
@@ -77,15 +77,15 @@ def find(deviations: Iterable[Deviation], clause: str, face: str) -> Deviation |
 def _deviation(entry: Mapping[str, Any], source: str) -> Deviation:
     names = set(entry)
     if not names >= _REQUIRED or names - _REQUIRED - {"face"}:
-        raise HarnessWrong(f"{source}: a deviation has {', '.join(sorted(_REQUIRED))} and `face`")
+        raise HarnessError(f"{source}: a deviation has {', '.join(sorted(_REQUIRED))} and `face`")
     if not all(isinstance(value, str) and value.strip() for value in entry.values()):
-        raise HarnessWrong(f"{source}: what a deviation says is text")
+        raise HarnessError(f"{source}: what a deviation says is text")
     if entry["clause"] not in clauses():
-        raise HarnessWrong(f"{source}: the contract has no clause {entry['clause']!r}")
+        raise HarnessError(f"{source}: the contract has no clause {entry['clause']!r}")
     if entry["reason"] not in REASONS:
-        raise HarnessWrong(f"{source}: `reason` is one of {', '.join(REASONS)}")
+        raise HarnessError(f"{source}: `reason` is one of {', '.join(REASONS)}")
     if not entry["url"].startswith(("https://", "http://")):
-        raise HarnessWrong(f"{source}: `url` is where it can be read about, with https://")
+        raise HarnessError(f"{source}: `url` is where it can be read about, with https://")
     if entry.get("face", FACES[0]) not in FACES:
-        raise HarnessWrong(f"{source}: `face` is one of {', '.join(FACES)}")
+        raise HarnessError(f"{source}: `face` is one of {', '.join(FACES)}")
     return Deviation(**entry)

@@ -25,11 +25,11 @@ class CheckFailed(Exception):
         self.seen = seen
 
 
-class NotRun(Exception):
+class Skipped(Exception):
     """The case cannot be run here; the text says what is missing."""
 
 
-class HarnessWrong(Exception):
+class HarnessError(Exception):
     """The harness does not do what the kit needs; the text says what, and what to do."""
 
 

@@ -1,4 +1,4 @@
-"""Everything that can go wrong with a bench's backend, and a store that will meet it."""
+"""Everything that can go wrong with a context's backend, and a store that will meet it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from coatcheck.bridge import as_async, as_sync
 from coatcheck.errors import StoreError
 
-from .bench import Bench
+from .context import Context
 from .disk import disk_faults
 from .failure import CheckFailed
 from .handle import Handle
@@ -39,9 +39,9 @@ class Meeting:
     """
 
     def __init__(
-        self, bench: Bench, store: Handle, faults: Sequence[Fault], proxy: Proxy | None
+        self, context: Context, store: Handle, faults: Sequence[Fault], proxy: Proxy | None
     ) -> None:
-        self._bench = bench
+        self._context = context
         self.store = store
         self.faults = faults
         self.proxy = proxy
@@ -49,10 +49,10 @@ class Meeting:
     @contextmanager
     def meeting(self, fault: Fault) -> Iterator[None]:
         """Let the fault be there for the block."""
-        self._bench.steps.note(f"from now on {fault.name}")
+        self._context.steps.note(f"from now on {fault.name}")
         with fault.during():
             yield
-        self._bench.steps.note("all is well again")
+        self._context.steps.note("all is well again")
 
     def attempt(self, verb: str, *args: Any) -> Any:
         """Return what a call of the store returns, or the exception that it raises."""
@@ -72,33 +72,33 @@ def attempt(store: Handle, verb: str, *args: Any) -> Any:
 
 
 @contextmanager
-def meeting(bench: Bench, *kinds: str) -> Iterator[Meeting]:
-    """Give a store with its faults of these kinds; the case is not run where there are none."""
-    with through_proxy(bench) as (store, proxy):
-        found = [fault for fault in _all_faults(bench, proxy) if fault.kind in kinds]
-        bench.need(found or None, f"the harness has no fault of the kind {' or '.join(kinds)}")
-        yield Meeting(bench, store, found, proxy)
+def meeting(context: Context, *kinds: str) -> Iterator[Meeting]:
+    """Give a store with its faults of these kinds; the case is skipped where there are none."""
+    with through_proxy(context) as (store, proxy):
+        found = [fault for fault in _all_faults(context, proxy) if fault.kind in kinds]
+        context.need(found or None, f"the harness has no fault of the kind {' or '.join(kinds)}")
+        yield Meeting(context, store, found, proxy)
 
 
-def each_fault(bench: Bench, *kinds: str) -> Iterator[tuple[Meeting, Fault]]:
+def each_fault(context: Context, *kinds: str) -> Iterator[tuple[Meeting, Fault]]:
     """Yield each fault with a store that has met none before."""
     number, count = 0, 1
     while number < count:
-        with meeting(bench, *kinds) as met:
+        with meeting(context, *kinds) as met:
             count = len(met.faults)
             yield met, met.faults[number]
         number += 1
 
 
 @contextmanager
-def through_proxy(bench: Bench) -> Iterator[tuple[Handle, Proxy | None]]:
-    """Give a store that talks through a proxy, or the bench's own where it talks to nobody."""
-    address = bench.harness.address()
+def through_proxy(context: Context) -> Iterator[tuple[Handle, Proxy | None]]:
+    """Give a store that talks through a proxy, or the context's own where it talks to nobody."""
+    address = context.harness.address()
     if address is None:
-        yield bench.store, None
+        yield context.store, None
         return
     proxy = Proxy(address)
-    store = _opened_at(bench, proxy.port)
+    store = _opened_at(context, proxy.port)
     try:
         yield store, proxy
     finally:
@@ -107,19 +107,19 @@ def through_proxy(bench: Bench) -> Iterator[tuple[Handle, Proxy | None]]:
         proxy.close()
 
 
-def _opened_at(bench: Bench, port: int) -> Handle:
-    harness = bench.harness.at("127.0.0.1", port)
-    opens = harness.open_async if bench.face == "async" else harness.open
-    native = opens(bench.namespace, bench.clock)
-    as_face = as_async if bench.face == "async" else as_sync
-    return Handle("distant", as_face(native), bench.loop, bench.steps)
+def _opened_at(context: Context, port: int) -> Handle:
+    harness = context.harness.at("127.0.0.1", port)
+    opens = harness.open_async if context.face == "async" else harness.open
+    native = opens(context.namespace, context.clock)
+    as_face = as_async if context.face == "async" else as_sync
+    return Handle("distant", as_face(native), context.loop, context.steps)
 
 
-def _all_faults(bench: Bench, proxy: Proxy | None) -> list[Fault]:
-    found = list(bench.harness.faults(bench.namespace))
+def _all_faults(context: Context, proxy: Proxy | None) -> list[Fault]:
+    found = list(context.harness.faults(context.namespace))
     if proxy is not None:
         found += [_network_fault(proxy, *way) for way in _NETWORK]
-    folder = bench.harness.folder(bench.namespace)
+    folder = context.harness.folder(context.namespace)
     if folder is not None:
         found += disk_faults(folder)
     return found

@@ -116,7 +116,7 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that has not been made yet, for :meth:`Handle.later` and ``Bench.together``."""
+    """A call that has not been made yet, for :meth:`Handle.later` and ``Context.together``."""
 
     handle: Handle
     verb: str
@@ -197,7 +197,7 @@ class Handle:
         self.call("close")
 
     def later(self, verb: str, *args: Any) -> Call:
-        """Return a call to be made with others, by ``Bench.together``."""
+        """Return a call to be made with others, by ``Context.together``."""
         return Call(self, verb, args)
 
     def call(self, verb: str, *args: Any) -> Any:

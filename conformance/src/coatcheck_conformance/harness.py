@@ -8,7 +8,7 @@ A store that is opened by a URL needs its URL, with a place for the namespace::
         harness = Harness("mystore://127.0.0.1:7000/{namespace}")
 
 Whatever more the kit can be told lets it verify more; what a store cannot have is declared, with
-the reason, in :attr:`Harness.absent`.
+the reason, in :attr:`Harness.unsupported`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from urllib.parse import urlsplit
 
 from coatcheck import AsyncStore, Store, open_async_store, open_store
 
-from .failure import HarnessWrong
+from .failure import HarnessError
 
-#: What a harness may declare as absent, with the clauses that stand or fall with it.
-FACILITIES: Final[Mapping[str, str]] = {
+#: What a harness may declare as unsupported, with the clauses that need it.
+FEATURES: Final[Mapping[str, str]] = {
     "url": "the store is opened by a URL (LIFE-2, LIFE-3, and all that takes a second process)",
     "malformed": "what is under a key can be no record (GET-4, SET-16, DESTROY-10, ENUM-5)",
     "garbled": "what is kept beside a record can be garbage (DAMAGE-1, DAMAGE-2, DAMAGE-3)",
@@ -85,11 +85,11 @@ class Harness:
         a temporary folder.
     :param opener: ``"module:Class.from_url"`` to open the URL with, before the store has an entry
         point; otherwise the store is found by the URL's scheme.
-    :raises HarnessWrong: the URL has no place for a namespace.
+    :raises HarnessError: the URL has no place for a namespace.
     """
 
-    #: What this kind of store cannot have: a facility, and the reason.
-    absent: ClassVar[Mapping[str, str]] = {}
+    #: What this kind of store cannot have: a feature, and the reason.
+    unsupported: ClassVar[Mapping[str, str]] = {}
 
     #: The file of deviations, seen from the folder of the file that the class is in.
     deviations: ClassVar[str | None] = None
@@ -99,7 +99,7 @@ class Harness:
         self.opener = opener
         self._folder: Path | None = None
         if url is not None and "{namespace}" not in url:
-            raise HarnessWrong(
+            raise HarnessError(
                 "the URL must say where the namespace goes, as in `redis://host/0?prefix="
                 "{namespace}:`: the kit must never work among somebody's own sessions"
             )
@@ -114,7 +114,7 @@ class Harness:
         """
         url = self.url(namespace)
         if url is None:
-            raise HarnessWrong(f"`{type(self).__name__}` needs a URL or a method `open`")
+            raise HarnessError(f"`{type(self).__name__}` needs a URL or a method `open`")
         if self.opener is not None:
             return self._opened(self.opener, url, clock)
         return open_store(url, clock=clock)
@@ -166,14 +166,14 @@ class Harness:
 
     # Time
 
-    def elapse(self, namespace: str, seconds: float) -> None:
+    def advance(self, namespace: str, seconds: float) -> None:
         """Let time pass in the backend, for one that expires records by a clock of its own.
 
         The store's clock has moved already. The default does nothing, which is right wherever the
         store compares with that clock.
         """
 
-    # Access behind the store's back; None: not written, see FACILITIES and `absent`
+    # Access behind the store's back; None: not written, see FEATURES and `unsupported`
 
     def malformed(self, namespace: str, key: str) -> Mapping[str, Callable[[], None]] | None:
         """Return ways to damage the stored record of a key so that it is none, by their names."""
@@ -186,7 +186,7 @@ class Harness:
 
         It is where the store keeps metadata, indexes, and whatever else is not the record itself,
         and of each kind that somebody can put there: another type, no text, numbers without sense.
-        Afterwards the record may be absent, or there.
+        Afterwards the record may be missing, or there.
         """
         return None
 
@@ -254,23 +254,23 @@ class Harness:
         """Return the backend's product and version, for the report."""
         return ""
 
-    def has(self, facility: str) -> bool:
-        """Tell whether a facility that is not declared absent is there."""
-        if facility == "url":
+    def has(self, feature: str) -> bool:
+        """Tell whether the harness gives a feature that is not declared unsupported."""
+        if feature == "url":
             return self.template is not None
-        if facility in ("address", "traffic", "credentials"):
+        if feature in ("address", "traffic", "credentials"):
             return self.address() is not None
-        if facility in ("unavailable", "stall", "garbage"):
-            by_disk = facility == "unavailable" and type(self).folder is not Harness.folder
+        if feature in ("unavailable", "stall", "garbage"):
+            by_disk = feature == "unavailable" and type(self).folder is not Harness.folder
             own = type(self).faults is not Harness.faults
             return self.address() is not None or own or by_disk
-        method = method_of(facility)
+        method = method_of(feature)
         return getattr(type(self), method) is not getattr(Harness, method)
 
     def _opened(self, opener: str, url: str, clock: Callable[[], float]) -> Store | AsyncStore:
         store = resolve(opener)(url, clock=clock)
         if not isinstance(store, Store | AsyncStore):
-            raise HarnessWrong(f"{opener} returned {type(store).__name__}, which is no store")
+            raise HarnessError(f"{opener} returned {type(store).__name__}, which is no store")
         return store
 
 
@@ -285,20 +285,20 @@ class _Elsewhere(Harness):
         return self._real.url_at(namespace, self._host, self._port)
 
 
-def method_of(facility: str) -> str:
-    """Return the method of a harness that gives a facility."""
-    if facility in ("unavailable", "stall", "garbage"):
+def method_of(feature: str) -> str:
+    """Return the method of a harness that gives a feature."""
+    if feature in ("unavailable", "stall", "garbage"):
         return "faults"
-    if facility in ("traffic", "credentials"):
+    if feature in ("traffic", "credentials"):
         return "address"
     others = {"client": "with_client", "async_client": "with_async_client"}
-    return others.get(facility, facility)
+    return others.get(feature, feature)
 
 
 def resolve(reference: str) -> Any:
     """Return what ``module:name.name`` names.
 
-    :raises HarnessWrong: there is no such thing.
+    :raises HarnessError: there is no such thing.
     """
     module_name, _, path = reference.partition(":")
     try:
@@ -306,5 +306,5 @@ def resolve(reference: str) -> Any:
         for name in path.split("."):
             found = getattr(found, name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise HarnessWrong(f"`{reference}` names nothing: {error}") from error
+        raise HarnessError(f"`{reference}` names nothing: {error}") from error
     return found

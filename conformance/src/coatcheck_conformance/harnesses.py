@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from coatcheck import MemoryStore, Store
 
-from .failure import HarnessWrong
+from .failure import HarnessError
 from .harness import Harness
 
 #: The entry-point group in which a store's package names its harness: scheme = "module:Class".
@@ -19,7 +19,7 @@ ENTRY_POINT_GROUP: Final = "coatcheck.conformance"
 class MemoryHarness(Harness):
     """The memory store of the core. Its namespaces are store objects."""
 
-    absent: ClassVar = {
+    unsupported: ClassVar = {
         "malformed": "the store holds Record objects, and nothing else gets in",
         "garbled": "the store holds Record objects, and nothing else gets in",
         "stored": "the layout is a dictionary of Record objects",
@@ -42,8 +42,8 @@ class MemoryHarness(Harness):
     def url(self, namespace: str) -> str:
         return self._url
 
-    def has(self, facility: str) -> bool:
-        return facility == "url" or super().has(facility)
+    def has(self, feature: str) -> bool:
+        return feature == "url" or super().has(feature)
 
     def open(self, namespace: str, clock: Callable[[], float]) -> Store:
         # A handle of its own would have data of its own: the store is the data.
@@ -58,7 +58,7 @@ class MemoryHarness(Harness):
 def harness_for(url: str) -> Harness:
     """Return the harness that a store's package offers for a URL, or the general one.
 
-    :raises HarnessWrong: the package's harness is broken, or nothing says where the namespace goes.
+    :raises HarnessError: the package's harness is broken, or nothing says where the namespace goes.
     """
     scheme = url.partition(":")[0].lower()
     if scheme == "memory":
@@ -67,16 +67,16 @@ def harness_for(url: str) -> Harness:
     if "{namespace}" in url and not found:
         return Harness(url)
     if not found:
-        raise HarnessWrong(
+        raise HarnessError(
             f"no installed package has a harness for `{scheme}:`, so the URL must say where the "
             "namespace goes: `{namespace}` in its path or in an option"
         )
     try:
         harness = found[0].load()(url)
-    except HarnessWrong:
+    except HarnessError:
         raise
     except Exception as error:
-        raise HarnessWrong(f"the harness of `{scheme}:` is broken: {error!r}") from error
+        raise HarnessError(f"the harness of `{scheme}:` is broken: {error!r}") from error
     if not isinstance(harness, Harness):
-        raise HarnessWrong(f"the harness of `{scheme}:` is a {type(harness).__name__}")
+        raise HarnessError(f"the harness of `{scheme}:` is a {type(harness).__name__}")
     return harness

@@ -29,8 +29,8 @@ from coatcheck import (
     condition_holds,
 )
 
-from .bench import Bench
 from .clock import DAY
+from .context import Context
 from .failure import CheckFailed
 
 #: Keys that backends confuse: with each other, or with something of their own.
@@ -85,34 +85,34 @@ class _Failures:
             raise _Enough
 
 
-def run_machine(bench: Bench) -> None:
-    """Make sequences of calls on the bench's store and its other face.
+def run_machine(context: Context) -> None:
+    """Make sequences of calls on the context's store and its other face.
 
     :raises CheckFailed: one returned something else than a dictionary would; the steps of the
-        bench are those of the shortest such sequence.
+        context are those of the shortest such sequence.
     """
     failures = _Failures()
-    machine = hypothesis.seed(bench.seed)(_machine(bench))
+    machine = hypothesis.seed(context.seed)(_machine(context))
     machine.failures = failures
     try:
         run_state_machine_as_test(machine, settings=_SETTINGS)
     except (Exception, _Enough) as raised:
         if failures.shortest is None:
             raise
-        bench.steps.lines[:], error = failures.shortest
+        context.steps.lines[:], error = failures.shortest
         raise error from (raised if raised is not error else None)
 
 
 class _Model:
     """What a store is by the contract: a dictionary, a clock and three conditions."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._records: dict[str, Record] = {}
 
     def live(self, key: str) -> Record | None:
         record = self._records.get(key)
-        return record if record and record.expires_at > self._bench.clock.now else None
+        return record if record and record.expires_at > self._context.clock.now else None
 
     def set(self, key: str, record: Record, only_if: Condition) -> bool:
         holds = condition_holds(only_if, self.live(key))
@@ -144,9 +144,9 @@ class _Model:
         return {key: record for key, record in self.all().items() if record.owner == owner}
 
 
-def _machine(bench: Bench) -> Any:  # noqa: C901  # a rule for each verb
-    """Return a state machine's class, whose calls go to the bench's store."""
-    declared = bench.capabilities
+def _machine(context: Context) -> Any:  # noqa: C901  # a rule for each verb
+    """Return a state machine's class, whose calls go to the context's store."""
+    declared = context.capabilities
     place, face = st.integers(0, _KEYS_AT_ONCE - 1), st.sampled_from((0, 1))
     data, owners, long_lives = map(st.sampled_from, (_DATA, _OWNERS, _LIVES))
     lives = st.sampled_from((*_LIVES, *_PAST))
@@ -156,7 +156,7 @@ def _machine(bench: Bench) -> Any:  # noqa: C901  # a rule for each verb
 
     class Machine(_Sequence):
         def __init__(self) -> None:
-            super().__init__(bench)
+            super().__init__(context)
 
         @rule(face=face, place=place, data=data, owner=owners, life=lives, only_if=conditions)
         def set(self, face: int, place: int, only_if: Condition, **contents: Any) -> None:
@@ -188,8 +188,8 @@ def _machine(bench: Bench) -> Any:  # noqa: C901  # a rule for each verb
             self.checked(self.check_get, face, self.keys[place])
 
         @rule(seconds=st.sampled_from(_PASSING))
-        def elapse(self, seconds: float) -> None:
-            bench.elapse(seconds)
+        def advance(self, seconds: float) -> None:
+            context.advance(seconds)
 
         @precondition(lambda _: declared.enumerable)
         @rule(face=face)
@@ -225,11 +225,11 @@ class _Sequence(RuleBasedStateMachine):
 
     failures: _Failures
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, context: Context) -> None:
         super().__init__()
-        self.bench, self.model = bench, _Model(bench)
+        self.context, self.model = context, _Model(context)
         self.stack = ExitStack()
-        self.faces = self.stack.enter_context(bench.sequence())
+        self.faces = self.stack.enter_context(context.sequence())
         self.keys: Sequence[str] = ()
         self.has_failed = False
 
@@ -243,8 +243,8 @@ class _Sequence(RuleBasedStateMachine):
     def begin(self, keys: list[str], lives: list[float]) -> None:
         """Count time from here, and begin with records: most sequences lack one verb or other."""
         self.keys = keys
-        self.bench.steps.lines.clear()
-        self.bench.clock.start = self.bench.clock.now
+        self.context.steps.lines.clear()
+        self.context.clock.start = self.context.clock.now
         for key, life in zip(keys, lives, strict=False):
             self.checked(self.check_set, 0, key, ALWAYS, b"one", "ann", life)
 
@@ -261,15 +261,15 @@ class _Sequence(RuleBasedStateMachine):
             check(*args, **more)
         except Exception as error:
             self.has_failed = True
-            self.failures.add(self.bench.steps.lines, _as_failure(self.bench, error))
+            self.failures.add(self.context.steps.lines, _as_failure(self.context, error))
             raise
 
     def check_set(
         self, face: int, key: str, only_if: Condition, data: bytes, owner: str | None, life: float
     ) -> None:
-        record = self.bench.record(data, owner, life)
+        record = self.context.record(data, owner, life)
         right = self.model.set(key, record, only_if)
-        self.bench.expect(self.faces[face].set(key, record, only_if), right)
+        self.context.expect(self.faces[face].set(key, record, only_if), right)
 
     def check_set_unchanged(self, face: int, key: str) -> None:
         live = self.model.live(key)
@@ -278,52 +278,52 @@ class _Sequence(RuleBasedStateMachine):
 
     def check_destroy(self, face: int, key: str, only_if: Condition) -> None:
         right = self.model.destroy(key, only_if)
-        self.bench.expect(self.faces[face].destroy(key, only_if), right)
+        self.context.expect(self.faces[face].destroy(key, only_if), right)
 
     def check_destroy_unchanged(self, face: int, key: str) -> None:
         live = self.model.live(key)
         self.check_destroy(face, key, Unchanged(live.data if live else b"one"))
 
     def check_touch(self, face: int, key: str, life: float, names_owner: bool) -> None:
-        live, expires_at = self.model.live(key), self.bench.clock.now + life
+        live, expires_at = self.model.live(key), self.context.clock.now + life
         owner = live.owner if live and names_owner else None
         right = self.model.touch(key, expires_at)
-        self.bench.expect(self.faces[face].touch(key, expires_at, owner), right)
+        self.context.expect(self.faces[face].touch(key, expires_at, owner), right)
 
     def check_get(self, face: int, key: str) -> None:
         live = self.model.live(key)
         if live is None:
-            self.bench.expect_absent(key, store=self.faces[face])
+            self.context.expect_absent(key, store=self.faces[face])
         else:
-            self.bench.expect_unchanged(live, key, store=self.faces[face])
+            self.context.expect_unchanged(live, key, store=self.faces[face])
 
     def check_all(self, face: int) -> None:
         self._expect_listing(self.faces[face].all(), self.model.all())
-        self.bench.expect(self.faces[face].length(), len(self.model.all()))
+        self.context.expect(self.faces[face].length(), len(self.model.all()))
 
     def check_owned(self, face: int, owner: str) -> None:
         self._expect_listing(self.faces[face].owned_by(owner), self.model.owned_by(owner))
 
     def check_clear(self, face: int) -> None:
         self.model.clear()
-        self.bench.expect(self.faces[face].call("clear"), None)
+        self.context.expect(self.faces[face].call("clear"), None)
 
     def check_prune(self, face: int, limit: int | None) -> None:
         removed = self.faces[face].prune(limit)
         right = type(removed) is int and removed >= 0 and (limit is None or removed <= limit)
-        self.bench.expect_that(right, "a number of records, at most the limit", removed)
+        self.context.expect_that(right, "a number of records, at most the limit", removed)
 
     def check_everything(self) -> None:
         for key in self.keys:
             self.check_get(0, key)
 
     def _expect_listing(self, found: list[tuple[str, Record]], right: dict[str, Record]) -> None:
-        self.bench.expect_keys(found, list(right))
+        self.context.expect_keys(found, list(right))
         for key, record in found:
-            self.bench.expect_same(record, right[key])
+            self.context.expect_same(record, right[key])
 
 
-def _as_failure(bench: Bench, error: Exception) -> CheckFailed:
+def _as_failure(context: Context, error: Exception) -> CheckFailed:
     if isinstance(error, CheckFailed):
         return error
-    return CheckFailed("no exception", bench.steps.show(error))
+    return CheckFailed("no exception", context.steps.show(error))

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from coatcheck.errors import CoatcheckError
 
-from .bench import Bench
-from .failure import HarnessWrong
+from .context import Context
+from .failure import HarnessError
 from .handle import FaceName
 
 #: Seconds until calls that are made at the same time: each process must have been told by then.
@@ -76,7 +76,7 @@ class Worker:
             pickle.dump(order, self._process.stdin)
             self._process.stdin.flush()
         except OSError as error:
-            raise HarnessWrong("a worker process ended by itself; see its stderr") from error
+            raise HarnessError("a worker process ended by itself; see its stderr") from error
 
     def receive(self) -> Answer:
         """Return the answer to the order before."""
@@ -84,7 +84,7 @@ class Worker:
         try:
             answer: Answer = pickle.load(self._process.stdout)  # it is our own process
         except EOFError as error:
-            raise HarnessWrong("a worker process ended by itself; see its stderr") from error
+            raise HarnessError("a worker process ended by itself; see its stderr") from error
         return answer
 
     def ask(self, order: Order) -> Any:
@@ -154,40 +154,40 @@ def end_workers() -> None:
 
 
 class RemoteHandle:
-    """The store of a bench, opened in another process."""
+    """The store of a context, opened in another process."""
 
-    def __init__(self, bench: Bench, name: str, worker: Worker) -> None:
+    def __init__(self, context: Context, name: str, worker: Worker) -> None:
         self.name = name
         self.worker = worker
-        self._bench = bench
+        self._context = context
 
     def open(self, url: str) -> None:
         """Open the store in the worker."""
-        harness = self._bench.harness
-        opening = Opening(url, harness.opener, self._bench.face)
-        self.worker.ask(Order("open", (opening,), self._bench.clock.now))
+        harness = self._context.harness
+        opening = Opening(url, harness.opener, self._context.face)
+        self.worker.ask(Order("open", (opening,), self._context.clock.now))
 
     def call(self, verb: str, *args: Any) -> Any:
         """Call a verb there, and note it."""
-        return at_once(self._bench, [self], [(verb, args)], instant=0.0)[0]
+        return at_once(self._context, [self], [(verb, args)], instant=0.0)[0]
 
 
 @contextmanager
-def processes(bench: Bench, count: int) -> Iterator[list[RemoteHandle]]:
-    """Give the bench's store in other processes, for the block.
+def processes(context: Context, count: int) -> Iterator[list[RemoteHandle]]:
+    """Give the context's store in other processes, for the block.
 
     The case must say that it needs a ``url``.
     """
-    url = bench.need(bench.harness.url(bench.namespace), "the harness gives no URL")
+    url = context.need(context.harness.url(context.namespace), "the harness gives no URL")
     handles: list[RemoteHandle] = []
     try:
         for number in range(count):
-            handle = RemoteHandle(bench, f"process{number + 1}", _staff.take())
+            handle = RemoteHandle(context, f"process{number + 1}", _staff.take())
             handles.append(handle)
             handle.open(url)
         yield handles
         for handle in handles:
-            handle.worker.ask(Order("close", (), bench.clock.now))
+            handle.worker.ask(Order("close", (), context.clock.now))
     except BaseException:
         for handle in handles:  # whatever they are doing
             _staff.dismiss(handle.worker)
@@ -197,7 +197,7 @@ def processes(bench: Bench, count: int) -> Iterator[list[RemoteHandle]]:
 
 
 def at_once(
-    bench: Bench,
+    context: Context,
     handles: Sequence[RemoteHandle],
     calls: Sequence[tuple[str, tuple[Any, ...]]],
     *,
@@ -211,14 +211,14 @@ def at_once(
     """
     when = time.monotonic() + _AHEAD if instant is None else instant
     if instant is None:
-        bench.steps.note("at the same time:")
+        context.steps.note("at the same time:")
     for handle, (verb, args) in zip(handles, calls, strict=True):
-        handle.worker.send(Order(verb, args, bench.clock.now, bench.clock.pause, when))
+        handle.worker.send(Order(verb, args, context.clock.now, context.clock.pause, when))
     answers = [handle.worker.receive() for handle in handles]
     for handle, (verb, args), answer in zip(handles, calls, answers, strict=True):
-        shown = bench.steps.show(answer.error or answer.value)
+        shown = context.steps.show(answer.error or answer.value)
         outcome = f"raised {shown}" if answer.error is not None else shown
-        bench.steps.called(handle.name, verb, args, outcome)
+        context.steps.called(handle.name, verb, args, outcome)
     return [_outcome(answer) for answer in answers]
 
 

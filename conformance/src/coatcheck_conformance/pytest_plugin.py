@@ -16,7 +16,9 @@ import pytest
 if TYPE_CHECKING:
     from .run import Run
 
-pytest.register_assert_rewrite("coatcheck_conformance.pytest_door", "coatcheck_conformance.cases")
+pytest.register_assert_rewrite(
+    "coatcheck_conformance.pytest_front_end", "coatcheck_conformance.cases"
+)
 
 #: The name under which a test tells its verdict to the report.
 PROPERTY = "coatcheck"
@@ -29,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require-backend",
         action="store_true",
         default=bool(os.environ.get("CI")),
-        help="fail where a backend is absent or a clause not verified; the default if CI is set",
+        help="fail without a backend, or where a clause is not verified; the default if CI is set",
     )
     group.addoption(
         "--coatcheck-seed",
@@ -48,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of each case on each face."""
     if "coatcheck_job" in metafunc.fixturenames:
-        from .pytest_door import jobs
+        from .pytest_front_end import jobs
 
         metafunc.parametrize("coatcheck_job", jobs())
 
@@ -56,7 +58,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="class")
 def coatcheck_run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """Give the run of a class, which remembers what came out of each case."""
-    from .pytest_door import run_for
+    from .pytest_front_end import run_for
 
     run = run_for(request)
     yield run

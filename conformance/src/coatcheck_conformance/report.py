@@ -66,7 +66,7 @@ def describe(run: Run, command: Sequence[str], seconds: float) -> dict[str, Any]
         "seed": run.seed,
         "seconds": round(seconds, 3),
         "capabilities": asdict(capabilities),
-        "absent": dict(run.harness.absent),
+        "unsupported": dict(run.harness.unsupported),
         "deviations": [asdict(deviation) for deviation in run.deviations],
         "counts": _counts(judged),
         "clauses": [_clause(outcome) for outcome in judged],
@@ -130,7 +130,7 @@ def as_junit(document: Mapping[str, Any]) -> str:
         tests=str(len(results)),
         failures=str(verdicts["failed"] + verdicts["dependency_failed"]),
         errors=str(verdicts["harness_error"]),
-        skipped=str(verdicts["not_supported"] + verdicts["not_run"] + verdicts["deviation"]),
+        skipped=str(verdicts["not_supported"] + verdicts["skipped"] + verdicts["deviation"]),
         time=str(document["seconds"]),
         timestamp=document["time"],
     )

@@ -13,19 +13,19 @@ from coatcheck import Capabilities
 from coatcheck.bridge import AsyncBridge, SyncBridge
 from coatcheck.errors import CoatcheckError, StoreTimeout, StoreUnavailable
 
-from .bench import Bench
 from .case import Case, all_cases, cases_of
+from .context import Context
 from .deviations import Deviation, find
-from .failure import CheckFailed, HarnessWrong, NotRun, RunEnded, explain
+from .failure import CheckFailed, HarnessError, RunEnded, Skipped, explain
 from .handle import FaceName
-from .harness import FACILITIES, Harness, method_of
-from .smoke import check_harness
+from .harness import FEATURES, Harness, method_of
+from .self_check import check_harness
 from .verdicts import Result, Verdict
 
 #: Seconds that a case which is under way gets to clean up when the run is ended.
 _GRACE: Final = 10
-#: Verdicts on a clause with which whatever depends on it cannot be judged.
-_NO_GROUND: Final = (Verdict.FAILED, Verdict.DEVIATION, Verdict.DEPENDENCY_FAILED)
+#: Verdicts on a clause after which a case that depends on it cannot be judged.
+_UNFULFILLED: Final = (Verdict.FAILED, Verdict.DEVIATION, Verdict.DEPENDENCY_FAILED)
 
 
 class Run:
@@ -45,12 +45,12 @@ class Run:
         self.capabilities: Capabilities | None = None
         self.store_name, self.store_module = type(harness).__name__, ""
         self._token = uuid.uuid4().hex[:10]
-        self._benches: list[Bench] = []
+        self._contexts: list[Context] = []
         self._number = 0
         self._working: threading.Event | None = None
         self._is_over = False
         self._results: dict[tuple[str, str], Result] = {}
-        self._smoke: tuple[Verdict, str] | None = None
+        self._self_check: tuple[Verdict, str] | None = None
 
     def all(self) -> Iterator[Result]:
         """Run everything, and yield each result as it comes."""
@@ -71,21 +71,21 @@ class Run:
     def check_harness(self) -> tuple[Verdict, str]:
         """Check the harness once.
 
-        :returns: PASSED; or HARNESS_ERROR or, where the backend is absent, NOT_RUN, and why.
+        :returns: PASSED; or HARNESS_ERROR or, where the backend is not there, SKIPPED; and why.
         """
-        if self._smoke is None:
-            self._smoke = self._checked()
-        return self._smoke
+        if self._self_check is None:
+            self._self_check = self._checked()
+        return self._self_check
 
     def _checked(self) -> tuple[Verdict, str]:
         try:
-            self._limited(60, lambda: check_harness(self.harness, self._smoke_bench))
-        except (StoreUnavailable, StoreTimeout, NotRun) as error:
+            self._limited(60, lambda: check_harness(self.harness, self._checking_context))
+        except (StoreUnavailable, StoreTimeout, Skipped) as error:
             cause = f" ({error.__cause__!r})" if error.__cause__ else ""
-            return Verdict.NOT_RUN, f"the backend is absent: {error}{cause}"
+            return Verdict.SKIPPED, f"the backend is not there: {error}{cause}"
         except CheckFailed as failed:
             return Verdict.HARNESS_ERROR, f"the store cannot be used at all: {failed.seen}"
-        except HarnessWrong as error:
+        except HarnessError as error:
             return Verdict.HARNESS_ERROR, str(error)
         except Exception as error:
             if _origin(error) == "store" and self.capabilities is not None:
@@ -97,41 +97,41 @@ class Run:
     def finish(self) -> None:
         """End what is under way, and release what the harness holds."""
         self._is_over = True
-        for bench in self._benches:
-            bench.steps.end()
+        for context in self._contexts:
+            context.steps.end()
         if self._working is not None:
             self._working.wait(_GRACE)
         self.harness.finish()
 
-    def _bench(self, face: FaceName) -> Bench:
+    def _context(self, face: FaceName) -> Context:
         if self._is_over:
             raise RunEnded
         self._number += 1
-        bench = Bench(self.harness, face, f"kit{self._token}n{self._number}", seed=self.seed)
-        self._benches.append(bench)
-        return bench
+        context = Context(self.harness, face, f"kit{self._token}n{self._number}", seed=self.seed)
+        self._contexts.append(context)
+        return context
 
-    def _smoke_bench(self, face: FaceName) -> Bench:
-        bench = self._bench(face)
-        self.capabilities = bench.capabilities
-        native = bench.store.native
+    def _checking_context(self, face: FaceName) -> Context:
+        context = self._context(face)
+        self.capabilities = context.capabilities
+        native = context.store.native
         kind = type(native.store if isinstance(native, AsyncBridge | SyncBridge) else native)
         self.store_name, self.store_module = kind.__name__, kind.__module__
-        return bench
+        return context
 
     def _judged(self, case: Case, face: FaceName) -> Result:
-        ground, wrong = self.check_harness()
-        if ground is not Verdict.PASSED:
-            return _result(case, face, ground, wrong)
+        verdict, why = self.check_harness()
+        if verdict is not Verdict.PASSED:
+            return _result(case, face, verdict, why)
         reason = self._inapplicable(case)
         if reason:
             return _result(case, face, Verdict.NOT_SUPPORTED, reason)
         missing = self._missing(case)
         if missing:
-            return _result(case, face, Verdict.NOT_RUN, missing)
-        broken = self._broken_ground(case, face)
-        if broken:
-            return _result(case, face, Verdict.DEPENDENCY_FAILED, f"{broken} was not fulfilled")
+            return _result(case, face, Verdict.SKIPPED, missing)
+        clause = self._failed_prerequisite(case, face)
+        if clause:
+            return _result(case, face, Verdict.DEPENDENCY_FAILED, f"{clause} was not fulfilled")
         return self._expected(case, face, self._performed(case, face))
 
     def _inapplicable(self, case: Case) -> str:
@@ -141,26 +141,27 @@ class Run:
         for name in case.requires:
             if not getattr(self.capabilities, name):
                 return f"declared: no `{name}`"
-        for facility in case.needs:
-            if facility in self.harness.absent:
-                return f"declared: {self.harness.absent[facility]}"
+        for feature in case.needs:
+            if feature in self.harness.unsupported:
+                return f"declared: {self.harness.unsupported[feature]}"
         return ""
 
     def _missing(self, case: Case) -> str:
-        for facility in case.needs:
-            if not self.harness.has(facility):
+        for feature in case.needs:
+            if not self.harness.has(feature):
                 return (
                     f"`{type(self.harness).__name__}` does not say whether "
-                    f"{FACILITIES[facility].partition(' (')[0]}: give it "
-                    f"`{method_of(facility)}`, or declare `{facility}` in `absent` with the reason"
+                    f"{FEATURES[feature].partition(' (')[0]}: give it "
+                    f"`{method_of(feature)}`, or declare `{feature}` in `unsupported` with the "
+                    "reason"
                 )
         return ""
 
-    def _broken_ground(self, case: Case, face: FaceName) -> str:
+    def _failed_prerequisite(self, case: Case, face: FaceName) -> str:
         for clause in case.depends_on:
             for other in cases_of(clause):
-                is_ground = other.ground and face in other.faces
-                if is_ground and self.result(other, face).verdict in _NO_GROUND:
+                counts = other.prerequisite and face in other.faces
+                if counts and self.result(other, face).verdict in _UNFULFILLED:
                     return clause
         return ""
 
@@ -192,39 +193,39 @@ class Run:
 
     def _performed(self, case: Case, face: FaceName) -> Result:
         started = time.perf_counter()
-        benches: list[Bench] = []
+        contexts: list[Context] = []
 
         def perform() -> None:
-            bench = self._bench(face)
-            benches.append(bench)
+            context = self._context(face)
+            contexts.append(context)
             try:
-                case.check(bench)
+                case.check(context)
             except BaseException:
                 with suppress(Exception):  # what the case found comes first
-                    bench.close()
+                    context.close()
                 raise
-            bench.close()
+            context.close()
 
         try:
             self._limited(case.limit, perform)
         except CheckFailed as failed:
-            verdict, text, details = self._failure(case, face, benches, failed)
-        except NotRun as error:
-            verdict, text, details = Verdict.NOT_RUN, str(error), ""
-        except HarnessWrong as error:
+            verdict, text, details = self._failure(case, face, contexts, failed)
+        except Skipped as error:
+            verdict, text, details = Verdict.SKIPPED, str(error), ""
+        except HarnessError as error:
             verdict, text, details = Verdict.HARNESS_ERROR, str(error), str(error)
         except CoatcheckError as error:
-            verdict, text, details = self._failure(case, face, benches, _raised(error))
+            verdict, text, details = self._failure(case, face, contexts, _raised(error))
         except Exception as error:
-            verdict, text, details = self._unexpected(case, face, benches, error)
+            verdict, text, details = self._unexpected(case, face, contexts, error)
         else:
             verdict, text, details = Verdict.PASSED, "", ""
         return _result(case, face, verdict, text, details, time.perf_counter() - started)
 
     def _failure(
-        self, case: Case, face: FaceName, benches: Sequence[Bench], failed: CheckFailed
+        self, case: Case, face: FaceName, contexts: Sequence[Context], failed: CheckFailed
     ) -> tuple[Verdict, str, str]:
-        steps = benches[0].steps.lines if benches else ()
+        steps = contexts[0].steps.lines if contexts else ()
         details = explain(
             case.of,
             case=case.id,
@@ -237,12 +238,12 @@ class Run:
         return Verdict.FAILED, f"expected {failed.expected}; seen {failed.seen}", details
 
     def _unexpected(
-        self, case: Case, face: FaceName, benches: Sequence[Bench], error: Exception
+        self, case: Case, face: FaceName, contexts: Sequence[Context], error: Exception
     ) -> tuple[Verdict, str, str]:
         """Tell an exception of the store from one of the harness and of the kit."""
         origin = _origin(error)
         if origin == "store":
-            return self._failure(case, face, benches, _raised(error))
+            return self._failure(case, face, contexts, _raised(error))
         whose = "the harness" if origin == "harness" else f"the case {case.id}"
         text = f"{whose} raised {type(error).__name__}: {error}"
         return Verdict.HARNESS_ERROR, text, text
@@ -265,7 +266,7 @@ class Run:
         if not done.wait(seconds):
             raise CheckFailed("an end", f"no end after {seconds:g} seconds: a call hangs")
         self._working = None
-        self._benches.clear()
+        self._contexts.clear()
         if raised:
             raise raised[0]
 

@@ -21,8 +21,8 @@ from coatcheck import CookieOptions, SessionOptions
 from coatcheck import asgi as coatcheck_asgi
 from coatcheck import wsgi as coatcheck_wsgi
 
-from .bench import Bench
-from .failure import HarnessWrong
+from .context import Context
+from .failure import HarnessError
 
 #: Seconds that a request may take.
 _PATIENCE: Final = 30.0
@@ -109,27 +109,29 @@ class Browser:
                 self.cookie = "" if is_over else f"{name}={morsel.coded_value}"
 
 
-def options_of(bench: Bench) -> SessionOptions:
-    """Return the options of an application on the bench's store and clock."""
+def options_of(context: Context) -> SessionOptions:
+    """Return the options of an application on the context's store and clock."""
     return SessionOptions(
         secret=_SECRET,
-        store=bench.store.native,
+        store=context.store.native,
         cookie=CookieOptions(secure=False),
         owner="user",
-        clock=bench.clock,
+        clock=context.clock,
     )
 
 
 @contextmanager
-def serving(bench: Bench) -> Iterator[Callable[[], Browser]]:
+def serving(context: Context) -> Iterator[Callable[[], Browser]]:
     """Serve the application by the face under test; gives what makes browsers.
 
     The synchronous face is served by a threaded WSGI server, which checks the protocol, the
     asynchronous one by uvicorn, on an event loop of its own.
     """
-    serve = _wsgi_server if bench.face == "sync" else _asgi_server
-    bench.steps.note(f"an application is served by {'WSGI' if bench.face == 'sync' else 'ASGI'}")
-    with serve(options_of(bench)) as port:
+    serve = _wsgi_server if context.face == "sync" else _asgi_server
+    context.steps.note(
+        f"an application is served by {'WSGI' if context.face == 'sync' else 'ASGI'}"
+    )
+    with serve(options_of(context)) as port:
         yield lambda: Browser(port)
 
 
@@ -187,5 +189,5 @@ def _wait_for_start(server: Any, work: threading.Thread) -> None:
     deadline = time.monotonic() + _PATIENCE
     while not server.started:
         if not work.is_alive() or time.monotonic() > deadline:
-            raise HarnessWrong("uvicorn does not start")
+            raise HarnessError("uvicorn does not start")
         time.sleep(0.005)

@@ -21,10 +21,10 @@ class Verdict(enum.Enum):
     NOT_SUPPORTED = "not_supported"
     #: It failed, and the store's author has said so, with a reason.
     DEVIATION = "deviation"
-    #: Not judged: a clause that it stands on was not fulfilled.
+    #: Not judged: a clause that it depends on was not fulfilled.
     DEPENDENCY_FAILED = "dependency_failed"
     #: Not judged: the harness or the environment lacks what it takes.
-    NOT_RUN = "not_run"
+    SKIPPED = "skipped"
     #: Not judged: the harness, or the kit, is wrong.
     HARNESS_ERROR = "harness_error"
 
@@ -35,7 +35,7 @@ _WEIGHT = (
     Verdict.FAILED,
     Verdict.DEPENDENCY_FAILED,
     Verdict.DEVIATION,
-    Verdict.NOT_RUN,
+    Verdict.SKIPPED,
     Verdict.PASSED,
     Verdict.NOT_SUPPORTED,
 )
@@ -63,8 +63,8 @@ class Result:
 
 
 def heaviest(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the verdict on a clause from those of its cases; NOT_RUN if there are none."""
-    return min(verdicts, key=_WEIGHT.index, default=Verdict.NOT_RUN)
+    """Return the verdict on a clause from those of its cases; SKIPPED if there are none."""
+    return min(verdicts, key=_WEIGHT.index, default=Verdict.SKIPPED)
 
 
 class Conformance(enum.Enum):

@@ -200,7 +200,7 @@ class TouchesBySystemTime(MemoryStore):
 class _BackendClockHarness(StoreClassHarness):
     """Lets time pass in the backend, too."""
 
-    def elapse(self, namespace: str, seconds: float) -> None:
+    def advance(self, namespace: str, seconds: float) -> None:
         self._stores[namespace].ahead += seconds  # type: ignore[attr-defined]  # it is our own
 
 

@@ -187,8 +187,8 @@ class ClosingClears(FileStore):
 class OneProcess(FolderHarness):
     """Opens the broken class in other processes as well; what its disk does is not looked at."""
 
-    absent: ClassVar = {
-        **FolderHarness.absent,
+    unsupported: ClassVar = {
+        **FolderHarness.unsupported,
         "folder": "its files are another store's",
         "unavailable": "its disk is another store's",
         "stall": "its disk is another store's",

@@ -24,8 +24,8 @@ from coatcheck_conformance.harness import ClientStore
 class NativeHarness(NetworkHarness):
     """Opens net stores whose asynchronous face is a class of its own."""
 
-    absent: ClassVar = {
-        **NetworkHarness.absent,
+    unsupported: ClassVar = {
+        **NetworkHarness.unsupported,
         "url": "another process could not open the class by it",
         "traffic": "it is not what is wrong",
     }
@@ -121,8 +121,8 @@ class OpensAFileInACoroutine(UndeclaredAsync):
 class _StallingHarness(NativeHarness):
     """Its server does nothing worse than to keep a caller waiting."""
 
-    absent: ClassVar = {
-        **NativeHarness.absent,
+    unsupported: ClassVar = {
+        **NativeHarness.unsupported,
         "unavailable": "it is not what is wrong",
         "garbage": "it is not what is wrong",
     }

@@ -180,7 +180,10 @@ _guard = threading.Lock()
 class _NoStallHarness(FolderHarness):
     """Its store does not notice who else holds the locks of the files."""
 
-    absent: ClassVar = {**FileHarness.absent, "stall": "the store waits for threads alone"}
+    unsupported: ClassVar = {
+        **FileHarness.unsupported,
+        "stall": "the store waits for threads alone",
+    }
 
 
 @mutant("RACE-9", harness=_NoStallHarness)

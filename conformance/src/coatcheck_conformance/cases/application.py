@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 from coatcheck import Sessions
 
-from ..bench import Bench
 from ..case import case
+from ..context import Context
 from ..serving import Browser, options_of, serving
 
 T = TypeVar("T")
@@ -28,45 +28,45 @@ _ROTATIONS: Final = 50
 _TICK: Final = 0.02
 
 
-def _get(bench: Bench, browser: Browser, path: str, who: str, **query: str) -> dict[str, Any]:
+def _get(context: Context, browser: Browser, path: str, who: str, **query: str) -> dict[str, Any]:
     """Request a path, and return what the session holds."""
     status, shown = browser.get(path, **query)
     asked = "&".join(f"{name}={value}" for name, value in query.items())
-    bench.steps.note(f"{who} requests {path}?{asked} -> {status} {shown}")
-    bench.expect(status, 200, f"the status of {path}")
+    context.steps.note(f"{who} requests {path}?{asked} -> {status} {shown}")
+    context.expect(status, 200, f"the status of {path}")
     return shown
 
 
-def _login(bench: Bench, make_browser: Callable[[], Browser], user: str) -> Browser:
+def _login(context: Context, make_browser: Callable[[], Browser], user: str) -> Browser:
     browser = make_browser()
-    bench.expect(_get(bench, browser, "/login", user, user=user), {"user": user})
-    bench.expect_that(bool(browser.cookie), "a cookie", "none")
+    context.expect(_get(context, browser, "/login", user, user=user), {"user": user})
+    context.expect_that(bool(browser.cookie), "a cookie", "none")
     return browser
 
 
-def _expect_shown(bench: Bench, browser: Browser, who: str, contents: dict[str, Any]) -> None:
-    bench.expect(_get(bench, browser, "/show", who), contents)
+def _expect_shown(context: Context, browser: Browser, who: str, contents: dict[str, Any]) -> None:
+    context.expect(_get(context, browser, "/show", who), contents)
 
 
-@case("SET-3", depends_on=_SERVED, ground=False)
-def login(bench: Bench) -> None:
+@case("SET-3", depends_on=_SERVED, prerequisite=False)
+def login(context: Context) -> None:
     """Who logs in at a served application is logged in at the next request, and nobody else is."""
-    with serving(bench) as make_browser:
-        ann, bob = (_login(bench, make_browser, user) for user in ("ann", "bob"))
-        _expect_shown(bench, ann, "ann", {"user": "ann"})
-        _expect_shown(bench, bob, "bob", {"user": "bob"})
-        _expect_shown(bench, make_browser(), "a stranger", {})
+    with serving(context) as make_browser:
+        ann, bob = (_login(context, make_browser, user) for user in ("ann", "bob"))
+        _expect_shown(context, ann, "ann", {"user": "ann"})
+        _expect_shown(context, bob, "bob", {"user": "bob"})
+        _expect_shown(context, make_browser(), "a stranger", {})
 
 
-@case("DESTROY-1", depends_on=(*_SERVED, "SET-3"), ground=False)
-def logout(bench: Bench) -> None:
+@case("DESTROY-1", depends_on=(*_SERVED, "SET-3"), prerequisite=False)
+def logout(context: Context) -> None:
     """After a logout the old cookie opens nothing."""
-    with serving(bench) as make_browser:
-        ann, bob = (_login(bench, make_browser, user) for user in ("ann", "bob"))
+    with serving(context) as make_browser:
+        ann, bob = (_login(context, make_browser, user) for user in ("ann", "bob"))
         thief = ann.copy()
-        _get(bench, ann, "/logout", "ann")
-        _expect_shown(bench, thief, "who has ann's old cookie", {})
-        _expect_shown(bench, bob, "bob", {"user": "bob"})
+        _get(context, ann, "/logout", "ann")
+        _expect_shown(context, thief, "who has ann's old cookie", {})
+        _expect_shown(context, bob, "bob", {"user": "bob"})
 
 
 @case(
@@ -76,43 +76,43 @@ def logout(bench: Bench) -> None:
         "SET-3",
         "DATA-2",
     ),
-    ground=False,
+    prerequisite=False,
 )
-def rotation(bench: Bench) -> None:
+def rotation(context: Context) -> None:
     """When a session moves to a new id its data move along, and the old cookie opens nothing."""
-    with serving(bench) as make_browser:
-        ann = _login(bench, make_browser, "ann")
+    with serving(context) as make_browser:
+        ann = _login(context, make_browser, "ann")
         thief = ann.copy()
-        _get(bench, ann, "/rotate", "ann")
-        _expect_shown(bench, ann, "ann", {"user": "ann"})
-        _expect_shown(bench, thief, "who has ann's old cookie", {})
+        _get(context, ann, "/rotate", "ann")
+        _expect_shown(context, ann, "ann", {"user": "ann"})
+        _expect_shown(context, thief, "who has ann's old cookie", {})
 
 
-@case("RACE-2", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-8", "SET-10"), ground=False)
-def fifty_parallel_requests(bench: Bench) -> None:
+@case("RACE-2", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-8", "SET-10"), prerequisite=False)
+def fifty_parallel_requests(context: Context) -> None:
     """Of fifty requests to two servers, each of which writes a value, no value is lost."""
-    with serving(bench) as make_browser, serving(bench) as make_other:
-        ann = _login(bench, make_browser, "ann")
+    with serving(context) as make_browser, serving(context) as make_other:
+        ann = _login(context, make_browser, "ann")
         servers = (ann, make_other())
         values = {f"value{number}": str(number) for number in range(_WRITES)}
-        bench.steps.note(f"{_WRITES} requests at once, to two servers, write a value each")
+        context.steps.note(f"{_WRITES} requests at once, to two servers, write a value each")
         tabs = [ann.copy(servers[number % 2]) for number in range(_WRITES)]
         _at_once([_write(tab, *item) for tab, item in zip(tabs, values.items(), strict=True)])
-        shown = _get(bench, ann, "/show", "ann")
+        shown = _get(context, ann, "/show", "ann")
         lost = sorted(values.keys() - shown.keys())
-        bench.expect_that(not lost, f"all {_WRITES} values", f"without {', '.join(lost)}")
+        context.expect_that(not lost, f"all {_WRITES} values", f"without {', '.join(lost)}")
 
 
-@case("RACE-2", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-8", "SET-10"), ground=False)
-def counting_requests(bench: Bench) -> None:
+@case("RACE-2", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-8", "SET-10"), prerequisite=False)
+def counting_requests(context: Context) -> None:
     """Requests to two servers that count in one session at the same time are counted exactly."""
-    with serving(bench) as make_browser, serving(bench) as make_other:
-        ann = _login(bench, make_browser, "ann")
+    with serving(context) as make_browser, serving(context) as make_other:
+        ann = _login(context, make_browser, "ann")
         servers = (ann, make_other())
         tabs = [ann.copy(servers[number % 2]) for number in range(_COUNTERS)]
-        bench.steps.note(f"{_COUNTERS} tabs of two servers count {_COUNTS} times each")
+        context.steps.note(f"{_COUNTERS} tabs of two servers count {_COUNTS} times each")
         counted = sum(map(sum, _at_once([_counts(tab) for tab in tabs])))
-        bench.expect(_get(bench, ann, "/show", "ann").get("count"), counted)
+        context.expect(_get(context, ann, "/show", "ann").get("count"), counted)
 
 
 def _counts(browser: Browser) -> Callable[[], list[bool]]:
@@ -132,33 +132,33 @@ def _at_once(requests: Sequence[Callable[[], T]]) -> list[T]:
         return [made.result() for made in [pool.submit(request) for request in requests]]
 
 
-@case("RACE-4", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-9", "DESTROY-1"), ground=False)
-def logout_amid_requests(bench: Bench) -> None:
+@case("RACE-4", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-9", "DESTROY-1"), prerequisite=False)
+def logout_amid_requests(context: Context) -> None:
     """A logout amid requests that write ends the session."""
-    with serving(bench) as make_browser:
+    with serving(context) as make_browser:
         for number in range(3):
-            ann = _login(bench, make_browser, "ann")
+            ann = _login(context, make_browser, "ann")
             tabs = [ann.copy() for _ in range(6)]
             writes = [_write_once(tab, str(n)) for n, tab in enumerate(tabs)]
-            bench.steps.note("six requests that write, and among them a logout")
+            context.steps.note("six requests that write, and among them a logout")
             _at_once([*writes[:3], lambda: ann.copy().get("/logout"), *writes[3:]])  # noqa: B023  # called at once
-            _expect_shown(bench, ann, f"who has ann's old cookie, round {number}", {})
+            _expect_shown(context, ann, f"who has ann's old cookie, round {number}", {})
 
 
 @case(
     "RACE-4",
     depends_on=(*_SERVED, "SET-3", "SET-7", "SET-9", "DESTROY-1", "DESTROY-6"),
-    ground=False,
+    prerequisite=False,
 )
-def logout_amid_rotations(bench: Bench) -> None:
+def logout_amid_rotations(context: Context) -> None:
     """A logout with an old cookie ends a session that gets one new id after the other."""
-    with serving(bench) as make_browser:
+    with serving(context) as make_browser:
         for number in range(3):
-            ann = _login(bench, make_browser, "ann")
+            ann = _login(context, make_browser, "ann")
             tab = ann.copy()
-            bench.steps.note("a tab asks for one new id after the other, and another logs out")
+            context.steps.note("a tab asks for one new id after the other, and another logs out")
             _at_once([_rotate(ann), lambda: tab.get("/logout")])  # noqa: B023  # called at once
-            _expect_shown(bench, ann, f"who has the latest cookie, round {number}", {})
+            _expect_shown(context, ann, f"who has the latest cookie, round {number}", {})
 
 
 def _rotate(browser: Browser) -> Callable[[], object]:
@@ -182,49 +182,53 @@ def _write_once(browser: Browser, value: str) -> Callable[[], object]:
         "DESTROY-1",
         "CAP-4",
     ),
-    ground=False,
+    prerequisite=False,
 )
-def logout_everywhere(bench: Bench) -> None:
+def logout_everywhere(context: Context) -> None:
     """All sessions of a user are ended at once, and no other one."""
-    with serving(bench) as make_browser:
-        browsers = [_login(bench, make_browser, "ann") for _ in range(3)]
-        bob = _login(bench, make_browser, "bob")
-        if bench.capabilities.owner_lag:
-            bench.elapse(bench.capabilities.owner_lag)  # the core waits by the clock on the wall
-        bench.expect(_revoke_all(bench, "ann"), 3, "revoked")
+    with serving(context) as make_browser:
+        browsers = [_login(context, make_browser, "ann") for _ in range(3)]
+        bob = _login(context, make_browser, "bob")
+        if context.capabilities.owner_lag:
+            context.advance(
+                context.capabilities.owner_lag
+            )  # the core waits by the clock on the wall
+        context.expect(_revoke_all(context, "ann"), 3, "revoked")
         for browser in browsers:
-            _expect_shown(bench, browser, "who has one of ann's cookies", {})
-        _expect_shown(bench, bob, "bob", {"user": "bob"})
+            _expect_shown(context, browser, "who has one of ann's cookies", {})
+        _expect_shown(context, bob, "bob", {"user": "bob"})
 
 
 @case(
     "OWNER-1",
     depends_on=(*_SERVED, "SET-3", "DESTROY-1", "DESTROY-6", "CAP-4"),
-    ground=False,
+    prerequisite=False,
 )
-def logout_everywhere_amid_rotations(bench: Bench) -> None:
+def logout_everywhere_amid_rotations(context: Context) -> None:
     """A session whose id changes all the time does not survive when all of a user's are ended."""
-    with serving(bench) as make_browser:
-        thief = _login(bench, make_browser, "ann")
-        if bench.capabilities.owner_lag:
-            bench.elapse(bench.capabilities.owner_lag)  # the core waits by the clock on the wall
-        bench.steps.note("a thief asks for one new id after the other")
-        _at_once([_rotate(thief), lambda: _revoke_as_time_passes(bench, "ann")])
-        _expect_shown(bench, thief, "who has the latest cookie", {})
+    with serving(context) as make_browser:
+        thief = _login(context, make_browser, "ann")
+        if context.capabilities.owner_lag:
+            context.advance(
+                context.capabilities.owner_lag
+            )  # the core waits by the clock on the wall
+        context.steps.note("a thief asks for one new id after the other")
+        _at_once([_rotate(thief), lambda: _revoke_as_time_passes(context, "ann")])
+        _expect_shown(context, thief, "who has the latest cookie", {})
 
 
-def _revoke_as_time_passes(bench: Bench, owner: str) -> int:
+def _revoke_as_time_passes(context: Context, owner: str) -> int:
     """Revoke while the clock of the stores goes on: some show writes in their index by it."""
     with ThreadPoolExecutor(1) as pool:
-        revoking = pool.submit(_revoke_all, bench, owner)
+        revoking = pool.submit(_revoke_all, context, owner)
         while not wait([revoking], timeout=_TICK).done:
-            bench.clock.advance(2 * _TICK)
+            context.clock.advance(2 * _TICK)
         return revoking.result()
 
 
-def _revoke_all(bench: Bench, owner: str) -> int:
-    sessions = Sessions(bench.store.native, options_of(bench))
-    bench.steps.note(f"all sessions of {owner} are revoked")
-    if bench.face == "async":
-        return bench.loop.run(sessions.arevoke_all(owner))
+def _revoke_all(context: Context, owner: str) -> int:
+    sessions = Sessions(context.store.native, options_of(context))
+    context.steps.note(f"all sessions of {owner} are revoked")
+    if context.face == "async":
+        return context.loop.run(sessions.arevoke_all(owner))
     return sessions.revoke_all(owner)

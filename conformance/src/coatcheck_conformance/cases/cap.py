@@ -8,8 +8,8 @@ from typing import Any
 
 from coatcheck import PRESENT, Capabilities, Unchanged
 
-from ..bench import Bench
 from ..case import case
+from ..context import Context
 from ..handle import FaceName
 from ..watch import IO_EVENTS, watching
 
@@ -20,46 +20,46 @@ from ..watch import IO_EVENTS, watching
     foundation=False,
     hint="the backend is asked for its version when it is read.",
 )
-def without_io(bench: Bench) -> None:
+def without_io(context: Context) -> None:
     """A store that was never used declares its capabilities without asking anybody."""
-    store = bench.elsewhere()
+    store = context.elsewhere()
     with watching(IO_EVENTS) as watch:
         declared: object = store.capabilities
-    bench.expect_that(
+    context.expect_that(
         isinstance(declared, Capabilities), "a Capabilities object", type(declared).__name__
     )
-    bench.expect_that(not watch.seen, "no I/O", watch.lines)
+    context.expect_that(not watch.seen, "no I/O", watch.lines)
 
 
 @case(
     "CAP-1", depends_on=("LIFE-4",), foundation=False, hint="they are found out at the first use."
 )
-def always_the_same(bench: Bench) -> None:
+def always_the_same(context: Context) -> None:
     """The capabilities are the same before the first use, after it and after the end."""
-    store = bench.elsewhere()
+    store = context.elsewhere()
     declared = store.capabilities
-    bench.expect(store.capabilities, declared, "read again")
-    store.set("key", bench.record())
+    context.expect(store.capabilities, declared, "read again")
+    store.set("key", context.record())
     store.get("key")
-    bench.expect(store.capabilities, declared, "after use")
+    context.expect(store.capabilities, declared, "after use")
     store.close()
-    bench.expect(store.capabilities, declared, "after `close`")
+    context.expect(store.capabilities, declared, "after `close`")
 
 
 @case("CAP-2", foundation=False, hint="the two classes declare them separately.")
-def faces_agree(bench: Bench) -> None:
+def faces_agree(context: Context) -> None:
     """Both faces declare the same."""
     faces: tuple[FaceName, ...] = ("sync", "async")
     one, other = (
-        bench.open(f"{face}_store", face=face, namespace=f"{bench.namespace}{face}")
+        context.open(f"{face}_store", face=face, namespace=f"{context.namespace}{face}")
         for face in faces
     )
-    bench.expect(other.capabilities, one.capabilities, "the asynchronous face declares")
+    context.expect(other.capabilities, one.capabilities, "the asynchronous face declares")
 
 
-def _verbs(bench: Bench) -> dict[str, Callable[[], Any]]:
+def _verbs(context: Context) -> dict[str, Callable[[], Any]]:
     """Return a call of each verb that the store supports, in the order to call them."""
-    store, record, can = bench.store, bench.record(owner="owner"), bench.capabilities
+    store, record, can = context.store, context.record(owner="owner"), context.capabilities
     verbs: dict[str, Callable[[], Any]] = {
         "ping": lambda: store.ping(),
         "set": lambda: store.set("key", record),
@@ -89,24 +89,24 @@ def _verbs(bench: Bench) -> dict[str, Callable[[], Any]]:
     ),
     hint="a file is written or a server is asked, and `blocking` left at False.",
 )
-def nothing_waits(bench: Bench) -> None:
+def nothing_waits(context: Context) -> None:
     """No verb opens a file, asks a server or sleeps."""
-    bench.store.get("key")  # whatever is imported at the first call
-    for verb, call in _verbs(bench).items():
+    context.store.get("key")  # whatever is imported at the first call
+    for verb, call in _verbs(context).items():
         with watching(IO_EVENTS) as watch:
             call()
-        bench.expect_that(not watch.seen, f"no waiting in `{verb}`", watch.lines)
+        context.expect_that(not watch.seen, f"no waiting in `{verb}`", watch.lines)
 
 
 @case("CAP-4", foundation=False, hint="a value of the backend is taken over as it is.")
-def numbers_can_be_calculated_with(bench: Bench) -> None:
+def numbers_can_be_calculated_with(context: Context) -> None:
     """The declared numbers are numbers, and in their ranges."""
-    can = bench.capabilities
+    can = context.capabilities
     for name in ("owner_lag", "expiry_granularity"):
         value = getattr(can, name)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         right = is_number and math.isfinite(value) and value >= 0
-        bench.expect_that(right, f"a finite `{name}` that is not negative", value)
+        context.expect_that(right, f"a finite `{name}` that is not negative", value)
     most = can.max_data_bytes
     right = most is None or (type(most) is int and most > 0)
-    bench.expect_that(right, "a positive integer or None as `max_data_bytes`", most)
+    context.expect_that(right, "a positive integer or None as `max_data_bytes`", most)

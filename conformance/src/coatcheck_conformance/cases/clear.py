@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from coatcheck.errors import UnsupportedOperation
 
-from ..bench import Bench
 from ..case import case
+from ..context import Context
 
 #: More than the first batch of any client that is in use.
 _MANY = 130
 
 
 @case("CLEAR-1", hint="one page of a listing is removed, or what has no owner.")
-def every_key(bench: Bench) -> None:
+def every_key(context: Context) -> None:
     """After `clear` every key is absent: with and without an owner, of whatever life."""
     for number in range(_MANY):
         owner = f"owner{number % 3}" if number % 2 else None
-        bench.put(f"key{number}", owner=owner, life=60 * (number + 1))
-    bench.store.clear()
+        context.put(f"key{number}", owner=owner, life=60 * (number + 1))
+    context.store.clear()
     for number in range(_MANY):
-        bench.expect_absent(f"key{number}")
+        context.expect_absent(f"key{number}")
 
 
 @case("CLEAR-1", hint="what is cleared is what this handle has written.")
-def keys_of_another_handle(bench: Bench) -> None:
+def keys_of_another_handle(context: Context) -> None:
     """A `clear` removes what another handle on the same data wrote, for all handles."""
-    writer = bench.second()
-    bench.put(store=writer)
-    bench.store.clear()
-    bench.expect_absent()
-    bench.expect_absent(store=writer)
+    writer = context.second()
+    context.put(store=writer)
+    context.store.clear()
+    context.expect_absent()
+    context.expect_absent(store=writer)
 
 
 @case(
@@ -40,16 +40,16 @@ def keys_of_another_handle(bench: Bench) -> None:
     ),
     hint="the whole database is dropped, or all that begins with the namespace's name.",
 )
-def other_namespaces(bench: Bench) -> None:
+def other_namespaces(context: Context) -> None:
     """A `clear` leaves the records of other namespaces, whatever their names begin with."""
     for extension in ("a", "0"):
-        elsewhere = bench.elsewhere(extension)
-        there, here = bench.put(store=elsewhere), bench.put()
-        bench.store.clear()
-        bench.expect_unchanged(there, store=elsewhere, about="elsewhere")
-        here = bench.put()
+        elsewhere = context.elsewhere(extension)
+        there, here = context.put(store=elsewhere), context.put()
+        context.store.clear()
+        context.expect_unchanged(there, store=elsewhere, about="elsewhere")
+        here = context.put()
         elsewhere.clear()
-        bench.expect_unchanged(here, about="here, after `clear` elsewhere")
+        context.expect_unchanged(here, about="here, after `clear` elsewhere")
 
 
 @case(
@@ -60,59 +60,59 @@ def other_namespaces(bench: Bench) -> None:
     ),
     hint="the whole database is dropped.",
 )
-def foreign_things(bench: Bench) -> None:
+def foreign_things(context: Context) -> None:
     """A `clear` leaves what belongs to no store."""
-    bench.put()
-    is_there = bench.harness.foreign(bench.namespace)
-    bench.store.clear()
+    context.put()
+    is_there = context.harness.foreign(context.namespace)
+    context.store.clear()
     if is_there is not None:
-        bench.expect(is_there(), True, "what belongs to no store is still there, unchanged")
+        context.expect(is_there(), True, "what belongs to no store is still there, unchanged")
 
 
 @case("CLEAR-3", hint="a list of no keys is sent to the backend, or a table is dropped.")
-def empty_store(bench: Bench) -> None:
+def empty_store(context: Context) -> None:
     """A `clear` of an empty store, also the second time, leaves a store that works."""
     for _ in range(2):
-        bench.expect(bench.store.call("clear"), None)
-        bench.expect_absent()
-    bench.put()
-    bench.expect_data(b"data")
+        context.expect(context.store.call("clear"), None)
+        context.expect_absent()
+    context.put()
+    context.expect_data(b"data")
     for _ in range(2):
-        bench.expect(bench.store.call("clear"), None)
-    bench.put(data=b"again")
-    bench.expect_data(b"again")
+        context.expect(context.store.call("clear"), None)
+    context.put(data=b"again")
+    context.expect_data(b"again")
 
 
 @case("CLEAR-4", requires=("owners",), depends_on=("CLEAR-1", "OWNER-1"), hint="the index is left.")
-def owner_index(bench: Bench) -> None:
+def owner_index(context: Context) -> None:
     """After `clear` no owner has a record, not even when the keys are used again."""
     for number in range(4):
-        bench.put(f"key{number}", owner="owner")
-    bench.store.clear()
-    bench.elapse(bench.capabilities.owner_lag)
-    bench.expect_keys(bench.store.owned_by("owner"), [], "after `clear`")
-    bench.put("key0")
-    bench.put("key1", owner="other")
-    bench.elapse(bench.capabilities.owner_lag)
-    bench.expect_keys(bench.store.owned_by("owner"), [], "after new records without this owner")
-    bench.expect_keys(bench.store.owned_by("other"), ["key1"])
+        context.put(f"key{number}", owner="owner")
+    context.store.clear()
+    context.advance(context.capabilities.owner_lag)
+    context.expect_keys(context.store.owned_by("owner"), [], "after `clear`")
+    context.put("key0")
+    context.put("key1", owner="other")
+    context.advance(context.capabilities.owner_lag)
+    context.expect_keys(context.store.owned_by("owner"), [], "after new records without this owner")
+    context.expect_keys(context.store.owned_by("other"), ["key1"])
 
 
 @case(
     "CLEAR-4", requires=("enumerable",), depends_on=("CLEAR-1", "ENUM-3"), hint="a counter is left."
 )
-def length_is_zero(bench: Bench) -> None:
+def length_is_zero(context: Context) -> None:
     """After `clear` the length is 0, and counts anew."""
     for number in range(4):
-        bench.put(f"key{number}")
-    bench.store.clear()
-    bench.expect(bench.store.length(), 0)
-    bench.put()
-    bench.expect(bench.store.length(), 1)
+        context.put(f"key{number}")
+    context.store.clear()
+    context.expect(context.store.length(), 0)
+    context.put()
+    context.expect(context.store.length(), 1)
 
 
 @case("CLEAR-5", hint="the verb is there without its capability, or does nothing.")
-def undeclared(bench: Bench) -> None:
+def undeclared(context: Context) -> None:
     """A `clear` that is not declared raises `UnsupportedOperation`."""
-    with bench.expect_raises(UnsupportedOperation):
-        bench.store.clear()
+    with context.expect_raises(UnsupportedOperation):
+        context.store.clear()

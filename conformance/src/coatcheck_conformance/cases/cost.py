@@ -12,8 +12,8 @@ from typing import Any, Final
 from coatcheck import ABSENT, Unchanged
 from coatcheck.bridge import AsyncBridge, SyncBridge
 
-from ..bench import Bench
 from ..case import case
+from ..context import Context
 
 _FEW: Final = 20
 _MANY: Final = 400
@@ -26,9 +26,9 @@ _LISTED: Final = 600
 _SIZE: Final = 4096
 
 
-def _is_bridged(bench: Bench) -> bool:
+def _is_bridged(context: Context) -> bool:
     """Tell whether other threads do the work, where it cannot be counted."""
-    return isinstance(bench.store.native, AsyncBridge | SyncBridge)
+    return isinstance(context.store.native, AsyncBridge | SyncBridge)
 
 
 def instructions(call: Callable[[], Any]) -> int:
@@ -55,23 +55,23 @@ def _least(call: Callable[[int], Any]) -> int:
     return min(instructions(partial(call, number)) for number in range(_TRIES))
 
 
-def _fill(bench: Bench, name: str, count: int) -> None:
+def _fill(context: Context, name: str, count: int) -> None:
     for number in range(count):
-        record = bench.record(owner=f"{name}{number % 50}")
-        bench.store.perform("set", f"{name}{number}", record)
-    bench.steps.note(f"store.set of {count} records")
+        record = context.record(owner=f"{name}{number % 50}")
+        context.store.perform("set", f"{name}{number}", record)
+    context.steps.note(f"store.set of {count} records")
 
 
-def _expect_alike(bench: Bench, verb: str, few: int, many: int) -> None:
+def _expect_alike(context: Context, verb: str, few: int, many: int) -> None:
     if many > 2 * few + _SLACK:
-        bench.fail(
+        context.fail(
             f"as many instructions for `{verb}` as with {_FEW} records, {few}",
             f"{many} with {_FEW + _MANY} records",
         )
 
 
-def _verbs(bench: Bench) -> dict[str, Callable[[int], Any]]:
-    store, record = bench.store, bench.record(owner="owner")
+def _verbs(context: Context) -> dict[str, Callable[[int], Any]]:
+    store, record = context.store, context.record(owner="owner")
     for name in ("gone", "kept"):
         for number in range(_TRIES):
             store.perform("set", f"{name}{number}", record)
@@ -89,30 +89,30 @@ def _verbs(bench: Bench) -> dict[str, Callable[[int], Any]]:
 
 
 @case("COST-1", hint="a search through all records, or a count of them.")
-def cost_of_a_request(bench: Bench) -> None:
+def cost_of_a_request(context: Context) -> None:
     """With many records each verb takes about as many instructions as with few."""
-    if _is_bridged(bench):
+    if _is_bridged(context):
         return
-    _fill(bench, "few", _FEW)
-    few = {verb: _least(call) for verb, call in _verbs(bench).items()}
-    _fill(bench, "many", _MANY)
-    many = {verb: _least(call) for verb, call in _verbs(bench).items()}
+    _fill(context, "few", _FEW)
+    few = {verb: _least(call) for verb, call in _verbs(context).items()}
+    _fill(context, "many", _MANY)
+    many = {verb: _least(call) for verb, call in _verbs(context).items()}
     for verb, count in few.items():
-        _expect_alike(bench, verb, count, many[verb])
+        _expect_alike(context, verb, count, many[verb])
 
 
 @case("COST-7", depends_on=("OWNER-1",), hint="a search through all records for those of an owner.")
-def cost_of_an_owner(bench: Bench) -> None:
+def cost_of_an_owner(context: Context) -> None:
     """With many records of others `owned_by` takes about as many instructions as with few."""
-    if _is_bridged(bench):
+    if _is_bridged(context):
         return
     for number in range(3):
-        bench.put(f"own{number}", owner="ann")
-    _fill(bench, "few", _FEW)
-    few = _least(lambda _: bench.store.owned_by("ann"))
-    _fill(bench, "many", _MANY)
-    many = _least(lambda _: bench.store.owned_by("ann"))
-    _expect_alike(bench, "owned_by", few, many)
+        context.put(f"own{number}", owner="ann")
+    _fill(context, "few", _FEW)
+    few = _least(lambda _: context.store.owned_by("ann"))
+    _fill(context, "many", _MANY)
+    many = _least(lambda _: context.store.owned_by("ann"))
+    _expect_alike(context, "owned_by", few, many)
 
 
 def _peak(walk: Callable[[], Any]) -> int:
@@ -136,21 +136,21 @@ def _peak(walk: Callable[[], Any]) -> int:
     depends_on=("ENUM-1",),
     hint="a list of everything is made, and iterated over.",
 )
-def memory_of_a_listing(bench: Bench) -> None:
+def memory_of_a_listing(context: Context) -> None:
     """Listing takes far less memory than all data have."""
-    if _is_bridged(bench):
+    if _is_bridged(context):
         return
-    size = min(_SIZE, bench.capabilities.max_data_bytes or _SIZE)
+    size = min(_SIZE, context.capabilities.max_data_bytes or _SIZE)
     for number in range(_LISTED):
-        bench.store.perform("set", f"key{number}", bench.record(b"%04d" % number * (size // 4)))
-    bench.steps.note(f"store.set of {_LISTED} records of {size} bytes")
+        context.store.perform("set", f"key{number}", context.record(b"%04d" % number * (size // 4)))
+    context.steps.note(f"store.set of {_LISTED} records of {size} bytes")
 
     def walk() -> None:
-        for _ in bench.store.iterate("all"):
+        for _ in context.store.iterate("all"):
             pass
 
     peak, total = _peak(walk), _LISTED * size
-    bench.expect_that(peak < total * 3 // 4, f"less than {total * 3 // 4} bytes at a time", peak)
+    context.expect_that(peak < total * 3 // 4, f"less than {total * 3 // 4} bytes at a time", peak)
 
 
 @case(
@@ -162,16 +162,16 @@ def memory_of_a_listing(bench: Bench) -> None:
     ),
     hint="one command or one transaction lists everything, and nobody else gets a turn.",
 )
-def others_are_served_while_it_lists(bench: Bench) -> None:
+def others_are_served_while_it_lists(context: Context) -> None:
     """Between two records of a listing other handles read and write, and counting goes on."""
     for number in range(40):
-        bench.put(f"key{number}")
-    other = bench.second()
-    for number, (key, _) in enumerate(bench.store.iterate("all")):
-        bench.expect(other.set(key, bench.record(b"new")), True)
-        bench.expect_data(b"new", key, other)
+        context.put(f"key{number}")
+    other = context.second()
+    for number, (key, _) in enumerate(context.store.iterate("all")):
+        context.expect(other.set(key, context.record(b"new")), True)
+        context.expect_data(b"new", key, other)
         if number % 10 == 0:
-            bench.expect(bench.store.length(), 40)
+            context.expect(context.store.length(), 40)
 
 
 @case(
@@ -182,13 +182,13 @@ def others_are_served_while_it_lists(bench: Bench) -> None:
     ),
     hint="one transaction removes everything, and nobody else gets a turn.",
 )
-def others_are_served_while_it_clears(bench: Bench) -> None:
+def others_are_served_while_it_clears(context: Context) -> None:
     """Calls of another namespace at the same time succeed, and lose nothing."""
-    elsewhere = bench.elsewhere()
+    elsewhere = context.elsewhere()
     for number in range(40):
-        bench.put(f"key{number}")
-    calls = [bench.store.later("clear")]
-    calls += [elsewhere.later("set", f"key{number}", bench.record(b"new")) for number in range(4)]
-    bench.expect(bench.together(calls)[1:], [True] * 4)
+        context.put(f"key{number}")
+    calls = [context.store.later("clear")]
+    calls += [elsewhere.later("set", f"key{number}", context.record(b"new")) for number in range(4)]
+    context.expect(context.together(calls)[1:], [True] * 4)
     for number in range(4):
-        bench.expect_data(b"new", f"key{number}", elsewhere)
+        context.expect_data(b"new", f"key{number}", elsewhere)

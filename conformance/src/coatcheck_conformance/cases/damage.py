@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 from coatcheck import ABSENT, ALWAYS, PRESENT, Condition, Record, Unchanged
 
-from ..bench import Bench
 from ..case import case
 from ..clock import DAY
+from ..context import Context
 
 _OUTSIDE = "the harness has no way to put garbage beside a record"
 _DATA = b"data"
@@ -17,23 +17,23 @@ _DATA = b"data"
 _END = 253_402_300_799.0
 
 
-def _garbled(bench: Bench) -> Iterator[tuple[str, str, str]]:
+def _garbled(context: Context) -> Iterator[tuple[str, str, str]]:
     """Yield a key, its owner and the way, with garbage beside its record, for each way."""
-    ways = bench.need(bench.harness.garbled(bench.namespace, "key0", "owner0"), _OUTSIDE)
+    ways = context.need(context.harness.garbled(context.namespace, "key0", "owner0"), _OUTSIDE)
     for number, way in enumerate(ways):
         key, owner = f"key{number}", f"owner{number}"
-        _garble(bench, way, key, owner)
+        _garble(context, way, key, owner)
         yield key, owner, way
 
 
-def _garble(bench: Bench, way: str, key: str, owner: str) -> None:
-    bench.put(key, _DATA, owner=owner)
-    found = bench.need(bench.harness.garbled(bench.namespace, key, owner), _OUTSIDE)
-    bench.steps.note(f"behind the store's back: {way} beside {key!r}")
+def _garble(context: Context, way: str, key: str, owner: str) -> None:
+    context.put(key, _DATA, owner=owner)
+    found = context.need(context.harness.garbled(context.namespace, key, owner), _OUTSIDE)
+    context.steps.note(f"behind the store's back: {way} beside {key!r}")
     found[way]()
 
 
-def _expect_sane(bench: Bench, found: object, way: str) -> None:
+def _expect_sane(context: Context, found: object, way: str) -> None:
     """Expect nothing, or the record with these data, an owner, and a time."""
     is_sane = found is None or (
         isinstance(found, Record)
@@ -43,13 +43,13 @@ def _expect_sane(bench: Bench, found: object, way: str) -> None:
         and math.isfinite(found.expires_at)
         and found.expires_at <= _END
     )
-    bench.expect_that(is_sane, f"{way}: None, or the record", found)
+    context.expect_that(is_sane, f"{way}: None, or the record", found)
 
 
-def _owned(bench: Bench, owner: str) -> dict[str, Record]:
-    if bench.capabilities.owner_lag > 0:
-        bench.elapse(bench.capabilities.owner_lag)
-    return dict(bench.store.owned_by(owner))
+def _owned(context: Context, owner: str) -> dict[str, Record]:
+    if context.capabilities.owner_lag > 0:
+        context.advance(context.capabilities.owner_lag)
+    return dict(context.store.owned_by(owner))
 
 
 @case(
@@ -57,11 +57,11 @@ def _owned(bench: Bench, owner: str) -> dict[str, Record]:
     needs=("garbled",),
     hint="metadata are parsed without a thought of what somebody else may have written there.",
 )
-def reads_of_the_garbled(bench: Bench) -> None:
+def reads_of_the_garbled(context: Context) -> None:
     """`get` shows nothing or the record as it was written, each time."""
-    for key, _, way in _garbled(bench):
-        _expect_sane(bench, bench.store.get(key), way)
-        _expect_sane(bench, bench.store.get(key), f"{way}, the second time")
+    for key, _, way in _garbled(context):
+        _expect_sane(context, context.store.get(key), way)
+        _expect_sane(context, context.store.get(key), f"{way}, the second time")
 
 
 @case(
@@ -70,12 +70,12 @@ def reads_of_the_garbled(bench: Bench) -> None:
     depends_on=("DESTROY-1",),
     hint="a script or an index fails at the type of what is there.",
 )
-def writes_of_the_garbled(bench: Bench) -> None:
+def writes_of_the_garbled(context: Context) -> None:
     """`touch`, conditional `set` and `destroy` answer True or False, and agree with `get`."""
 
     def writes(key: str, owner: str) -> list[tuple[str, Callable[[], object]]]:
-        same, store = bench.record(_DATA, owner), bench.store
-        later = bench.clock.now + 2 * DAY
+        same, store = context.record(_DATA, owner), context.store
+        later = context.clock.now + 2 * DAY
         conditions: list[Condition] = [ABSENT, PRESENT, Unchanged(_DATA)]
         return [
             ("touch", lambda: store.touch(key, later, owner)),
@@ -85,15 +85,15 @@ def writes_of_the_garbled(bench: Bench) -> None:
         ]
 
     number = 0
-    for way in bench.need(bench.harness.garbled(bench.namespace, "key", "owner"), _OUTSIDE):
+    for way in context.need(context.harness.garbled(context.namespace, "key", "owner"), _OUTSIDE):
         for verb in range(len(writes("key", "owner"))):
             key, owner = f"key{number}", f"owner{number}"
             number += 1
-            _garble(bench, way, key, owner)
+            _garble(context, way, key, owner)
             name, write = writes(key, owner)[verb]
             done = write()
-            bench.expect_that(type(done) is bool, f"{way}, {name}: True or False", done)
-            _expect_sane(bench, bench.store.get(key), f"{way}, {name}")
+            context.expect_that(type(done) is bool, f"{way}, {name}: True or False", done)
+            _expect_sane(context, context.store.get(key), f"{way}, {name}")
 
 
 @case(
@@ -102,34 +102,34 @@ def writes_of_the_garbled(bench: Bench) -> None:
     depends_on=("DAMAGE-1", "GET-5", "GET-7", "TOUCH-1", "DESTROY-1"),
     hint="what is there is added to, and not replaced.",
 )
-def a_write_makes_it_whole(bench: Bench) -> None:
+def a_write_makes_it_whole(context: Context) -> None:
     """After a write without a condition, or of a new session, the record is like any other."""
-    ways = list(bench.need(bench.harness.garbled(bench.namespace, "key", "owner"), _OUTSIDE))
+    ways = list(context.need(context.harness.garbled(context.namespace, "key", "owner"), _OUTSIDE))
     for number, way in enumerate(ways * 2):
         key, owner = f"key{number}", f"owner{number}"
-        _garble(bench, way, key, owner)
+        _garble(context, way, key, owner)
         only_if: Condition = ALWAYS
         if number >= len(ways):
-            bench.store.destroy(key)
-            bench.expect_absent(key, about=way)
+            context.store.destroy(key)
+            context.expect_absent(key, about=way)
             only_if = ABSENT
-        record = bench.record(b"new", owner)
-        bench.expect(bench.store.set(key, record, only_if), True, way)
-        bench.expect_same(bench.store.get(key), record, way)
-        _expect_owned(bench, key, record, way)
-        later = Record(b"new", bench.clock.now + 2 * DAY, owner)
-        bench.expect(bench.store.touch(key, later.expires_at, owner), True, way)
-        bench.expect_same(bench.store.get(key), later, way)
-        _expect_owned(bench, key, later, way)
-        bench.expect(bench.store.destroy(key), True, way)
-        bench.expect_absent(key, about=way)
+        record = context.record(b"new", owner)
+        context.expect(context.store.set(key, record, only_if), True, way)
+        context.expect_same(context.store.get(key), record, way)
+        _expect_owned(context, key, record, way)
+        later = Record(b"new", context.clock.now + 2 * DAY, owner)
+        context.expect(context.store.touch(key, later.expires_at, owner), True, way)
+        context.expect_same(context.store.get(key), later, way)
+        _expect_owned(context, key, later, way)
+        context.expect(context.store.destroy(key), True, way)
+        context.expect_absent(key, about=way)
 
 
-def _expect_owned(bench: Bench, key: str, record: Record, way: str) -> None:
-    if bench.capabilities.owners:
-        found = _owned(bench, record.owner or "")
-        bench.expect_that(key in found, f"{way}: the record is listed by its owner", list(found))
-        bench.expect_same(found[key], record, way)
+def _expect_owned(context: Context, key: str, record: Record, way: str) -> None:
+    if context.capabilities.owners:
+        found = _owned(context, record.owner or "")
+        context.expect_that(key in found, f"{way}: the record is listed by its owner", list(found))
+        context.expect_same(found[key], record, way)
 
 
 @case(
@@ -138,25 +138,25 @@ def _expect_owned(bench: Bench, key: str, record: Record, way: str) -> None:
     depends_on=("ENUM-1", "ENUM-3", "DAMAGE-1"),
     hint="the iteration ends at the first thing that cannot be read.",
 )
-def listings_beside_the_garbled(bench: Bench) -> None:
+def listings_beside_the_garbled(context: Context) -> None:
     """Listings show what is sound beside garbage, and nothing else that is not."""
-    sound = {f"sound{number}": bench.put(f"sound{number}", owner="ann") for number in range(3)}
+    sound = {f"sound{number}": context.put(f"sound{number}", owner="ann") for number in range(3)}
     keys = []
-    for key, owner, way in _garbled(bench):
+    for key, owner, way in _garbled(context):
         keys.append(key)
-        found = dict(bench.store.all())
+        found = dict(context.store.all())
         for name, record in sound.items():
-            bench.expect_same(found.get(name), record, way)
+            context.expect_same(found.get(name), record, way)
         strangers = found.keys() - sound.keys() - set(keys)
-        bench.expect_that(not strangers, f"{way}: no other keys", sorted(strangers))
-        count = bench.store.length()
-        bench.expect_that(count >= len(found), f"{way}: as many as there are, at least", count)
-        if not bench.capabilities.native_expiry:
-            bench.store.prune()
-        if bench.capabilities.owners:
-            strangers = _owned(bench, owner).keys() - {key}
-            bench.expect_that(not strangers, f"{way}: no other keys", sorted(strangers))
-            bench.expect(sorted(_owned(bench, "ann")), sorted(sound), way)
+        context.expect_that(not strangers, f"{way}: no other keys", sorted(strangers))
+        count = context.store.length()
+        context.expect_that(count >= len(found), f"{way}: as many as there are, at least", count)
+        if not context.capabilities.native_expiry:
+            context.store.prune()
+        if context.capabilities.owners:
+            strangers = _owned(context, owner).keys() - {key}
+            context.expect_that(not strangers, f"{way}: no other keys", sorted(strangers))
+            context.expect(sorted(_owned(context, "ann")), sorted(sound), way)
 
 
 @case(
@@ -166,11 +166,11 @@ def listings_beside_the_garbled(bench: Bench) -> None:
     depends_on=("CLEAR-1", "DAMAGE-1"),
     hint="the iteration ends at the first thing that cannot be read.",
 )
-def clearing_the_garbled(bench: Bench) -> None:
+def clearing_the_garbled(context: Context) -> None:
     """After `clear` nothing is left of the records beside garbage."""
-    keys = [key for key, _, _ in _garbled(bench)]
-    bench.store.clear()
+    keys = [key for key, _, _ in _garbled(context)]
+    context.store.clear()
     for key in keys:
-        bench.expect_absent(key)
-    bench.expect(bench.store.length(), 0)
-    bench.expect(list(bench.store.all()), [])
+        context.expect_absent(key)
+    context.expect(context.store.length(), 0)
+    context.expect(list(context.store.all()), [])

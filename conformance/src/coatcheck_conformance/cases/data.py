@@ -8,9 +8,9 @@ from typing import Any, Final
 from coatcheck import ABSENT, ALWAYS, PRESENT, Record, Unchanged
 from coatcheck.errors import RecordTooLarge, StoreError
 
-from ..bench import Bench
 from ..case import case
 from ..clock import DAY
+from ..context import Context
 
 _EVERY_BYTE: Final = bytes(range(256))
 
@@ -109,10 +109,10 @@ _LOOKALIKES: Final = (
 _MEBIBYTE: Final = 1 << 20
 
 
-def _expect_kept(bench: Bench, data: bytes) -> None:
+def _expect_kept(context: Context, data: bytes) -> None:
     """Expect that data come back as they were set."""
-    bench.put(data=data)
-    bench.expect_data(data)
+    context.put(data=data)
+    context.expect_data(data)
 
 
 @case(
@@ -120,33 +120,33 @@ def _expect_kept(bench: Bench, data: bytes) -> None:
     depends_on=("DATA-2", "DATA-3"),
     hint="a code page that lacks some bytes is used for what is not UTF-8.",
 )
-def every_byte(bench: Bench) -> None:
+def every_byte(context: Context) -> None:
     """Data with each of the 256 byte values come back byte for byte, in either order."""
-    _expect_kept(bench, _EVERY_BYTE)
-    _expect_kept(bench, _EVERY_BYTE[::-1])
+    _expect_kept(context, _EVERY_BYTE)
+    _expect_kept(context, _EVERY_BYTE[::-1])
     for value in range(128, 256):
-        _expect_kept(bench, bytes((65, value, 65)))
+        _expect_kept(context, bytes((65, value, 65)))
 
 
 @case("DATA-2", hint="data are decoded as text, with errors replaced or ignored.")
-def not_text(bench: Bench) -> None:
+def not_text(context: Context) -> None:
     """Data that are not UTF-8 come back byte for byte."""
     for data in _NOT_UTF8:
-        _expect_kept(bench, data)
+        _expect_kept(context, data)
 
 
 @case("DATA-3", hint="a file is open in text mode, or a driver trims or normalises text.")
-def text(bench: Bench) -> None:
+def text(context: Context) -> None:
     """Data that are UTF-8 come back byte for byte, with all that text layers like to change."""
     for data in _TEXTS:
-        _expect_kept(bench, data)
+        _expect_kept(context, data)
 
 
 @case("DATA-4", hint="short data are taken for none, and `0` for false.")
-def one_byte(bench: Bench) -> None:
+def one_byte(context: Context) -> None:
     """Data of one byte are kept."""
     for data in (b"x", b"0", b"1", b"f", b"{"):
-        _expect_kept(bench, data)
+        _expect_kept(context, data)
 
 
 @case(
@@ -154,19 +154,19 @@ def one_byte(bench: Bench) -> None:
     depends_on=("GET-5", "GET-7"),
     hint="what is read is decided by how the data begin, and not by a field beside them.",
 )
-def lookalikes(bench: Bench) -> None:
+def lookalikes(context: Context) -> None:
     """Data that look like formats, markers and fields of stores are kept, and change nothing."""
     for data in _LOOKALIKES:
-        bench.expect_unchanged(bench.put(data=data, owner="owner"))
+        context.expect_unchanged(context.put(data=data, owner="owner"))
 
 
 @case(
     "DATA-6",
     hint="the column or the item has a limit that the store does not declare.",
 )
-def one_mebibyte(bench: Bench) -> None:
+def one_mebibyte(context: Context) -> None:
     """A text of 1 MiB comes back as it was."""
-    _expect_kept(bench, b"0123456789abcdef" * (_MEBIBYTE // 16))
+    _expect_kept(context, b"0123456789abcdef" * (_MEBIBYTE // 16))
 
 
 @case(
@@ -174,13 +174,13 @@ def one_mebibyte(bench: Bench) -> None:
     depends_on=("DATA-1",),
     hint="the limit is reached by the binary form, which is longer.",
 )
-def one_mebibyte_of_any_bytes(bench: Bench) -> None:
+def one_mebibyte_of_any_bytes(context: Context) -> None:
     """1 MiB of all byte values comes back as it was."""
-    _expect_kept(bench, _EVERY_BYTE[::-1] * (_MEBIBYTE // 256))
+    _expect_kept(context, _EVERY_BYTE[::-1] * (_MEBIBYTE // 256))
 
 
-def _limit(bench: Bench) -> int:
-    limit = bench.capabilities.max_data_bytes
+def _limit(context: Context) -> int:
+    limit = context.capabilities.max_data_bytes
     assert limit is not None, "the clause is about stores that declare it"
     return limit
 
@@ -194,13 +194,13 @@ def _limit(bench: Bench) -> int:
     ),
     hint="the backend's limit is one of key, owner and data together.",
 )
-def the_largest(bench: Bench) -> None:
+def the_largest(context: Context) -> None:
     """Data of just the declared size are kept, under any key, with an owner and without one."""
     for key in ("k", "\U0001f9e5" * 256):
         for owner in (None, "\U0001f464" * 256):
-            data = b"x" * _limit(bench)
-            bench.put(key, data, owner)
-            bench.expect_data(data, key)
+            data = b"x" * _limit(context)
+            context.put(key, data, owner)
+            context.expect_data(data, key)
 
 
 @case(
@@ -213,27 +213,27 @@ def the_largest(bench: Bench) -> None:
     ),
     hint="binary data are kept in a form that is longer.",
 )
-def the_largest_of_any_bytes(bench: Bench) -> None:
+def the_largest_of_any_bytes(context: Context) -> None:
     """Data of just the declared size that are not text are kept, under a long key."""
     key, owner = "\U0001f9e5" * 256, "\U0001f464" * 256
-    data = (_EVERY_BYTE[::-1] * (_limit(bench) // 256 + 1))[: _limit(bench)]
-    bench.put(key, data, owner)
-    bench.expect_data(data, key)
+    data = (_EVERY_BYTE[::-1] * (_limit(context) // 256 + 1))[: _limit(context)]
+    context.put(key, data, owner)
+    context.expect_data(data, key)
 
 
-def _expect_refused(bench: Bench, key: str, only_if: Any) -> None:
+def _expect_refused(context: Context, key: str, only_if: Any) -> None:
     """Expect that one byte more than the limit is refused, with its numbers."""
-    limit = _limit(bench)
-    with bench.expect_raises(RecordTooLarge) as caught:
-        bench.store.set(key, Record(b"x" * (limit + 1), bench.clock.now + DAY), only_if)
+    limit = _limit(context)
+    with context.expect_raises(RecordTooLarge) as caught:
+        context.store.set(key, Record(b"x" * (limit + 1), context.clock.now + DAY), only_if)
     numbers = tuple(getattr(caught[0], name, None) for name in ("size", "limit"))
-    bench.expect(numbers, (limit + 1, limit), "its `size` and `limit`")
+    context.expect(numbers, (limit + 1, limit), "its `size` and `limit`")
 
 
 @case("DATA-8", hint="the backend's own error is raised, or another size is counted.")
-def one_byte_more(bench: Bench) -> None:
+def one_byte_more(context: Context) -> None:
     """One byte more raises `RecordTooLarge` with both numbers, where the condition holds."""
-    bench.put()
+    context.put()
     for key, only_if in (
         ("key", ALWAYS),
         ("key", PRESENT),
@@ -241,45 +241,45 @@ def one_byte_more(bench: Bench) -> None:
         ("unknown", ALWAYS),
         ("unknown", ABSENT),
     ):
-        _expect_refused(bench, key, only_if)
+        _expect_refused(context, key, only_if)
 
 
 @case("DATA-8", hint="the condition is looked at first.")
-def one_byte_more_whatever_the_condition(bench: Bench) -> None:
+def one_byte_more_whatever_the_condition(context: Context) -> None:
     """One byte more raises `RecordTooLarge` also where the condition does not hold."""
-    bench.put()
+    context.put()
     for key, only_if in (
         ("key", ABSENT),
         ("key", Unchanged(b"other")),
         ("unknown", PRESENT),
         ("unknown", Unchanged(b"data")),
     ):
-        _expect_refused(bench, key, only_if)
+        _expect_refused(context, key, only_if)
 
 
 @case("DATA-9", depends_on=("DATA-8", "GET-5", "GET-7"), hint="the size is checked too late.")
-def nothing_is_written(bench: Bench) -> None:
+def nothing_is_written(context: Context) -> None:
     """After data that are too large the former record is unchanged, and an absent key absent."""
-    record = bench.put(owner="owner")
-    large = bench.record(b"x" * (_limit(bench) + 1), "other", 2 * DAY)
+    record = context.put(owner="owner")
+    large = context.record(b"x" * (_limit(context) + 1), "other", 2 * DAY)
     for key in ("key", "unknown"):
-        with bench.expect_raises(StoreError):
-            bench.store.set(key, large)
-    bench.expect_unchanged(record)
-    bench.expect_absent("unknown")
+        with context.expect_raises(StoreError):
+            context.store.set(key, large)
+    context.expect_unchanged(record)
+    context.expect_absent("unknown")
 
 
 @case("DATA-10", needs=("stored",), hint="all data are kept as binary, or text in base 64.")
-def text_is_kept_as_text(bench: Bench) -> None:
+def text_is_kept_as_text(context: Context) -> None:
     """UTF-8 data are text in the backend."""
     for text in ('{"name": "value"}', "caf\u00e9 \U0001f9e5", "plain"):
-        bench.put(data=text.encode())
-        bench.expect(bench.harness.stored(bench.namespace, "key"), text, "in the backend")
+        context.put(data=text.encode())
+        context.expect(context.harness.stored(context.namespace, "key"), text, "in the backend")
 
 
 @case("DATA-10", needs=("stored",), depends_on=("DATA-2",), hint="it is text in base 64.")
-def other_data_are_kept_as_binary(bench: Bench) -> None:
+def other_data_are_kept_as_binary(context: Context) -> None:
     """Data that are not UTF-8 are binary in the backend."""
     for data in _NOT_UTF8:
-        bench.put(data=data)
-        bench.expect(bench.harness.stored(bench.namespace, "key"), data, "in the backend")
+        context.put(data=data)
+        context.expect(context.harness.stored(context.namespace, "key"), data, "in the backend")

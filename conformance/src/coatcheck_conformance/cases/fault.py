@@ -11,8 +11,8 @@ from typing import Any, Final, Literal
 from coatcheck import ABSENT, ALWAYS, PRESENT, AsyncStore, Record, Unchanged
 from coatcheck.errors import CoatcheckError, StoreError, StoreTimeout, StoreUnavailable
 
-from ..bench import Bench
 from ..case import case
+from ..context import Context
 from ..faults import Meeting, attempt, each_fault, meeting, through_proxy
 from ..handle import Handle
 from ..harness import Fault
@@ -37,18 +37,18 @@ _MOMENTS: Final = (0.02, 0.071, 0.153)
     limit=120,
     hint="an `except` around the read that returns None, or an empty list.",
 )
-def failed_reads_are_no_answers(bench: Bench) -> None:
+def failed_reads_are_no_answers(context: Context) -> None:
     """While the backend is out of reach no read returns anything but what is stored."""
-    record = bench.put("key", owner="ann")
-    with meeting(bench, "unavailable") as met:
+    record = context.put("key", owner="ann")
+    with meeting(context, "unavailable") as met:
         for fault in met.faults:
             if fault.reads:
                 attempt(met.store, "get", "key")  # a connection, and whatever it makes ready
-                _expect_true_reads(bench, met, fault, record)
+                _expect_true_reads(context, met, fault, record)
 
 
-def _expect_true_reads(bench: Bench, met: Meeting, fault: Fault, record: Record) -> None:
-    can = bench.capabilities
+def _expect_true_reads(context: Context, met: Meeting, fault: Fault, record: Record) -> None:
+    can = context.capabilities
     with met.meeting(fault):
         got = met.attempt("get", "key")
         length = met.attempt("length") if can.enumerable else 1
@@ -56,12 +56,12 @@ def _expect_true_reads(bench: Bench, met: Meeting, fault: Fault, record: Record)
         owned = met.attempt("owned_by", "ann") if can.owners else None
     about = f"while {fault.name}, StoreError or"
     if not isinstance(got, Exception):
-        bench.expect_same(got, record, about)
+        context.expect_same(got, record, about)
     if not isinstance(length, Exception):
-        bench.expect(length, 1, about)
+        context.expect(length, 1, about)
     for listed in (everything, owned):
         if listed is not None and not isinstance(listed, Exception):
-            bench.expect_keys(listed, ["key"], about)
+            context.expect_keys(listed, ["key"], about)
 
 
 @case(
@@ -69,15 +69,15 @@ def _expect_true_reads(bench: Bench, met: Meeting, fault: Fault, record: Record)
     needs=("address",),
     hint="a single `recv` that is taken for the whole reply.",
 )
-def reply_in_pieces(bench: Bench) -> None:
+def reply_in_pieces(context: Context) -> None:
     """A reply that arrives byte by byte is read to its end, or raises."""
-    record = bench.put("key", bytes(range(256)))
-    with meeting(bench, "unavailable") as met:
-        proxy = bench.need(met.proxy, "there is no proxy")
+    record = context.put("key", bytes(range(256)))
+    with meeting(context, "unavailable") as met:
+        proxy = context.need(met.proxy, "there is no proxy")
         with proxy.doing("drip"):
             got = met.attempt("get", "key")
         if not isinstance(got, Exception):
-            bench.expect_same(got, record)
+            context.expect_same(got, record)
 
 
 # FAULT-2
@@ -89,41 +89,41 @@ def reply_in_pieces(bench: Bench) -> None:
     limit=120,
     hint="an `except` around the write that logs the error and returns a truth value.",
 )
-def failed_writes_are_not_acknowledged(bench: Bench) -> None:
+def failed_writes_are_not_acknowledged(context: Context) -> None:
     """While the backend is out of reach no write returns, unless it has been done."""
-    with meeting(bench, "unavailable") as met:
+    with meeting(context, "unavailable") as met:
         for fault in met.faults:
             if fault.writes:
-                _expect_true_writes(bench, met, fault)
+                _expect_true_writes(context, met, fault)
 
 
-def _expect_true_writes(bench: Bench, met: Meeting, fault: Fault) -> None:
+def _expect_true_writes(context: Context, met: Meeting, fault: Fault) -> None:
     for key in ("kept", "ended", "touched"):
-        bench.put(key, b"old")
-    bench.store.destroy("made")
+        context.put(key, b"old")
+    context.store.destroy("made")
     attempt(met.store, "get", "kept")
-    record, later = bench.record(b"new"), bench.clock.now + 2 * 86400
+    record, later = context.record(b"new"), context.clock.now + 2 * 86400
     with met.meeting(fault):
         made = met.attempt("set", "made", record)
         kept = met.attempt("set", "kept", record)
         ended = met.attempt("destroy", "ended")
         touched = met.attempt("touch", "touched", later)
     about = f"while {fault.name}: StoreError, or what was acknowledged"
-    seen = bench.second()
+    seen = context.second()
     for key, outcome in (("made", made), ("kept", kept)):
-        if _acknowledged(bench, outcome, about):
-            bench.expect_unchanged(record, key, seen, about)
-    if _acknowledged(bench, ended, about):
-        bench.expect_absent("ended", seen, about)
-    if _acknowledged(bench, touched, about):
-        bench.expect_unchanged(Record(b"old", later), "touched", seen, about)
+        if _acknowledged(context, outcome, about):
+            context.expect_unchanged(record, key, seen, about)
+    if _acknowledged(context, ended, about):
+        context.expect_absent("ended", seen, about)
+    if _acknowledged(context, touched, about):
+        context.expect_unchanged(Record(b"old", later), "touched", seen, about)
 
 
-def _acknowledged(bench: Bench, outcome: object, about: str) -> bool:
+def _acknowledged(context: Context, outcome: object, about: str) -> bool:
     """Tell whether a write returned; nothing but True can be right, then."""
     if isinstance(outcome, Exception):
         return False
-    bench.expect(outcome, True, about)
+    context.expect(outcome, True, about)
     return True
 
 
@@ -135,19 +135,19 @@ def _acknowledged(bench: Bench, outcome: object, about: str) -> bool:
     depends_on=("GET-2", "GET-3", "SET-6", "SET-9", "DESTROY-2", "TOUCH-2", "TOUCH-3"),
     hint="a KeyError, or a result that is read without looking whether there is one.",
 )
-def verbs_on_any_state(bench: Bench) -> None:
+def verbs_on_any_state(context: Context) -> None:
     """Whatever is under a key, the verbs of its life return or raise a StoreError."""
-    for prepare in (lambda: None, lambda: bench.put(), lambda: bench.expired()):
+    for prepare in (lambda: None, lambda: context.put(), lambda: context.expired()):
         for condition in (ALWAYS, ABSENT, PRESENT, Unchanged(b"data")):
             prepare()
             calls: Sequence[tuple[Any, ...]] = (
                 ("get", "key"),
-                ("touch", "key", bench.clock.now + 90),
-                ("set", "key", bench.record(), condition),
+                ("touch", "key", context.clock.now + 90),
+                ("set", "key", context.record(), condition),
                 ("destroy", "key", condition),
             )
             for call in calls:
-                _expect_store_error_at_most(bench, attempt(bench.store, *call))
+                _expect_store_error_at_most(context, attempt(context.store, *call))
 
 
 @case(
@@ -156,24 +156,24 @@ def verbs_on_any_state(bench: Bench) -> None:
     limit=450,
     hint="a verb whose call of the client library stands outside of the `try`.",
 )
-def only_store_errors_while_unavailable(bench: Bench) -> None:
+def only_store_errors_while_unavailable(context: Context) -> None:
     """While the backend is out of reach each verb returns or raises a StoreError."""
-    bench.put("key", owner="ann")
-    with meeting(bench, "unavailable") as met:
+    context.put("key", owner="ann")
+    with meeting(context, "unavailable") as met:
         for fault in met.faults:
             attempt(met.store, "get", "key")
             with met.meeting(fault):
-                for call in _every_verb(bench):
-                    _expect_store_error_at_most(bench, met.attempt(*call), fault.name)
+                for call in _every_verb(context):
+                    _expect_store_error_at_most(context, met.attempt(*call), fault.name)
 
 
-def _every_verb(bench: Bench) -> list[tuple[Any, ...]]:
-    can = bench.capabilities
+def _every_verb(context: Context) -> list[tuple[Any, ...]]:
+    can = context.capabilities
     calls: list[tuple[Any, ...]] = [
         ("get", "key"),
-        ("set", "key", bench.record(b"new")),
-        ("set", "key", bench.record(b"new"), Unchanged(b"data")),
-        ("touch", "key", bench.clock.now + 90),
+        ("set", "key", context.record(b"new")),
+        ("set", "key", context.record(b"new"), Unchanged(b"data")),
+        ("touch", "key", context.clock.now + 90),
         ("destroy", "other"),
         ("ping",),
     ]
@@ -188,10 +188,10 @@ def _every_verb(bench: Bench) -> list[tuple[Any, ...]]:
     return calls
 
 
-def _expect_store_error_at_most(bench: Bench, outcome: object, about: str = "") -> None:
+def _expect_store_error_at_most(context: Context, outcome: object, about: str = "") -> None:
     if isinstance(outcome, Exception) and not isinstance(outcome, StoreError):
         lead = f"while {about}: " if about else ""
-        bench.fail(f"{lead}a result or a StoreError", outcome)
+        context.fail(f"{lead}a result or a StoreError", outcome)
 
 
 # FAULT-4
@@ -204,25 +204,25 @@ def _expect_store_error_at_most(bench: Bench, outcome: object, about: str = "") 
     limit=120,
     hint="`raise StoreUnavailable(...)` without `from error`, or `from None`.",
 )
-def cause_of_a_store_error(bench: Bench) -> None:
+def cause_of_a_store_error(context: Context) -> None:
     """The StoreError of a read and of a write has an exception of the client as its cause."""
-    bench.put("key")
-    with meeting(bench, "unavailable") as met:
+    context.put("key")
+    with meeting(context, "unavailable") as met:
         for fault in met.faults:
             attempt(met.store, "get", "key")
             with met.meeting(fault):
-                for call in (("get", "key"), ("set", "key", bench.record())):
-                    _expect_cause(bench, met.attempt(*call), fault)
+                for call in (("get", "key"), ("set", "key", context.record())):
+                    _expect_cause(context, met.attempt(*call), fault)
 
 
-def _expect_cause(bench: Bench, outcome: object, fault: Fault) -> None:
+def _expect_cause(context: Context, outcome: object, fault: Fault) -> None:
     if not isinstance(outcome, StoreError):
         return
     cause = outcome.__cause__
     if cause is None or isinstance(cause, CoatcheckError):
         expected = f"while {fault.name}: a StoreError whose __cause__ is the client's exception"
         shown = "None" if cause is None else type(cause).__name__
-        bench.fail(expected, f"{type(outcome).__name__} with the cause {shown}")
+        context.fail(expected, f"{type(outcome).__name__} with the cause {shown}")
 
 
 # FAULT-5, FAULT-6, FAULT-11, FAULT-12: which error
@@ -235,17 +235,17 @@ def _expect_cause(bench: Bench, outcome: object, fault: Fault) -> None:
     limit=120,
     hint="a StoreError for every exception of the client library.",
 )
-def out_of_reach_is_unavailable(bench: Bench) -> None:
+def out_of_reach_is_unavailable(context: Context) -> None:
     """A read and a write of a backend that refuses raise StoreUnavailable."""
-    bench.put("key")
-    with meeting(bench, "unavailable") as met:
+    context.put("key")
+    with meeting(context, "unavailable") as met:
         for fault in _whole(met):
             attempt(met.store, "get", "key")
             with met.meeting(fault):
-                for call in (("get", "key"), ("set", "key", bench.record())):
+                for call in (("get", "key"), ("set", "key", context.record())):
                     outcome = met.attempt(*call)
                     if isinstance(outcome, Exception):
-                        _expect_error(bench, outcome, StoreUnavailable, fault)
+                        _expect_error(context, outcome, StoreUnavailable, fault)
 
 
 def _whole(met: Meeting) -> list[Fault]:
@@ -253,9 +253,9 @@ def _whole(met: Meeting) -> list[Fault]:
     return [fault for fault in met.faults if fault.reads and fault.writes]
 
 
-def _expect_error(bench: Bench, outcome: object, error: type[Exception], fault: Fault) -> None:
+def _expect_error(context: Context, outcome: object, error: type[Exception], fault: Fault) -> None:
     if not isinstance(outcome, error):
-        bench.fail(f"while {fault.name}: {error.__name__}", outcome)
+        context.fail(f"while {fault.name}: {error.__name__}", outcome)
 
 
 @case(
@@ -265,32 +265,32 @@ def _expect_error(bench: Bench, outcome: object, error: type[Exception], fault: 
     limit=50,
     hint="a client library that waits for ever unless it is told a time limit.",
 )
-def no_answer_is_a_timeout(bench: Bench) -> None:
+def no_answer_is_a_timeout(context: Context) -> None:
     """A read and a write that get no answer raise StoreTimeout within ten seconds."""
     for key in ("set", "ended", "touched"):
-        bench.put(key)
-    for met, fault in each_fault(bench, "stall"):
+        context.put(key)
+    for met, fault in each_fault(context, "stall"):
         attempt(met.store, "get", "set")
         with met.meeting(fault):
-            _expect_timeouts(bench, met, fault)
+            _expect_timeouts(context, met, fault)
 
 
-def _expect_timeouts(bench: Bench, met: Meeting, fault: Fault) -> None:
+def _expect_timeouts(context: Context, met: Meeting, fault: Fault) -> None:
     # At the same time, so that the case takes as long as one of them.
     calls = []
     if fault.reads:
         calls.append(met.store.later("get", "set"))
     if fault.writes:
-        calls.append(met.store.later("set", "set", bench.record()))
+        calls.append(met.store.later("set", "set", context.record()))
         calls.append(met.store.later("destroy", "ended"))
-        calls.append(met.store.later("touch", "touched", bench.clock.now + 90))
+        calls.append(met.store.later("touch", "touched", context.clock.now + 90))
     started = time.monotonic()
-    outcomes = bench.together(calls)
+    outcomes = context.together(calls)
     took = time.monotonic() - started
     for outcome in outcomes:
-        _expect_error(bench, outcome, StoreTimeout, fault)
+        _expect_error(context, outcome, StoreTimeout, fault)
     if took > _LONGEST:
-        bench.fail("an end within 10 seconds", f"an end after {took:.1f} seconds")
+        context.fail("an end within 10 seconds", f"an end after {took:.1f} seconds")
 
 
 @case(
@@ -300,21 +300,21 @@ def _expect_timeouts(bench: Bench, met: Meeting, fault: Fault) -> None:
     limit=120,
     hint="an exception of the parser, which is none of the client library's documented ones.",
 )
-def garbage_is_a_store_error(bench: Bench) -> None:
+def garbage_is_a_store_error(context: Context) -> None:
     """A read and a write that get nonsense for a reply raise a StoreError."""
-    record = bench.put("key")
-    with meeting(bench, "garbage") as met:
+    record = context.put("key")
+    with meeting(context, "garbage") as met:
         for fault in met.faults:
             attempt(met.store, "get", "key")
             with met.meeting(fault):
                 read = met.attempt("get", "key")
                 written = met.attempt("set", "key", record)
             if isinstance(read, Record):
-                bench.expect_same(read, record)
+                context.expect_same(read, record)
             else:
-                _expect_error(bench, read, StoreError, fault)
+                _expect_error(context, read, StoreError, fault)
             if written is not True:
-                _expect_error(bench, written, StoreError, fault)
+                _expect_error(context, written, StoreError, fault)
 
 
 @case(
@@ -324,15 +324,15 @@ def garbage_is_a_store_error(bench: Bench) -> None:
     limit=120,
     hint="a `ping` that looks at the client object and not at the server.",
 )
-def ping_of_a_backend_out_of_reach(bench: Bench) -> None:
+def ping_of_a_backend_out_of_reach(context: Context) -> None:
     """While the backend does not answer, `ping` raises."""
-    bench.put("key")
-    with meeting(bench, "unavailable") as met:
+    context.put("key")
+    with meeting(context, "unavailable") as met:
         for fault in _whole(met):
             attempt(met.store, "ping")
             with met.meeting(fault):
                 outcome = met.attempt("ping")
-            _expect_error(bench, outcome, StoreError, fault)
+            _expect_error(context, outcome, StoreError, fault)
 
 
 @case(
@@ -342,15 +342,15 @@ def ping_of_a_backend_out_of_reach(bench: Bench) -> None:
     limit=50,
     hint="a `ping` that looks at the client object and not at the server.",
 )
-def ping_without_an_answer(bench: Bench) -> None:
+def ping_without_an_answer(context: Context) -> None:
     """While the backend keeps everybody waiting, `ping` raises."""
-    bench.put("key")
-    with meeting(bench, "stall") as met:
+    context.put("key")
+    with meeting(context, "stall") as met:
         for fault in _whole(met):
             attempt(met.store, "ping")
             with met.meeting(fault):
                 outcome = met.attempt("ping")
-            _expect_error(bench, outcome, StoreError, fault)
+            _expect_error(context, outcome, StoreError, fault)
 
 
 # FAULT-7
@@ -362,9 +362,9 @@ def ping_without_an_answer(bench: Bench) -> None:
     limit=120,
     hint="a connection that failed and is kept, or one that is made in the constructor alone.",
 )
-def store_works_after_it_was_unavailable(bench: Bench) -> None:
+def store_works_after_it_was_unavailable(context: Context) -> None:
     """After the backend was out of reach the same store object reads and writes."""
-    _expect_recovery(bench, "unavailable")
+    _expect_recovery(context, "unavailable")
 
 
 @case(
@@ -374,9 +374,9 @@ def store_works_after_it_was_unavailable(bench: Bench) -> None:
     limit=120,
     hint="a connection that is used again though what it says made no sense.",
 )
-def store_works_after_garbage(bench: Bench) -> None:
+def store_works_after_garbage(context: Context) -> None:
     """After replies that were nonsense the same store object reads and writes."""
-    _expect_recovery(bench, "garbage")
+    _expect_recovery(context, "garbage")
 
 
 @case(
@@ -386,39 +386,39 @@ def store_works_after_garbage(bench: Bench) -> None:
     limit=120,
     hint="a connection that is used again: the late reply is taken for that of the next call.",
 )
-def store_works_after_a_stall(bench: Bench) -> None:
+def store_works_after_a_stall(context: Context) -> None:
     """After calls that timed out the same store object reads and writes, and mixes up nothing."""
-    _expect_recovery(bench, "stall")
+    _expect_recovery(context, "stall")
 
 
-def _expect_recovery(bench: Bench, kind: str) -> None:
-    with meeting(bench, kind) as met:
+def _expect_recovery(context: Context, kind: str) -> None:
+    with meeting(context, kind) as met:
         for number, fault in enumerate(met.faults):
             for name in ("one", "two"):
-                bench.put(f"{name}{number}", f"{name} of {number}".encode())
+                context.put(f"{name}{number}", f"{name} of {number}".encode())
             attempt(met.store, "get", f"one{number}")
             with met.meeting(fault):
                 if fault.reads:
                     met.attempt("get", f"one{number}")
                 if fault.writes:
-                    met.attempt("set", f"new{number}", bench.record(b"meanwhile"))
-            _expect_working(bench, met.store, number, fault)
+                    met.attempt("set", f"new{number}", context.record(b"meanwhile"))
+            _expect_working(context, met.store, number, fault)
 
 
-def _expect_working(bench: Bench, store: Handle, number: int, fault: Fault) -> None:
-    _recovered(bench, store, fault)
+def _expect_working(context: Context, store: Handle, number: int, fault: Fault) -> None:
+    _recovered(context, store, fault)
     for name in ("two", "one", "two"):
-        bench.expect_data(f"{name} of {number}".encode(), f"{name}{number}", store)
-    bench.put(f"new{number}", b"afterwards", store=store)
-    bench.expect_data(b"afterwards", f"new{number}", store)
+        context.expect_data(f"{name} of {number}".encode(), f"{name}{number}", store)
+    context.put(f"new{number}", b"afterwards", store=store)
+    context.expect_data(b"afterwards", f"new{number}", store)
 
 
-def _recovered(bench: Bench, store: Handle, fault: Fault) -> None:
+def _recovered(context: Context, store: Handle, fault: Fault) -> None:
     """Wait until a read succeeds: pools notice dead connections one by one, monitors in time."""
     deadline = time.monotonic() + _RECOVERY
     while isinstance(outcome := attempt(store, "get", "nothing"), Exception):
         if time.monotonic() > deadline:
-            bench.fail(f"a store that works again after this: {fault.name}", outcome)
+            context.fail(f"a store that works again after this: {fault.name}", outcome)
         time.sleep(0.05)  # nothing tells when the backend is back
 
 
@@ -431,21 +431,21 @@ def _recovered(bench: Bench, store: Handle, fault: Fault) -> None:
     depends_on=("LOOP-2",),
     hint="a connection that a cancelled call leaves behind with its reply unread.",
 )
-def cancelled_at_any_moment(bench: Bench) -> None:
+def cancelled_at_any_moment(context: Context) -> None:
     """Calls that are cancelled after more and more steps end so, or with their result."""
     for number in range(24):
-        bench.put(f"key{number}", b"%d" % number)
-    outcomes = bench.loop.run(_cancelled_one_by_one(bench.store.native))
-    bench.steps.note("24 calls of get, cancelled after 0 to 23 steps of the event loop")
+        context.put(f"key{number}", b"%d" % number)
+    outcomes = context.loop.run(_cancelled_one_by_one(context.store.native))
+    context.steps.note("24 calls of get, cancelled after 0 to 23 steps of the event loop")
     for number, outcome in enumerate(outcomes):
         if isinstance(outcome, BaseException):
             ended = isinstance(outcome, asyncio.CancelledError)
-            bench.expect_that(ended, "a result or CancelledError", outcome)
+            context.expect_that(ended, "a result or CancelledError", outcome)
         else:
             is_right = isinstance(outcome, Record) and outcome.data == b"%d" % number
-            bench.expect_that(is_right, f"the data {number} or CancelledError", outcome)
+            context.expect_that(is_right, f"the data {number} or CancelledError", outcome)
     for number in range(24):
-        bench.expect_data(b"%d" % number, f"key{number}", about="after the cancellations")
+        context.expect_data(b"%d" % number, f"key{number}", about="after the cancellations")
 
 
 async def _cancelled_one_by_one(store: Any) -> list[Any]:
@@ -467,24 +467,24 @@ async def _cancelled_one_by_one(store: Any) -> list[Any]:
     limit=120,
     hint="an `except` that catches CancelledError, or a connection that is used again after it.",
 )
-def cancelled_while_it_waits(bench: Bench) -> None:
+def cancelled_while_it_waits(context: Context) -> None:
     """A call that is cancelled while it waits for its answer ends so, and the next one is right."""
-    with meeting(bench, "stall") as met:
+    with meeting(context, "stall") as met:
         for number, fault in enumerate(met.faults):
             for name in ("one", "two"):
-                bench.put(f"{name}{number}", f"{name} of {number}".encode())
+                context.put(f"{name}{number}", f"{name} of {number}".encode())
             attempt(met.store, "get", f"one{number}")
             with met.meeting(fault):
-                _expect_cancelled(bench, met, fault, number)
-            _expect_working(bench, met.store, number, fault)
+                _expect_cancelled(context, met, fault, number)
+            _expect_working(context, met.store, number, fault)
 
 
-def _expect_cancelled(bench: Bench, met: Meeting, fault: Fault, number: int) -> None:
-    args = ("get", f"one{number}") if fault.reads else ("set", f"x{number}", bench.record())
-    outcome = bench.loop.run(_cancelled_after(met.store.native, 0.2, *args))
-    bench.steps.note(f"{args[0]} is cancelled after 0.2 seconds")
+def _expect_cancelled(context: Context, met: Meeting, fault: Fault, number: int) -> None:
+    args = ("get", f"one{number}") if fault.reads else ("set", f"x{number}", context.record())
+    outcome = context.loop.run(_cancelled_after(met.store.native, 0.2, *args))
+    context.steps.note(f"{args[0]} is cancelled after 0.2 seconds")
     ended = isinstance(outcome, asyncio.CancelledError)
-    bench.expect_that(ended, f"while {fault.name}: CancelledError", outcome)
+    context.expect_that(ended, f"while {fault.name}: CancelledError", outcome)
 
 
 async def _cancelled_after(store: Any, seconds: float, verb: str, *args: Any) -> Any:
@@ -505,41 +505,41 @@ async def _cancelled_after(store: Any, seconds: float, verb: str, *args: Any) ->
     limit=120,
     hint="data, expiry and owner that are written one after the other.",
 )
-def failed_set_is_whole_or_nothing(bench: Bench) -> None:
+def failed_set_is_whole_or_nothing(context: Context) -> None:
     """After a `set` that failed the record is the old one or the new one as a whole."""
-    with meeting(bench, "unavailable", "garbage") as met:
+    with meeting(context, "unavailable", "garbage") as met:
         for number, fault in enumerate(met.faults):
             if not fault.writes:
                 continue
             key = f"key{number}"
-            old = bench.put(key, _filled(bench, b"old"), "ann", life=90_000)
-            new = bench.record(_filled(bench, b"new!"), "ben", life=180_000)
+            old = context.put(key, _filled(context, b"old"), "ann", life=90_000)
+            new = context.record(_filled(context, b"new!"), "ben", life=180_000)
             attempt(met.store, "get", key)
             with met.meeting(fault):
                 met.attempt("set", key, new)
-            _expect_one_of(bench, key, (old, new), fault.name)
+            _expect_one_of(context, key, (old, new), fault.name)
 
 
-def _filled(bench: Bench, pattern: bytes) -> bytes:
+def _filled(context: Context, pattern: bytes) -> bytes:
     """Return data that take more than one piece of a file or a packet, where they may."""
-    limit = bench.capabilities.max_data_bytes or 36_000
+    limit = context.capabilities.max_data_bytes or 36_000
     return (pattern * 9000)[:limit]
 
 
-def _expect_one_of(bench: Bench, key: str, records: Sequence[Record], about: str) -> None:
-    found = bench.second().get(key)
+def _expect_one_of(context: Context, key: str, records: Sequence[Record], about: str) -> None:
+    found = context.second().get(key)
     for record in records:
-        if found is not None and _is_same(bench, found, record):
+        if found is not None and _is_same(context, found, record):
             return
-    shown = " or ".join(bench.steps.show(record) for record in records)
-    bench.fail(f"after this: {about}: {shown}", found)
+    shown = " or ".join(context.steps.show(record) for record in records)
+    context.fail(f"after this: {about}: {shown}", found)
 
 
-def _is_same(bench: Bench, seen: Record, record: Record) -> bool:
+def _is_same(context: Context, seen: Record, record: Record) -> bool:
     return (
         seen.data == record.data
-        and seen.owner == bench.kept_owner(record.owner)
-        and bench.is_kept(seen.expires_at, record.expires_at)
+        and seen.owner == context.kept_owner(record.owner)
+        and context.is_kept(seen.expires_at, record.expires_at)
     )
 
 
@@ -549,14 +549,14 @@ def _is_same(bench: Bench, seen: Record, record: Record) -> bool:
     depends_on=("GET-7", "FAULT-8"),
     hint="a write in several steps, between which a task can be cancelled.",
 )
-def cancelled_set_is_whole_or_nothing(bench: Bench) -> None:
+def cancelled_set_is_whole_or_nothing(context: Context) -> None:
     """After a `set` that was cancelled the record is the old one or the new one as a whole."""
     for steps in (0, 1, 2, 3, 4, 6, 8, 11, 15, 20):
         key = f"key{steps}"
-        old = bench.put(key, _filled(bench, b"old"), "ann", life=90_000)
-        new = bench.record(_filled(bench, b"new!"), "ben", life=180_000)
-        bench.loop.run(_set_cancelled(bench.store.native, key, new, steps))
-        _expect_one_of(bench, key, (old, new), f"cancelled after {steps} steps")
+        old = context.put(key, _filled(context, b"old"), "ann", life=90_000)
+        new = context.record(_filled(context, b"new!"), "ben", life=180_000)
+        context.loop.run(_set_cancelled(context.store.native, key, new, steps))
+        _expect_one_of(context, key, (old, new), f"cancelled after {steps} steps")
 
 
 async def _set_cancelled(store: Any, key: str, record: Record, steps: int) -> None:
@@ -576,25 +576,25 @@ async def _set_cancelled(store: Any, key: str, record: Record, steps: int) -> No
     limit=120,
     hint="a record that is overwritten in place, and not replaced.",
 )
-def killed_writer_leaves_whole_records(bench: Bench) -> None:
+def killed_writer_leaves_whole_records(context: Context) -> None:
     """A process that is killed while it writes leaves records that are whole."""
-    url = bench.need(bench.harness.url(bench.namespace), "there is no URL")
+    url = context.need(context.harness.url(context.namespace), "there is no URL")
     for seconds in _MOMENTS:
         for number, key in enumerate(KEYS):
-            bench.store.set(key, record_number(number, bench.clock.now))
-        last = killed_after(url, bench.harness.opener, bench.clock.now, seconds)
-        bench.expect_that(last >= 0, "a process that writes", "one that has written nothing")
-        bench.steps.note(f"a process is killed that had made {last + 1} writes")
+            context.store.set(key, record_number(number, context.clock.now))
+        last = killed_after(url, context.harness.opener, context.clock.now, seconds)
+        context.expect_that(last >= 0, "a process that writes", "one that has written nothing")
+        context.steps.note(f"a process is killed that had made {last + 1} writes")
         for key in KEYS:
-            _expect_whole(bench, key)
+            _expect_whole(context, key)
 
 
-def _expect_whole(bench: Bench, key: str) -> None:
-    found = bench.second().get(key)
+def _expect_whole(context: Context, key: str) -> None:
+    found = context.second().get(key)
     if found is None or not found.data[:8].isdigit():
-        bench.fail("a record as it was written", found)
-    whole = record_number(int(found.data[:8]), bench.clock.now)
-    bench.expect_same(found, whole, "a record as it was written")
+        context.fail("a record as it was written", found)
+    whole = record_number(int(found.data[:8]), context.clock.now)
+    context.expect_same(found, whole, "a record as it was written")
 
 
 # FAULT-10
@@ -608,9 +608,9 @@ def _expect_whole(bench: Bench, key: str) -> None:
     limit=120,
     hint="an `except` around the loop over pages, which ends it.",
 )
-def interrupted_listing_raises(bench: Bench) -> None:
+def interrupted_listing_raises(context: Context) -> None:
     """An iteration of `all` that the backend breaks off raises, or has been complete."""
-    _expect_complete_or_raised(bench, None, lambda store: store.iterate("all"))
+    _expect_complete_or_raised(context, None, lambda store: store.iterate("all"))
 
 
 @case(
@@ -621,27 +621,27 @@ def interrupted_listing_raises(bench: Bench) -> None:
     limit=120,
     hint="an `except` around the loop over pages, which ends it.",
 )
-def interrupted_owned_by_raises(bench: Bench) -> None:
+def interrupted_owned_by_raises(context: Context) -> None:
     """An iteration of `owned_by` that the backend breaks off raises, or has been complete."""
-    _expect_complete_or_raised(bench, "ann", lambda store: store.iterate("owned_by", "ann"))
+    _expect_complete_or_raised(context, "ann", lambda store: store.iterate("owned_by", "ann"))
 
 
 def _expect_complete_or_raised(
-    bench: Bench, owner: str | None, begin: Callable[[Handle], Any]
+    context: Context, owner: str | None, begin: Callable[[Handle], Any]
 ) -> None:
-    record = bench.record(b"x" * 500, owner)
+    record = context.record(b"x" * 500, owner)
     for number in range(_MANY):
-        bench.store.perform("set", f"key{number}", record)
-    bench.elapse(bench.capabilities.owner_lag)
-    bench.steps.note(f"{_MANY} records are set")
-    with meeting(bench, "unavailable") as met:
+        context.store.perform("set", f"key{number}", record)
+    context.advance(context.capabilities.owner_lag)
+    context.steps.note(f"{_MANY} records are set")
+    with meeting(context, "unavailable") as met:
         for fault in met.faults:
             if fault.reads:
-                _recovered(bench, met.store, fault)
-                _expect_no_quiet_end(bench, met, fault, begin(met.store))
+                _recovered(context, met.store, fault)
+                _expect_no_quiet_end(context, met, fault, begin(met.store))
 
 
-def _expect_no_quiet_end(bench: Bench, met: Meeting, fault: Fault, items: Any) -> None:
+def _expect_no_quiet_end(context: Context, met: Meeting, fault: Fault, items: Any) -> None:
     seen = {next(items)[0]}
     with met.meeting(fault):
         try:
@@ -650,7 +650,7 @@ def _expect_no_quiet_end(bench: Bench, met: Meeting, fault: Fault, items: Any) -
         except Exception:  # which one is FAULT-3's
             return
     if len(seen) != _MANY:
-        bench.fail(f"an exception, or {_MANY} records", f"an end after {len(seen)} records")
+        context.fail(f"an exception, or {_MANY} records", f"an end after {len(seen)} records")
 
 
 # FAULT-13, FAULT-14: calls that are repeated because a reply was lost
@@ -672,14 +672,14 @@ class _Write:
     again: tuple[Any, ...]
 
 
-def _conditional_writes(bench: Bench) -> Sequence[_Write]:
-    new, other = bench.record(b"new"), bench.record(b"other")
+def _conditional_writes(context: Context) -> Sequence[_Write]:
+    new, other = context.record(b"new"), context.record(b"other")
 
     def ready() -> None:
-        bench.put(data=b"old")
+        context.put(data=b"old")
 
     def nothing() -> None:
-        bench.store.destroy("key")
+        context.store.destroy("key")
 
     over = ("set", "key", other)
     return (
@@ -698,11 +698,11 @@ def _conditional_writes(bench: Bench) -> Sequence[_Write]:
     hint="a client library that repeats commands, and a condition that no longer holds because "
     "of the first attempt. Give each write a token that the repetition finds.",
 )
-def false_after_a_lost_reply(bench: Bench) -> None:
+def false_after_a_lost_reply(context: Context) -> None:
     """A write that was done, and whose reply was lost, returns True or raises."""
-    for write in _conditional_writes(bench):
-        outcome = _met_by_a_loss(bench, write, "reply")
-        _expect_not(bench, outcome, False, f"the reply to {write.name} was lost")
+    for write in _conditional_writes(context):
+        outcome = _met_by_a_loss(context, write, "reply")
+        _expect_not(context, outcome, False, f"the reply to {write.name} was lost")
 
 
 @case(
@@ -712,13 +712,13 @@ def false_after_a_lost_reply(bench: Bench) -> None:
     limit=120,
     hint="a repetition that knows its own write only as long as nobody writes over it.",
 )
-def false_after_a_lost_reply_and_another_write(bench: Bench) -> None:
+def false_after_a_lost_reply_and_another_write(context: Context) -> None:
     """A write that was done, and overwritten before it was repeated, returns True or raises."""
-    for write in _conditional_writes(bench):
+    for write in _conditional_writes(context):
         if write.again:
-            outcome = _met_by_a_loss(bench, write, "reply", write.again)
+            outcome = _met_by_a_loss(context, write, "reply", write.again)
             _expect_not(
-                bench, outcome, False, f"the reply to {write.name} was lost, and another followed"
+                context, outcome, False, f"the reply to {write.name} was lost, and another followed"
             )
 
 
@@ -729,44 +729,47 @@ def false_after_a_lost_reply_and_another_write(bench: Bench) -> None:
     limit=120,
     hint="a repetition that takes equal data, or a missing record, for its own doing.",
 )
-def true_for_what_another_did(bench: Bench) -> None:
+def true_for_what_another_did(context: Context) -> None:
     """A write that was lost on its way, while another caller did the same, is False or raises."""
-    for write in _conditional_writes(bench):
-        outcome = _met_by_a_loss(bench, write, "request", write.call)
+    for write in _conditional_writes(context):
+        outcome = _met_by_a_loss(context, write, "request", write.call)
         _expect_not(
-            bench, outcome, True, f"{write.name} was lost on its way, and another did the same"
+            context, outcome, True, f"{write.name} was lost on its way, and another did the same"
         )
 
 
 def _met_by_a_loss(
-    bench: Bench, write: _Write, what: Literal["request", "reply"], meanwhile: tuple[Any, ...] = ()
+    context: Context,
+    write: _Write,
+    what: Literal["request", "reply"],
+    meanwhile: tuple[Any, ...] = (),
 ) -> Any:
     """Return what a write does of which the request or the reply is lost, once.
 
     :param meanwhile: what another caller does before the client learns of the loss.
     """
-    with through_proxy(bench) as (store, proxy):
-        proxy = bench.need(proxy, "there is no proxy")
+    with through_proxy(context) as (store, proxy):
+        proxy = context.need(proxy, "there is no proxy")
         # Whatever is made ready at the first write: connections, scripts, indexes.
         for number in range(2):
-            attempt(store, "set", f"other{number}", bench.record(b"old"), ABSENT)
-            attempt(store, "set", f"other{number}", bench.record(b"new"), Unchanged(b"old"))
+            attempt(store, "set", f"other{number}", context.record(b"old"), ABSENT)
+            attempt(store, "set", f"other{number}", context.record(b"new"), Unchanged(b"old"))
         for condition in (Unchanged(b"new"), ALWAYS):
             attempt(store, "destroy", "other0", condition)
         write.prepare()
-        other = bench.open("another", face="sync")  # it is called in another thread
+        other = context.open("another", face="sync")  # it is called in another thread
 
         def act() -> None:
             if meanwhile:
                 attempt(other, *meanwhile)
 
-        bench.steps.note(f"the next {what} is lost, once")
+        context.steps.note(f"the next {what} is lost, once")
         with proxy.losing(what, act):
             return attempt(store, *write.call)
 
 
-def _expect_not(bench: Bench, outcome: object, wrong: bool, about: str) -> None:
+def _expect_not(context: Context, outcome: object, wrong: bool, about: str) -> None:
     if isinstance(outcome, Exception):
-        _expect_store_error_at_most(bench, outcome)
+        _expect_store_error_at_most(context, outcome)
     elif outcome is wrong:
-        bench.fail(f"after this: {about}: {not wrong} or StoreError", outcome)
+        context.fail(f"after this: {about}: {not wrong} or StoreError", outcome)

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from coatcheck import ABSENT, ALWAYS, PRESENT, Unchanged
 
-from ..bench import Bench
 from ..case import case
 from ..clock import DAY
+from ..context import Context
 
 #: Keys of characters that are easily taken for impossible; NUL and line ends are KEY-4's.
 _UNUSUAL: Final = (
@@ -145,34 +145,34 @@ _TARGET: Final = "abc"
 _ENDS: Final = ("", " ", "  ", "\t", "\u00a0", "\u3000", "\u2003")
 
 
-def _expect_apart(bench: Bench, keys: Sequence[str]) -> None:
+def _expect_apart(context: Context, keys: Sequence[str]) -> None:
     """Expect that each key has a record of its own, also when every second one is destroyed."""
     data = {key: b"data %d" % number for number, key in enumerate(keys)}
     for key in keys:
-        bench.put(key, data[key])
+        context.put(key, data[key])
     for key in keys:
-        bench.expect_data(data[key], key)
+        context.expect_data(data[key], key)
     for key in keys[::2]:
-        bench.expect(bench.store.destroy(key), True)
+        context.expect(context.store.destroy(key), True)
     for key in keys[::2]:
-        bench.expect_absent(key)
+        context.expect_absent(key)
     for key in keys[1::2]:
-        bench.expect_data(data[key], key)
+        context.expect_data(data[key], key)
 
 
-def _expect_accepted(bench: Bench, keys: Iterable[str]) -> None:
+def _expect_accepted(context: Context, keys: Iterable[str]) -> None:
     """Expect that each verb takes each key; only one at a time is there."""
     for key in keys:
-        bench.put(key)
-        bench.expect_data(b"data", key)
-        bench.expect(bench.store.touch(key, bench.clock.now + 2 * DAY), True)
-        bench.expect_unchanged(bench.record(life=2 * DAY), key)
-        bench.expect(bench.store.set(key, bench.record(b"new"), Unchanged(b"data")), True)
-        bench.expect(bench.store.set(key, bench.record(), ABSENT), False)
-        bench.expect_data(b"new", key)
-        bench.expect(bench.store.destroy(key), True)
-        bench.expect(bench.store.set(key, bench.record(), PRESENT), False)
-        bench.expect_absent(key)
+        context.put(key)
+        context.expect_data(b"data", key)
+        context.expect(context.store.touch(key, context.clock.now + 2 * DAY), True)
+        context.expect_unchanged(context.record(life=2 * DAY), key)
+        context.expect(context.store.set(key, context.record(b"new"), Unchanged(b"data")), True)
+        context.expect(context.store.set(key, context.record(), ABSENT), False)
+        context.expect_data(b"new", key)
+        context.expect(context.store.destroy(key), True)
+        context.expect(context.store.set(key, context.record(), PRESENT), False)
+        context.expect_absent(key)
 
 
 @case(
@@ -180,9 +180,9 @@ def _expect_accepted(bench: Bench, keys: Iterable[str]) -> None:
     depends_on=("GET-5", "SET-4", "SET-6", "SET-7", "TOUCH-1", "DESTROY-1"),
     hint="the backend limits the bytes of a name: hash longer ones.",
 )
-def shortest_and_longest(bench: Bench) -> None:
+def shortest_and_longest(context: Context) -> None:
     """Keys of 1 and of 256 characters are accepted, of up to 4 bytes each."""
-    _expect_accepted(bench, _LENGTHS)
+    _expect_accepted(context, _LENGTHS)
 
 
 @case(
@@ -190,9 +190,9 @@ def shortest_and_longest(bench: Bench) -> None:
     depends_on=("GET-5", "SET-4", "SET-6", "SET-7", "TOUCH-1", "DESTROY-1"),
     hint="keys are encoded as ASCII or Latin-1, or parsed as numbers.",
 )
-def unusual_characters(bench: Bench) -> None:
+def unusual_characters(context: Context) -> None:
     """Keys of control characters, of other scripts and of non-characters are accepted."""
-    _expect_accepted(bench, _UNUSUAL)
+    _expect_accepted(context, _UNUSUAL)
 
 
 @case(
@@ -203,32 +203,32 @@ def unusual_characters(bench: Bench) -> None:
     ),
     hint="key and owner share a name of limited length.",
 )
-def longest_with_an_owner(bench: Bench) -> None:
+def longest_with_an_owner(context: Context) -> None:
     """A key of 256 characters of 4 bytes is accepted beside such an owner."""
     key, owner = "\U0001f9e5" * 256, "\U0001f464" * 256
-    bench.put(key, owner=owner)
-    bench.expect_data(b"data", key)
+    context.put(key, owner=owner)
+    context.expect_data(b"data", key)
 
 
 @case("KEY-2", depends_on=("KEY-1",), hint="the file system or the collation folds case.")
-def letter_case(bench: Bench) -> None:
+def letter_case(context: Context) -> None:
     """Keys that differ in case have a record each."""
-    _expect_apart(bench, _CASES)
+    _expect_apart(context, _CASES)
 
 
 @case("KEY-3", depends_on=("KEY-1", "KEY-2"), hint="the file system or the collation normalises.")
-def canonical_forms(bench: Bench) -> None:
+def canonical_forms(context: Context) -> None:
     """Keys that are canonically equivalent have a record each."""
-    _expect_apart(bench, _COMPOSED)
+    _expect_apart(context, _COMPOSED)
     for keys in _EQUIVALENT:
-        _expect_apart(bench, keys)
+        _expect_apart(context, keys)
 
 
 @case("KEY-3", depends_on=("KEY-1", "KEY-2"), hint="names are prepared with NFKC.")
-def compatible_forms(bench: Bench) -> None:
+def compatible_forms(context: Context) -> None:
     """Keys that are equivalent by compatibility have a record each."""
     for keys in _COMPATIBLE:
-        _expect_apart(bench, keys)
+        _expect_apart(context, keys)
 
 
 @case(
@@ -240,9 +240,9 @@ def compatible_forms(bench: Bench) -> None:
     ),
     hint="the key becomes a path as it is.",
 )
-def paths(bench: Bench) -> None:
+def paths(context: Context) -> None:
     """Keys that look like paths have a record each."""
-    _expect_apart(bench, _PATHS)
+    _expect_apart(context, _PATHS)
 
 
 @case(
@@ -255,9 +255,9 @@ def paths(bench: Bench) -> None:
     ),
     hint="a name ends at NUL, or at the end of a line.",
 )
-def control_characters(bench: Bench) -> None:
+def control_characters(context: Context) -> None:
     """Keys with NUL and line ends have a record each."""
-    _expect_apart(bench, _CONTROLS)
+    _expect_apart(context, _CONTROLS)
 
 
 @case(
@@ -269,9 +269,9 @@ def control_characters(bench: Bench) -> None:
     ),
     hint="the key is one of several parts that are joined, and taken apart again.",
 )
-def separators(bench: Bench) -> None:
+def separators(context: Context) -> None:
     """Keys with what commonly separates names have a record each."""
-    _expect_apart(bench, _SEPARATORS)
+    _expect_apart(context, _SEPARATORS)
 
 
 @case(
@@ -283,18 +283,18 @@ def separators(bench: Bench) -> None:
     ),
     hint="`..` leads out of the namespace, or a separator into another one.",
 )
-def ways_out_of_the_namespace(bench: Bench) -> None:
+def ways_out_of_the_namespace(context: Context) -> None:
     """Keys that look like ways into another namespace do not lead there."""
-    elsewhere = bench.elsewhere()
-    record = bench.put("key", b"elsewhere", store=elsewhere)
-    name = f"{bench.namespace}a"
+    elsewhere = context.elsewhere()
+    record = context.put("key", b"elsewhere", store=elsewhere)
+    name = f"{context.namespace}a"
     ways = [f"{lead}{name}{join}key" for lead in ("../", "/", "", "..\\") for join in "/:\0\\"]
     ways += [f"{join}a{join}key" for join in "/:"] + [f"a{join}key" for join in "/:"]
     for way in ways:
-        bench.expect_absent(way)
-        bench.put(way, b"here")
-        bench.expect(bench.store.destroy(way), True)
-    bench.expect_same(elsewhere.get("key"), record, "elsewhere")
+        context.expect_absent(way)
+        context.put(way, b"here")
+        context.expect(context.store.destroy(way), True)
+    context.expect_same(elsewhere.get("key"), record, "elsewhere")
 
 
 @case(
@@ -309,15 +309,15 @@ def ways_out_of_the_namespace(bench: Bench) -> None:
     ),
     hint="the key goes into a pattern: GLOB, LIKE, a regular expression, SCAN.",
 )
-def patterns_name_nothing_else(bench: Bench) -> None:
+def patterns_name_nothing_else(context: Context) -> None:
     """A pattern that matches another key finds nothing, and does nothing to it."""
-    record = bench.put(_TARGET)
+    record = context.put(_TARGET)
     for pattern in _PATTERNS:
-        bench.expect_absent(pattern)
-        bench.expect(bench.store.touch(pattern, bench.clock.now + 60), False)
-        bench.expect(bench.store.set(pattern, bench.record(b"other"), PRESENT), False)
-        bench.expect(bench.store.destroy(pattern), False)
-    bench.expect_unchanged(record, _TARGET)
+        context.expect_absent(pattern)
+        context.expect(context.store.touch(pattern, context.clock.now + 60), False)
+        context.expect(context.store.set(pattern, context.record(b"other"), PRESENT), False)
+        context.expect(context.store.destroy(pattern), False)
+    context.expect_unchanged(record, _TARGET)
 
 
 @case(
@@ -332,15 +332,15 @@ def patterns_name_nothing_else(bench: Bench) -> None:
     ),
     hint="special characters are replaced, and then are the same.",
 )
-def patterns_are_names(bench: Bench) -> None:
+def patterns_are_names(context: Context) -> None:
     """Keys that look like patterns have a record each, beside one that they match."""
-    _expect_apart(bench, (_TARGET, *_PATTERNS))
+    _expect_apart(context, (_TARGET, *_PATTERNS))
 
 
 @case("KEY-6", depends_on=("DESTROY-1",), hint="a key is searched for by its beginning.")
-def prefixes(bench: Bench) -> None:
+def prefixes(context: Context) -> None:
     """Keys that are prefixes of one another have a record each."""
-    _expect_apart(bench, [("key" * 20)[:length] for length in (1, 2, 3, 4, 6, 9, 31, 32, 60)])
+    _expect_apart(context, [("key" * 20)[:length] for length in (1, 2, 3, 4, 6, 9, 31, 32, 60)])
 
 
 @case(
@@ -351,10 +351,10 @@ def prefixes(bench: Bench) -> None:
     ),
     hint="the backend pads or trims its strings.",
 )
-def white_space_at_the_ends(bench: Bench) -> None:
+def white_space_at_the_ends(context: Context) -> None:
     """Keys that differ in white space at either end have a record each."""
     keys = {f"{before}key{after}" for before in _ENDS for after in _ENDS if not before or not after}
-    _expect_apart(bench, [*sorted(keys), " ", "  "])
+    _expect_apart(context, [*sorted(keys), " ", "  "])
 
 
 @case(
@@ -365,11 +365,11 @@ def white_space_at_the_ends(bench: Bench) -> None:
     ),
     hint="the column is VARCHAR(255).",
 )
-def last_character(bench: Bench) -> None:
+def last_character(context: Context) -> None:
     """Keys that differ in their 256th character, or have none, have a record each."""
     for character in ("k", "\U0001f9e5"):
         lead = character * 255
-        _expect_apart(bench, (f"{lead}a", f"{lead}b", lead, lead[1:]))
+        _expect_apart(context, (f"{lead}a", f"{lead}b", lead, lead[1:]))
 
 
 @case(
@@ -377,13 +377,13 @@ def last_character(bench: Bench) -> None:
     depends_on=("KEY-1", "KEY-2", "KEY-3", "KEY-4", "KEY-5", "KEY-6", "ENUM-1"),
     hint="the key is made from the name in the backend, which was escaped or cut.",
 )
-def keys_as_they_were_set(bench: Bench) -> None:
+def keys_as_they_were_set(context: Context) -> None:
     """After keys of every kind were set, `all` yields just these."""
     keys = {*_LENGTHS, *_UNUSUAL, *_CASES, *_COMPOSED, *_COMPATIBLE[0], *_PATTERNS, " key "}
     keys |= {*_PATHS, *_CONTROLS, *_SEPARATORS, "%41%2e", "k%C3%A9", "a+b", "=3D", "\\u0041"}
     for key in keys:
-        bench.put(key)
-    bench.expect_keys(bench.store.all(), sorted(keys))
+        context.put(key)
+    context.expect_keys(context.store.all(), sorted(keys))
 
 
 @case(
@@ -391,42 +391,42 @@ def keys_as_they_were_set(bench: Bench) -> None:
     depends_on=("SET-3", "GET-5", "DESTROY-1"),
     hint="a key goes into a query or a name unchecked: `coatcheck.check_key` checks it.",
 )
-def other_things_than_keys(bench: Bench) -> None:
+def other_things_than_keys(context: Context) -> None:
     """Each verb refuses what is no key, and every record is there afterwards."""
-    bench.put()
-    record = bench.record(b"other")
+    context.put()
+    record = context.record(b"other")
     for error, junk in (*((TypeError, key) for key in _NO_STRINGS),
                         *((ValueError, key) for key in _NO_KEYS)):  # fmt: skip
-        with bench.expect_raises(error):
-            bench.store.get(junk)
+        with context.expect_raises(error):
+            context.store.get(junk)
         for only_if in (ALWAYS, ABSENT, PRESENT):
-            with bench.expect_raises(error):
-                bench.store.set(junk, record, only_if)
-            with bench.expect_raises(error):
-                bench.store.destroy(junk, only_if)
-        with bench.expect_raises(error):
-            bench.store.touch(junk, bench.clock() + DAY)
-    bench.expect_data(b"data")
+            with context.expect_raises(error):
+                context.store.set(junk, record, only_if)
+            with context.expect_raises(error):
+                context.store.destroy(junk, only_if)
+        with context.expect_raises(error):
+            context.store.touch(junk, context.clock() + DAY)
+    context.expect_data(b"data")
 
 
 @case("KEY-8", hint="namespace and key are joined without a separator.")
-def longer_namespace(bench: Bench) -> None:
+def longer_namespace(context: Context) -> None:
     """A key is absent though namespace and key, one after the other, spell those of another."""
-    elsewhere = bench.elsewhere("a")
-    bench.put("key", b"elsewhere", store=elsewhere)
-    bench.expect_absent("akey")
-    bench.put("akey", b"here")
-    bench.expect_data(b"elsewhere", store=elsewhere)
-    bench.expect_data(b"here", "akey")
+    elsewhere = context.elsewhere("a")
+    context.put("key", b"elsewhere", store=elsewhere)
+    context.expect_absent("akey")
+    context.put("akey", b"here")
+    context.expect_data(b"elsewhere", store=elsewhere)
+    context.expect_data(b"here", "akey")
 
 
 @case("KEY-8", hint="the namespace is not part of what a verb looks for.")
-def same_key_elsewhere(bench: Bench) -> None:
+def same_key_elsewhere(context: Context) -> None:
     """What is done to a key in one namespace does nothing to it in another."""
-    elsewhere = bench.elsewhere("b")
-    bench.put(data=b"here")
-    bench.expect_absent(store=elsewhere)
-    bench.put(data=b"elsewhere", store=elsewhere)
-    bench.expect_data(b"here")
-    bench.expect(bench.store.destroy("key"), True)
-    bench.expect_data(b"elsewhere", store=elsewhere)
+    elsewhere = context.elsewhere("b")
+    context.put(data=b"here")
+    context.expect_absent(store=elsewhere)
+    context.put(data=b"elsewhere", store=elsewhere)
+    context.expect_data(b"here")
+    context.expect(context.store.destroy("key"), True)
+    context.expect_data(b"elsewhere", store=elsewhere)

@@ -15,8 +15,8 @@ from coatcheck import AsyncStore, Store, open_async_store, open_store
 from coatcheck.bridge import as_async, as_sync
 from coatcheck.errors import ConfigurationError, StoreClosed
 
-from ..bench import Bench
 from ..case import case
+from ..context import Context
 from ..handle import Handle, Loop
 from ..harness import ClientStore, resolve
 from ..processes import RemoteHandle, Worker
@@ -28,26 +28,26 @@ _CHILD_SECONDS: Final = 20
 _CALLS: Final = 20
 
 
-def opened_by_url(bench: Bench, url: str) -> Store | AsyncStore:
+def opened_by_url(context: Context, url: str) -> Store | AsyncStore:
     """Open a URL as the registry does: by its scheme, or by the harness's opener."""
-    bench.steps.note(f"the {bench.face} face is opened by its URL")
-    if bench.harness.opener is not None:
-        store: Store | AsyncStore = resolve(bench.harness.opener)(url, clock=bench.clock)
+    context.steps.note(f"the {context.face} face is opened by its URL")
+    if context.harness.opener is not None:
+        store: Store | AsyncStore = resolve(context.harness.opener)(url, clock=context.clock)
         return store
     opens: Callable[..., Store | AsyncStore]
-    opens = open_async_store if bench.face == "async" else open_store
-    return opens(url, clock=bench.clock)
+    opens = open_async_store if context.face == "async" else open_store
+    return opens(url, clock=context.clock)
 
 
-def handle_of(bench: Bench, name: str, store: Store | AsyncStore) -> Handle:
+def handle_of(context: Context, name: str, store: Store | AsyncStore) -> Handle:
     """Return a handle of the face under test; the case has to close it."""
-    native = as_async(store) if bench.face == "async" else as_sync(store)
-    return Handle(name, native, bench.loop, bench.steps)
+    native = as_async(store) if context.face == "async" else as_sync(store)
+    return Handle(name, native, context.loop, context.steps)
 
 
-def url_of(bench: Bench) -> str:
-    """Return the URL of the bench's namespace."""
-    return bench.need(bench.harness.url(bench.namespace), "the harness gives no URL")
+def url_of(context: Context) -> str:
+    """Return the URL of the context's namespace."""
+    return context.need(context.harness.url(context.namespace), "the harness gives no URL")
 
 
 @case(
@@ -56,13 +56,13 @@ def url_of(bench: Bench) -> str:
     depends_on=("CAP-1",),
     hint="the constructor connects, makes its folder or table, or starts a thread.",
 )
-def opening_does_nothing(bench: Bench) -> None:
+def opening_does_nothing(context: Context) -> None:
     """Opening a store for the second time touches no file, no network and no thread."""
-    bench.elsewhere("a")  # whatever is imported, and whatever the harness makes once
+    context.elsewhere("a")  # whatever is imported, and whatever the harness makes once
     with watching(IO_EVENTS | THREAD_EVENTS) as watch:
-        bench.elsewhere("b")
-    bench.steps.note("a store is opened, and not used")
-    bench.expect_that(not watch.seen, "no I/O and no thread", watch.lines)
+        context.elsewhere("b")
+    context.steps.note("a store is opened, and not used")
+    context.expect_that(not watch.seen, "no I/O and no thread", watch.lines)
 
 
 @case(
@@ -71,25 +71,25 @@ def opening_does_nothing(bench: Bench) -> None:
     needs=("url",),
     hint="the opener has no parameter `clock`, or returns something else.",
 )
-def opener_takes_a_clock(bench: Bench) -> None:
+def opener_takes_a_clock(context: Context) -> None:
     """The opener is called with the URL and a clock, and returns a store."""
     try:
-        store: object = opened_by_url(bench, url_of(bench))
+        store: object = opened_by_url(context, url_of(context))
     except (TypeError, ConfigurationError) as error:
-        bench.fail("a store", error)
+        context.fail("a store", error)
     if not isinstance(store, Store | AsyncStore):
-        bench.fail("a store", type(store).__name__)
-    handle_of(bench, "opened", store).close()
+        context.fail("a store", type(store).__name__)
+    handle_of(context, "opened", store).close()
 
 
-def _wrong_urls(bench: Bench) -> dict[str, str]:
-    url = url_of(bench)
+def _wrong_urls(context: Context) -> dict[str, str]:
+    url = url_of(context)
     joint = "&" if "?" in url else "?"
     wrong = {
         "an unknown option": f"{url}{joint}no_such_option=1",
         "an option without a name": f"{url}{joint}=1",
     }
-    address = bench.harness.address()
+    address = context.harness.address()
     if address is not None and f":{address[1]}" in url:
         wrong["a port that is no number"] = url.replace(f":{address[1]}", ":port", 1)
     return wrong
@@ -102,39 +102,39 @@ def _wrong_urls(bench: Bench) -> dict[str, str]:
     depends_on=("LIFE-2",),
     hint="options that nobody asked for are ignored, or handed on to a client that ignores them.",
 )
-def wrong_urls_are_refused(bench: Bench) -> None:
+def wrong_urls_are_refused(context: Context) -> None:
     """URLs that are wrong in one thing are refused at the opening."""
-    for about, url in _wrong_urls(bench).items():
-        bench.steps.note(f"the URL has {about}")
+    for about, url in _wrong_urls(context).items():
+        context.steps.note(f"the URL has {about}")
         try:
-            store = opened_by_url(bench, url)
+            store = opened_by_url(context, url)
         except ConfigurationError:
             continue
         except Exception as error:
-            bench.fail(f"ConfigurationError for {about}", error)
-        handle_of(bench, "opened", store).close()
-        bench.fail(f"ConfigurationError for {about}", "a store")
+            context.fail(f"ConfigurationError for {about}", error)
+        handle_of(context, "opened", store).close()
+        context.fail(f"ConfigurationError for {about}", "a store")
 
 
 @case("LIFE-4", foundation=False, hint="what was never opened cannot be closed.")
-def closing_an_unused_store(bench: Bench) -> None:
+def closing_an_unused_store(context: Context) -> None:
     """A store that was never used can be closed several times."""
-    store = bench.elsewhere()
+    store = context.elsewhere()
     for _ in range(3):
-        bench.expect(store.call("close"), None)
+        context.expect(store.call("close"), None)
 
 
 @case("LIFE-4", hint="the second call closes what is gone.")
-def closing_a_used_store(bench: Bench) -> None:
+def closing_a_used_store(context: Context) -> None:
     """A store that was used can be closed several times."""
-    bench.put(owner="owner")
+    context.put(owner="owner")
     for _ in range(3):
-        bench.expect(bench.store.call("close"), None)
+        context.expect(context.store.call("close"), None)
 
 
-def supported(bench: Bench, store: Handle) -> dict[str, Callable[[], Any]]:
+def supported(context: Context, store: Handle) -> dict[str, Callable[[], Any]]:
     """Return a call of each verb that the store supports."""
-    can, record = bench.capabilities, bench.record(owner="owner")
+    can, record = context.capabilities, context.record(owner="owner")
     verbs: dict[str, Callable[[], Any]] = {
         "get": lambda: store.get("key"),
         "set": lambda: store.set("key", record),
@@ -153,15 +153,15 @@ def supported(bench: Bench, store: Handle) -> dict[str, Callable[[], Any]]:
     return verbs
 
 
-def _expect_closed(bench: Bench, verbs: dict[str, Callable[[], Any]]) -> None:
+def _expect_closed(context: Context, verbs: dict[str, Callable[[], Any]]) -> None:
     for verb, call in verbs.items():
         try:
             returned = call()
         except StoreClosed:
             continue
         except Exception as error:
-            bench.fail(f"StoreClosed from `{verb}`", error)
-        bench.fail(f"StoreClosed from `{verb}`", f"it returned {bench.steps.show(returned)}")
+            context.fail(f"StoreClosed from `{verb}`", error)
+        context.fail(f"StoreClosed from `{verb}`", f"it returned {context.steps.show(returned)}")
 
 
 @case(
@@ -169,12 +169,12 @@ def _expect_closed(bench: Bench, verbs: dict[str, Callable[[], Any]]) -> None:
     depends_on=("LIFE-4",),
     hint="the client connects again by itself, or its own error comes out.",
 )
-def verbs_of_a_closed_store(bench: Bench) -> None:
+def verbs_of_a_closed_store(context: Context) -> None:
     """After a store that was used is closed, each verb raises."""
-    bench.put(owner="owner")
-    verbs = supported(bench, bench.store)
-    bench.store.close()
-    _expect_closed(bench, verbs)
+    context.put(owner="owner")
+    verbs = supported(context, context.store)
+    context.store.close()
+    _expect_closed(context, verbs)
 
 
 @case(
@@ -183,30 +183,30 @@ def verbs_of_a_closed_store(bench: Bench) -> None:
     depends_on=("LIFE-4",),
     hint="what connects at its first use does so after the end.",
 )
-def verbs_of_a_closed_unused_store(bench: Bench) -> None:
+def verbs_of_a_closed_unused_store(context: Context) -> None:
     """After a store that was never used is closed, each verb raises."""
-    store = bench.elsewhere()
-    verbs = supported(bench, store)
+    store = context.elsewhere()
+    verbs = supported(context, store)
     store.close()
-    _expect_closed(bench, verbs)
+    _expect_closed(context, verbs)
 
 
 @case("LIFE-6", foundation=False, hint="it returns what the server answered.")
-def ping_returns_none(bench: Bench) -> None:
+def ping_returns_none(context: Context) -> None:
     """`ping` returns None, before the first use, and again."""
     for _ in range(3):
-        bench.expect(bench.store.call("ping"), None)
+        context.expect(context.store.call("ping"), None)
 
 
 @case("LIFE-6", depends_on=("GET-5", "GET-7"), hint="it writes, and does not write back.")
-def ping_changes_no_record(bench: Bench) -> None:
+def ping_changes_no_record(context: Context) -> None:
     """A record is as it was after `ping`, and no key with a likely name is there."""
-    record = bench.put(owner="owner")
+    record = context.put(owner="owner")
     for _ in range(2):
-        bench.store.ping()
-    bench.expect_unchanged(record)
+        context.store.ping()
+    context.expect_unchanged(record)
     for key in ("ping", "coatcheck-ping", "healthcheck"):
-        bench.expect_absent(key)
+        context.expect_absent(key)
 
 
 @case(
@@ -215,27 +215,27 @@ def ping_changes_no_record(bench: Bench) -> None:
     depends_on=("ENUM-1",),
     hint="a record that it wrote to try is left.",
 )
-def ping_leaves_no_record(bench: Bench) -> None:
+def ping_leaves_no_record(context: Context) -> None:
     """`ping` leaves no record of its own."""
-    bench.put()
-    bench.store.ping()
-    bench.expect_keys(bench.store.all(), ["key"])
+    context.put()
+    context.store.ping()
+    context.expect_keys(context.store.all(), ["key"])
 
 
 @case(
     "LIFE-7",
     hint="what all handles share is closed, or cleared, with the first.",
 )
-def closing_one_of_two(bench: Bench) -> None:
+def closing_one_of_two(context: Context) -> None:
     """After one handle is closed, the record is there, and another handle works."""
-    other = bench.second()
-    bench.put(store=other)
-    bench.expect_data(b"data")
+    other = context.second()
+    context.put(store=other)
+    context.expect_data(b"data")
     other.close()
-    bench.expect_data(b"data", about="by the handle that is open")
-    bench.put(data=b"new")
-    bench.expect_data(b"new", store=bench.second(), about="by a third handle")
-    bench.store.ping()
+    context.expect_data(b"data", about="by the handle that is open")
+    context.put(data=b"new")
+    context.expect_data(b"new", store=context.second(), about="by a third handle")
+    context.store.ping()
 
 
 @case(
@@ -243,43 +243,45 @@ def closing_one_of_two(bench: Bench) -> None:
     needs=("url",),
     hint="a write is acknowledged before it is handed over.",
 )
-def killed_after_a_write(bench: Bench) -> None:
+def killed_after_a_write(context: Context) -> None:
     """What a process wrote is there after it was killed."""
-    url = url_of(bench)
+    url = url_of(context)
     worker = Worker()
     try:
-        writer = RemoteHandle(bench, "process", worker)
+        writer = RemoteHandle(context, "process", worker)
         writer.open(url)
-        record = bench.record(owner="owner")
+        record = context.record(owner="owner")
         for key in ("one", "two", "three"):
-            bench.expect(writer.call("set", key, record), True)
+            context.expect(writer.call("set", key, record), True)
     finally:
         worker.end()
-    bench.steps.note("the process is killed")
-    store = bench.second()
+    context.steps.note("the process is killed")
+    store = context.second()
     for key in ("one", "two", "three"):
-        bench.expect_data(record.data, key, store)
+        context.expect_data(record.data, key, store)
 
 
 async def _resolved(value: bool | Awaitable[bool] | Awaitable[None] | None) -> bool | None:
     return await value if inspect.isawaitable(value) else value
 
 
-def _run_client(bench: Bench, made: Callable[[], Coroutine[Any, Any, ClientStore | None]]) -> None:
+def _run_client(
+    context: Context, made: Callable[[], Coroutine[Any, Any, ClientStore | None]]
+) -> None:
     """Use a store, close it, and see whether its caller's client is open."""
 
     async def run() -> bool | None:
-        given = bench.need(await made(), "the harness makes no store of a client")
+        given = context.need(await made(), "the harness makes no store of a client")
         try:
             store = as_async(given.store)
-            await store.set("key", bench.record())
+            await store.set("key", context.record())
             await store.close()
             return await _resolved(given.is_open())
         finally:
             await _resolved(given.close())
 
-    bench.steps.note("a store of the caller's client is used and closed")
-    bench.expect_that(bool(bench.loop.run(run())), "an open client", "a closed one")
+    context.steps.note("a store of the caller's client is used and closed")
+    context.expect_that(bool(context.loop.run(run())), "an open client", "a closed one")
 
 
 @case(
@@ -288,13 +290,13 @@ def _run_client(bench: Bench, made: Callable[[], Coroutine[Any, Any, ClientStore
     needs=("client",),
     hint="`close` does not know whose the client is.",
 )
-def client_of_the_caller(bench: Bench) -> None:
+def client_of_the_caller(context: Context) -> None:
     """A client that was passed in is open after the store was closed."""
 
     async def made() -> ClientStore | None:
-        return bench.harness.with_client(bench.namespace, bench.clock)
+        return context.harness.with_client(context.namespace, context.clock)
 
-    _run_client(bench, made)
+    _run_client(context, made)
 
 
 @case(
@@ -303,9 +305,11 @@ def client_of_the_caller(bench: Bench) -> None:
     needs=("async_client",),
     hint="`close` does not know whose the client is.",
 )
-def async_client_of_the_caller(bench: Bench) -> None:
+def async_client_of_the_caller(context: Context) -> None:
     """An asynchronous client that was passed in is open after the store was closed."""
-    _run_client(bench, lambda: bench.harness.with_async_client(bench.namespace, bench.clock))
+    _run_client(
+        context, lambda: context.harness.with_async_client(context.namespace, context.clock)
+    )
 
 
 def _work(store: Handle, name: str) -> str:
@@ -352,28 +356,28 @@ def _answer(pid: int, source: int) -> str:
     depends_on=("LOOP-3",),
     hint="parent and child send on the same socket, or wait for a thread that is not there.",
 )
-def both_sides_of_a_fork(bench: Bench) -> None:
+def both_sides_of_a_fork(context: Context) -> None:
     """A handle that was used works in the child, in the parent meanwhile, and afterwards."""
-    bench.need_fork()
+    context.need_fork()
     for key in ("parent", "child"):
-        bench.put(key, key.encode())
-        bench.expect_data(key.encode(), key)
+        context.put(key, key.encode())
+        context.expect_data(key.encode(), key)
     source, out = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that other threads are not copied
         pid = os.fork()
     if pid == 0:
-        _in_child(bench.store, out)
+        _in_child(context.store, out)
     try:
-        bench.steps.note("the process forks; parent and child read and write")
+        context.steps.note("the process forks; parent and child read and write")
         try:
-            mine = _work(bench.store, "parent")
+            mine = _work(context.store, "parent")
         finally:
             theirs = _answer(pid, source)
     finally:
         os.close(source)
         os.close(out)
-    bench.expect(theirs, "nothing", "what was wrong in the child")
-    bench.expect(mine, "", "what was wrong in the parent")
-    bench.expect_data(b"child", "by child", about="what the child wrote")
-    bench.expect_data(b"parent", "by parent", about="afterwards")
+    context.expect(theirs, "nothing", "what was wrong in the child")
+    context.expect(mine, "", "what was wrong in the parent")
+    context.expect_data(b"child", "by child", about="what the child wrote")
+    context.expect_data(b"parent", "by parent", about="afterwards")

@@ -19,10 +19,10 @@ from coatcheck import AsyncStore, Record, Unchanged, open_async_store
 from coatcheck.bridge import AsyncBridge, as_async
 from coatcheck.errors import ConfigurationError, StoreError
 
-from ..bench import Bench
 from ..case import case
 from ..clock import DAY
-from ..failure import CheckFailed, NotRun
+from ..context import Context
+from ..failure import CheckFailed, Skipped
 from ..faults import Meeting, each_fault
 from ..handle import impatient
 from ..watch import WAITING_EVENTS, watching
@@ -34,29 +34,29 @@ _LOOPS: Final = 10
 _LONGEST_GAP: Final = 0.5
 
 
-def _many_at_once(bench: Bench) -> None:
+def _many_at_once(context: Context) -> None:
     """Let callers work at once, each with a key of its own."""
     for number in range(3):
         records = [
-            (f"key{caller}", bench.record(b"%d of caller %d" % (number, caller)))
+            (f"key{caller}", context.record(b"%d of caller %d" % (number, caller)))
             for caller in range(_CALLERS)
         ]
-        calls = [bench.store.later("set", key, record) for key, record in records]
-        _expect_each(bench, calls, [True] * _CALLERS)
-        found = _made(bench, [bench.store.later("get", key) for key, _ in records])
+        calls = [context.store.later("set", key, record) for key, record in records]
+        _expect_each(context, calls, [True] * _CALLERS)
+        found = _made(context, [context.store.later("get", key) for key, _ in records])
         for seen, (_, record) in zip(found, records, strict=True):
             right = isinstance(seen, Record) and seen.data == record.data
-            bench.expect_that(right, bench.steps.show(record), seen)
+            context.expect_that(right, context.steps.show(record), seen)
 
 
-def _made(bench: Bench, calls: Sequence[Any]) -> list[Any]:
-    with held(bench):
-        return bench.together(calls)
+def _made(context: Context, calls: Sequence[Any]) -> list[Any]:
+    with held(context):
+        return context.together(calls)
 
 
-def _expect_each(bench: Bench, calls: Sequence[Any], expected: Sequence[object]) -> None:
-    for seen, right in zip(_made(bench, calls), expected, strict=True):
-        bench.expect(seen, right)
+def _expect_each(context: Context, calls: Sequence[Any], expected: Sequence[object]) -> None:
+    for seen, right in zip(_made(context, calls), expected, strict=True):
+        context.expect(seen, right)
 
 
 @case(
@@ -64,9 +64,9 @@ def _expect_each(bench: Bench, calls: Sequence[Any], expected: Sequence[object])
     faces=("sync",),
     hint="something of one call is kept in an attribute of the store.",
 )
-def many_threads(bench: Bench) -> None:
+def many_threads(context: Context) -> None:
     """Twelve threads work with keys of their own, and each sees its own records."""
-    _many_at_once(bench)
+    _many_at_once(context)
 
 
 @case(
@@ -74,31 +74,31 @@ def many_threads(bench: Bench) -> None:
     faces=("async",),
     hint="something of one call is kept in an attribute of the store while it awaits.",
 )
-def many_tasks(bench: Bench) -> None:
+def many_tasks(context: Context) -> None:
     """Twelve tasks work with keys of their own, and each sees its own records."""
-    _many_at_once(bench)
+    _many_at_once(context)
 
 
 # Several loops
 
 
-async def _write_and_read(store: AsyncStore, bench: Bench, name: str) -> None:
+async def _write_and_read(store: AsyncStore, context: Context, name: str) -> None:
     """Use what all clauses stand on: applications cannot be judged where this does not work."""
     for data in (b"one", b"two"):
-        _expect(await store.set(name, bench.record(data)), True)
+        _expect(await store.set(name, context.record(data)), True)
         found = await store.get(name)
         _expect(found is not None and found.data, data)
     await store.ping()
 
 
-async def _work(store: AsyncStore, bench: Bench, name: str) -> None:
+async def _work(store: AsyncStore, context: Context, name: str) -> None:
     """Use each verb that every store has, and a listing."""
     data = name.encode()
-    _expect(await store.set(name, bench.record(data)), True)
+    _expect(await store.set(name, context.record(data)), True)
     found = await store.get(name)
     _expect(found is not None and found.data, data)
-    _expect(await store.touch(name, bench.clock.now + 2 * DAY), True)
-    _expect(await store.set(name, bench.record(b"new"), Unchanged(data)), True)
+    _expect(await store.touch(name, context.clock.now + 2 * DAY), True)
+    _expect(await store.set(name, context.record(b"new"), Unchanged(data)), True)
     if store.capabilities.enumerable:
         _expect(name in [key async for key, _ in store.all()], True)
     await store.ping()
@@ -111,27 +111,27 @@ def _expect(seen: object, expected: object) -> None:
         raise CheckFailed(repr(expected), repr(seen))
 
 
-def _on_new_loop(bench: Bench, name: str) -> weakref.ref[asyncio.AbstractEventLoop]:
+def _on_new_loop(context: Context, name: str) -> weakref.ref[asyncio.AbstractEventLoop]:
     """Work on an event loop of asyncio that is made for it, and return that."""
     with asyncio.Runner() as runner:
-        runner.run(_write_and_read(_native(bench), bench, name))
+        runner.run(_write_and_read(_native(context), context, name))
         return weakref.ref(runner.get_loop())
 
 
-def _native(bench: Bench) -> AsyncStore:
-    assert isinstance(bench.store.native, AsyncStore), "the case is for that face"
-    return bench.store.native
+def _native(context: Context) -> AsyncStore:
+    assert isinstance(context.store.native, AsyncStore), "the case is for that face"
+    return context.store.native
 
 
-def _attempt(bench: Bench, where: str, work: Callable[[], object]) -> None:
+def _attempt(context: Context, where: str, work: Callable[[], object]) -> None:
     """Work somewhere, and fail the case with whatever is raised there."""
-    bench.steps.note(f"verbs are called {where}")
+    context.steps.note(f"verbs are called {where}")
     try:
         work()
     except CheckFailed:
         raise
     except Exception as error:
-        raise CheckFailed("no exception", bench.steps.show(error)) from error
+        raise CheckFailed("no exception", context.steps.show(error)) from error
 
 
 _ONE_LOOP: Final = "a client or a lock is made on the first event loop, and used on each."
@@ -142,27 +142,27 @@ _ONE_LOOP: Final = "a client or a lock is made on the first event loop, and used
     faces=("async",),
     hint=_ONE_LOOP,
 )
-def one_loop_after_the_other(bench: Bench) -> None:
+def one_loop_after_the_other(context: Context) -> None:
     """The store works on three event loops, of which each is closed before the next begins."""
     for number in range(3):
-        _attempt(bench, f"on event loop {number}", lambda: _on_new_loop(bench, f"key{number}"))  # noqa: B023  # called at once
+        _attempt(context, f"on event loop {number}", lambda: _on_new_loop(context, f"key{number}"))  # noqa: B023  # called at once
 
 
 @case("LOOP-3", faces=("async",), depends_on=("LOOP-2",), hint=_ONE_LOOP)
-def several_loops_at_once(bench: Bench) -> None:
+def several_loops_at_once(context: Context) -> None:
     """The store works on four event loops in threads of their own."""
     barrier = threading.Barrier(4)
 
     def work(number: int) -> None:
         barrier.wait(30)
         for turn in range(3):
-            _on_new_loop(bench, f"key{number} {turn}")
+            _on_new_loop(context, f"key{number} {turn}")
 
     def all_of_them() -> None:
         with impatient(), ThreadPoolExecutor(4) as pool:
             list(pool.map(work, range(4)))
 
-    _attempt(bench, "on four event loops at once", all_of_them)
+    _attempt(context, "on four event loops at once", all_of_them)
 
 
 @case(
@@ -170,29 +170,29 @@ def several_loops_at_once(bench: Bench) -> None:
     faces=("async",),
     hint="something of asyncio's is used where trio runs.",
 )
-def loop_of_trio(bench: Bench) -> None:
+def loop_of_trio(context: Context) -> None:
     """The store works on an event loop of trio, unless it is one of asyncio alone."""
     import trio
 
     async def main() -> None:
-        store = _opened_for_trio(bench)
+        store = _opened_for_trio(context)
         if store is None:
             return
-        await _write_and_read(store, bench, "key")
-        if store is not bench.store.native:
+        await _write_and_read(store, context, "key")
+        if store is not context.store.native:
             await store.close()
 
-    _attempt(bench, "on an event loop of trio", lambda: trio.run(main))
+    _attempt(context, "on an event loop of trio", lambda: trio.run(main))
 
 
-def _opened_for_trio(bench: Bench) -> AsyncStore | None:
-    harness, url = bench.harness, bench.harness.url(bench.namespace)
-    opens_by_url = bench.capabilities.multi_process and "url" not in harness.absent
+def _opened_for_trio(context: Context) -> AsyncStore | None:
+    harness, url = context.harness, context.harness.url(context.namespace)
+    opens_by_url = context.capabilities.multi_process and "url" not in harness.unsupported
     if opens_by_url and url is not None and harness.opener is None:
-        return open_async_store(url, clock=bench.clock)
+        return open_async_store(url, clock=context.clock)
     if opens_by_url:
-        return as_async(harness.open(bench.namespace, bench.clock))
-    return bench.store.native if isinstance(bench.store.native, AsyncBridge) else None
+        return as_async(harness.open(context.namespace, context.clock))
+    return context.store.native if isinstance(context.store.native, AsyncBridge) else None
 
 
 @case(
@@ -201,22 +201,22 @@ def _opened_for_trio(bench: Bench) -> AsyncStore | None:
     depends_on=("LOOP-3",),
     hint="a dictionary by event loop (or by its id) is never emptied: use weak keys.",
 )
-def closed_loops_are_forgotten(bench: Bench) -> None:
+def closed_loops_are_forgotten(context: Context) -> None:
     """Of ten event loops that were closed none is left, nor are open files or connections."""
-    native = _native(bench)
+    native = _native(context)
     uses_threads = isinstance(native, AsyncBridge) and native.capabilities.blocking
     if uses_threads and _anyio() < (4, 15):
-        raise NotRun("before 4.15 anyio itself keeps closed event loops that used a worker thread")
-    _on_new_loop(bench, "key")
+        raise Skipped("before 4.15 anyio itself keeps closed event loops that used a worker thread")
+    _on_new_loop(context, "key")
     gc.collect()
     files = _open_files()
-    loops = [_on_new_loop(bench, f"key{number}") for number in range(_LOOPS)]
-    bench.steps.note(f"verbs are called on {_LOOPS} event loops, one after the other")
-    _expect_gone(bench, loops, files + 4)
+    loops = [_on_new_loop(context, f"key{number}") for number in range(_LOOPS)]
+    context.steps.note(f"verbs are called on {_LOOPS} event loops, one after the other")
+    _expect_gone(context, loops, files + 4)
 
 
 def _expect_gone(
-    bench: Bench, loops: Sequence[weakref.ref[asyncio.AbstractEventLoop]], files: int
+    context: Context, loops: Sequence[weakref.ref[asyncio.AbstractEventLoop]], files: int
 ) -> None:
     deadline = time.monotonic() + 3
     while True:
@@ -227,8 +227,8 @@ def _expect_gone(
         if time.monotonic() > deadline:
             break
         time.sleep(0.02)  # worker threads end by themselves
-    bench.expect(left, 0, "closed event loops that are left")
-    bench.expect_that(still_open <= files, f"at most {files} open files", still_open)
+    context.expect(left, 0, "closed event loops that are left")
+    context.expect_that(still_open <= files, f"at most {files} open files", still_open)
 
 
 def _open_files() -> int:
@@ -250,18 +250,18 @@ def _anyio() -> tuple[int, ...]:
     needs=("async_client",),
     hint="the running event loop is not compared with the one of the client.",
 )
-def client_of_another_loop(bench: Bench) -> None:
+def client_of_another_loop(context: Context) -> None:
     """Each verb raises ConfigurationError on an event loop that is not the client's."""
 
     async def opened() -> Any:
-        return await bench.harness.with_async_client(bench.namespace, bench.clock)
+        return await context.harness.with_async_client(context.namespace, context.clock)
 
-    given = bench.need(bench.loop.run(opened()), "the harness opens no store with a client")
+    given = context.need(context.loop.run(opened()), "the harness opens no store with a client")
     store = as_async(given.store)
-    bench.loop.run(_work(store, bench, "key"))
-    for verb, args in _verbs(bench).items():
-        _expect_refused(bench, store, verb, args)
-    bench.loop.run(_closed(given.close))
+    context.loop.run(_work(store, context, "key"))
+    for verb, args in _verbs(context).items():
+        _expect_refused(context, store, verb, args)
+    context.loop.run(_closed(given.close))
 
 
 async def _closed(close: Callable[[], Any]) -> None:
@@ -270,22 +270,22 @@ async def _closed(close: Callable[[], Any]) -> None:
         await closing
 
 
-def _verbs(bench: Bench) -> dict[str, tuple[Any, ...]]:
+def _verbs(context: Context) -> dict[str, tuple[Any, ...]]:
     return {
         "get": ("key",),
-        "set": ("key", bench.record()),
+        "set": ("key", context.record()),
         "destroy": ("key",),
-        "touch": ("key", bench.clock.now + DAY),
+        "touch": ("key", context.clock.now + DAY),
         "ping": (),
     }
 
 
-def _expect_refused(bench: Bench, store: AsyncStore, verb: str, args: tuple[Any, ...]) -> None:
+def _expect_refused(context: Context, store: AsyncStore, verb: str, args: tuple[Any, ...]) -> None:
     async def call() -> object:
         return await asyncio.wait_for(getattr(store, verb)(*args), 5)
 
-    bench.steps.note(f"{bench.steps.call('store', verb, args)} on another event loop")
-    with bench.expect_raises(ConfigurationError), asyncio.Runner() as runner:
+    context.steps.note(f"{context.steps.call('store', verb, args)} on another event loop")
+    with context.expect_raises(ConfigurationError), asyncio.Runner() as runner:
         runner.run(call())
 
 
@@ -302,18 +302,18 @@ def _expect_refused(bench: Bench, store: AsyncStore, verb: str, args: tuple[Any,
     faces=("async",),
     hint="a synchronous client is called in a coroutine.",
 )
-def nothing_waits_on_the_loop(bench: Bench) -> None:
+def nothing_waits_on_the_loop(context: Context) -> None:
     """The event loop's thread opens no file and waits for no connection, lock or process."""
 
     async def main() -> list[str]:
-        await _work(_native(bench), bench, "before")  # modules are imported by now
+        await _work(_native(context), context, "before")  # modules are imported by now
         with watching(WAITING_EVENTS) as watch:
-            await _work(_native(bench), bench, "key")
+            await _work(_native(context), context, "key")
         return watch.lines_of_this_thread()
 
     found: list[str] = []
-    _attempt(bench, "on a watched event loop", lambda: found.extend(bench.loop.run(main())))
-    bench.expect_that(not found, "nothing on the event loop's thread that may wait", found)
+    _attempt(context, "on a watched event loop", lambda: found.extend(context.loop.run(main())))
+    context.expect_that(not found, "nothing on the event loop's thread that may wait", found)
 
 
 @case(
@@ -328,16 +328,16 @@ def nothing_waits_on_the_loop(bench: Bench) -> None:
     needs=("stall",),
     hint="a synchronous client is called in a coroutine, and the backend does not answer.",
 )
-def the_loop_runs_while_a_call_waits(bench: Bench) -> None:
+def the_loop_runs_while_a_call_waits(context: Context) -> None:
     """While a call waits for a backend that stalls, another task goes on."""
-    for met, fault in each_fault(bench, "stall"):
+    for met, fault in each_fault(context, "stall"):
         verb = "set" if fault.writes else "get"
-        args = ("key", bench.record()) if fault.writes else ("key",)
-        met.store.set("key", bench.record())
+        args = ("key", context.record()) if fault.writes else ("key",)
+        met.store.set("key", context.record())
         with ExitStack() as during:
             during.enter_context(met.meeting(fault))
-            longest = bench.loop.run(_longest_gap(met, during, verb, args))
-        bench.expect_that(
+            longest = context.loop.run(_longest_gap(met, during, verb, args))
+        context.expect_that(
             longest < _LONGEST_GAP,
             f"a task that goes on while {verb} waits because {fault.name}",
             f"it stood still for {longest:.1f} seconds",

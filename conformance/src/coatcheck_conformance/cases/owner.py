@@ -7,9 +7,9 @@ from typing import Any, Final
 from coatcheck import ABSENT, PRESENT, Record, Unchanged
 from coatcheck.errors import UnsupportedOperation
 
-from ..bench import Bench
 from ..case import case
 from ..clock import DAY
+from ..context import Context
 from ..handle import Handle
 from ..kill import KEYS, killed_after
 from .get import damaged
@@ -66,11 +66,11 @@ _NO_STRINGS: Final[tuple[Any, ...]] = (None, 0, True, b"ann", ["ann"], {"$ne": N
 _NO_OWNERS: Final = ("", "\ud800", "ann\udfff")
 
 
-def _owned(bench: Bench, owner: str, store: Handle | None = None) -> list[tuple[str, Record]]:
+def _owned(context: Context, owner: str, store: Handle | None = None) -> list[tuple[str, Record]]:
     """Return what an owner has, as soon as it must be shown."""
-    if bench.capabilities.owner_lag > 0:
-        bench.elapse(bench.capabilities.owner_lag)
-    return (store or bench.store).owned_by(owner)
+    if context.capabilities.owner_lag > 0:
+        context.advance(context.capabilities.owner_lag)
+    return (store or context.store).owned_by(owner)
 
 
 @case(
@@ -82,18 +82,18 @@ def _owned(bench: Bench, owner: str, store: Handle | None = None) -> list[tuple[
     ),
     hint="the index is written by some of the ways to write a record, and not by others.",
 )
-def records_of_an_owner(bench: Bench) -> None:
+def records_of_an_owner(context: Context) -> None:
     """Each record of an owner is yielded as it was written, and no other."""
     records: dict[str, Record] = {}
     for number in range(5):
         key = f"key{number}"
-        records[key] = bench.put(key, f"data{number}".encode(), "ann", life=DAY + 60 * number)
-    bench.put("other", owner="bob")
-    bench.put("anonymous")
-    found = _owned(bench, "ann")
-    bench.expect_keys(found, list(records))
+        records[key] = context.put(key, f"data{number}".encode(), "ann", life=DAY + 60 * number)
+    context.put("other", owner="bob")
+    context.put("anonymous")
+    found = _owned(context, "ann")
+    context.expect_keys(found, list(records))
     for key, record in found:
-        bench.expect_same(record, records[key], f"the record of {key!r}")
+        context.expect_same(record, records[key], f"the record of {key!r}")
 
 
 @case(
@@ -106,14 +106,14 @@ def records_of_an_owner(bench: Bench) -> None:
     ),
     hint="the index is written by some of the ways to write a record, and not by others.",
 )
-def records_of_each_condition(bench: Bench) -> None:
+def records_of_each_condition(context: Context) -> None:
     """A record has its owner whatever the condition of the write was."""
-    bench.store.set("absent", bench.record(owner="ann"), ABSENT)
-    bench.put("present")
-    bench.store.set("present", bench.record(owner="ann"), PRESENT)
-    bench.put("unchanged", b"old")
-    bench.store.set("unchanged", bench.record(owner="ann"), Unchanged(b"old"))
-    bench.expect_keys(_owned(bench, "ann"), ["absent", "present", "unchanged"])
+    context.store.set("absent", context.record(owner="ann"), ABSENT)
+    context.put("present")
+    context.store.set("present", context.record(owner="ann"), PRESENT)
+    context.put("unchanged", b"old")
+    context.store.set("unchanged", context.record(owner="ann"), Unchanged(b"old"))
+    context.expect_keys(_owned(context, "ann"), ["absent", "present", "unchanged"])
 
 
 @case(
@@ -125,13 +125,13 @@ def records_of_each_condition(bench: Bench) -> None:
     ),
     hint="what the index leads to is not looked at again.",
 )
-def expired_records(bench: Bench) -> None:
+def expired_records(context: Context) -> None:
     """Expired records are not yielded, and a live one beside them is."""
-    bench.put("live", owner="ann")
+    context.put("live", owner="ann")
     for number in range(3):
-        bench.put(f"key{number}", owner="ann", life=60)
-    bench.elapse(61)
-    bench.expect_keys(_owned(bench, "ann"), ["live"])
+        context.put(f"key{number}", owner="ann", life=60)
+    context.advance(61)
+    context.expect_keys(_owned(context, "ann"), ["live"])
 
 
 @case(
@@ -143,14 +143,14 @@ def expired_records(bench: Bench) -> None:
     ),
     hint="`destroy` does not take the record off the index.",
 )
-def destroyed_records(bench: Bench) -> None:
+def destroyed_records(context: Context) -> None:
     """Destroyed records are not yielded."""
     for key in ("one", "two"):
-        bench.put(key, owner="ann")
-    bench.store.destroy("one")
-    bench.expect_keys(_owned(bench, "ann"), ["two"])
-    bench.store.destroy("two")
-    bench.expect_keys(_owned(bench, "ann"), [])
+        context.put(key, owner="ann")
+    context.store.destroy("one")
+    context.expect_keys(_owned(context, "ann"), ["two"])
+    context.store.destroy("two")
+    context.expect_keys(_owned(context, "ann"), [])
 
 
 @case(
@@ -164,13 +164,13 @@ def destroyed_records(bench: Bench) -> None:
     ),
     hint="`destroy` leaves an entry in the index, and what it leads to is somebody else's now.",
 )
-def keys_that_are_used_again(bench: Bench) -> None:
+def keys_that_are_used_again(context: Context) -> None:
     """A key that was destroyed and is another owner's now is not yielded for the former one."""
-    bench.put(owner="ann")
-    bench.store.destroy("key")
-    bench.put(owner="bob")
-    bench.expect_keys(_owned(bench, "ann"), [], "of the former owner")
-    bench.expect_keys(_owned(bench, "bob"), ["key"], "of the owner")
+    context.put(owner="ann")
+    context.store.destroy("key")
+    context.put(owner="bob")
+    context.expect_keys(_owned(context, "ann"), [], "of the former owner")
+    context.expect_keys(_owned(context, "bob"), ["key"], "of the owner")
 
 
 @case(
@@ -184,22 +184,22 @@ def keys_that_are_used_again(bench: Bench) -> None:
     ),
     hint="the entry of an expired record leads to what was written under its key since.",
 )
-def expired_keys_that_are_used_again(bench: Bench) -> None:
+def expired_keys_that_are_used_again(context: Context) -> None:
     """A key that expired and is another owner's now is not yielded for the former one."""
-    bench.expired(owner="ann")
-    bench.put(owner="bob")
-    bench.expect_keys(_owned(bench, "ann"), [], "of the former owner")
+    context.expired(owner="ann")
+    context.put(owner="bob")
+    context.expect_keys(_owned(context, "ann"), [], "of the former owner")
 
 
 @case("OWNER-1", depends_on=("GET-5", "GET-7"), hint="the first batch of an index is all of it.")
-def many_records(bench: Bench) -> None:
+def many_records(context: Context) -> None:
     """An owner of 130 records has all of them, and another one the others."""
     keys = [f"key{number:03}" for number in range(130)]
     for key in keys:
-        bench.put(key, owner="ann")
-    bench.put("other", owner="bob")
-    bench.expect_keys(_owned(bench, "ann"), keys)
-    bench.expect_keys(_owned(bench, "bob"), ["other"])
+        context.put(key, owner="ann")
+    context.put("other", owner="bob")
+    context.expect_keys(_owned(context, "ann"), keys)
+    context.expect_keys(_owned(context, "bob"), ["other"])
 
 
 @case(
@@ -208,13 +208,13 @@ def many_records(bench: Bench) -> None:
     depends_on=("OWNER-1", "GET-4"),
     hint="what the index leads to is parsed without a thought of what may be there.",
 )
-def malformed_records(bench: Bench) -> None:
+def malformed_records(context: Context) -> None:
     """`owned_by` skips what is malformed, and yields what is beside it."""
-    sound = bench.put("sound", owner="owner")
-    for _, way in damaged(bench):
-        found = dict(_owned(bench, "owner"))
-        bench.expect(sorted(found), ["sound"], way)
-        bench.expect_same(found["sound"], sound, way)
+    sound = context.put("sound", owner="owner")
+    for _, way in damaged(context):
+        found = dict(_owned(context, "owner"))
+        context.expect(sorted(found), ["sound"], way)
+        context.expect_same(found["sound"], sound, way)
 
 
 @case(
@@ -222,25 +222,25 @@ def malformed_records(bench: Bench) -> None:
     depends_on=("OWNER-1", "TOUCH-1"),
     hint="the index is a list, to which each write appends.",
 )
-def each_record_once(bench: Bench) -> None:
+def each_record_once(context: Context) -> None:
     """Records that were written again, and touched, are yielded once."""
     keys = [f"key{number:02}" for number in range(30)]
     for key in keys:
-        bench.put(key, owner="ann")
+        context.put(key, owner="ann")
     for key in keys[:10]:
-        bench.put(key, b"again", "ann")
-        bench.store.touch(key, bench.clock.now + 2 * DAY, "ann")
-    seen = [key for key, _ in _owned(bench, "ann")]
+        context.put(key, b"again", "ann")
+        context.store.touch(key, context.clock.now + 2 * DAY, "ann")
+    seen = [key for key, _ in _owned(context, "ann")]
     doubled = sorted({key for key in seen if seen.count(key) > 1})
-    bench.expect_that(not doubled, "no key twice", doubled)
+    context.expect_that(not doubled, "no key twice", doubled)
 
 
 @case("OWNER-4", hint="the error of a missing index comes out.")
-def owner_without_sessions(bench: Bench) -> None:
+def owner_without_sessions(context: Context) -> None:
     """An owner who never had a record has none, in an empty store and beside others."""
-    bench.expect(_owned(bench, "nobody"), [])
-    bench.put()
-    bench.expect(_owned(bench, "nobody"), [], "beside a record without an owner")
+    context.expect(_owned(context, "nobody"), [])
+    context.put()
+    context.expect(_owned(context, "nobody"), [], "beside a record without an owner")
 
 
 @case(
@@ -248,11 +248,11 @@ def owner_without_sessions(bench: Bench) -> None:
     depends_on=("DESTROY-1", "OWNER-2"),
     hint="the error of a missing index comes out.",
 )
-def owner_whose_sessions_ended(bench: Bench) -> None:
+def owner_whose_sessions_ended(context: Context) -> None:
     """An owner whose only record was destroyed has none."""
-    bench.put(owner="ann")
-    bench.store.destroy("key")
-    bench.expect(_owned(bench, "ann"), [])
+    context.put(owner="ann")
+    context.store.destroy("key")
+    context.expect(_owned(context, "ann"), [])
 
 
 @case(
@@ -260,13 +260,13 @@ def owner_whose_sessions_ended(bench: Bench) -> None:
     depends_on=("OWNER-1", "SET-2", "GET-7"),
     hint="the new entry is made, and the former one is left.",
 )
-def record_moves(bench: Bench) -> None:
+def record_moves(context: Context) -> None:
     """A record that is written with another owner is that owner's, and not the former one's."""
-    bench.put(owner="ann")
-    bench.put("stays", owner="ann")
-    bench.put(owner="bob")
-    bench.expect_keys(_owned(bench, "bob"), ["key"], "of the new owner")
-    bench.expect_keys(_owned(bench, "ann"), ["stays"], "of the former owner")
+    context.put(owner="ann")
+    context.put("stays", owner="ann")
+    context.put(owner="bob")
+    context.expect_keys(_owned(context, "bob"), ["key"], "of the new owner")
+    context.expect_keys(_owned(context, "ann"), ["stays"], "of the former owner")
 
 
 @case(
@@ -274,13 +274,13 @@ def record_moves(bench: Bench) -> None:
     depends_on=("OWNER-1", "SET-2", "GET-7"),
     hint="an owner is looked at only where a record is new.",
 )
-def record_becomes_owned(bench: Bench) -> None:
+def record_becomes_owned(context: Context) -> None:
     """An anonymous record that gets an owner is found, and one that loses it is not."""
-    bench.put()
-    bench.put(owner="ann")
-    bench.expect_keys(_owned(bench, "ann"), ["key"], "after the login")
-    bench.put()
-    bench.expect_keys(_owned(bench, "ann"), [], "without an owner again")
+    context.put()
+    context.put(owner="ann")
+    context.expect_keys(_owned(context, "ann"), ["key"], "after the login")
+    context.put()
+    context.expect_keys(_owned(context, "ann"), [], "without an owner again")
 
 
 @case(
@@ -293,12 +293,12 @@ def record_becomes_owned(bench: Bench) -> None:
     ),
     hint="`touch` moves the expiry of the record, and not that of its index entry.",
 )
-def touched_records(bench: Bench) -> None:
+def touched_records(context: Context) -> None:
     """A record that was touched, with the owner's name, is found after its first expiry."""
-    bench.put(owner="ann", life=60)
-    bench.expect(bench.store.touch("key", bench.clock.now + DAY, "ann"), True)
-    bench.elapse(61)
-    bench.expect_keys(_owned(bench, "ann"), ["key"])
+    context.put(owner="ann", life=60)
+    context.expect(context.store.touch("key", context.clock.now + DAY, "ann"), True)
+    context.advance(61)
+    context.expect_keys(_owned(context, "ann"), ["key"])
 
 
 @case(
@@ -311,14 +311,14 @@ def touched_records(bench: Bench) -> None:
     ),
     hint="an index that was written for a short life is not extended by a longer one.",
 )
-def touched_records_of_several(bench: Bench) -> None:
+def touched_records_of_several(context: Context) -> None:
     """One record that was touched is found after all others of its owner have expired."""
-    bench.put("long", owner="ann", life=120)
-    bench.put("short", owner="ann", life=60)
-    bench.expect(bench.store.touch("long", bench.clock.now + 40 * DAY, "ann"), True)
-    bench.elapse(30 * DAY)
-    keys = [key for key, _ in _owned(bench, "ann")]
-    bench.expect_that("long" in keys, "'long' among the keys", keys)
+    context.put("long", owner="ann", life=120)
+    context.put("short", owner="ann", life=60)
+    context.expect(context.store.touch("long", context.clock.now + 40 * DAY, "ann"), True)
+    context.advance(30 * DAY)
+    keys = [key for key, _ in _owned(context, "ann")]
+    context.expect_that("long" in keys, "'long' among the keys", keys)
 
 
 @case(
@@ -326,12 +326,12 @@ def touched_records_of_several(bench: Bench) -> None:
     depends_on=("OWNER-1",),
     hint="the owner goes into a pattern, a collation or a composed key as it is.",
 )
-def owners_that_look_alike(bench: Bench) -> None:
+def owners_that_look_alike(context: Context) -> None:
     """Each of many owners that look alike has its own record alone."""
     for number, owner in enumerate(_ALIKE):
-        bench.put(f"key{number}", owner=owner)
+        context.put(f"key{number}", owner=owner)
     for number, owner in enumerate(_ALIKE):
-        bench.expect_keys(_owned(bench, owner), [f"key{number}"], f"owned by {owner[:20]!r}")
+        context.expect_keys(_owned(context, owner), [f"key{number}"], f"owned by {owner[:20]!r}")
 
 
 @case(
@@ -341,29 +341,29 @@ def owners_that_look_alike(bench: Bench) -> None:
     depends_on=("OWNER-1", "GET-7"),
     hint="the record is written first, and its index entry afterwards.",
 )
-def killed_in_the_middle(bench: Bench) -> None:
+def killed_in_the_middle(context: Context) -> None:
     """What is live after its writer was killed, at several moments, is found by its owner."""
-    url = bench.need(bench.harness.url(bench.namespace), "the harness gives no URL")
+    url = context.need(context.harness.url(context.namespace), "the harness gives no URL")
     for seconds in _KILLED_AFTER:
-        last = killed_after(url, bench.harness.opener, bench.clock.now, seconds)
-        bench.steps.note(f"a process wrote {last + 1} times, each with another owner: killed")
-        store = bench.second()
+        last = killed_after(url, context.harness.opener, context.clock.now, seconds)
+        context.steps.note(f"a process wrote {last + 1} times, each with another owner: killed")
+        store = context.second()
         for key in KEYS:
-            _expect_found_by_owner(bench, store, key)
+            _expect_found_by_owner(context, store, key)
 
 
-def _expect_found_by_owner(bench: Bench, store: Handle, key: str) -> None:
+def _expect_found_by_owner(context: Context, store: Handle, key: str) -> None:
     """Expect a record among its owner's, again where it is another one by then.
 
     What a process sent before it was killed may reach the record after the first reading.
     """
     found = store.get(key)
     while found is not None and found.owner is not None:
-        keys = [owned for owned, _ in _owned(bench, found.owner, store)]
+        keys = [owned for owned, _ in _owned(context, found.owner, store)]
         if keys == [key]:
             return
         before, found = found, store.get(key)
-        bench.expect_that(found != before, f"{key!r} among those of {before.owner!r}", keys)
+        context.expect_that(found != before, f"{key!r} among those of {before.owner!r}", keys)
 
 
 @case(
@@ -371,14 +371,14 @@ def _expect_found_by_owner(bench: Bench, store: Handle, key: str) -> None:
     depends_on=("OWNER-1",),
     hint="`owner_lag` is not declared, though the index is brought up to date later.",
 )
-def writes_are_shown_in_time(bench: Bench) -> None:
+def writes_are_shown_in_time(context: Context) -> None:
     """After each write another handle finds the record, in the declared time."""
-    other = bench.second()
+    other = context.second()
     for number in range(1, 6):
-        bench.put(f"key{number}", owner="ann")
+        context.put(f"key{number}", owner="ann")
         keys = [f"key{count}" for count in range(1, number + 1)]
-        bench.expect_keys(_owned(bench, "ann", other), keys, "by another handle")
-        bench.expect_keys(bench.store.owned_by("ann"), keys, "by this handle")
+        context.expect_keys(_owned(context, "ann", other), keys, "by another handle")
+        context.expect_keys(context.store.owned_by("ann"), keys, "by this handle")
 
 
 @case(
@@ -386,13 +386,13 @@ def writes_are_shown_in_time(bench: Bench) -> None:
     depends_on=("OWNER-1",),
     hint="the index has the owner's name alone, without the namespace.",
 )
-def other_namespaces(bench: Bench) -> None:
+def other_namespaces(context: Context) -> None:
     """An owner's records are those of the namespace, though another has the same owner."""
-    elsewhere = bench.elsewhere()
-    bench.put("here", owner="ann")
-    bench.put("there", owner="ann", store=elsewhere)
-    bench.expect_keys(_owned(bench, "ann"), ["here"])
-    bench.expect_keys(_owned(bench, "ann", elsewhere), ["there"], "elsewhere")
+    elsewhere = context.elsewhere()
+    context.put("here", owner="ann")
+    context.put("there", owner="ann", store=elsewhere)
+    context.expect_keys(_owned(context, "ann"), ["here"])
+    context.expect_keys(_owned(context, "ann", elsewhere), ["there"], "elsewhere")
 
 
 @case(
@@ -400,28 +400,32 @@ def other_namespaces(bench: Bench) -> None:
     depends_on=("OWNER-1", "SET-4", "SET-8", "SET-12"),
     hint="what was noted in the index before the condition failed is undone for the old owner.",
 )
-def refused_writes(bench: Bench) -> None:
+def refused_writes(context: Context) -> None:
     """After writes that were refused, with the same owner and another, the record is found."""
-    bench.put(owner="ann")
+    context.put(owner="ann")
     for owner in ("ann", "bob", None):
-        bench.expect(bench.store.set("key", bench.record(owner=owner), ABSENT), False)
-        bench.expect(bench.store.set("key", bench.record(owner=owner), Unchanged(b"x")), False)
-        bench.expect_keys(_owned(bench, "ann"), ["key"], f"after writes for {owner!r}")
+        context.expect(context.store.set("key", context.record(owner=owner), ABSENT), False)
+        context.expect(
+            context.store.set("key", context.record(owner=owner), Unchanged(b"x")), False
+        )
+        context.expect_keys(_owned(context, "ann"), ["key"], f"after writes for {owner!r}")
 
 
 @case("OWNER-12", hint="a generator raises at its first item, or an empty listing is returned.")
-def undeclared_owned_by(bench: Bench) -> None:
+def undeclared_owned_by(context: Context) -> None:
     """An `owned_by` that is not declared raises `UnsupportedOperation` before any iteration."""
-    with bench.expect_raises(UnsupportedOperation):
-        bench.store.iterate("owned_by", "ann")
+    with context.expect_raises(UnsupportedOperation):
+        context.store.iterate("owned_by", "ann")
 
 
 @case("OWNER-13", hint="a store without an index refuses an owner, or one with it refuses None.")
-def records_with_and_without(bench: Bench) -> None:
+def records_with_and_without(context: Context) -> None:
     """Records with an owner and without one are accepted, side by side and in turn."""
     for key, owner in (("owned", "ann"), ("anonymous", None), ("owned", None), ("owned", "bob")):
-        bench.expect(bench.store.set(key, bench.record(owner=owner)), True, f"owner {owner!r}")
-        bench.expect_data(b"data", key, about=f"owner {owner!r}")
+        context.expect(
+            context.store.set(key, context.record(owner=owner)), True, f"owner {owner!r}"
+        )
+        context.expect_data(b"data", key, about=f"owner {owner!r}")
 
 
 @case(
@@ -430,9 +434,9 @@ def records_with_and_without(bench: Bench) -> None:
     depends_on=("CAP-4",),
     hint="the delay was declared without the index.",
 )
-def lag_without_owners(bench: Bench) -> None:
+def lag_without_owners(context: Context) -> None:
     """Whoever declares `owner_lag` declares `owners`."""
-    bench.expect_that(bench.capabilities.owners, "`owners` beside `owner_lag`", "no `owners`")
+    context.expect_that(context.capabilities.owners, "`owners` beside `owner_lag`", "no `owners`")
 
 
 @case(
@@ -440,15 +444,15 @@ def lag_without_owners(bench: Bench) -> None:
     depends_on=("OWNER-1", "SET-3"),
     hint="an owner goes into a query or a name unchecked: `coatcheck.check_owner` checks it.",
 )
-def other_things_than_owners(bench: Bench) -> None:
+def other_things_than_owners(context: Context) -> None:
     """`owned_by` and `set` refuse what is no owner, and the record is there afterwards."""
-    bench.put(owner="ann")
+    context.put(owner="ann")
     for error, junk in (*((TypeError, owner) for owner in _NO_STRINGS),
                         *((ValueError, owner) for owner in _NO_OWNERS)):  # fmt: skip
-        with bench.expect_raises(error):
-            bench.store.owned_by(junk)
+        with context.expect_raises(error):
+            context.store.owned_by(junk)
         if junk is not None:
-            with bench.expect_raises(error):
-                bench.store.set("key", bench.record(b"other", owner=junk))
-    bench.expect_data(b"data")
-    bench.expect_keys(_owned(bench, "ann"), ["key"])
+            with context.expect_raises(error):
+                context.store.set("key", context.record(b"other", owner=junk))
+    context.expect_data(b"data")
+    context.expect_keys(_owned(context, "ann"), ["key"])

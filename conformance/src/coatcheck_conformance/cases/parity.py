@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from coatcheck import ABSENT, PRESENT, AsyncStore, Record, Unchanged
 
-from ..bench import Bench
 from ..case import case
 from ..clock import DAY
+from ..context import Context
 from ..contract import clauses
 from ..handle import Handle
 from ..machine import run_machine
@@ -37,11 +37,11 @@ _VERBS: Final = tuple(
 )
 
 
-def _both_ways(bench: Bench) -> Iterator[tuple[Handle, Handle]]:
+def _both_ways(context: Context) -> Iterator[tuple[Handle, Handle]]:
     """Yield the two faces, as writer and reader in turn."""
-    other = bench.other_face()
-    yield bench.store, other
-    yield other, bench.store
+    other = context.other_face()
+    yield context.store, other
+    yield other, context.store
 
 
 @case(
@@ -58,17 +58,17 @@ def _both_ways(bench: Bench) -> Iterator[tuple[Handle, Handle]]:
     ),
     hint="the faces differ in the name of a key, in the encoding or in a field.",
 )
-def written_here_read_there(bench: Bench) -> None:
+def written_here_read_there(context: Context) -> None:
     """Data, expiry and owner that one face wrote the other reads, both ways."""
     contents = (
         ("key", b"data", None),
         ("Grün/..*", bytes(range(256)), "ann"),
         ("long" * 64, b'{"a": 1}', "Ännchen"),
     )
-    for writer, reader in _both_ways(bench):
+    for writer, reader in _both_ways(context):
         for key, data, owner in contents:
-            record = bench.put(key, data, owner, store=writer)
-            bench.expect_unchanged(record, key, store=reader)
+            record = context.put(key, data, owner, store=writer)
+            context.expect_unchanged(record, key, store=reader)
 
 
 @case(
@@ -87,26 +87,26 @@ def written_here_read_there(bench: Bench) -> None:
     ),
     hint="one face keeps what it has read.",
 )
-def changed_here_seen_there(bench: Bench) -> None:
+def changed_here_seen_there(context: Context) -> None:
     """What one face replaces, touches or ends the other sees so, both ways."""
-    for writer, reader in _both_ways(bench):
-        bench.put(store=reader)
-        bench.expect(writer.set("key", bench.record(b"new", "ann"), PRESENT), True)
-        bench.expect_unchanged(bench.record(b"new", "ann"), store=reader)
-        bench.expect(writer.touch("key", bench.clock.now + 2 * DAY), True)
-        bench.expect_unchanged(bench.record(b"new", "ann", 2 * DAY), store=reader)
-        bench.expect(writer.destroy("key"), True)
-        bench.expect_absent(store=reader)
+    for writer, reader in _both_ways(context):
+        context.put(store=reader)
+        context.expect(writer.set("key", context.record(b"new", "ann"), PRESENT), True)
+        context.expect_unchanged(context.record(b"new", "ann"), store=reader)
+        context.expect(writer.touch("key", context.clock.now + 2 * DAY), True)
+        context.expect_unchanged(context.record(b"new", "ann", 2 * DAY), store=reader)
+        context.expect(writer.destroy("key"), True)
+        context.expect_absent(store=reader)
 
 
 # What is returned
 
 
-def _returned(bench: Bench, face: Handle) -> Iterator[tuple[str, Any]]:
+def _returned(context: Context, face: Handle) -> Iterator[tuple[str, Any]]:
     """Yield each verb, in words, and what it returns; the namespace is as it was afterwards."""
-    live, past = bench.record(b"Data", "ann"), bench.record(b"Data", "ann", life=-60)
+    live, past = context.record(b"Data", "ann"), context.record(b"Data", "ann", life=-60)
     for only_if in (PRESENT, Unchanged(b"Data"), ABSENT):
-        name = bench.steps.show(only_if)
+        name = context.steps.show(only_if)
         yield f"set past {name}, absent", face.set("key", past, only_if)
         yield f"set {name}, absent", face.set("key", live, only_if)
         yield f"get after set {name}", face.get("key")
@@ -154,12 +154,12 @@ def _listed(face: Handle) -> Iterator[tuple[str, Any]]:
     ),
     hint="one face returns what the backend's client returns.",
 )
-def the_same_is_returned(bench: Bench) -> None:
+def the_same_is_returned(context: Context) -> None:
     """The same calls return the same, of the same type, through both faces."""
-    ours = list(_returned(bench, bench.store))
-    theirs = list(_returned(bench, bench.other_face()))
+    ours = list(_returned(context, context.store))
+    theirs = list(_returned(context, context.other_face()))
     for (what, mine), (_, others) in zip(ours, theirs, strict=True):
-        bench.expect(others, mine, f"{what}, as through the {bench.face} face")
+        context.expect(others, mine, f"{what}, as through the {context.face} face")
 
 
 @case(
@@ -178,16 +178,16 @@ def the_same_is_returned(bench: Bench) -> None:
     hint="a verb leaves something behind that it should have removed; the steps are the shortest "
     "sequence that was found.",
 )
-def any_sequence_of_calls(bench: Bench) -> None:
+def any_sequence_of_calls(context: Context) -> None:
     """Sequences of calls, each on a face chosen at random, return what a dictionary would."""
-    run_machine(bench)
+    run_machine(context)
 
 
 # What is raised
 
 
-def _verbs(bench: Bench, face: Handle) -> dict[str, Any]:
-    record = bench.record()
+def _verbs(context: Context, face: Handle) -> dict[str, Any]:
+    record = context.record()
     plain: dict[str, tuple[Any, ...]] = {
         "get": ("key",),
         "set": ("key", record),
@@ -213,11 +213,11 @@ def _raised(call: Any) -> str:
     return "nothing"
 
 
-def _expect_same_errors(bench: Bench, verbs: tuple[str, ...], other: Handle) -> None:
-    ours, theirs = _verbs(bench, bench.store), _verbs(bench, other)
+def _expect_same_errors(context: Context, verbs: tuple[str, ...], other: Handle) -> None:
+    ours, theirs = _verbs(context, context.store), _verbs(context, other)
     for verb in verbs:
         mine, others = _raised(ours[verb]), _raised(theirs[verb])
-        bench.expect(others, mine, f"raised by {verb}, as through the {bench.face} face")
+        context.expect(others, mine, f"raised by {verb}, as through the {context.face} face")
 
 
 _OWN_ERRORS: Final = "one face lets an exception of the backend's client through."
@@ -233,9 +233,9 @@ _OWN_ERRORS: Final = "one face lets an exception of the backend's client through
     ),
     hint=_OWN_ERRORS,
 )
-def undeclared_verbs(bench: Bench) -> None:
+def undeclared_verbs(context: Context) -> None:
     """What one face refuses as not declared the other refuses by the same error."""
-    declared = bench.capabilities
+    declared = context.capabilities
     undeclared = {
         "all": not declared.enumerable,
         "length": not declared.enumerable,
@@ -244,7 +244,7 @@ def undeclared_verbs(bench: Bench) -> None:
         "prune": declared.native_expiry,
     }
     verbs = tuple(verb for verb, is_undeclared in undeclared.items() if is_undeclared)
-    _expect_same_errors(bench, verbs, bench.other_face())
+    _expect_same_errors(context, verbs, context.other_face())
 
 
 @case(
@@ -257,12 +257,12 @@ def undeclared_verbs(bench: Bench) -> None:
     ),
     hint=_OWN_ERRORS,
 )
-def closed_stores(bench: Bench) -> None:
+def closed_stores(context: Context) -> None:
     """On a closed store each verb raises the same error through both faces."""
-    other = bench.other_face()
-    for face in (bench.store, other):
+    other = context.other_face()
+    for face in (context.store, other):
         face.close()
-    _expect_same_errors(bench, tuple(_verbs(bench, other)), other)
+    _expect_same_errors(context, tuple(_verbs(context, other)), other)
 
 
 @case(
@@ -276,15 +276,15 @@ def closed_stores(bench: Bench) -> None:
     requires=("max_data_bytes",),
     hint=_OWN_ERRORS,
 )
-def too_large_data(bench: Bench) -> None:
+def too_large_data(context: Context) -> None:
     """Data that are too large are refused by the same error through both faces."""
-    limit = bench.capabilities.max_data_bytes
+    limit = context.capabilities.max_data_bytes
     assert limit is not None, "the case requires it"
-    record = Record(bytes(limit + 1), bench.clock.now + DAY)
-    other = bench.other_face()
-    mine = _raised(lambda: bench.store.set("key", record))
+    record = Record(bytes(limit + 1), context.clock.now + DAY)
+    other = context.other_face()
+    mine = _raised(lambda: context.store.set("key", record))
     others = _raised(lambda: other.set("key", record))
-    bench.expect(others, mine, f"raised by set, as through the {bench.face} face")
+    context.expect(others, mine, f"raised by set, as through the {context.face} face")
 
 
 # How it is called
@@ -296,10 +296,10 @@ def too_large_data(bench: Bench) -> None:
     requires=("enumerable",),
     hint="`async def all` returns an iterator; it has to be `def`, or to yield.",
 )
-def all_is_not_awaited(bench: Bench) -> None:
+def all_is_not_awaited(context: Context) -> None:
     """What `all` returns is an asynchronous iterator, and nothing to await."""
-    bench.put()
-    _expect_iterator(bench, "all")
+    context.put()
+    _expect_iterator(context, "all")
 
 
 @case(
@@ -308,14 +308,14 @@ def all_is_not_awaited(bench: Bench) -> None:
     requires=("owners",),
     hint="`async def owned_by` returns an iterator; it has to be `def`, or to yield.",
 )
-def owned_by_is_not_awaited(bench: Bench) -> None:
+def owned_by_is_not_awaited(context: Context) -> None:
     """What `owned_by` returns is an asynchronous iterator, and nothing to await."""
-    bench.put(owner="ann")
-    _expect_iterator(bench, "owned_by", "ann")
+    context.put(owner="ann")
+    _expect_iterator(context, "owned_by", "ann")
 
 
-def _expect_iterator(bench: Bench, verb: str, *args: str) -> None:
-    native = bench.store.native
+def _expect_iterator(context: Context, verb: str, *args: str) -> None:
+    native = context.store.native
     assert isinstance(native, AsyncStore), "the case is for that face"
 
     async def called() -> tuple[bool, bool, str]:
@@ -327,10 +327,10 @@ def _expect_iterator(bench: Bench, verb: str, *args: str) -> None:
             _ = [item async for item in found]
         return is_iterator, is_awaitable, type(found).__name__
 
-    is_iterator, is_awaitable, kind = bench.loop.run(called())
-    bench.steps.note(f"{bench.steps.call('store', verb, args)}, without await -> a {kind}")
+    is_iterator, is_awaitable, kind = context.loop.run(called())
+    context.steps.note(f"{context.steps.call('store', verb, args)}, without await -> a {kind}")
     right = is_iterator and not is_awaitable
-    bench.expect_that(right, "an asynchronous iterator that is not to be awaited", f"a {kind}")
+    context.expect_that(right, "an asynchronous iterator that is not to be awaited", f"a {kind}")
 
 
 # Conditions
@@ -341,18 +341,18 @@ def _expect_iterator(bench: Bench, verb: str, *args: str) -> None:
     depends_on=("PARITY-1", "SET-7", "SET-8", "SET-10"),
     hint="one face decodes or encodes the data on the way.",
 )
-def compared_across_faces(bench: Bench) -> None:
+def compared_across_faces(context: Context) -> None:
     """Bytes that one face read are compared exactly by the other, both ways."""
-    for writer, comparer in _both_ways(bench):
+    for writer, comparer in _both_ways(context):
         for data in (b'{"a": 1}', b"caf\xc3\xa9", bytes(range(256))):
-            bench.put(data=data, store=writer)
+            context.put(data=data, store=writer)
             for near in (data + b" ", data + b"\0", data.swapcase()):
-                outcome = comparer.set("key", bench.record(b"wrong"), Unchanged(near))
-                bench.expect(outcome, False)
-            found = bench.expect_data(data, store=writer)
+                outcome = comparer.set("key", context.record(b"wrong"), Unchanged(near))
+                context.expect(outcome, False)
+            found = context.expect_data(data, store=writer)
             condition = Unchanged(found.data)
-            bench.expect(comparer.set("key", bench.record(b"new"), condition), True)
-            bench.expect(writer.set("key", bench.record(b"late"), condition), False)
+            context.expect(comparer.set("key", context.record(b"new"), condition), True)
+            context.expect(writer.set("key", context.record(b"late"), condition), False)
 
 
 @case(
@@ -360,11 +360,11 @@ def compared_across_faces(bench: Bench) -> None:
     depends_on=("PARITY-1", "SET-4", "SET-6", "DESTROY-6", "DESTROY-7"),
     hint="one face looks elsewhere for the record than the other writes it.",
 )
-def presence_across_faces(bench: Bench) -> None:
+def presence_across_faces(context: Context) -> None:
     """What one face created or ended decides the conditions of the other, both ways."""
-    for writer, comparer in _both_ways(bench):
-        bench.put(data=b"first", store=writer)
-        bench.expect(comparer.set("key", bench.record(), ABSENT), False)
-        bench.expect(comparer.destroy("key", Unchanged(b"other")), False)
-        bench.expect(comparer.destroy("key", Unchanged(b"first")), True)
-        bench.expect(writer.set("key", bench.record(), PRESENT), False)
+    for writer, comparer in _both_ways(context):
+        context.put(data=b"first", store=writer)
+        context.expect(comparer.set("key", context.record(), ABSENT), False)
+        context.expect(comparer.destroy("key", Unchanged(b"other")), False)
+        context.expect(comparer.destroy("key", Unchanged(b"first")), True)
+        context.expect(writer.set("key", context.record(), PRESENT), False)

@@ -6,9 +6,9 @@ from typing import Final
 
 from coatcheck.errors import CoatcheckError, UnsupportedOperation
 
-from ..bench import Bench
 from ..case import case
 from ..clock import DAY
+from ..context import Context
 from ..handle import Handle
 
 #: Records by which a store is seen to have a batch of its own.
@@ -19,48 +19,48 @@ _AT_MOST: Final = 200
 _PAUSE: Final = 0.0005
 
 
-def _expire(bench: Bench, count: int, store: Handle | None = None, name: str = "old") -> None:
+def _expire(context: Context, count: int, store: Handle | None = None, name: str = "old") -> None:
     """Leave expired records; nothing looks at them afterwards."""
-    target = store or bench.store
+    target = store or context.store
     for number in range(count):
-        target.perform("set", f"{name}{number}", bench.record(life=60))
-    bench.steps.note(f"{target.name}.set of {count} records that live for 60 seconds")
-    bench.elapse(61)
+        target.perform("set", f"{name}{number}", context.record(life=60))
+    context.steps.note(f"{target.name}.set of {count} records that live for 60 seconds")
+    context.advance(61)
 
 
 @case("PRUNE-1", depends_on=("GET-3",), hint="what was examined is counted.")
-def removes_and_counts(bench: Bench) -> None:
+def removes_and_counts(context: Context) -> None:
     """The expired records are counted, and the second time there are none."""
-    bench.expect(bench.store.prune(), 0, "in an empty store")
+    context.expect(context.store.prune(), 0, "in an empty store")
     for number in range(3):
-        bench.put(f"live{number}", owner="owner")
-    _expire(bench, 5)
-    bench.expect(bench.store.prune(), 5)
-    bench.expect(bench.store.prune(), 0, "the second time")
+        context.put(f"live{number}", owner="owner")
+    _expire(context, 5)
+    context.expect(context.store.prune(), 5)
+    context.expect(context.store.prune(), 0, "the second time")
 
 
 @case("PRUNE-2", depends_on=("GET-3",), hint="the comparison is the wrong way round, or rounded.")
-def live_records_stay(bench: Bench) -> None:
+def live_records_stay(context: Context) -> None:
     """Live records stay, also one that has but a second or two to live."""
-    records = {key: bench.put(key, owner="owner") for key in ("one", "two", "three")}
-    last = max(1.0, bench.capabilities.expiry_granularity) + 1
-    records["soon"] = bench.put("soon", life=61 + last)
-    _expire(bench, 3)
-    bench.store.prune()
+    records = {key: context.put(key, owner="owner") for key in ("one", "two", "three")}
+    last = max(1.0, context.capabilities.expiry_granularity) + 1
+    records["soon"] = context.put("soon", life=61 + last)
+    _expire(context, 3)
+    context.store.prune()
     for key, record in records.items():
-        bench.expect_data(record.data, key, about=f"{key!r} after `prune`")
+        context.expect_data(record.data, key, about=f"{key!r} after `prune`")
 
 
 @case("PRUNE-2", depends_on=("GET-3",), hint="a limit is filled up with what expires first.")
-def many_live_records_stay(bench: Bench) -> None:
+def many_live_records_stay(context: Context) -> None:
     """With a limit, too, nothing is removed of 130 live records."""
     keys = [f"key{number:03}" for number in range(130)]
     for number, key in enumerate(keys):
-        bench.put(key, life=3600 + 60 * number)
+        context.put(key, life=3600 + 60 * number)
     for limit in (1, 10, 1000):
-        bench.expect(bench.store.prune(limit), 0)
+        context.expect(context.store.prune(limit), 0)
     for key in keys:
-        bench.expect_data(b"data", key, about=f"{key!r} after `prune`")
+        context.expect_data(b"data", key, about=f"{key!r} after `prune`")
 
 
 @case(
@@ -68,16 +68,16 @@ def many_live_records_stay(bench: Bench) -> None:
     depends_on=("GET-3", "TOUCH-1", "EXPIRY-10"),
     hint="an index of expiries has the first one still.",
 )
-def longer_lives_stay(bench: Bench) -> None:
+def longer_lives_stay(context: Context) -> None:
     """Records that were touched or written again stay beyond their first expiry."""
     for key in ("touched", "written"):
-        bench.put(key, life=60)
-    bench.expect(bench.store.touch("touched", bench.clock.now + DAY), True)
-    bench.put("written")
-    bench.elapse(61)
-    bench.store.prune()
+        context.put(key, life=60)
+    context.expect(context.store.touch("touched", context.clock.now + DAY), True)
+    context.put("written")
+    context.advance(61)
+    context.store.prune()
     for key in ("touched", "written"):
-        bench.expect_data(b"data", key, about=f"{key!r} after `prune`")
+        context.expect_data(b"data", key, about=f"{key!r} after `prune`")
 
 
 @case(
@@ -85,17 +85,17 @@ def longer_lives_stay(bench: Bench) -> None:
     depends_on=("GET-3", "LOOP-1", "LOOP-2"),
     hint="what was found expired is removed without looking again.",
 )
-def records_that_are_written_meanwhile(bench: Bench) -> None:
+def records_that_are_written_meanwhile(context: Context) -> None:
     """Expired keys that are written while `prune` runs are live afterwards."""
     keys = [f"old{number}" for number in range(10)]
     for _ in range(6):
-        _expire(bench, len(keys))
-        writes = [bench.store.later("set", key, bench.record(b"new")) for key in keys]
-        bench.clock.pause = _PAUSE
-        bench.together([bench.store.later("prune"), bench.store.later("prune"), *writes])
-        bench.clock.pause = 0.0
+        _expire(context, len(keys))
+        writes = [context.store.later("set", key, context.record(b"new")) for key in keys]
+        context.clock.pause = _PAUSE
+        context.together([context.store.later("prune"), context.store.later("prune"), *writes])
+        context.clock.pause = 0.0
         for key in keys:
-            bench.expect_data(b"new", key, about=f"{key!r} after `set` and `prune`")
+            context.expect_data(b"new", key, about=f"{key!r} after `set` and `prune`")
 
 
 @case(
@@ -103,13 +103,13 @@ def records_that_are_written_meanwhile(bench: Bench) -> None:
     depends_on=("PRUNE-1",),
     hint="the limit is ignored, or 0 is taken for no limit.",
 )
-def limit_bounds_what_is_removed(bench: Bench) -> None:
+def limit_bounds_what_is_removed(context: Context) -> None:
     """A limit of 0 removes nothing, and one of 3 removes 3 at most."""
-    _expire(bench, 10)
-    bench.expect(bench.store.prune(0), 0, "with a limit of 0")
-    removed = bench.store.prune(3)
-    bench.expect_that(0 <= removed <= 3, "3 at most", removed)
-    bench.expect(bench.store.prune(), 10 - removed, "what was left")
+    _expire(context, 10)
+    context.expect(context.store.prune(0), 0, "with a limit of 0")
+    removed = context.store.prune(3)
+    context.expect_that(0 <= removed <= 3, "3 at most", removed)
+    context.expect(context.store.prune(), 10 - removed, "what was left")
 
 
 @case(
@@ -117,21 +117,21 @@ def limit_bounds_what_is_removed(bench: Bench) -> None:
     depends_on=("PRUNE-1",),
     hint="the limit is ignored, or it bounds what is counted and not what is removed.",
 )
-def limits_add_up(bench: Bench) -> None:
+def limits_add_up(context: Context) -> None:
     """Of several calls none removes more than its limit."""
-    _expire(bench, 12)
-    counts = [bench.store.prune(2) for _ in range(4)]
-    bench.expect_that(max(counts) <= 2, "2 at most for each", counts)
-    bench.expect(bench.store.prune(), 12 - sum(counts), "what was left")
+    _expire(context, 12)
+    counts = [context.store.prune(2) for _ in range(4)]
+    context.expect_that(max(counts) <= 2, "2 at most for each", counts)
+    context.expect(context.store.prune(), 12 - sum(counts), "what was left")
 
 
 @case("PRUNE-4", depends_on=("PRUNE-1",), hint="without a limit the size of a batch is one.")
-def removes_everything(bench: Bench) -> None:
+def removes_everything(context: Context) -> None:
     """After one call without a limit nothing is left to a second one, however many there were."""
-    bench.put("live")
-    _expire(bench, _MANY)
-    bench.store.prune()
-    bench.expect(bench.store.prune(), 0, "the second time")
+    context.put("live")
+    _expire(context, _MANY)
+    context.store.prune()
+    context.expect(context.store.prune(), 0, "the second time")
 
 
 @case(
@@ -139,21 +139,21 @@ def removes_everything(bench: Bench) -> None:
     depends_on=("PRUNE-1", "PRUNE-3"),
     hint="each pass begins at the same place, and live records are in the way.",
 )
-def repeated_calls_reach_everything(bench: Bench) -> None:
+def repeated_calls_reach_everything(context: Context) -> None:
     """Calls with a small limit remove what has expired among many live records."""
     for number in range(20):
-        bench.put(f"a{number}")
+        context.put(f"a{number}")
     for number in range(3):
-        bench.put(f"m{number}", life=60)
+        context.put(f"m{number}", life=60)
     for number in range(20):
-        bench.put(f"z{number}")
-    bench.elapse(61)
+        context.put(f"z{number}")
+    context.advance(61)
     removed = 0
     for _ in range(60):
-        removed += bench.store.prune(4)
+        removed += context.store.prune(4)
         if removed == 3:
             return
-    bench.expect(removed, 3, "removed by 60 calls with a limit of 4")
+    context.expect(removed, 3, "removed by 60 calls with a limit of 4")
 
 
 @case(
@@ -161,18 +161,18 @@ def repeated_calls_reach_everything(bench: Bench) -> None:
     depends_on=("PRUNE-1", "LOOP-1", "LOOP-2"),
     hint="what was found is counted, not what was removed.",
 )
-def several_at_once(bench: Bench) -> None:
+def several_at_once(context: Context) -> None:
     """Several calls at once, by two handles, raise nothing and count each record once."""
-    other = bench.second()
+    other = context.second()
     for number in range(5):
-        _expire(bench, 20, name=f"round{number}of")
-        bench.clock.pause = _PAUSE
-        calls = [store.later("prune") for store in (bench.store, other, bench.store, other)]
-        counts = bench.together(calls)
-        bench.clock.pause = 0.0
+        _expire(context, 20, name=f"round{number}of")
+        context.clock.pause = _PAUSE
+        calls = [store.later("prune") for store in (context.store, other, context.store, other)]
+        counts = context.together(calls)
+        context.clock.pause = 0.0
         errors = [count for count in counts if isinstance(count, CoatcheckError)]
-        bench.expect_that(not errors, "no exception", errors)
-        bench.expect(sum(counts), 20, "counted by all calls")
+        context.expect_that(not errors, "no exception", errors)
+        context.expect(sum(counts), 20, "counted by all calls")
 
 
 @case(
@@ -180,14 +180,14 @@ def several_at_once(bench: Bench) -> None:
     depends_on=("PRUNE-1", "PRUNE-4"),
     hint="expired records are removed by `prune` alone, which nobody may call.",
 )
-def writes_remove_what_has_expired(bench: Bench) -> None:
+def writes_remove_what_has_expired(context: Context) -> None:
     """Many writes remove everything that had expired, and leave nothing to `prune`."""
-    _expire(bench, 20)
-    record = bench.record()
+    _expire(context, 20)
+    record = context.record()
     for _ in range(400):
-        bench.store.perform("set", "key", record)
-    bench.steps.note("store.set('key', ...) 400 times")
-    bench.expect(bench.store.prune(), 0)
+        context.store.perform("set", "key", record)
+    context.steps.note("store.set('key', ...) 400 times")
+    context.expect(context.store.prune(), 0)
 
 
 @case(
@@ -195,20 +195,20 @@ def writes_remove_what_has_expired(bench: Bench) -> None:
     depends_on=("PRUNE-1", "PRUNE-4"),
     hint="the first write removes all that has expired.",
 )
-def no_write_pays_for_all(bench: Bench) -> None:
+def no_write_pays_for_all(context: Context) -> None:
     """One write leaves most of many expired records to later ones."""
-    _expire(bench, _MANY)
-    bench.put()
-    left = bench.store.prune()
-    bench.expect_that(left >= _MANY - _AT_MOST, f"{_MANY - _AT_MOST} of {_MANY} left", left)
+    _expire(context, _MANY)
+    context.put()
+    left = context.store.prune()
+    context.expect_that(left >= _MANY - _AT_MOST, f"{_MANY - _AT_MOST} of {_MANY} left", left)
 
 
 @case("PRUNE-8", hint="it does nothing, and says 0.")
-def undeclared_prune(bench: Bench) -> None:
+def undeclared_prune(context: Context) -> None:
     """`prune` raises where the backend removes by itself, with a limit and without."""
     for limit in (None, 5):
-        with bench.expect_raises(UnsupportedOperation):
-            bench.store.prune(limit)
+        with context.expect_raises(UnsupportedOperation):
+            context.store.prune(limit)
 
 
 @case(
@@ -216,14 +216,14 @@ def undeclared_prune(bench: Bench) -> None:
     depends_on=("PRUNE-1",),
     hint="what begins with the namespace's name is taken for a record of it.",
 )
-def other_namespaces_are_left(bench: Bench) -> None:
+def other_namespaces_are_left(context: Context) -> None:
     """What has expired elsewhere is left there, and what belongs to no store as well."""
-    elsewhere = bench.elsewhere()
-    is_untouched = bench.harness.foreign(bench.namespace)
+    elsewhere = context.elsewhere()
+    is_untouched = context.harness.foreign(context.namespace)
     for number in range(4):
-        bench.put(f"there{number}", life=60, store=elsewhere)
-    _expire(bench, 2)
-    bench.expect(bench.store.prune(), 2)
-    bench.expect(elsewhere.prune(), 4, "left elsewhere")
+        context.put(f"there{number}", life=60, store=elsewhere)
+    _expire(context, 2)
+    context.expect(context.store.prune(), 2)
+    context.expect(elsewhere.prune(), 4, "left elsewhere")
     if is_untouched is not None:
-        bench.expect(is_untouched(), True, "what belongs to no store is there")
+        context.expect(is_untouched(), True, "what belongs to no store is there")

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit, urlunsplit
 from coatcheck import Record, Unchanged
 from coatcheck.errors import CoatcheckError
 
-from ..bench import Bench
 from ..case import case
 from ..clock import DAY
+from ..context import Context
 from ..faults import each_fault
 from ..handle import Handle
 from .get import damaged
@@ -93,11 +93,11 @@ def logged(shown: Shown) -> Iterator[None]:
         shown.texts += [("a log line", line) for line in handler.lines]
 
 
-def _expect_none(bench: Bench, lines: Iterator[tuple[str, str]], *secrets: str) -> None:
+def _expect_none(context: Context, lines: Iterator[tuple[str, str]], *secrets: str) -> None:
     for what, text in lines:
         for secret in secrets:
             if secret in text:
-                bench.fail(f"{what} without {secret!r}", text)
+                context.fail(f"{what} without {secret!r}", text)
 
 
 def _show_native(shown: Shown, store: Handle) -> None:
@@ -107,14 +107,14 @@ def _show_native(shown: Shown, store: Handle) -> None:
             shown.texts += [("the repr of the store", repr(one)), ("its str", str(one))]
 
 
-def _record(bench: Bench) -> Record:
-    return bench.record(_DATA.encode(), _OWNER)
+def _record(context: Context) -> Record:
+    return context.record(_DATA.encode(), _OWNER)
 
 
-def _calls(bench: Bench, store: Handle) -> dict[str, Callable[[], Any]]:
+def _calls(context: Context, store: Handle) -> dict[str, Callable[[], Any]]:
     """Return calls of the verbs with the secret key, owner and data."""
-    record = _record(bench)
-    return supported(bench, store) | {
+    record = _record(context)
+    return supported(context, store) | {
         "get": lambda: store.get(_KEY),
         "set": lambda: store.set(_KEY, record),
         "set with Unchanged": lambda: store.set(_KEY, record, Unchanged(record.data)),
@@ -126,11 +126,11 @@ def _calls(bench: Bench, store: Handle) -> dict[str, Callable[[], Any]]:
     }
 
 
-def _use(bench: Bench) -> Shown:
+def _use(context: Context) -> Shown:
     """Use a store in each way, and in ways that raise; return what it has shown."""
-    shown, store = Shown(), bench.store
+    shown, store = Shown(), context.store
     with logged(shown):
-        calls = _calls(bench, store)
+        calls = _calls(context, store)
         clear = calls.pop("clear")
         for _ in range(2):
             for call in calls.values():
@@ -138,9 +138,9 @@ def _use(bench: Bench) -> Shown:
         for verb, args in (("all", ()), ("owned_by", (_OWNER,))):
             records = shown.note(lambda: getattr(store.native, verb)(*args))  # noqa: B023  # called at once
             shown.texts.append((f"the repr of what `{verb}` returns", repr(records)))
-        _exceed(bench, shown)
+        _exceed(context, shown)
         _show_native(shown, store)
-        bench.elapse(2 * DAY)
+        context.advance(2 * DAY)
         for call in (*calls.values(), clear):
             shown.note(call)
         store.close()
@@ -150,34 +150,34 @@ def _use(bench: Bench) -> Shown:
     return shown
 
 
-def _exceed(bench: Bench, shown: Shown) -> None:
-    most = bench.capabilities.max_data_bytes
+def _exceed(context: Context, shown: Shown) -> None:
+    most = context.capabilities.max_data_bytes
     if most is not None:
         data = (_DATA * (most // len(_DATA) + 2)).encode()
-        record = bench.record(data, _OWNER)
-        shown.note(lambda: bench.store.set(_KEY, record))
+        record = context.record(data, _OWNER)
+        shown.note(lambda: context.store.set(_KEY, record))
 
 
-def _meet_damage(bench: Bench) -> Shown:
+def _meet_damage(context: Context) -> Shown:
     """Read records that are malformed; return what the store has shown."""
     shown = Shown()
     with logged(shown):
-        for key, _ in damaged(bench):
-            shown.note(lambda: bench.store.get(key))  # noqa: B023  # called at once
-            if bench.capabilities.owners:
-                shown.note(lambda: bench.store.owned_by("owner"))
+        for key, _ in damaged(context):
+            shown.note(lambda: context.store.get(key))  # noqa: B023  # called at once
+            if context.capabilities.owners:
+                shown.note(lambda: context.store.owned_by("owner"))
     return shown
 
 
-def _meet_faults(bench: Bench) -> Shown:
+def _meet_faults(context: Context) -> Shown:
     """Use a store whose backend is out of reach; return what it has shown."""
     shown = Shown()
-    bench.put(_KEY, _DATA.encode(), _OWNER)
+    context.put(_KEY, _DATA.encode(), _OWNER)
     with logged(shown):
-        for met, fault in each_fault(bench, "unavailable"):
-            bench.steps.note(f"meanwhile {fault.name}")
+        for met, fault in each_fault(context, "unavailable"):
+            context.steps.note(f"meanwhile {fault.name}")
             with fault.during():
-                for call in _calls(bench, met.store).values():
+                for call in _calls(context, met.store).values():
                     shown.note(call)
             _show_native(shown, met.store)
     return shown
@@ -190,18 +190,18 @@ def _meet_faults(bench: Bench) -> Shown:
     depends_on=("LIFE-2",),
     hint="the message quotes the URL, or the part of it that is wrong.",
 )
-def secret_in_a_refused_url(bench: Bench) -> None:
+def secret_in_a_refused_url(context: Context) -> None:
     """A URL that is refused is not quoted, whether the secret is in an option's name or value."""
-    shown, url = Shown(), url_of(bench)
+    shown, url = Shown(), url_of(context)
     joint = "&" if "?" in url else "?"
     with logged(shown):
         for option in (f"no_such_option={_PASSWORD}", f"password={_PASSWORD}", f"={_PASSWORD}"):
-            store = shown.note(lambda: opened_by_url(bench, f"{url}{joint}{option}"))  # noqa: B023  # called at once
+            store = shown.note(lambda: opened_by_url(context, f"{url}{joint}{option}"))  # noqa: B023  # called at once
             if store is not None:  # LIFE-3 says that it should not be
-                handle = handle_of(bench, "opened", store)
+                handle = handle_of(context, "opened", store)
                 _show_native(shown, handle)
                 handle.close()
-    _expect_none(bench, shown.lines(), _PASSWORD)
+    _expect_none(context, shown.lines(), _PASSWORD)
 
 
 def _closed_port() -> int:
@@ -223,30 +223,30 @@ def _with_password(url: str) -> str:
     depends_on=("LIFE-2",),
     hint="the client's error has the whole URL, or the repr of the store has it.",
 )
-def password_of_a_server(bench: Bench) -> None:
+def password_of_a_server(context: Context) -> None:
     """The password of a server that is not there, or refuses it, is shown nowhere."""
-    address = bench.need(bench.harness.address(), "the harness has no address")
+    address = context.need(context.harness.address(), "the harness has no address")
     shown = Shown()
     with logged(shown):
         for host, port in (address, ("127.0.0.1", _closed_port())):
-            url = _with_password(bench.harness.url_at(bench.namespace, host, port))
-            store = shown.note(lambda: opened_by_url(bench, url))  # noqa: B023  # called at once
+            url = _with_password(context.harness.url_at(context.namespace, host, port))
+            store = shown.note(lambda: opened_by_url(context, url))  # noqa: B023  # called at once
             if store is not None:
-                handle = handle_of(bench, "opened", store)
+                handle = handle_of(context, "opened", store)
                 shown.note(handle.ping)
                 shown.note(lambda: handle.get("key"))  # noqa: B023  # called at once
                 _show_native(shown, handle)
                 shown.note(handle.close)
-    _expect_none(bench, shown.lines(), _PASSWORD)
+    _expect_none(context, shown.lines(), _PASSWORD)
 
 
 _OFTEN: Final = "it is in the text of an error, or in a line for debugging."
 
 
 @case("SECRET-2", depends_on=("LIFE-4",), hint=_OFTEN)
-def keys_in_use(bench: Bench) -> None:
+def keys_in_use(context: Context) -> None:
     """The key is shown nowhere, in use and after the end."""
-    _expect_none(bench, _use(bench).lines(), _KEY)
+    _expect_none(context, _use(context).lines(), _KEY)
 
 
 @case(
@@ -255,10 +255,10 @@ def keys_in_use(bench: Bench) -> None:
     needs=("malformed",),
     hint="the line that reports the damage names the key.",
 )
-def keys_of_malformed_records(bench: Bench) -> None:
+def keys_of_malformed_records(context: Context) -> None:
     """The key of a malformed record is shown nowhere."""
-    shown = _meet_damage(bench)
-    _expect_none(bench, shown.lines(), "key0")
+    shown = _meet_damage(context)
+    _expect_none(context, shown.lines(), "key0")
 
 
 @case(
@@ -268,15 +268,15 @@ def keys_of_malformed_records(bench: Bench) -> None:
     limit=450,  # of many calls, each may take as long as FAULT-6 allows
     hint="it is in the client's error, which is quoted.",
 )
-def keys_while_the_backend_is_away(bench: Bench) -> None:
+def keys_while_the_backend_is_away(context: Context) -> None:
     """The key is shown nowhere while the backend is out of reach."""
-    _expect_none(bench, _meet_faults(bench).lines(), _KEY)
+    _expect_none(context, _meet_faults(context).lines(), _KEY)
 
 
 @case("SECRET-3", depends_on=("LIFE-4",), hint=_OFTEN)
-def data_and_owners_in_use(bench: Bench) -> None:
+def data_and_owners_in_use(context: Context) -> None:
     """Data and owner are shown nowhere, in use and after the end."""
-    _expect_none(bench, _use(bench).lines(), _DATA, _OWNER)
+    _expect_none(context, _use(context).lines(), _DATA, _OWNER)
 
 
 @case(
@@ -286,9 +286,9 @@ def data_and_owners_in_use(bench: Bench) -> None:
     limit=450,  # of many calls, each may take as long as FAULT-6 allows
     hint="they are in the client's error, which is quoted.",
 )
-def data_and_owners_while_the_backend_is_away(bench: Bench) -> None:
+def data_and_owners_while_the_backend_is_away(context: Context) -> None:
     """Data and owner are shown nowhere while the backend is out of reach."""
-    _expect_none(bench, _meet_faults(bench).lines(), _DATA, _OWNER)
+    _expect_none(context, _meet_faults(context).lines(), _DATA, _OWNER)
 
 
 @case(
@@ -296,9 +296,9 @@ def data_and_owners_while_the_backend_is_away(bench: Bench) -> None:
     depends_on=("SECRET-2", "SECRET-3"),
     hint="the exception of the client library quotes the command.",
 )
-def tracebacks_in_use(bench: Bench) -> None:
+def tracebacks_in_use(context: Context) -> None:
     """Key, data and owner are in no traceback."""
-    _expect_none(bench, _use(bench).tracebacks(), _KEY, _DATA, _OWNER)
+    _expect_none(context, _use(context).tracebacks(), _KEY, _DATA, _OWNER)
 
 
 @case(
@@ -308,9 +308,9 @@ def tracebacks_in_use(bench: Bench) -> None:
     depends_on=("SECRET-2", "SECRET-3"),
     hint="the exception of the client library quotes the command.",
 )
-def tracebacks_while_the_backend_is_away(bench: Bench) -> None:
+def tracebacks_while_the_backend_is_away(context: Context) -> None:
     """Key, data and owner are in no traceback while the backend is out of reach."""
-    _expect_none(bench, _meet_faults(bench).tracebacks(), _KEY, _DATA, _OWNER)
+    _expect_none(context, _meet_faults(context).tracebacks(), _KEY, _DATA, _OWNER)
 
 
 class _Trap:
@@ -333,11 +333,11 @@ def _traps(path: Path) -> list[bytes]:
     return [*pickles, *(program.encode() for program in programs)]
 
 
-def _look(bench: Bench, trap: bytes) -> None:
+def _look(context: Context, trap: bytes) -> None:
     """Do everything that a store might unpickle for, whatever comes of it."""
-    store = bench.store
-    calls = supported(bench, store) | {
-        "set": lambda: store.set("key", bench.record(trap, "owner"), Unchanged(trap))
+    store = context.store
+    calls = supported(context, store) | {
+        "set": lambda: store.set("key", context.record(trap, "owner"), Unchanged(trap))
     }
     calls["last"] = calls.pop("destroy")
     for call in calls.values():
@@ -346,17 +346,19 @@ def _look(bench: Bench, trap: bytes) -> None:
 
 
 @case("SECRET-5", hint="the data are unpickled to look at what is in them.")
-def data_are_not_executed(bench: Bench) -> None:
+def data_are_not_executed(context: Context) -> None:
     """Pickles and programs that would make a folder make none as data, whatever is called."""
     with ExitStack() as stack:
         above = Path(tempfile.mkdtemp(prefix="coatcheck-kit-"))
         stack.callback(shutil.rmtree, above, ignore_errors=True)
         for number, trap in enumerate(_traps(above / "sprung")):
             with suppress(CoatcheckError):
-                bench.store.set("key", bench.record(trap, "owner"))
-            _look(bench, trap)
+                context.store.set("key", context.record(trap, "owner"))
+            _look(context, trap)
             if (above / "sprung").exists():
-                bench.fail("data that are kept as they are", f"data number {number} were executed")
+                context.fail(
+                    "data that are kept as they are", f"data number {number} were executed"
+                )
 
 
 def _loose(paths: Sequence[Path]) -> list[str]:
@@ -369,16 +371,16 @@ def _loose(paths: Sequence[Path]) -> list[str]:
 
 
 @case("SECRET-6", needs=("folder",), hint="the mode is left to the umask.")
-def files_are_the_users_own(bench: Bench) -> None:
+def files_are_the_users_own(context: Context) -> None:
     """Whatever the umask is, files and folders are for the user alone."""
-    folder = bench.need(bench.harness.folder(bench.namespace), "the harness has no folder")
+    folder = context.need(context.harness.folder(context.namespace), "the harness has no folder")
     before = os.umask(0)
     try:
-        bench.put(owner="owner")
-        bench.store.touch("key", bench.clock.now + 2 * DAY)
-        bench.put("far", life=9000 * DAY)
-        bench.store.ping()
+        context.put(owner="owner")
+        context.store.touch("key", context.clock.now + 2 * DAY)
+        context.put("far", life=9000 * DAY)
+        context.store.ping()
     finally:
         os.umask(before)
     loose = _loose([folder, *folder.rglob("*")])
-    bench.expect_that(not loose, "nothing that others can read", loose)
+    context.expect_that(not loose, "nothing that others can read", loose)

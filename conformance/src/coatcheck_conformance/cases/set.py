@@ -6,9 +6,9 @@ from typing import Final
 
 from coatcheck import ABSENT, ALWAYS, PRESENT, Condition, Record, Unchanged
 
-from ..bench import Bench
 from ..case import case
 from ..clock import DAY
+from ..context import Context
 from .get import damaged
 
 _UNCHANGED: Final = Unchanged(b"data")
@@ -16,19 +16,19 @@ _OTHER: Final = Unchanged(b"other")
 
 
 @case("SET-1", hint="the backend's own reply is returned, or a write without news is no success.")
-def always(bench: Bench) -> None:
+def always(context: Context) -> None:
     """An unconditional write returns True and is there: over nothing, and over a live record."""
     for data in (b"one", b"two", b"two"):
-        bench.expect(bench.store.set("key", bench.record(data)), True)
-        bench.expect_data(data)
+        context.expect(context.store.set("key", context.record(data)), True)
+        context.expect_data(data)
 
 
 @case("SET-1", hint="what has expired and is still there keeps a new record out.")
-def always_over_the_expired(bench: Bench) -> None:
+def always_over_the_expired(context: Context) -> None:
     """An unconditional write over an expired record returns True and is there."""
-    bench.expired()
-    bench.expect(bench.store.set("key", bench.record(b"new")), True)
-    bench.expect_data(b"new")
+    context.expired()
+    context.expect(context.store.set("key", context.record(b"new")), True)
+    context.expect_data(b"new")
 
 
 @case(
@@ -42,14 +42,14 @@ def always_over_the_expired(bench: Bench) -> None:
     ),
     hint="an owner of None is left out of the update instead of being written.",
 )
-def the_whole_record(bench: Bench) -> None:
+def the_whole_record(context: Context) -> None:
     """Whatever the condition, data, expiry and owner are the new ones: also None for an owner."""
     for number, only_if in enumerate((ALWAYS, PRESENT, _UNCHANGED)):
         key = f"key{number}"
-        bench.put(key, owner="owner")
-        record = bench.record(b"new", life=2 * DAY)
-        bench.expect(bench.store.set(key, record, only_if), True)
-        bench.expect_unchanged(record, key)
+        context.put(key, owner="owner")
+        record = context.record(b"new", life=2 * DAY)
+        context.expect(context.store.set(key, record, only_if), True)
+        context.expect_unchanged(record, key)
 
 
 @case(
@@ -62,14 +62,14 @@ def the_whole_record(bench: Bench) -> None:
     ),
     hint="what has expired and is still there is updated, and its owner left.",
 )
-def nothing_of_the_expired(bench: Bench) -> None:
+def nothing_of_the_expired(context: Context) -> None:
     """A record without an owner over an expired one that had an owner has none."""
     for number, only_if in enumerate((ALWAYS, ABSENT)):
         key = f"key{number}"
-        bench.expired(key, owner="owner")
-        record = bench.record(b"new")
-        bench.expect(bench.store.set(key, record, only_if), True)
-        bench.expect_unchanged(record, key)
+        context.expired(key, owner="owner")
+        record = context.record(b"new")
+        context.expect(context.store.set(key, record, only_if), True)
+        context.expect_unchanged(record, key)
 
 
 @case(
@@ -77,94 +77,94 @@ def nothing_of_the_expired(bench: Bench) -> None:
     depends_on=("DESTROY-1",),
     hint="the reply of the backend's conditional write is misread.",
 )
-def absent_where_nothing_is(bench: Bench) -> None:
+def absent_where_nothing_is(context: Context) -> None:
     """A write with `ABSENT` under a key that was never used returns True and is there."""
-    bench.put("other")
-    bench.expect(bench.store.set("key", bench.record(), ABSENT), True)
-    bench.expect_data(b"data")
+    context.put("other")
+    context.expect(context.store.set("key", context.record(), ABSENT), True)
+    context.expect_data(b"data")
 
 
 @case("SET-3", hint="a mark of what was destroyed keeps it out.")
-def absent_where_something_was(bench: Bench) -> None:
+def absent_where_something_was(context: Context) -> None:
     """A write with `ABSENT` after a `destroy` returns True and is there."""
-    bench.put()
-    bench.store.destroy("key")
-    if bench.store.get("key") is not None:
+    context.put()
+    context.store.destroy("key")
+    if context.store.get("key") is not None:
         return  # DESTROY-1 says so; it cannot be named here, because its cases stand on SET-3
-    bench.expect(bench.store.set("key", bench.record(b"new"), ABSENT), True)
-    bench.expect_data(b"new")
+    context.expect(context.store.set("key", context.record(b"new"), ABSENT), True)
+    context.expect_data(b"new")
 
 
 @case("SET-4", hint="it is written anyway, or looked at before another write comes in.")
-def absent_where_something_is(bench: Bench) -> None:
+def absent_where_something_is(context: Context) -> None:
     """A write with `ABSENT` over a live record returns False, each time."""
-    bench.put()
+    context.put()
     for data in (b"new", b"data"):
-        bench.expect(bench.store.set("key", bench.record(data), ABSENT), False)
+        context.expect(context.store.set("key", context.record(data), ABSENT), False)
 
 
 @case("SET-4", hint="a handle believes what it read earlier.")
-def absent_where_another_handle_wrote(bench: Bench) -> None:
+def absent_where_another_handle_wrote(context: Context) -> None:
     """A write with `ABSENT` over a record that another handle has set meanwhile returns False."""
-    bench.store.get("key")
-    bench.put(store=bench.second())
-    bench.expect(bench.store.set("key", bench.record(b"new"), ABSENT), False)
+    context.store.get("key")
+    context.put(store=context.second())
+    context.expect(context.store.set("key", context.record(b"new"), ABSENT), False)
 
 
 @case("SET-5", hint="nothing is matched where the data are the same as before.")
-def present_where_something_is(bench: Bench) -> None:
+def present_where_something_is(context: Context) -> None:
     """A write with `PRESENT` over a live record returns True and is there, also the same again."""
-    bench.put()
-    record = bench.record(b"new")
+    context.put()
+    record = context.record(b"new")
     for _ in range(2):
-        bench.expect(bench.store.set("key", record, PRESENT), True)
-        bench.expect_data(b"new")
+        context.expect(context.store.set("key", record, PRESENT), True)
+        context.expect_data(b"new")
 
 
 @case("SET-6", depends_on=("DESTROY-1",), hint="it is an upsert.")
-def present_where_nothing_is(bench: Bench) -> None:
+def present_where_nothing_is(context: Context) -> None:
     """A write with `PRESENT` under a key that was never used returns False and creates nothing."""
-    bench.put("other")
-    bench.expect(bench.store.set("key", bench.record(), PRESENT), False)
-    bench.expect_absent()
+    context.put("other")
+    context.expect(context.store.set("key", context.record(), PRESENT), False)
+    context.expect_absent()
 
 
 @case("SET-7", hint="nothing is matched where the data are the same as before.")
-def unchanged_data(bench: Bench) -> None:
+def unchanged_data(context: Context) -> None:
     """A write with `Unchanged` and the stored bytes returns True and is there."""
-    bench.put(data=b"one")
+    context.put(data=b"one")
     for before, after in ((b"one", b"two"), (b"two", b"three"), (b"three", b"three")):
-        bench.expect(bench.store.set("key", bench.record(after), Unchanged(before)), True)
-        bench.expect_data(after)
+        context.expect(context.store.set("key", context.record(after), Unchanged(before)), True)
+        context.expect_data(after)
 
 
 @case("SET-8", hint="what is compared is a length, or what this handle has read.")
-def changed_data(bench: Bench) -> None:
+def changed_data(context: Context) -> None:
     """A write with `Unchanged` and other bytes returns False: of any length, and of former data."""
-    bench.put(data=b"former")
-    bench.put(data=b"stored")
+    context.put(data=b"former")
+    context.put(data=b"stored")
     for other in (b"former", b"sto", b"longer than stored", b"x", b"Z" * 6):
-        bench.expect(bench.store.set("key", bench.record(b"new"), Unchanged(other)), False)
+        context.expect(context.store.set("key", context.record(b"new"), Unchanged(other)), False)
 
 
 @case("SET-8", hint="a handle compares with what it has read, and not with what is stored.")
-def changed_by_another_handle(bench: Bench) -> None:
+def changed_by_another_handle(context: Context) -> None:
     """A write with `Unchanged` and what was read returns False once another handle wrote."""
-    bench.put()
-    bench.expect_data(b"data")
-    bench.put(data=b"theirs", store=bench.second())
-    bench.expect(bench.store.set("key", bench.record(b"ours"), _UNCHANGED), False)
+    context.put()
+    context.expect_data(b"data")
+    context.put(data=b"theirs", store=context.second())
+    context.expect(context.store.set("key", context.record(b"ours"), _UNCHANGED), False)
 
 
 @case(
     "SET-9", depends_on=("DESTROY-1",), hint="nothing is taken for something that has not changed."
 )
-def unchanged_where_nothing_is(bench: Bench) -> None:
+def unchanged_where_nothing_is(context: Context) -> None:
     """A write with `Unchanged` under an unused key returns False and creates nothing."""
-    bench.put("other")
+    context.put("other")
     for data in (b"data", b"new", b"null"):
-        bench.expect(bench.store.set("key", bench.record(b"new"), Unchanged(data)), False)
-        bench.expect_absent()
+        context.expect(context.store.set("key", context.record(b"new"), Unchanged(data)), False)
+        context.expect_absent()
 
 
 @case(
@@ -173,11 +173,11 @@ def unchanged_where_nothing_is(bench: Bench) -> None:
     depends_on=("GET-4", "SET-16"),
     hint="what is there is compared, though it is no record.",
 )
-def unchanged_over_the_malformed(bench: Bench) -> None:
+def unchanged_over_the_malformed(context: Context) -> None:
     """A write with `Unchanged` over what is malformed returns False, and it stays absent."""
-    for key, way in damaged(bench):
-        bench.expect(bench.store.set(key, bench.record(b"new"), _UNCHANGED), False, way)
-        bench.expect_absent(key, about=way)
+    for key, way in damaged(context):
+        context.expect(context.store.set(key, context.record(b"new"), _UNCHANGED), False, way)
+        context.expect_absent(key, about=way)
 
 
 #: What means the same to a parser, a text layer or a collation, and is not the same.
@@ -210,11 +210,11 @@ def alike() -> list[tuple[bytes, bytes]]:
     depends_on=("SET-8", "DATA-1"),
     hint="documents are compared, texts by a collation, or a part of the data.",
 )
-def exact_bytes(bench: Bench) -> None:
+def exact_bytes(context: Context) -> None:
     """A write with `Unchanged` and bytes that only mean the same as the stored returns False."""
     for stored, given in alike():
-        bench.put(data=stored)
-        bench.expect(bench.store.set("key", bench.record(b"new"), Unchanged(given)), False)
+        context.put(data=stored)
+        context.expect(context.store.set("key", context.record(b"new"), Unchanged(given)), False)
 
 
 @case(
@@ -222,13 +222,13 @@ def exact_bytes(bench: Bench) -> None:
     depends_on=("SET-8", "DATA-1"),
     hint="the first page of the data is compared, or a checksum of it.",
 )
-def exact_bytes_at_the_end(bench: Bench) -> None:
+def exact_bytes_at_the_end(context: Context) -> None:
     """Bytes that differ from large data in the last one alone are no match."""
     for size in (1025, 8193, 100_001):
-        lead = b"x" * (min(size, bench.capabilities.max_data_bytes or size) - 1)
-        bench.put(data=lead + b"a")
+        lead = b"x" * (min(size, context.capabilities.max_data_bytes or size) - 1)
+        context.put(data=lead + b"a")
         only_if = Unchanged(lead + b"b")
-        bench.expect(bench.store.set("key", bench.record(b"new"), only_if), False)
+        context.expect(context.store.set("key", context.record(b"new"), only_if), False)
 
 
 @case(
@@ -240,13 +240,13 @@ def exact_bytes_at_the_end(bench: Bench) -> None:
     ),
     hint="a version is compared that each touch changes as well.",
 )
-def touched_in_between(bench: Bench) -> None:
+def touched_in_between(context: Context) -> None:
     """A write with `Unchanged` succeeds though the record was touched since it was read."""
-    for toucher in (bench.store, bench.second()):
-        bench.put()
-        bench.expect_data(b"data")
-        bench.expect(toucher.touch("key", bench.clock.now + 2 * DAY), True)
-        bench.expect(bench.store.set("key", bench.record(b"new"), _UNCHANGED), True)
+    for toucher in (context.store, context.second()):
+        context.put()
+        context.expect_data(b"data")
+        context.expect(toucher.touch("key", context.clock.now + 2 * DAY), True)
+        context.expect(context.store.set("key", context.record(b"new"), _UNCHANGED), True)
 
 
 @case(
@@ -257,13 +257,13 @@ def touched_in_between(bench: Bench) -> None:
     ),
     hint="a version is compared, or the whole record.",
 )
-def another_owner_in_between(bench: Bench) -> None:
+def another_owner_in_between(context: Context) -> None:
     """A write with `Unchanged` succeeds though owner and expiry were set anew since it was read."""
-    for writer in (bench.store, bench.second()):
-        bench.put(owner="owner")
-        bench.expect_data(b"data")
-        bench.put(owner="other", life=2 * DAY, store=writer)
-        bench.expect(bench.store.set("key", bench.record(b"new"), _UNCHANGED), True)
+    for writer in (context.store, context.second()):
+        context.put(owner="owner")
+        context.expect_data(b"data")
+        context.put(owner="other", life=2 * DAY, store=writer)
+        context.expect(context.store.set("key", context.record(b"new"), _UNCHANGED), True)
 
 
 @case(
@@ -271,17 +271,17 @@ def another_owner_in_between(bench: Bench) -> None:
     depends_on=("GET-5", "GET-7", "SET-4", "SET-8"),
     hint="expiry or owner are written in a step of their own, whatever became of the data.",
 )
-def refused_writes(bench: Bench) -> None:
+def refused_writes(context: Context) -> None:
     """After a write that returned False data, expiry and owner are what they were."""
-    record = bench.put(owner="owner")
+    record = context.put(owner="owner")
     for only_if in (ABSENT, _OTHER):
         for owner in ("other", None):
             for life in (60, 2 * DAY):
-                refused = bench.record(b"new", owner, life)
-                bench.expect(bench.store.set("key", refused, only_if), False)
-                bench.expect_unchanged(record)
-    bench.elapse(61)
-    bench.expect_unchanged(record, about="after the expiry of what was refused")
+                refused = context.record(b"new", owner, life)
+                context.expect(context.store.set("key", refused, only_if), False)
+                context.expect_unchanged(record)
+    context.advance(61)
+    context.expect_unchanged(record, about="after the expiry of what was refused")
 
 
 @case(
@@ -289,15 +289,15 @@ def refused_writes(bench: Bench) -> None:
     depends_on=("GET-3", "SET-4", "SET-8"),
     hint="expiry or owner are written in a step of their own, whatever became of the data.",
 )
-def refused_writes_keep_nothing_alive(bench: Bench) -> None:
+def refused_writes_keep_nothing_alive(context: Context) -> None:
     """A record that a write with a later expiry left as it was expires as it would have."""
     conditions: tuple[Condition, ...] = (ABSENT, _OTHER)
     for number, only_if in enumerate(conditions):
-        bench.put(f"key{number}", life=60)
-        bench.expect(bench.store.set(f"key{number}", bench.record(b"new"), only_if), False)
-    bench.elapse(61)
+        context.put(f"key{number}", life=60)
+        context.expect(context.store.set(f"key{number}", context.record(b"new"), only_if), False)
+    context.advance(61)
     for number in range(2):
-        bench.expect_absent(f"key{number}")
+        context.expect_absent(f"key{number}")
 
 
 @case(
@@ -305,11 +305,11 @@ def refused_writes_keep_nothing_alive(bench: Bench) -> None:
     depends_on=("GET-3", "SET-3"),
     hint="the backend's own condition is used, to which what has expired is still there.",
 )
-def absent_over_the_expired(bench: Bench) -> None:
+def absent_over_the_expired(context: Context) -> None:
     """A write with `ABSENT` over an expired record returns True and is there."""
-    bench.expired()
-    bench.expect(bench.store.set("key", bench.record(b"new"), ABSENT), True)
-    bench.expect_data(b"new")
+    context.expired()
+    context.expect(context.store.set("key", context.record(b"new"), ABSENT), True)
+    context.expect_data(b"new")
 
 
 @case(
@@ -317,11 +317,11 @@ def absent_over_the_expired(bench: Bench) -> None:
     depends_on=("GET-3", "SET-6"),
     hint="the backend's own condition is used, to which what has expired is still there.",
 )
-def present_over_the_expired(bench: Bench) -> None:
+def present_over_the_expired(context: Context) -> None:
     """A write with `PRESENT` over an expired record returns False and revives nothing."""
-    bench.expired()
-    bench.expect(bench.store.set("key", bench.record(b"new"), PRESENT), False)
-    bench.expect_absent()
+    context.expired()
+    context.expect(context.store.set("key", context.record(b"new"), PRESENT), False)
+    context.expect_absent()
 
 
 @case(
@@ -329,16 +329,16 @@ def present_over_the_expired(bench: Bench) -> None:
     depends_on=("GET-3", "SET-9"),
     hint="the backend's own condition is used, to which what has expired is still there.",
 )
-def unchanged_over_the_expired(bench: Bench) -> None:
+def unchanged_over_the_expired(context: Context) -> None:
     """A write with `Unchanged` and the bytes of an expired record returns False."""
-    old = bench.expired()
-    bench.expect(bench.store.set("key", bench.record(b"new"), Unchanged(old.data)), False)
-    bench.expect_absent()
+    old = context.expired()
+    context.expect(context.store.set("key", context.record(b"new"), Unchanged(old.data)), False)
+    context.expect_absent()
 
 
-def _over(bench: Bench) -> list[float]:
+def _over(context: Context) -> list[float]:
     """Return expiries that are not later than now."""
-    return [bench.clock.now, bench.clock.now - 60, bench.clock.now - 400 * DAY, 0.0]
+    return [context.clock.now, context.clock.now - 60, context.clock.now - 400 * DAY, 0.0]
 
 
 @case(
@@ -346,14 +346,14 @@ def _over(bench: Bench) -> list[float]:
     depends_on=("GET-3", "EXPIRY-1", "SET-5", "SET-7"),
     hint="a lifetime of nothing is an error to the backend, or means for ever.",
 )
-def past_expiry_over_a_live_record(bench: Bench) -> None:
+def past_expiry_over_a_live_record(context: Context) -> None:
     """A write with a past expiry and a condition that holds returns True and ends the record."""
     for only_if in (ALWAYS, PRESENT, _UNCHANGED):
-        for expires_at in _over(bench):
-            bench.put(owner="owner")
+        for expires_at in _over(context):
+            context.put(owner="owner")
             over = Record(b"over", expires_at, "owner")
-            bench.expect(bench.store.set("key", over, only_if), True)
-            bench.expect_absent()
+            context.expect(context.store.set("key", over, only_if), True)
+            context.expect_absent()
 
 
 @case(
@@ -361,13 +361,13 @@ def past_expiry_over_a_live_record(bench: Bench) -> None:
     depends_on=("GET-3", "EXPIRY-1", "SET-3"),
     hint="a lifetime of nothing is an error to the backend, or means for ever.",
 )
-def past_expiry_where_nothing_is(bench: Bench) -> None:
+def past_expiry_where_nothing_is(context: Context) -> None:
     """A write with a past expiry under an unused key returns True and leaves it absent."""
     for only_if in (ALWAYS, ABSENT):
-        for number, expires_at in enumerate(_over(bench)):
+        for number, expires_at in enumerate(_over(context)):
             key = f"{only_if.name}{number}"
-            bench.expect(bench.store.set(key, Record(b"over", expires_at), only_if), True)
-            bench.expect_absent(key)
+            context.expect(context.store.set(key, Record(b"over", expires_at), only_if), True)
+            context.expect_absent(key)
 
 
 @case(
@@ -375,14 +375,14 @@ def past_expiry_where_nothing_is(bench: Bench) -> None:
     depends_on=("GET-5", "GET-7", "SET-4", "SET-8", "SET-12"),
     hint="a past expiry is turned into a removal without a condition.",
 )
-def past_expiry_over_what_it_is_not_for(bench: Bench) -> None:
+def past_expiry_over_what_it_is_not_for(context: Context) -> None:
     """A write with a past expiry and a condition that fails is False and ends nothing."""
-    record = bench.put(owner="owner")
+    record = context.put(owner="owner")
     for only_if in (ABSENT, _OTHER):
-        for expires_at in _over(bench):
+        for expires_at in _over(context):
             over = Record(b"over", expires_at, "other")
-            bench.expect(bench.store.set("key", over, only_if), False)
-            bench.expect_unchanged(record)
+            context.expect(context.store.set("key", over, only_if), False)
+            context.expect_unchanged(record)
 
 
 @case(
@@ -390,14 +390,14 @@ def past_expiry_over_what_it_is_not_for(bench: Bench) -> None:
     depends_on=("SET-6", "SET-9"),
     hint="a past expiry is turned into a removal, which always succeeds.",
 )
-def past_expiry_where_nothing_is_present(bench: Bench) -> None:
+def past_expiry_where_nothing_is_present(context: Context) -> None:
     """A write with a past expiry and `PRESENT` or `Unchanged` under an unused key is False."""
     conditions: tuple[Condition, ...] = (PRESENT, _UNCHANGED)
     for only_if in conditions:
-        for expires_at in _over(bench):
+        for expires_at in _over(context):
             over = Record(b"data", expires_at)
-            bench.expect(bench.store.set("key", over, only_if), False)
-            bench.expect_absent()
+            context.expect(context.store.set("key", over, only_if), False)
+            context.expect_absent()
 
 
 @case(
@@ -405,9 +405,9 @@ def past_expiry_where_nothing_is_present(bench: Bench) -> None:
     needs=("malformed",),
     hint="what is there is read first, and the parser's exception comes out.",
 )
-def always_over_the_malformed(bench: Bench) -> None:
+def always_over_the_malformed(context: Context) -> None:
     """An unconditional write over what is malformed returns True and is there, and so the next."""
-    for key, way in damaged(bench):
+    for key, way in damaged(context):
         for data in (b"new", b"newer"):
-            bench.expect(bench.store.set(key, bench.record(data)), True, way)
-            bench.expect_data(data, key, about=way)
+            context.expect(context.store.set(key, context.record(data)), True, way)
+            context.expect_data(data, key, about=way)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from coatcheck import Record
 
-from ..bench import Bench
 from ..case import case
 from ..clock import DAY
+from ..context import Context
 from ..handle import Handle
 from .get import damaged
 
@@ -18,14 +18,14 @@ _PAUSE = 0.001
 
 
 @case("TOUCH-1", hint="it sets a lifetime from now for what expects an instant, or does nothing.")
-def longer_life(bench: Bench) -> None:
+def longer_life(context: Context) -> None:
     """A live record that is touched returns True, and lives beyond its former expiry."""
-    bench.put(life=60)
+    context.put(life=60)
     for _ in range(3):
-        bench.expect(bench.store.touch("key", bench.clock.now + 120), True)
-        bench.elapse(61)
-        found = bench.store.get("key")
-        bench.expect_that(found is not None, "a Record, which was touched", found)
+        context.expect(context.store.touch("key", context.clock.now + 120), True)
+        context.advance(61)
+        found = context.store.get("key")
+        context.expect_that(found is not None, "a Record, which was touched", found)
 
 
 @case(
@@ -33,29 +33,29 @@ def longer_life(bench: Bench) -> None:
     depends_on=("GET-3",),
     hint="the life is longer than it was told to be, or has no end any more.",
 )
-def new_expiry(bench: Bench) -> None:
+def new_expiry(context: Context) -> None:
     """A live record that is touched is absent after the new expiry."""
-    bench.put(life=60)
-    bench.expect(bench.store.touch("key", bench.clock.now + 240), True)
-    bench.elapse(241)
-    bench.expect_absent()
+    context.put(life=60)
+    context.expect(context.store.touch("key", context.clock.now + 240), True)
+    context.advance(241)
+    context.expect_absent()
 
 
 @case("TOUCH-1", hint="nothing is matched where the expiry is the same as before.")
-def same_expiry(bench: Bench) -> None:
+def same_expiry(context: Context) -> None:
     """A `touch` to the expiry that the record has returns True."""
-    record = bench.put()
+    record = context.put()
     for _ in range(2):
-        bench.expect(bench.store.touch("key", record.expires_at), True)
+        context.expect(context.store.touch("key", record.expires_at), True)
 
 
 @case("TOUCH-2", hint="it is an upsert.")
-def nothing_there(bench: Bench) -> None:
+def nothing_there(context: Context) -> None:
     """Under a key that was never set it returns False and creates nothing, with any owner."""
-    bench.put("other", owner="owner")
+    context.put("other", owner="owner")
     for owner in (None, "owner"):
-        bench.expect(bench.store.touch("key", bench.clock.now + DAY, owner), False)
-        bench.expect_absent()
+        context.expect(context.store.touch("key", context.clock.now + DAY, owner), False)
+        context.expect_absent()
 
 
 @case(
@@ -64,11 +64,11 @@ def nothing_there(bench: Bench) -> None:
     depends_on=("GET-4",),
     hint="it moves the expiry of whatever is there.",
 )
-def malformed_record(bench: Bench) -> None:
+def malformed_record(context: Context) -> None:
     """A malformed record returns False and stays absent."""
-    for key, way in damaged(bench):
-        bench.expect(bench.store.touch(key, bench.clock.now + DAY, "owner"), False, way)
-        bench.expect_absent(key, about=way)
+    for key, way in damaged(context):
+        context.expect(context.store.touch(key, context.clock.now + DAY, "owner"), False, way)
+        context.expect_absent(key, about=way)
 
 
 @case(
@@ -76,12 +76,12 @@ def malformed_record(bench: Bench) -> None:
     depends_on=("GET-3",),
     hint="what has expired and is still there is touched like what is live.",
 )
-def expired_record(bench: Bench) -> None:
+def expired_record(context: Context) -> None:
     """An expired record returns False and stays absent, with an owner and without."""
     for key, owner in (("key", None), ("owned", "owner")):
-        bench.expired(key, owner=owner)
-        bench.expect(bench.store.touch(key, bench.clock.now + DAY, owner), False)
-        bench.expect_absent(key)
+        context.expired(key, owner=owner)
+        context.expect(context.store.touch(key, context.clock.now + DAY, owner), False)
+        context.expect_absent(key)
 
 
 @case(
@@ -92,14 +92,14 @@ def expired_record(bench: Bench) -> None:
     ),
     hint="the record is written again as it was read.",
 )
-def data_stay(bench: Bench) -> None:
+def data_stay(context: Context) -> None:
     """After touches, with an owner and without, the data are those that were set."""
     for owner in (None, "owner"):
         for data in (b"data", b"\xff\xfe", b'{ "a" : 1 }\n', b"data\0"):
-            bench.put(data=data, owner=owner)
+            context.put(data=data, owner=owner)
             for given in (None, "owner"):
-                bench.store.touch("key", bench.clock.now + 2 * DAY, given)
-                bench.expect_data(data)
+                context.store.touch("key", context.clock.now + 2 * DAY, given)
+                context.expect_data(data)
 
 
 @case(
@@ -110,16 +110,16 @@ def data_stay(bench: Bench) -> None:
     ),
     hint="a handle writes back what it has read before.",
 )
-def data_of_another_handle_stay(bench: Bench) -> None:
+def data_of_another_handle_stay(context: Context) -> None:
     """A `touch` by a handle that has read older data leaves those of another handle."""
-    other = bench.second()
-    bench.put(data=b"old", owner="owner")
+    other = context.second()
+    context.put(data=b"old", owner="owner")
     for number, owner in enumerate((None, "owner")):
-        bench.store.get("key")
+        context.store.get("key")
         data = b"new%d" % number
-        bench.put(data=data, owner="owner", store=other)
-        bench.store.touch("key", bench.clock.now + 2 * DAY, owner)
-        bench.expect_data(data)
+        context.put(data=data, owner="owner", store=other)
+        context.store.touch("key", context.clock.now + 2 * DAY, owner)
+        context.expect_data(data)
 
 
 @case(
@@ -132,48 +132,48 @@ def data_of_another_handle_stay(bench: Bench) -> None:
     ),
     hint="it reads the record, and writes it back after another one has written.",
 )
-def data_of_a_set_at_the_same_time_stay(bench: Bench) -> None:
+def data_of_a_set_at_the_same_time_stay(context: Context) -> None:
     """Where touches and a `set` meet the data are those of the `set` afterwards."""
-    handles = [bench.second() for _ in range(3)]
-    bench.put(owner="owner")
-    bench.clock.pause = _PAUSE
+    handles = [context.second() for _ in range(3)]
+    context.put(owner="owner")
+    context.clock.pause = _PAUSE
     try:
         for number in range(_ROUNDS):
-            _meet(bench, handles, b"data%d" % number)
+            _meet(context, handles, b"data%d" % number)
     finally:
-        bench.clock.pause = 0
+        context.clock.pause = 0
 
 
-def _meet(bench: Bench, handles: list[Handle], data: bytes) -> None:
+def _meet(context: Context, handles: list[Handle], data: bytes) -> None:
     first, second, writer = handles
-    later = bench.clock.now + 2 * DAY
-    bench.together(
+    later = context.clock.now + 2 * DAY
+    context.together(
         [
             first.later("touch", "key", later),
-            writer.later("set", "key", bench.record(data, "owner")),
+            writer.later("set", "key", context.record(data, "owner")),
             second.later("touch", "key", later + 60, "owner"),
         ]
     )
-    bench.expect_data(data)
+    context.expect_data(data)
 
 
 @case("TOUCH-5", depends_on=("GET-3",), hint="the later of two expiries is kept.")
-def shorter_life(bench: Bench) -> None:
+def shorter_life(context: Context) -> None:
     """A live record that is touched to an earlier time is absent from then on."""
-    bench.put()
-    bench.store.touch("key", bench.clock.now + 60)
-    bench.elapse(61)
-    bench.expect_absent()
+    context.put()
+    context.store.touch("key", context.clock.now + 60)
+    context.advance(61)
+    context.expect_absent()
 
 
 @case("TOUCH-5", depends_on=("GET-3", "TOUCH-1"), hint="the later of two expiries is kept.")
-def shorter_life_after_a_longer_one(bench: Bench) -> None:
+def shorter_life_after_a_longer_one(context: Context) -> None:
     """A record whose life was lengthened by a `touch` can be shortened by another."""
-    bench.put(life=60)
-    bench.expect(bench.store.touch("key", bench.clock.now + DAY), True)
-    bench.store.touch("key", bench.clock.now + 120)
-    bench.elapse(121)
-    bench.expect_absent()
+    context.put(life=60)
+    context.expect(context.store.touch("key", context.clock.now + DAY), True)
+    context.store.touch("key", context.clock.now + 120)
+    context.advance(121)
+    context.expect_absent()
 
 
 @case(
@@ -181,14 +181,14 @@ def shorter_life_after_a_longer_one(bench: Bench) -> None:
     depends_on=("GET-3", "EXPIRY-1", "TOUCH-5"),
     hint="a lifetime of nothing is an error to the backend, or means for ever.",
 )
-def past_time(bench: Bench) -> None:
+def past_time(context: Context) -> None:
     """A `touch` of a live record to now or earlier returns True and ends it."""
-    now = bench.clock.now
+    now = context.clock.now
     for owner in (None, "owner"):
         for expires_at in (now, now - 60, now - 400 * DAY, 0.0):
-            bench.put(owner=owner)
-            bench.expect(bench.store.touch("key", expires_at, owner), True)
-            bench.expect_absent()
+            context.put(owner=owner)
+            context.expect(context.store.touch("key", expires_at, owner), True)
+            context.expect_absent()
 
 
 @case(
@@ -196,16 +196,16 @@ def past_time(bench: Bench) -> None:
     depends_on=("GET-7",),
     hint="the argument is written to the record.",
 )
-def owner_stays(bench: Bench) -> None:
+def owner_stays(context: Context) -> None:
     """The owner that `get` shows is the one of the `set`, whatever owner is given."""
     for key, owner in (("owned", "owner"), ("anonymous", None)):
-        bench.put(key, owner=owner)
+        context.put(key, owner=owner)
         for given in ("other", "owner"):
-            bench.store.touch(key, bench.clock.now + 2 * DAY, given)
-            found = bench.store.get(key)
-            kept = bench.kept_owner(owner)
+            context.store.touch(key, context.clock.now + 2 * DAY, given)
+            found = context.store.get(key)
+            kept = context.kept_owner(owner)
             if not isinstance(found, Record) or found.owner != kept:
-                bench.fail(f"a Record with the owner {kept!r}", found)
+                context.fail(f"a Record with the owner {kept!r}", found)
 
 
 @case(
@@ -213,11 +213,11 @@ def owner_stays(bench: Bench) -> None:
     depends_on=("TOUCH-1", "GET-7"),
     hint="None is looked for in the index, or written to the record.",
 )
-def without_the_argument(bench: Bench) -> None:
+def without_the_argument(context: Context) -> None:
     """A record that has an owner lives on, and keeps it, when it is touched without."""
-    bench.put(life=60, owner="owner")
-    bench.expect(bench.store.touch("key", bench.clock.now + 240), True)
-    bench.elapse(61)
-    found = bench.store.get("key")
-    if not isinstance(found, Record) or found.owner != bench.kept_owner("owner"):
-        bench.fail("a Record with its owner, which was touched", found)
+    context.put(life=60, owner="owner")
+    context.expect(context.store.touch("key", context.clock.now + 240), True)
+    context.advance(61)
+    found = context.store.get("key")
+    if not isinstance(found, Record) or found.owner != context.kept_owner("owner"):
+        context.fail("a Record with its owner, which was touched", found)

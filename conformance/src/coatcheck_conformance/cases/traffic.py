@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from coatcheck import ABSENT, PRESENT, Unchanged
 
-from ..bench import Bench
 from ..case import case
+from ..context import Context
 from ..faults import through_proxy
 from ..proxy import Proxy, Traffic
 
@@ -34,11 +34,11 @@ def _least(proxy: Proxy, calls: Callable[[int], Any], count: Callable[[Traffic],
     depends_on=("SET-3", "SET-5", "SET-7", "DESTROY-1", "TOUCH-1"),
     hint="a read before the write, or a command that asks whether the server is there.",
 )
-def one_round_trip(bench: Bench) -> None:
+def one_round_trip(context: Context) -> None:
     """Each verb of a record without an owner takes one request and its reply."""
-    with through_proxy(bench) as (store, proxy):
-        proxy = bench.need(proxy, "the harness has no address")
-        record = bench.record()
+    with through_proxy(context) as (store, proxy):
+        proxy = context.need(proxy, "the harness has no address")
+        record = context.record()
         store.ping()
         for key in ("warm", "warmer"):
             store.set(key, record)
@@ -60,7 +60,7 @@ def one_round_trip(bench: Bench) -> None:
         for name, verb in verbs.items():
             turns = _least(proxy, verb, lambda traffic: traffic.turns)
             if turns > 1:
-                bench.fail(f"one round trip for {name}", f"{turns} round trips")
+                context.fail(f"one round trip for {name}", f"{turns} round trips")
 
 
 @case(
@@ -70,15 +70,15 @@ def one_round_trip(bench: Bench) -> None:
     depends_on=("ENUM-3",),
     hint="a `length` that counts what `all` yields.",
 )
-def length_transfers_no_data(bench: Bench) -> None:
+def length_transfers_no_data(context: Context) -> None:
     """`length` receives far less than the data of the records that it counts."""
-    with through_proxy(bench) as (store, proxy):
-        proxy = bench.need(proxy, "the harness has no address")
+    with through_proxy(context) as (store, proxy):
+        proxy = context.need(proxy, "the harness has no address")
         for number in range(_RECORDS):
-            bench.put(f"key{number}", b"x" * _SIZE)
+            context.put(f"key{number}", b"x" * _SIZE)
         store.ping()
         received = _least(proxy, lambda _: store.length(), lambda traffic: traffic.received)
-        _expect_few(bench, received)
+        _expect_few(context, received)
 
 
 @case(
@@ -87,22 +87,22 @@ def length_transfers_no_data(bench: Bench) -> None:
     depends_on=("PRUNE-1",),
     hint="a `prune` that reads whole records to see when they expire.",
 )
-def prune_transfers_no_data(bench: Bench) -> None:
+def prune_transfers_no_data(context: Context) -> None:
     """`prune` receives far less than the data of the records that it removes and examines."""
-    with through_proxy(bench) as (store, proxy):
-        proxy = bench.need(proxy, "the harness has no address")
+    with through_proxy(context) as (store, proxy):
+        proxy = context.need(proxy, "the harness has no address")
         for number in range(_RECORDS):
-            bench.put(f"live{number}", b"x" * _SIZE)
+            context.put(f"live{number}", b"x" * _SIZE)
         for number in range(_RECORDS):
-            bench.put(f"key{number}", b"x" * _SIZE, life=60)
-        bench.elapse(61)
+            context.put(f"key{number}", b"x" * _SIZE, life=60)
+        context.advance(61)
         store.ping()
         before = proxy.traffic.copy()
         store.prune()
-        _expect_few(bench, proxy.traffic.since(before).received)
+        _expect_few(context, proxy.traffic.since(before).received)
 
 
-def _expect_few(bench: Bench, received: int) -> None:
+def _expect_few(context: Context, received: int) -> None:
     most = _RECORDS * _SIZE // 4
     if received > most:
-        bench.fail(f"at most {most} bytes received", f"{received} bytes")
+        context.fail(f"at most {most} bytes received", f"{received} bytes")

@@ -23,7 +23,7 @@ class SQLiteHarness(Harness):
     :param url: a SQLite store's URL. Its file is left alone, and need not exist.
     """
 
-    absent: ClassVar = {
+    unsupported: ClassVar = {
         "stored": "data are in a BLOB: the layout holds no text",
         "client": "there is no client object",
         "async_client": "there is no client object",
@@ -40,8 +40,8 @@ class SQLiteHarness(Harness):
     def url(self, namespace: str) -> str:
         return f"sqlite:///{quote(str(self._file))}?namespace={namespace}"
 
-    def has(self, facility: str) -> bool:
-        return facility == "url" or super().has(facility)
+    def has(self, feature: str) -> bool:
+        return feature == "url" or super().has(feature)
 
     def remove(self, namespace: str) -> None:
         with self._database() as database:

@@ -47,7 +47,7 @@ class DynamoDBHarness(Harness):
     :param url: a DynamoDB store's URL, without the option ``prefix``.
     """
 
-    absent: ClassVar[Mapping[str, str]] = {
+    unsupported: ClassVar[Mapping[str, str]] = {
         "folder": "there are no files",
         "async_client": "boto3's clients are synchronous",
         "credentials": "the URL has no password",
@@ -65,8 +65,8 @@ class DynamoDBHarness(Harness):
         joint = "&" if "?" in self._url else "?"
         return f"{self._url}{joint}prefix={quote(self._prefix(namespace))}"
 
-    def has(self, facility: str) -> bool:
-        return facility == "url" or super().has(facility)
+    def has(self, feature: str) -> bool:
+        return feature == "url" or super().has(feature)
 
     def address(self) -> tuple[str, int] | None:
         parts = urlsplit(self._settings.endpoint_url or "")

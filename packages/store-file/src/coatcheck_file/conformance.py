@@ -25,7 +25,7 @@ class FileHarness(Harness):
     :param url: a file store's URL; its folder need not exist.
     """
 
-    absent: ClassVar = {
+    unsupported: ClassVar = {
         "stored": "a record's file is binary: the layout holds no text",
         "client": "there is no client object",
         "async_client": "there is no client object",
@@ -46,8 +46,8 @@ class FileHarness(Harness):
         path = quote(str(self._base / namespace))
         return f"file://{path}{'?' if options else ''}{options}"
 
-    def has(self, facility: str) -> bool:
-        return facility == "url" or super().has(facility)
+    def has(self, feature: str) -> bool:
+        return feature == "url" or super().has(feature)
 
     def folder(self, namespace: str) -> Path:
         return self._base / namespace

@@ -74,7 +74,7 @@ class MongoHarness(Harness):
     :param url: a MongoDB store's URL, without the option ``collection``.
     """
 
-    absent: ClassVar[Mapping[str, str]] = {"folder": "there are no files"}
+    unsupported: ClassVar[Mapping[str, str]] = {"folder": "there are no files"}
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -92,8 +92,8 @@ class MongoHarness(Harness):
         option = f"collection={self._name(namespace)}"
         return f"{start}?{'&'.join(filter(None, (query, option)))}"
 
-    def has(self, facility: str) -> bool:
-        return facility == "url" or super().has(facility)
+    def has(self, feature: str) -> bool:
+        return feature == "url" or super().has(feature)
 
     def address(self) -> tuple[str, int] | None:
         host, port = self._settings.hosts[0]
@@ -223,8 +223,8 @@ class MongoHarness(Harness):
 class ReplicaSetHarness(MongoHarness):
     """The same for several servers, which are reached at the addresses that they announce."""
 
-    absent: ClassVar[Mapping[str, str]] = {
-        **MongoHarness.absent,
+    unsupported: ClassVar[Mapping[str, str]] = {
+        **MongoHarness.unsupported,
         **dict.fromkeys(
             ("address", "unavailable", "stall", "garbage", "traffic", "credentials"),
             "the servers are reached at the addresses that they announce, past a proxy",

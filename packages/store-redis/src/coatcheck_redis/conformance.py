@@ -61,7 +61,7 @@ class RedisHarness(Harness):
     :param url: a Redis store's URL, without the option ``prefix``.
     """
 
-    absent: ClassVar[Mapping[str, str]] = {
+    unsupported: ClassVar[Mapping[str, str]] = {
         "stored": "Redis has no other strings than those of bytes",
         "folder": "there are no files",
     }
@@ -76,8 +76,8 @@ class RedisHarness(Harness):
         joint = "&" if "?" in self._url else "?"
         return f"{self._url}{joint}prefix={quote(self._prefix(namespace))}"
 
-    def has(self, facility: str) -> bool:
-        return facility == "url" or super().has(facility)
+    def has(self, feature: str) -> bool:
+        return feature == "url" or super().has(feature)
 
     def address(self) -> tuple[str, int] | None:
         settings = parse(self._url)
@@ -95,7 +95,7 @@ class RedisHarness(Harness):
             return f"Valkey {about['valkey_version']}"
         return f"Redis {about['redis_version']}"
 
-    def elapse(self, namespace: str, seconds: float) -> None:
+    def advance(self, namespace: str, seconds: float) -> None:
         milliseconds = round(seconds * 1000)
         for record in self._records(namespace):
             self._redis.eval(_ELAPSE, 2, record, note(record), milliseconds)
@@ -202,8 +202,8 @@ def _async_client(url: str, **more: Any) -> Any:
 class RedisClusterHarness(RedisHarness):
     """The same in a cluster, whose servers are reached at the addresses that they announce."""
 
-    absent: ClassVar[Mapping[str, str]] = {
-        **RedisHarness.absent,
+    unsupported: ClassVar[Mapping[str, str]] = {
+        **RedisHarness.unsupported,
         **dict.fromkeys(
             ("address", "unavailable", "stall", "garbage", "traffic", "credentials"),
             "a cluster's servers are reached at the addresses that they announce, past a proxy",

@@ -11,7 +11,7 @@ from coatcheck import AsyncStore, Capabilities, Record, Store
 from coatcheck.bridge import as_async, as_sync
 
 from .clock import DAY, Clock
-from .failure import CheckFailed, HarnessWrong, NotRun
+from .failure import CheckFailed, HarnessError, Skipped
 from .handle import Call, FaceName, Handle, Loop, Steps, together
 from .harness import Harness
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 MICROSECOND = 1e-6
 
 
-class Bench:
+class Context:
     """The namespace of one case on one face.
 
     :ivar harness: opens stores.
@@ -121,7 +121,7 @@ class Bench:
         if primary is None or primary.capabilities.multi_process:
             primary = opens(namespace, clock)
             if not isinstance(primary, Store | AsyncStore):
-                raise HarnessWrong(
+                raise HarnessError(
                     f"`{type(self.harness).__name__}.{opens.__name__}` returned "
                     f"{type(primary).__name__}, which is no store"
                 )
@@ -146,15 +146,15 @@ class Bench:
     def expired(self, key: str = "key", data: bytes = b"old", owner: str | None = None) -> Record:
         """Leave a record under the key that has expired; it may take up space still."""
         record = self.put(key, data, owner, life=60)
-        self.elapse(61)
+        self.advance(61)
         return record
 
-    def elapse(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         """Let time pass, for the store and for its backend."""
         self.clock.advance(seconds)
         self.steps.note(f"{seconds:g} seconds pass")
         for namespace in self._namespaces:
-            self.harness.elapse(namespace, seconds)
+            self.harness.advance(namespace, seconds)
 
     def together(self, calls: Sequence[Call]) -> list[Any]:
         """Make calls at the same time; see :func:`coatcheck_conformance.handle.together`."""
@@ -248,15 +248,15 @@ class Bench:
     # What a case may need of the machine
 
     def need(self, found: T | None, what: str) -> T:
-        """Return what the harness gave, or end the case as not run."""
+        """Return what the harness gave, or skip the case."""
         if found is None:
-            raise NotRun(what)
+            raise Skipped(what)
         return found
 
     def need_fork(self) -> None:
-        """End the case as not run where processes cannot be forked."""
+        """Skip the case where processes cannot be forked."""
         if not hasattr(os, "fork"):
-            raise NotRun("this system cannot fork")
+            raise Skipped("this system cannot fork")
 
     def close(self, *, is_ours: bool = True) -> None:
         """Close all handles and the event loop.

@@ -81,7 +81,7 @@ def _tell(result: Result, case: Case, *, is_strict: bool) -> None:
     verdict, text = result.verdict, f"{result.verdict.value}: {result.text}"
     if verdict is Verdict.PASSED:
         return
-    if verdict is Verdict.NOT_SUPPORTED or (verdict is Verdict.NOT_RUN and not is_strict):
+    if verdict is Verdict.NOT_SUPPORTED or (verdict is Verdict.SKIPPED and not is_strict):
         pytest.skip(text)
     if case.of.level == "recommended" and verdict is not Verdict.HARNESS_ERROR:
         pytest.xfail(f"recommended, {text}")

@@ -1,0 +1,148 @@
+"""The self-check before any case: the harness does what the kit expects of it.
+
+A harness whose namespaces share data, whose second handle is on other data, or whose time does not
+pass makes any store look wrong. An error that is found here is reported as the harness's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from coatcheck.errors import CoatcheckError, StoreError, StoreTimeout, StoreUnavailable
+
+from .context import Context
+from .failure import HarnessError
+from .handle import FACES, FaceName
+from .harness import FEATURES, Harness
+
+#: Seconds by the clock on the wall in which a record that lives for less must have expired.
+_PATIENCE = 2.0
+
+
+def check_harness(harness: Harness, new_context: Callable[[FaceName], Context]) -> None:
+    """Return if the harness can be worked with.
+
+    :raises HarnessError: it cannot; the text says why, and what to do.
+    """
+    name = type(harness).__name__
+    for feature, reason in harness.unsupported.items():
+        if feature not in FEATURES:
+            raise HarnessError(
+                f"`{name}.unsupported` names {feature!r}; there are {', '.join(FEATURES)}"
+            )
+        if not reason.strip():
+            raise HarnessError(f"`{name}.unsupported` gives no reason for {feature!r}")
+    for face in FACES:
+        try:
+            _check_face(new_context(face), name)
+        except (HarnessError, StoreUnavailable, StoreTimeout):
+            raise
+        except CoatcheckError as error:
+            raise HarnessError(
+                f"the store cannot be used at all: {type(error).__name__}: {error}"
+                f"{f' (from {error.__cause__!r})' if error.__cause__ else ''}"
+            ) from error
+
+
+def _check_face(context: Context, name: str) -> None:
+    is_ours = False
+    try:
+        # First what cannot harm: a store that ignores its namespace may be somebody's own.
+        _check_empty(context, name)
+        context.store.set("self-check", context.record(b"self-check", life=1000))
+        if context.store.get("self-check") is None:
+            return  # the store's own fault: the cases will say so
+        try:
+            _check_apart(context, name)
+        except HarnessError:
+            context.store.destroy("self-check")
+            raise
+        is_ours = True
+        _check_together(context, name)
+        _check_time(context, name)
+    finally:
+        context.close(is_ours=is_ours)
+
+
+def _check_apart(context: Context, name: str) -> None:
+    if context.elsewhere().get("self-check") is not None:
+        raise HarnessError(
+            f"two namespaces share their records: what was set in {context.namespace!r} is seen in "
+            f"another one. `{name}.open` must use its argument `namespace`; so must the store"
+        )
+
+
+def _check_together(context: Context, name: str) -> None:
+    if context.second().get("self-check") is None:
+        raise HarnessError(
+            f"a second handle on the namespace {context.namespace!r} does not see what the first "
+            f"one wrote. `{name}.open` must open the same data for the same namespace"
+        )
+    if context.other_face().get("self-check") is None:
+        raise HarnessError(
+            f"the other face does not see what the {context.face} one wrote. `{name}.open` "
+            "and `open_async` must open the same data for the same namespace"
+        )
+
+
+def _check_empty(context: Context, name: str) -> None:
+    if context.store.get("self-check") is not None:
+        raise HarnessError(
+            f"a namespace that was never used has records: `{name}` must not keep them"
+        )
+    if context.capabilities.enumerable and context.store.length() != 0:
+        raise HarnessError(
+            f"the namespace {context.namespace!r} is new and holds {context.store.length()} "
+            "records already: the kit works only where nobody's sessions are. Does the URL, or "
+            f"`{name}.open`, use the namespace?"
+        )
+
+
+def _check_time(context: Context, name: str) -> None:
+    store = context.store
+    context.advance(10)
+    if store.get("self-check") is None:
+        raise HarnessError(
+            f"after `advance` of 10 seconds a record that lives for 1000 is gone: `{name}.advance` "
+            "lets too much time pass"
+        )
+    store.set("self-check", context.record(b"self-check", life=60))
+    readings = context.clock.readings
+    context.advance(120)
+    if store.get("self-check") is None:
+        return
+    # Either the store never expires anything, or no time has passed for it.
+    if _expires_by_itself(context):
+        about = (
+            f"`{name}.advance` must let it pass in the backend, too"
+            if context.capabilities.native_expiry
+            else f"`{name}.open` must pass its argument `clock` on to the store"
+        )
+        raise HarnessError(
+            "for the kit two minutes have passed, for the store they have not, though it does "
+            f"expire records by the clock on the wall: {about}"
+        )
+    if not context.capabilities.native_expiry and context.clock.readings == readings == 0:
+        raise HarnessError(
+            f"the store has never read the kit's clock: `{name}.open` must pass its argument "
+            "`clock` on; a store that takes it and does not use it breaks EXPIRY-7"
+        )
+
+
+def _expires_by_itself(context: Context) -> bool:
+    """Tell whether a record expires by the clock on the wall: the harness is wrong, then."""
+    life = max(0.2, context.capabilities.expiry_granularity)
+    real = context.open("real", clock=time.time)
+    try:
+        real.set("real", context.record().__class__(b"self-check", time.time() + life))
+        if real.get("real") is None:
+            return False
+        deadline = time.monotonic() + life + _PATIENCE
+        while time.monotonic() < deadline:
+            if real.get("real") is None:
+                return True
+            time.sleep(0.05)  # nothing tells when a backend's own clock gets there
+    except StoreError:
+        pass
+    return False
