@@ -42,9 +42,9 @@ class SessionState:
 
     data: dict[str, Any] = field(repr=False)
     created_at: float
-    cookie: dict[str, Any] = field(default_factory=dict)
+    cookie: Mapping[str, Any] = field(default_factory=dict)
     owner: str | None = field(default=None, repr=False)
-    extra: dict[str, Any] = field(default_factory=dict, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class Codec(Protocol):

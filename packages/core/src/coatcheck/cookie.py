@@ -242,7 +242,7 @@ class SessionCookie:
     def __getattr__(self, name: str) -> Any:
         if name not in SETTINGS:
             raise _NoSetting(name)
-        return getattr(self._session._cookie_options(), name)
+        return getattr(self._session.contents.cookie_options, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in SETTINGS:
@@ -250,7 +250,7 @@ class SessionCookie:
         changes = {name: value}
         if value is not None and name in _EXCLUSIVE:
             changes[_EXCLUSIVE[name]] = None
-        options = replace(self._session._cookie_options(), **changes)
+        options = replace(self._session.contents.cookie_options, **changes)
         changed = {changed: getattr(options, changed) for changed in changes}
         self._session._change_cookie(options, changed)
 
@@ -260,7 +260,7 @@ class SessionCookie:
         )
 
     def __repr__(self) -> str:
-        return f"<SessionCookie {self._session._cookie_options()!r}>"
+        return f"<SessionCookie {self._session.contents.cookie_options!r}>"
 
 
 #: The names of all settings of a cookie.

@@ -24,11 +24,12 @@ from .events import logger, short_ref
 from .group_commit import Change, ChangeFunction, check_function
 from .lifecycle import KeyTaken
 from .operations import Await, Get, Steps
+from .phase import CLOSED, FAILED, HEADERS_SENT, OPEN, RAISED, outside
 from .policy import Policy
 from .records import Snapshot
 from .replacement import LEFT_ALONE, author, is_cleared, is_order
 from .request_cookie import RequestCookie
-from .session import Departure, Session, SessionCore, gone, outside
+from .session import Departure, Session, SessionCore, gone
 from .store import Record
 
 _ID_ATTEMPTS: Final = 3
@@ -87,10 +88,6 @@ class Exchange(RequestCookie):
 
     # What the session asks for
 
-    def now(self) -> float:
-        """POSIX seconds."""
-        return self._engine.options.clock()
-
     def new_id(self) -> str:
         """Make an id, unless that takes awaiting."""
         options = self._engine.options
@@ -107,24 +104,6 @@ class Exchange(RequestCookie):
             )
         return self._checked_id(made)
 
-    @property
-    def cookie_options(self) -> CookieOptions:
-        """The cookie settings for this request, before those of the session."""
-        return self.policy.cookie
-
-    def check_cookie(self, options: CookieOptions) -> None:
-        """Check settings that the application gave to this session."""
-        options.check_name(self._engine.options.name)
-
-    @property
-    def derives_owner(self) -> bool:
-        """Whether the owner follows from the data."""
-        return self._engine.options.owner is not None
-
-    def derive_owner(self, data: Mapping[str, Any]) -> str | None:
-        """Return the owner that follows from the data."""
-        return self._engine.options.derived_owner(data)
-
     def expiry(self, state: SessionState) -> float:
         """Return when a session expires that is used now, in POSIX seconds."""
         return self.policy.expires_at(self._recorded_settings(state.cookie), state.created_at)
@@ -133,13 +112,9 @@ class Exchange(RequestCookie):
         """Return the encoded state of what is stored."""
         return self.policy.lifecycle.content(snapshot)
 
-    def encode(self, state: SessionState) -> bytes:
-        """Return the encoded state."""
-        return self._engine.options.codec.dumps(state)
-
     def rebase(self, sent: Departure, mine: SessionState, stored: Snapshot) -> SessionState:
         """Return what is stored together with what changed since a write began."""
-        return self.policy.lifecycle.rebase(sent.state, sent.content, mine, stored)
+        return self.policy.lifecycle.rebase(sent.state, sent.encoded, mine, stored)
 
     def check_late_use(self) -> None:
         """Refuse the session to a body that caches may serve to other visitors.
@@ -210,9 +185,9 @@ class Exchange(RequestCookie):
             raise SessionUnavailable("a degraded session is never saved")
         if session._gone:
             raise gone()
-        if session._raised and not session._ended:
+        if session.phase is RAISED and not session._ended:
             raise outside()
-        if session._sealed and not session._announced and not session._ended:
+        if session.phase is not OPEN and not session._announced and not session._ended:
             raise LateWriteError("the response headers are sent: a new session cannot be saved")
 
     def change(self, function: ChangeFunction) -> Steps[Any]:
@@ -226,7 +201,7 @@ class Exchange(RequestCookie):
             self._check_savable()
         if session._snapshot is None:
             # Nobody else knows it yet. It is stored with the response.
-            state, value = lifecycle.applied(session._state(), function)
+            state, value = lifecycle.applied(session.contents.state(), function)
             session._replace_data(state.data)
             return value
         before, writes = session._snapshot, self._writes
@@ -263,6 +238,7 @@ class Exchange(RequestCookie):
         self.session = session
         engine = self._engine
         self.policy = engine.fixed_policy or self._policy_for(session)
+        session.contents.settings = self.policy.settings
         if not (engine.everywhere or self.in_path()):
             session._failure = SessionUnavailable(
                 "the request's path is outside the session cookie's path "
@@ -293,19 +269,20 @@ class Exchange(RequestCookie):
     def answer(self) -> HeaderChanges | None:
         """Return what to add to the response headers, where that takes no store; or None."""
         session, options = self.session, self._engine.options
-        if self._request.get(self.place) is not session._data or session._busy or self._inert:
+        is_ours = self._request.get(self.place) is session.contents.data
+        if not is_ours or session._busy or self._inert:
             return None
         snapshot = session._snapshot
         if snapshot is None:
             # Nobody used it, and there is nothing that would have to be moved or stored.
             if session._accessed or (options.save_uninitialized and session._failure is None):
                 return None
-            session._sealed = True
+            session._advance(HEADERS_SENT)
             return NOTHING
         resaves = options.resave and not self._writes
         if resaves or session._may_differ() or self._touch_expiry(snapshot) is not None:
             return None
-        session._sealed = True
+        session._advance(HEADERS_SENT)
         if session._extend:
             session._extend = None  # the touch that was asked for moves nothing
         set_cookie = self._cookie_line()
@@ -320,7 +297,7 @@ class Exchange(RequestCookie):
             return _READ if session._accessed else NOTHING
         current = self._request.get(self.place)
         try:
-            if current is session._data or not self._is_order(current):
+            if current is session.contents.data or not self._is_order(current):
                 is_there = self._is_there()
             else:
                 is_there = yield from self._notice_replacement(current)
@@ -333,10 +310,10 @@ class Exchange(RequestCookie):
                 yield from self.end_pending()
                 set_cookie = self._removal()
         except BaseException:
-            self._inert = session._failed = True
+            self._inert = True
+            session._advance(FAILED)
             raise
-        finally:
-            session._sealed = True
+        session._advance(HEADERS_SENT)
         if session._extend:
             session._extend = None  # the touch that was asked for is done
         if self._engine.announce.is_verbose():
@@ -345,7 +322,7 @@ class Exchange(RequestCookie):
 
     def seal(self) -> None:
         """Note that the headers went out without a decision being needed."""
-        self.session._sealed = True
+        self.session._advance(HEADERS_SENT)
 
     def sent_unused(self, headers: Sequence[tuple[Any, Any]]) -> None:
         """Note headers that went out before the session was used."""
@@ -357,10 +334,10 @@ class Exchange(RequestCookie):
         :param nested: count changes inside of the session's values, which take time to find.
         """
         session = self.session
-        if self._inert or not session._sealed:
+        if self._inert or session.phase is OPEN:
             return False
         current = self._request.get(self.place)
-        if current is not session._data and self._is_news(current):
+        if current is not session.contents.data and self._is_news(current):
             return True
         if not session._loaded:
             return False
@@ -371,7 +348,7 @@ class Exchange(RequestCookie):
     def finish(self) -> Steps[None]:
         """Save what changed since the headers went out."""
         current = self._request.get(self.place)
-        if current is not self.session._data and self._is_news(current):
+        if current is not self.session.contents.data and self._is_news(current):
             yield from self._notice_replacement(current)
         session = self.session
         if session._ended:
@@ -398,7 +375,7 @@ class Exchange(RequestCookie):
         if self._displaced:
             self._give_place_back()
         session = self.session
-        session._closed = True
+        session._advance(CLOSED)
         session._cookie = None
         if not session._busy:
             self.let_go()
@@ -415,7 +392,7 @@ class Exchange(RequestCookie):
         except AttributeError:
             return  # another thread was faster
         # A dict of its own: what anybody might still put there reaches no other session.
-        session._data = {}
+        session.contents.data = {}
         self._request = {}
 
     def end_with(self, error: BaseException) -> None:
@@ -431,7 +408,7 @@ class Exchange(RequestCookie):
             self._give_place_back()
         self.is_open = False
         self._unused_headers = None
-        self.session._raised = self.session._failed = True
+        self.session._advance(RAISED)
 
     def must_abandon(self) -> bool:
         """Tell whether the session still has a record that was to be ended."""
@@ -535,7 +512,7 @@ class Exchange(RequestCookie):
         for key, session in self._displaced.items():
             current = request.get(key)
             # An order was meant for this session: the one outside never sees it.
-            if current is self.session._data or is_order(request, current):
+            if current is self.session.contents.data or is_order(request, current):
                 request[key] = session
         outer = self._displaced.get(self.place)
         if outer is not None:
@@ -588,7 +565,7 @@ class Exchange(RequestCookie):
             is_empty = isinstance(current, Mapping) and not current
             has_none = session._snapshot is None and (session._loaded or session._blank)
             return not (is_empty and has_none)
-        return isinstance(current, Mapping) and current != session._data
+        return isinstance(current, Mapping) and current != session.contents.data
 
     def _commit(self, final: bool = False) -> Steps[None]:
         """Bring the store in line with the session, which may change meanwhile.
@@ -636,7 +613,7 @@ class Exchange(RequestCookie):
             session._id = self._checked_id(made)
         key = self._engine.key_of(session._id)
         if not session._continues:
-            session._own_cookie = self._recorded_settings(session._own_cookie)
+            session.contents.cookie = self._recorded_settings(session.contents.cookie)
         departure = session._departure = session._draft()
         try:
             stored = yield from self._store_under(key, departure)
@@ -663,13 +640,13 @@ class Exchange(RequestCookie):
         state = departure.state
         stored: tuple[Snapshot, SessionState] | None
         if old is None:
-            stored = yield from lifecycle.create(key, state, attempts, departure.content)
+            stored = yield from lifecycle.create(key, state, attempts, departure.encoded)
             same_site = self.withheld_by(self._session_cookie)
             if same_site is not None:
                 self._engine.notices.give(deployment.CROSS_SITE, same_site)
         else:
             keep = session._keeps_old
-            stored = yield from lifecycle.rotate(old, key, state, keep, attempts, departure.content)
+            stored = yield from lifecycle.rotate(old, key, state, keep, attempts, departure.encoded)
             if stored is not None:
                 yield from self._end_elsewhere()
         if session._ended:
@@ -683,14 +660,14 @@ class Exchange(RequestCookie):
         yield from self.end_pending()
         self.session._degraded = True
 
-    def _recorded_settings(self, own: dict[str, Any]) -> dict[str, Any]:
+    def _recorded_settings(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the cookie settings that a new session's record holds.
 
         :param own: those of the session alone.
         """
         if not self._engine.whole_cookie:
             return own
-        return {**self.policy.settings(self._attributes(self.policy.cookie)), **own}
+        return {**self.policy.recorded_settings(self._attributes(self.policy.cookie)), **own}
 
     def _update(
         self,
@@ -708,14 +685,14 @@ class Exchange(RequestCookie):
         assert session._snapshot is not None
         snapshot = loaded = session._snapshot
         attempts = session._unconfirmed()
-        changed_cookie, cookie = departure.flags[1], self._session_cookie
+        changed_cookie, cookie = departure.draft.cookie_changed, self._session_cookie
         extends, renew = self._extends(), changed
         if self._before_arrival is not None and not extends:
             record = replace(snapshot.record, expires_at=self._before_arrival)
             snapshot = replace(snapshot, record=record)
         elif extends and self._cookie_follows():
             # The expiry moves where the cookie can go along; see also `_touch_now`.
-            if session._sealed:
+            if session.phase is not OPEN:
                 extends = False
             elif not changed:
                 extends = renew = self._touch_is_due(snapshot)
@@ -723,7 +700,7 @@ class Exchange(RequestCookie):
         attempts.needless = False
         try:
             change = lifecycle.change_of(
-                snapshot, departure.state, extends, attempts, departure.content, function=function
+                snapshot, departure.state, extends, attempts, departure.encoded, function=function
             )
             stored = yield from lifecycle.write(change)
         except BaseException:
@@ -861,18 +838,19 @@ class Exchange(RequestCookie):
         if session._extend:
             session._extend = None
         wrote = self._writes > writes
-        if snapshot is None or not (session._sealed and follows if wrote else asked):
+        is_late = session.phase is not OPEN
+        if snapshot is None or not (is_late and follows if wrote else asked):
             return
         if asked is not True and not self._extends():
             return
         expires_at, stored = self._next_expiry(), snapshot.record.expires_at
-        if follows and session._sealed:
+        if follows and is_late:
             expires_at -= self.policy.touch_interval(expires_at)
             if expires_at <= stored:
                 return
         if not self.policy.touch_is_due(expires_at, stored, asked):
             return
-        if (yield from self._move_expiry(snapshot, expires_at)) and not session._sealed:
+        if (yield from self._move_expiry(snapshot, expires_at)) and session.phase is OPEN:
             self._renew = self._renew or follows
 
     def _move_back(self, snapshot: Snapshot, expires_at: float) -> Steps[None]:
@@ -925,7 +903,7 @@ class Exchange(RequestCookie):
 
     def _next_expiry(self) -> float:
         session = self.session
-        return self.policy.expires_at(session._own_cookie, session._born())
+        return self.policy.expires_at(session.contents.cookie, session.contents.began_at())
 
     def _cookie_follows(self) -> bool:
         """Tell whether the cookie goes out again when the expiry moves: it ends by itself."""
@@ -938,7 +916,7 @@ class Exchange(RequestCookie):
         """
         if not self.session._gone:
             return
-        if before.record.expires_at <= self.now():
+        if before.record.expires_at <= self._engine.options.clock():
             why = "expired before the request ended: it took longer than `idle_timeout` leaves it"
         else:
             why = "was ended by another request meanwhile"
@@ -957,8 +935,8 @@ class Exchange(RequestCookie):
     @property
     def _session_cookie(self) -> CookieOptions:
         """The cookie settings of this request's session."""
-        session = self.session
-        return session._cookie_options() if session._own_cookie else self.policy.cookie
+        contents = self.session.contents
+        return contents.cookie_options if contents.cookie else self.policy.cookie
 
     def _cookie_line(self) -> str | None:
         """Return the one Set-Cookie of this response, if it needs one."""
@@ -971,10 +949,10 @@ class Exchange(RequestCookie):
         if not due:
             return None
         assert session._id is not None
-        line = self.line(session._id, self._session_cookie, session._born())
+        line = self.line(session._id, self._session_cookie, session.contents.began_at())
         if line is not None:
             session._announced = True
-            session._sent_cookie = session._own_cookie
+            session._sent_cookie = session.contents.cookie
         return line
 
     def _removal(self) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .codec import SessionState
+from .contents import Settings
 from .cookie import SETTINGS, CookieAttributes, CookieOptions, in_seconds, posix
 from .events import Announcer
 from .lifecycle import CONFLICT_SECONDS, Lifecycle
@@ -38,6 +39,9 @@ class Policy:
         self._lifetime = self._idle or self._max_age
         if self._lifetime is None and self._expires is None:
             self._lifetime = DEFAULT_LIFETIME
+        derive_owner = None if options.owner is None else options.derived_owner
+        #: What sessions need to know.
+        self.settings = Settings(options.clock, options.codec, derive_owner, cookie, options.name)
         self._attributes: dict[bool, CookieAttributes] = {}
         self.lifecycle = Lifecycle(
             codec=options.codec,
@@ -46,7 +50,7 @@ class Policy:
             absolute_timeout=self._absolute,
             concurrency=options.concurrency,
             announce=announce,
-            owner=None if options.owner is None else options.derived_owner,
+            owner=derive_owner,
             rules=options.merge,
             conflict_timeout=in_seconds(options.conflict_timeout) or CONFLICT_SECONDS,
         )
@@ -82,7 +86,7 @@ class Policy:
             self._attributes[is_https] = self.cookie.resolve(name, is_https)
         return self._attributes[is_https]
 
-    def settings(self, attributes: CookieAttributes) -> dict[str, Any]:
+    def recorded_settings(self, attributes: CookieAttributes) -> dict[str, Any]:
         """Return all settings of the cookie, for sessions without settings of their own.
 
         :param attributes: what :meth:`attributes` returned, where ``"auto"`` is settled.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import deployment, forwarding
 from .cookie import CookieAttributes, CookieOptions, path_matches, with_own
@@ -87,7 +88,7 @@ class RequestCookie:
         attributes = self.policy.with_lifetime(attributes, options, created_at)
         return writer.set_cookie(writer.sign(session_id), attributes)
 
-    def removal_line(self, own: dict[str, object]) -> str | None:
+    def removal_line(self, own: Mapping[str, Any]) -> str | None:
         """Return the line that expires the browser's cookie, or None if it showed none.
 
         :param own: the settings of the ended session, because the removal repeats them.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import marshal
 import threading
 from abc import abstractmethod
 from collections.abc import (
@@ -19,16 +18,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, TypeVar
 
 from .codec import IMMUTABLE, SessionState
-from .cookie import CookieOptions, SessionCookie, with_own
+from .contents import Contents, Draft, check_keys
+from .cookie import CookieOptions, SessionCookie
 from .errors import (
     ConfigurationError,
-    LateWriteError,
     SessionGone,
     SessionUnavailable,
 )
 from .group_commit import ChangeFunction
 from .layout import lay_out
 from .operations import Steps
+from .phase import CLOSED, OPEN, RAISED, Phase, check_headers, check_not_closed, check_write
 from .records import Attempts, Snapshot
 from .store import is_text
 
@@ -48,17 +48,9 @@ class Backend(Protocol):
     def reload(self) -> Steps[None]: ...
     def change(self, function: ChangeFunction) -> Steps[Any]: ...
     def check_late_use(self) -> None: ...
-    def now(self) -> float: ...
     def new_id(self) -> str: ...
     def expiry(self, state: SessionState) -> float: ...
     def content(self, snapshot: Snapshot) -> bytes: ...
-    def encode(self, state: SessionState) -> bytes: ...
-    def derive_owner(self, data: Mapping[str, Any]) -> str | None: ...
-    def check_cookie(self, options: CookieOptions) -> None: ...
-    @property
-    def derives_owner(self) -> bool: ...
-    @property
-    def cookie_options(self) -> CookieOptions: ...
     def rebase(self, sent: Departure, mine: SessionState, stored: Snapshot) -> SessionState: ...
     def end_outside(self) -> None: ...
     def let_go(self) -> None: ...
@@ -67,21 +59,29 @@ class Backend(Protocol):
 class Departure:
     """The session as a write that is under way stores it; the application may go on meanwhile.
 
-    :ivar state: what the session showed when the write began. Its values may change.
-    :ivar content: the encoded state. It does not change.
+    :ivar draft: the contents that are written.
+    :ivar id: the new id under which they are, or None.
+    :ivar wanted: whether the session was to be stored, even if it was empty.
     :ivar overtaken: whether the session was ended or got another id meanwhile.
     """
 
-    __slots__ = ("content", "flags", "id", "overtaken", "state")
+    __slots__ = ("draft", "id", "overtaken", "wanted")
 
-    def __init__(
-        self, state: SessionState, content: bytes, new_id: str | None, flags: tuple[bool, ...]
-    ) -> None:
-        self.state = state
-        self.content = content
+    def __init__(self, draft: Draft, new_id: str | None, wanted: bool) -> None:
+        self.draft = draft
         self.id = new_id
-        self.flags = flags
+        self.wanted = wanted
         self.overtaken = False
+
+    @property
+    def state(self) -> SessionState:
+        """What the session showed when the write began. Its values may change."""
+        return self.draft.state
+
+    @property
+    def encoded(self) -> bytes:
+        """The encoded state. It does not change."""
+        return self.draft.encoded
 
 
 class Session(dict[str, Any]):
@@ -108,7 +108,7 @@ class Session(dict[str, Any]):
 
     def __init__(self, core: SessionCore) -> None:
         _set_core(self, core)
-        core._data = self
+        core.contents = Contents(self)
 
     # The dict
 
@@ -117,8 +117,8 @@ class Session(dict[str, Any]):
         if not core._ready:
             core._prepare()
         value = _get_item(self, key)
-        if type(value) not in IMMUTABLE and key not in core._exposed:
-            core._expose(key, value)
+        if type(value) not in IMMUTABLE and key not in core.contents.shared:
+            core.contents.share(key, value)
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -127,15 +127,15 @@ class Session(dict[str, Any]):
         core = self._core
         core._before_write()
         if type(value) not in IMMUTABLE:
-            core._exposed.add(key)
+            core.contents.shared.add(key)
         _set_item(self, key, value)
-        core._written = True
+        core.contents.is_written = True
 
     def __delitem__(self, key: str) -> None:
         core = self._core
         core._before_write()
         dict.__delitem__(self, key)
-        core._written = True
+        core.contents.is_written = True
 
     def __iter__(self) -> Iterator[str]:
         self._core._use()
@@ -218,27 +218,27 @@ class Session(dict[str, Any]):
             return dict.pop(self, key, *default)
         self._core._before_write()
         value = dict.pop(self, key)
-        self._core._written = True
+        self._core.contents.is_written = True
         return value
 
     def popitem(self) -> tuple[str, Any]:
         """Remove the pair that was added last, and return it."""
         self._core._before_write()
         item = dict.popitem(self)
-        self._core._written = True
+        self._core.contents.is_written = True
         return item
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Set several keys: all of them, or none if one is not a string."""
         added = dict(other, **more)
-        _check_keys(added)
+        check_keys(added)
         core = self._core
         core._before_write()
         for key, value in added.items():
             if type(value) not in IMMUTABLE:
-                core._exposed.add(key)
+                core.contents.shared.add(key)
         dict.update(self, added)
-        core._written = True
+        core.contents.is_written = True
 
     if not TYPE_CHECKING:  # dict's own signatures say it better
 
@@ -256,7 +256,7 @@ class Session(dict[str, Any]):
         """Remove all data. The session itself goes on; :meth:`destroy` ends it."""
         self._core._before_write()
         dict.clear(self)
-        self._core._written = True
+        self._core.contents.is_written = True
 
     def copy(self) -> dict[str, Any]:
         """Return a plain dict with the same values."""
@@ -344,20 +344,20 @@ class Session(dict[str, Any]):
     def created_at(self) -> float:
         """When the session began, in POSIX seconds."""
         self._core._use()
-        return self._core._born()
+        return self._core.contents.began_at()
 
     @property
     def expires_at(self) -> float:
         """When the session ends unless it is used again, in POSIX seconds."""
         core = self._attached()
-        if core._snapshot is not None and not core._cookie_changed:
+        if core._snapshot is not None and not core.contents.cookie_changed:
             return core._snapshot.record.expires_at
-        return core._backend.expiry(core._state())
+        return core._backend.expiry(core.contents.state())
 
     @property
     def expires_in(self) -> float:
         """The seconds until :attr:`expires_at`."""
-        return self.expires_at - self._core._backend.now()
+        return self.expires_at - self._core.contents.settings.clock()
 
     @property
     def owner(self) -> str | None:
@@ -366,26 +366,26 @@ class Session(dict[str, Any]):
         Assigning raises :class:`~coatcheck.errors.ConfigurationError` where it is derived, and
         TypeError for anything but a non-empty string or None.
         """
-        return self._attached()._current_owner()
+        return self._attached().contents.current_owner()
 
     @owner.setter
     def owner(self, owner: str | None) -> None:
         core = self._core
-        if core._backend.derives_owner:
+        if core.contents.settings.derive_owner is not None:
             raise ConfigurationError("`session.owner` follows from the option `owner` here")
         if not (owner is None or (isinstance(owner, str) and owner and is_text(owner))):
             raise TypeError(
                 "`session.owner` must be a non-empty string or None, without lone surrogates"
             )
         core._before_write()
-        core._owner = owner
-        core._written = True
+        core.contents.owner = owner
+        core.contents.is_written = True
 
     @property
     def degraded(self) -> bool:
         """Whether the session is an empty stand-in that is never saved."""
         core = self._core
-        if core._sealed and not core._ready:
+        if core.phase is not OPEN and not core._ready:
             core._backend.check_late_use()
         core._accessed = True
         core._ensure_loaded()
@@ -449,7 +449,7 @@ class Session(dict[str, Any]):
         """Return what is behind the session, for reading, even after the request."""
         core = self._core
         core._use()
-        core._data = self
+        core.contents.data = self
         return core
 
 
@@ -637,10 +637,10 @@ class AsyncSession(Session):
         :raises SessionUnavailable: there is no session at this path.
         """
         core = self._core
-        if core._sealed and not core._ready:
+        if core.phase is not OPEN and not core._ready:
             core._backend.check_late_use()
         if not (core._loaded or core._blank or core._failure):
-            core._check_not_closed()
+            check_not_closed(core.phase)
             await core._exclusively(core._backend.load)
         core._expose_all(self)
 
@@ -710,7 +710,6 @@ class SessionCore:
     _failure: Exception | None = None
     _accessed = False
     _loaded = False
-    _written = False
     _snapshot: Snapshot | None = None
     _old: Snapshot | None = None
     _orphans: tuple[str, ...] = ()
@@ -722,27 +721,12 @@ class SessionCore:
     _degraded = False
     _announced = False
     _busy = False
-    _sealed = False
-    _failed = False
-    #: The application raised. An error page outside of the middleware may still have the session.
-    _raised = False
-    _closed = False
-    _cookie_changed = False
+    phase: Phase = OPEN
     #: The session's own cookie settings as the browser has them.
-    _sent_cookie: dict[str, Any] = {}  # noqa: RUF012  # never changed in place
+    _sent_cookie: Mapping[str, Any] = {}  # never changed in place
     _id: str | None = None
-    _created_at: float | None = None
-    _owner: str | None = None
     _cookie: SessionCookie | None = None
-    _mixed_cookie: tuple[dict[str, Any], CookieOptions] | None = None
-    #: The session itself, until the request is over. Then an empty dict that nobody else has.
-    _data: dict[str, Any]
-    #: The keys whose values are mutable and known to the application.
-    _exposed: set[str]
-    #: Those values, some at a time, with what they looked like when they were stored.
-    _prints: list[tuple[Any, bytes | None]]
-    _own_cookie: dict[str, Any] = {}  # noqa: RUF012  # never changed in place
-    _extra: dict[str, Any] = {}  # noqa: RUF012  # never changed in place
+    contents: Contents
     _attempts: Attempts | None = None
     _departure: Departure | None = None
 
@@ -750,11 +734,8 @@ class SessionCore:
         self._backend = backend
 
     def _regenerate(self, keep_data: bool) -> None:
-        self._check_open()
-        if self._raised:
-            raise outside()
-        if self._sealed:
-            raise LateWriteError("`regenerate()` needs the response headers, which are sent")
+        self._use()
+        check_headers(self.phase, "`regenerate()` needs")
         if self._gone and keep_data:
             raise gone()
         if self._snapshot is not None:
@@ -767,7 +748,7 @@ class SessionCore:
         self._ended = self._degraded or self._gone
         self._forget_identity()
         if not keep_data:
-            self._forget_data()
+            self.contents.forget()
         self._wanted = True
 
     def _destroy(self) -> None:
@@ -778,10 +759,10 @@ class SessionCore:
             self._old = self._snapshot
         self._keeps_old = False
         self._forget_identity()
-        self._forget_data()
+        self.contents.forget()
         self._ended = True
         self._wanted = False
-        if self._raised:
+        if self.phase is RAISED:
             self._backend.end_outside()
 
     # For the engine
@@ -789,14 +770,19 @@ class SessionCore:
     @property
     def _is_over(self) -> bool:
         """Whether its middleware has served the request, or failed to."""
-        return self._closed or self._raised
+        return self.phase >= RAISED
+
+    def _advance(self, phase: Phase) -> None:
+        """Note that the request has come so far. It never goes back."""
+        if phase > self.phase:
+            self.phase = phase
 
     def _prepare(self, reads: bool = True) -> None:
         """Make the data available, or say why they are not.
 
         :param reads: the response may depend on them from here on.
         """
-        if reads and self._sealed:
+        if reads and self.phase is not OPEN:
             self._backend.check_late_use()
         self._accessed = True
         self._ensure_loaded()
@@ -806,14 +792,14 @@ class SessionCore:
 
     def _current_id(self) -> str:
         if self._id is None:
-            self._check_not_closed()
+            check_not_closed(self.phase)
             self._id = self._backend.new_id()
         return self._id
 
     def _ensure_loaded(self) -> None:
         if not (self._loaded or self._failure):
             if not self._blank:
-                self._check_not_closed()
+                check_not_closed(self.phase)
             self._load_at_first_use()
 
     @abstractmethod
@@ -830,76 +816,42 @@ class SessionCore:
         if not self._ready:
             self._prepare()
 
-    def _expose(self, key: str, value: Any) -> None:
-        """Note what a value looks like before the application can change it."""
-        self._prints.append((value, _fingerprint(value)))
-        self._exposed.add(key)
-
     def _expose_all(self, data: dict[str, Any]) -> None:
         """Note what all values look like before the application, or code in C, can change one.
 
         :param data: the session, which is not known here any more once the request is over.
         """
         self._use()
-        for key, value in [*dict.items(data)]:
-            if type(value) not in IMMUTABLE and key not in self._exposed:
-                self._expose(key, value)
+        self.contents.share_all(data)
 
     def _before_write(self) -> None:
         if not self._ready:
             self._prepare()
-        if self._failed:
-            if self._raised:
-                raise outside()
-            raise LateWriteError("the session could not be saved, and the response is an error")
-        if self._sealed and not self._announced:
-            raise LateWriteError(
-                "the response headers are sent, and they announced no session: it cannot be saved; "
-                "write to the session before the response starts"
-            )
-        self._check_not_closed()
-
-    def _check_not_closed(self) -> None:
-        if self._closed:
-            raise LateWriteError("the request is over: its session can only be read")
+        if self.phase is not OPEN:
+            check_write(self.phase, self._announced)
 
     def _check_open(self) -> None:
         self._use()
-        self._check_not_closed()
-
-    def _cookie_options(self) -> CookieOptions:
-        """Return all cookie settings that apply to this session."""
-        if not self._own_cookie:
-            return self._backend.cookie_options
-        if self._mixed_cookie is None or self._mixed_cookie[0] is not self._own_cookie:
-            options = with_own(self._backend.cookie_options, self._own_cookie)
-            self._mixed_cookie = self._own_cookie, options
-        return self._mixed_cookie[1]
+        check_not_closed(self.phase)
 
     def _change_cookie(self, options: CookieOptions, changed: dict[str, Any]) -> None:
         self._before_write()
-        if self._sealed:
-            raise LateWriteError("cookie settings need the response headers, which are sent")
-        self._backend.check_cookie(options)
-        # A new dictionary: a write that is under way has the old one.
-        self._own_cookie = {**self._own_cookie, **changed}
-        self._cookie_changed = True
+        check_headers(self.phase, "cookie settings need")
+        options.check_name(self.contents.settings.name)
+        self.contents.change_cookie(changed)
 
     def _start(self) -> None:
         """Begin as a new, empty session."""
-        dict.clear(self._data)
-        self._exposed, self._prints = set(), []
+        self.contents.begin()
         self._loaded = True
 
     def _hold_off(self) -> None:
         """See to it that code in C, which reads without asking, finds no empty dict."""
-        dict.update(self._data, _NOT_LOADED)
+        self.contents.hold_off(_NOT_LOADED)
 
     def _fill(self, session_id: str, snapshot: Snapshot, state: SessionState) -> None:
         """Continue a stored session."""
-        dict.clear(self._data)
-        dict.update(self._data, state.data)
-        self._take(state)
+        self.contents.fill(state)
         self._id = session_id
         self._snapshot = snapshot
         self._sent_cookie = state.cookie
@@ -913,56 +865,21 @@ class SessionCore:
         else:
             self._snapshot = snapshot
             self._attempts = None
-        self._show(state.data)
-        self._take(state)
-        self._written = self._cookie_changed = False
+        self.contents.refill(state)
 
     def _empty(self) -> None:
         """Show a session that is not stored without changes: there is nothing to read again."""
-        self._forget_data()
+        self.contents.forget()
         if self._old is None and not self._ended:
             self._wanted = False
 
-    def _take(self, state: SessionState) -> None:
-        self._exposed, self._prints = set(), []
-        self._created_at = state.created_at
-        self._own_cookie = state.cookie
-        self._owner = state.owner
-        self._extra = state.extra
-
     def _replace_data(self, contents: Mapping[str, Any]) -> None:
         """Take over what the application put in the session's place."""
-        if contents is not self._data:
+        if contents is not self.contents.data:
             data = dict(contents)
-            _check_keys(data)
+            check_keys(data)
             self._before_write()
-            self._show(data)
-            self._exposed, self._prints = set(data), []
-            self._written = True
-
-    def _show(self, data: dict[str, Any]) -> None:
-        """Let the session have other data. Other threads never see it empty meanwhile."""
-        mine = self._data
-        dict.update(mine, data)
-        for key in [*dict.keys(mine)]:
-            if key not in data:
-                dict.pop(mine, key, None)
-        if [*dict.keys(mine)] != [*data]:
-            for key, value in data.items():
-                dict.pop(mine, key)
-                _set_item(mine, key, value)
-
-    def _plain(self) -> dict[str, Any]:
-        return dict(dict.items(self._data))
-
-    def _forget_data(self) -> None:
-        dict.clear(self._data)
-        self._exposed, self._prints = set(), []
-        self._own_cookie = {}
-        self._extra = {}
-        self._owner = None
-        self._created_at = None
-        self._written = self._cookie_changed = False
+            self.contents.replace(data)
 
     def _forget_identity(self) -> None:
         if self._departure is not None:
@@ -976,27 +893,9 @@ class SessionCore:
         self._gone = False
         self._attempts = None
 
-    def _state(self) -> SessionState:
-        data = self._plain()
-        owner = self._owner_of(data)
-        return SessionState(data, self._born(), self._own_cookie, owner, self._extra)
-
-    def _born(self) -> float:
-        if self._created_at is None:
-            self._created_at = self._backend.now()
-        return self._created_at
-
-    def _current_owner(self) -> str | None:
-        return self._owner_of(self._plain()) if self._backend.derives_owner else self._owner
-
-    def _owner_of(self, data: dict[str, Any]) -> str | None:
-        if self._backend.derives_owner:
-            return self._backend.derive_owner(data)
-        return self._owner
-
     def _has_contents(self) -> bool:
         """Whether a session that is not stored is worth it."""
-        return dict.__len__(self._data) > 0 or self._wanted or self._owner is not None
+        return self._wanted or not self.contents.is_empty()
 
     @property
     def _stored(self) -> Snapshot | None:
@@ -1008,21 +907,11 @@ class SessionCore:
         return self._old is not None and self._keeps_old
 
     def _may_differ(self, nested: bool = True) -> bool:
-        """Whether the state can differ from what is stored; cheaper than finding out.
+        """Whether the session can differ from what is stored; cheaper than finding out.
 
         :param nested: ask also whether values have changed that the application has.
         """
-        if self._written or self._cookie_changed or self._attempts is not None:
-            return True
-        if not nested:
-            return False
-        try:
-            for values, print in self._prints:
-                if print is None or print != marshal.dumps(values, _MARSHAL_VERSION):
-                    return True
-        except ValueError:
-            return True
-        return False
+        return self._attempts is not None or self.contents.may_differ(nested)
 
     def _change(self) -> Departure | None:
         """Return what is to be written if the session differs from what is stored."""
@@ -1033,21 +922,13 @@ class SessionCore:
         if self._attempts is not None and self._attempts.unknown:
             # What is stored may be an earlier attempt of ours, not what was loaded.
             return draft
-        return None if draft.content == self._backend.content(self._snapshot) else draft
+        return None if draft.encoded == self._backend.content(self._snapshot) else draft
 
     def _draft(self) -> Departure:
         """Encode the session as it is now. What changes from here on is another change."""
-        flags = (self._written, self._cookie_changed, self._wanted)
-        self._written = self._cookie_changed = self._wanted = False
-        if self._exposed:
-            self._take_prints()
-        state = self._state()
-        new_id = self._id if self._snapshot is None else None
-        try:
-            return Departure(state, self._backend.encode(state), new_id, flags)
-        except BaseException:
-            self._written, self._cookie_changed, self._wanted = (True, *flags[1:])
-            raise
+        draft = self.contents.draft()
+        wanted, self._wanted = self._wanted, False
+        return Departure(draft, self._id if self._snapshot is None else None, wanted)
 
     def _turn_back(self, departure: Departure) -> None:
         """Note that a write failed, or that nobody knows what became of it."""
@@ -1059,10 +940,8 @@ class SessionCore:
 
     def _take_back(self, draft: Departure) -> None:
         """Note that what was to be written is not, and still differs from what is stored."""
-        _, cookie_changed, wanted = draft.flags
-        self._written = True
-        self._cookie_changed = self._cookie_changed or cookie_changed
-        self._wanted = self._wanted or wanted
+        self.contents.take_back(draft.draft)
+        self._wanted = self._wanted or draft.wanted
 
     def _arrive(self, departure: Departure, snapshot: Snapshot, state: SessionState) -> None:
         """Note what is stored now, and show it together with what was changed meanwhile."""
@@ -1078,21 +957,9 @@ class SessionCore:
             self._attempts = None
         if state is departure.state:
             return
-        changed = self._may_differ()
-        if changed:
-            state = self._backend.rebase(departure, self._state(), snapshot)
-        exposed = self._exposed
-        self._show(state.data)
-        self._take(state)
-        self._written = changed
-        self._exposed = exposed
-        self._take_prints()
-
-    def _take_prints(self) -> None:
-        """Note what the values that the application has look like now."""
-        # A copy, because other threads may add to the set; and the set stays, so that they do.
-        values = [dict.get(self._data, key) for key in tuple(self._exposed)]
-        self._prints = [(values, _fingerprint(values))]
+        self.contents.show_stored(
+            state, lambda mine: self._backend.rebase(departure, mine, snapshot)
+        )
 
     def _unconfirmed(self) -> Attempts:
         """Return what was written without an answer, to be recognised later."""
@@ -1107,7 +974,7 @@ class SessionCore:
             return  # the old one is ended all the same: it may go on under another id
         self._gone = True
         self._snapshot = self._old = None
-        self._written = self._wanted = self._cookie_changed = False
+        self._wanted = self.contents.is_written = self.contents.cookie_changed = False
 
 
 class SyncSessionCore(SessionCore):
@@ -1135,11 +1002,11 @@ class SyncSessionCore(SessionCore):
             # noted to be over before it looks whether the session is busy.
             self._busy = True
             try:
-                self._check_not_closed()
+                check_not_closed(self.phase)
                 return self._run(steps())  # type: ignore[no-any-return]  # any runner
             finally:
                 self._busy = False
-                if self._closed:
+                if self.phase is CLOSED:
                     self._backend.let_go()
 
 
@@ -1165,13 +1032,13 @@ class AsyncSessionCore(SessionCore):
 
             self._idle = self._idle or anyio.Event()
             await self._idle.wait()
-        self._check_not_closed()
+        check_not_closed(self.phase)
         self._busy = True
         try:
             return await self._run(steps())  # type: ignore[no-any-return]  # any runner
         finally:
             self._busy = False
-            if self._closed:
+            if self.phase is CLOSED:
                 self._backend.let_go()
             if self._idle is not None:
                 self._idle.set()
@@ -1180,9 +1047,8 @@ class AsyncSessionCore(SessionCore):
 
 #: The attributes that nearly each session which is used sets.
 _ATTRIBUTES: Final = """
-    _backend _run _blank _ready _loaded _accessed _sealed _closed _cookie
-    _data _exposed _prints _own_cookie _extra _owner _created_at
-    _written _cookie_changed _wanted _busy _id _snapshot _announced _sent_cookie
+    _backend _run _blank _ready _loaded _accessed phase _cookie
+    contents _wanted _busy _id _snapshot _announced _sent_cookie
     _departure _attempts _old _ended
 """
 
@@ -1205,43 +1071,6 @@ _UNLOADED: Final = SessionNotLoaded()
 #: No encoder knows the value's type. If it is told how to encode that (`default=`), it still
 #: refuses the second key, which has no UTF-8.
 _NOT_LOADED: Final = {"a session that is not loaded": _UNLOADED, "\ud800": _UNLOADED}
-
-
-def _check_keys(keys: Iterable[object]) -> None:
-    if _STRINGS.issuperset(map(type, keys)):
-        return
-    for key in keys:
-        if not isinstance(key, str):
-            raise TypeError(f"session keys must be strings, not {type(key).__name__}")
-
-
-_STRINGS: Final = frozenset({str})
-
-#: Twice as fast as those before. It notes which objects are referred to more than once, so a
-#: value that the application holds at one time and not at the other may look changed: then the
-#: session is encoded for nothing, and found to be the same.
-_MARSHAL_VERSION: Final = 4
-
-
-def _fingerprint(value: Any) -> bytes | None:
-    """Return bytes that differ whenever the values do, or None for types that marshal lacks.
-
-    It is ten times faster than encoding the value, and like it tells 1, 1.0 and True apart. The
-    bytes stay in this process.
-    """
-    try:
-        return marshal.dumps(value, _MARSHAL_VERSION)
-    except ValueError:
-        return None
-
-
-def outside() -> LateWriteError:
-    return LateWriteError(
-        "the application raised, and this error page is outside of the session middleware: what it "
-        "writes to the session cannot be saved. Put the middleware around the whole application, "
-        "`app = SessionMiddleware(app, ...)`, so that the error page is inside; `destroy()` works "
-        "here as well"
-    )
 
 
 def gone() -> SessionGone:

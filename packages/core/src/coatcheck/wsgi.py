@@ -173,8 +173,8 @@ class _Response(Exchange):
                 return self
             were_sent = self._write is not None  # by the application's write()
             if not were_sent:
-                # Its code does not run any more: no value can change that it has.
-                self.session._exposed = set()
+                # The application's code does not run any more.
+                self.session.contents.unshare()
                 self._send_headers()
             self._finish_late(nested=were_sent)
             self._give_up()

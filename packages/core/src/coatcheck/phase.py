@@ -1,0 +1,83 @@
+"""How far a request is, as its session has to know: what can still be saved, and what cannot."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from .errors import LateWriteError
+
+
+class Phase(IntEnum):
+    """How far a request is. It never goes back."""
+
+    #: The response headers can still carry a cookie.
+    OPEN = 0
+    #: The response headers are sent, or are decided.
+    HEADERS_SENT = 1
+    #: The session could not be saved, so the response is an error.
+    FAILED = 2
+    #: The application raised. An error page outside of the middleware may still have the session.
+    RAISED = 3
+    #: The request is over.
+    CLOSED = 4
+
+
+# Attributes of an enumeration take longer to look up, and requests ask for these often.
+OPEN: Final = Phase.OPEN
+HEADERS_SENT: Final = Phase.HEADERS_SENT
+FAILED: Final = Phase.FAILED
+RAISED: Final = Phase.RAISED
+CLOSED: Final = Phase.CLOSED
+
+
+def check_write(phase: Phase, is_announced: bool) -> None:
+    """Check that what is written to a session now can be saved.
+
+    :param is_announced: whether the browser has the session's cookie.
+    :raises LateWriteError: it cannot.
+    """
+    if phase is OPEN or (phase is HEADERS_SENT and is_announced):
+        return
+    if phase is CLOSED:
+        raise LateWriteError("the request is over: its session can only be read")
+    if phase is RAISED:
+        raise outside()
+    if phase is FAILED:
+        raise LateWriteError("the session could not be saved, and the response is an error")
+    raise LateWriteError(
+        "the response headers are sent, and they announced no session: it cannot be saved; "
+        "write to the session before the response starts"
+    )
+
+
+def check_not_closed(phase: Phase) -> None:
+    """Check that the request is not over.
+
+    :raises LateWriteError: it is.
+    """
+    if phase is CLOSED:
+        raise LateWriteError("the request is over: its session can only be read")
+
+
+def check_headers(phase: Phase, what: str) -> None:
+    """Check that the response headers can still carry a cookie.
+
+    :param what: needs them.
+    :raises LateWriteError: they cannot.
+    """
+    check_not_closed(phase)
+    if phase is RAISED:
+        raise outside()
+    if phase is not OPEN:
+        raise LateWriteError(f"{what} the response headers, which are sent")
+
+
+def outside() -> LateWriteError:
+    """Return the error for what an error page outside of the middleware writes."""
+    return LateWriteError(
+        "the application raised, and this error page is outside of the session middleware: what it "
+        "writes to the session cannot be saved. Put the middleware around the whole application, "
+        "`app = SessionMiddleware(app, ...)`, so that the error page is inside; `destroy()` works "
+        "here as well"
+    )
