@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from coatcheck import ALWAYS, AsyncStore, MemoryStore, Record
 from coatcheck.asgi import SessionMiddleware
-from coatcheck.bridge import as_async
 from coatcheck.store import Condition
+from coatcheck.storekit import as_async
 
 SECRET = "benchmark secret of 32 bytes or more"
 

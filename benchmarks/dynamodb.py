@@ -14,7 +14,7 @@ import boto3
 from botocore.config import Config
 
 from benchmarks.with_server import LIFETIME, SECRET, Candidate, act, against_the_floor
-from coatcheck.bridge import as_async
+from coatcheck.storekit import as_async
 from coatcheck.wsgi import SessionMiddleware
 from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb.url import parse

@@ -17,7 +17,7 @@ from anyio import to_thread
 
 from benchmarks.floor import FileFloor
 from coatcheck import ABSENT, Record
-from coatcheck.bridge import as_async
+from coatcheck.storekit import as_async
 from coatcheck_file import Durability, FileStore
 
 #: The budgets: ratios to the floor.

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Final
 
 from coatcheck import ABSENT, PRESENT, Record, Store, Unchanged, open_store
-from coatcheck.bridge import SyncBridge
 from coatcheck.registry import Registry
+from coatcheck.storekit import SyncBridge
 
 from .servers.programs import ROOT
 

@@ -28,9 +28,7 @@ from coatcheck import (
     MemoryStore,
     Record,
     Store,
-    check_key,
-    check_owner,
-    check_record,
+    Unchanged,
 )
 from coatcheck.errors import (
     ConfigurationError,
@@ -39,7 +37,7 @@ from coatcheck.errors import (
     StoreTimeout,
     StoreUnavailable,
 )
-from coatcheck.store import Presence, Unchanged
+from coatcheck.storekit import Presence, check_key, check_owner, check_record
 from coatcheck_conformance import ClientStore, Harness
 
 PASSWORD: Final = "s3cret-of-the-net"

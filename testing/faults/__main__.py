@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Callable
 
 from coatcheck import AsyncStore, open_async_store, open_store
-from coatcheck.bridge import as_async
+from coatcheck.storekit import as_async
 
 from .run import Fault, Timing, outcome_of
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
 from coatcheck import AsyncStore, Capabilities, Record, Store
-from coatcheck.bridge import as_async, as_sync
+from coatcheck.storekit import as_async, as_sync
 
 from .clock import DAY, Clock
 from .failure import CheckFailed, HarnessError, Skipped

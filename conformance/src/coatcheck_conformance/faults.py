@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from coatcheck.bridge import as_async, as_sync
 from coatcheck.errors import StoreError
+from coatcheck.storekit import as_async, as_sync
 
 from .context import Context
 from .disk import disk_faults

@@ -147,7 +147,7 @@ class Harness:
 
     def remove(self, namespace: str) -> None:
         """Remove what a case has left. The default clears the store where it can."""
-        from coatcheck.bridge import as_sync
+        from coatcheck.storekit import as_sync
 
         from .clock import Clock
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from coatcheck import Record, Store, open_store
-from coatcheck.bridge import as_sync
+from coatcheck.storekit import as_sync
 
 from .clock import DAY
 from .harness import resolve

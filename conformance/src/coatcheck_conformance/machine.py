@@ -26,8 +26,8 @@ from coatcheck import (
     Condition,
     Record,
     Unchanged,
-    condition_holds,
 )
+from coatcheck.storekit import condition_holds
 
 from .clock import DAY
 from .context import Context

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Final
 
 from coatcheck import Capabilities
-from coatcheck.bridge import AsyncBridge, SyncBridge
 from coatcheck.errors import CoatcheckError, StoreTimeout, StoreUnavailable
+from coatcheck.storekit import AsyncBridge, SyncBridge
 
 from .case import Case, all_cases, cases_of
 from .context import Context

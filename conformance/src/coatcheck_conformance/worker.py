@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import BinaryIO, Final
 
 from coatcheck import AsyncStore, Store, open_async_store, open_store
-from coatcheck.bridge import as_async, as_sync
+from coatcheck.storekit import as_async, as_sync
 
 from .clock import Clock
 from .handle import Handle, Loop, Steps

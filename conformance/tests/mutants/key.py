@@ -13,7 +13,7 @@ from references import FolderHarness
 
 from coatcheck import ALWAYS, Condition, MemoryStore, Record
 from coatcheck.errors import StoreError
-from coatcheck.store import MAX_KEY_LENGTH, check_key
+from coatcheck.storekit import MAX_KEY_LENGTH, check_key
 from coatcheck_file import FileStore
 
 

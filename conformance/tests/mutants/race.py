@@ -20,8 +20,8 @@ from coatcheck import (
     MemoryStore,
     Record,
     Unchanged,
-    condition_holds,
 )
+from coatcheck.storekit import condition_holds
 from coatcheck_file import FileStore
 from coatcheck_file.conformance import FileHarness
 

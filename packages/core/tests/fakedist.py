@@ -11,7 +11,7 @@ import pytest
 #: A store, both faces, and the openers that tests name in a spec.
 STORES = """
     from coatcheck import MemoryStore
-    from coatcheck.bridge import AsyncBridge
+    from coatcheck.storekit import AsyncBridge
 
     class FakeStore(MemoryStore):
         @classmethod

@@ -35,7 +35,7 @@ PUBLIC = {
     "coatcheck": (
         "Session SessionOptions CookieOptions MemoryStore Sessions open_store open_async_store "
         "Store AsyncStore Record Capabilities ALWAYS ABSENT PRESENT Unchanged Condition "
-        "condition_holds hookimpl StoreSpec"
+        "hookimpl StoreSpec"
     ),
     "coatcheck.asgi": "SessionMiddleware session_of",
     "coatcheck.wsgi": "SessionMiddleware session_of",

@@ -17,11 +17,10 @@ import pytest
 from webclient import Clock
 
 from coatcheck import MemoryStore, Record
-from coatcheck.clients import PerProcess
 from coatcheck.errors import StoreError
-from coatcheck.interruptions import Places, interruption
 from coatcheck.operations import Get
 from coatcheck.runners import SyncRunner
+from coatcheck.storekit import ClientPerProcess, Places, interruption
 from testing.interrupts import interrupted
 
 
@@ -195,29 +194,29 @@ def test_an_exception_of_a_signal_handler_is_not_shared(strike: Callable[..., No
             strike()
         return "client"
 
-    clients = PerProcess(make, lambda _: None)
+    clients = ClientPerProcess(make, lambda _: None)
 
     def other() -> str:
         is_making.wait(10)
         threading.Timer(0.2, is_waiting.set).start()  # nothing shows that a thread waits for a lock
-        return clients.now()
+        return clients.get()
 
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(other)
         with pytest.raises(TimeIsUp):
-            clients.now()
+            clients.get()
         assert waiting.result() == "client"
 
 
 def test_a_client_that_was_given_up_is_made_anew() -> None:
-    clients = PerProcess(object, lambda _: None)
-    first = clients.now()
-    clients.give_up()
-    assert clients.now() is not first
-    sound = PerProcess(object, lambda _: None, fragile=False)
-    first = sound.now()
-    sound.give_up()
-    assert sound.now() is first
+    clients = ClientPerProcess(object, lambda _: None)
+    first = clients.get()
+    clients.discard()
+    assert clients.get() is not first
+    sound = ClientPerProcess(object, lambda _: None, fragile=False)
+    first = sound.get()
+    sound.discard()
+    assert sound.get() is first
 
 
 # Places

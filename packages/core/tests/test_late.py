@@ -42,10 +42,10 @@ from coatcheck import (
     Store,
 )
 from coatcheck.asgi import SessionMiddleware as ASGISessions
-from coatcheck.bridge import AsyncBridge, SyncBridge
 from coatcheck.errors import LateWriteError, SessionUnavailable, StoreClosed, StoreTimeout
 from coatcheck.runners import AsyncRunner
 from coatcheck.store import ABSENT, ALWAYS, Condition
+from coatcheck.storekit import AsyncBridge, SyncBridge
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
 pytestmark = pytest.mark.anyio

@@ -114,7 +114,7 @@ def meanwhile(store: DynamoDBStore, other: Callable[[], object], number: int = 2
         if len(sent) == number:
             other()
 
-    store._client.now().meta.events.register("before-send.dynamodb", count)
+    store._client.get().meta.events.register("before-send.dynamodb", count)
 
 
 def test_a_touch_between_the_attempts_changes_nothing(
@@ -195,7 +195,7 @@ def test_a_login_keeps_the_cart_when_the_old_sessions_end_has_no_reply(
     with visits(through, concurrency=concurrency, touch_interval=3600) as visit:
         visit("/put/hat")
         [(old, _)] = store.all()
-        sent, begun = counted(through._client.now()), threading.Event()
+        sent, begun = counted(through._client.get()), threading.Event()
         with ThreadPoolExecutor(1) as threads, ExitStack() as losing:
 
             def lose() -> None:

@@ -13,7 +13,7 @@ from dynamodb_backend import Backend, counted
 from visiting import visits
 
 from coatcheck import ABSENT, PRESENT, Record, Unchanged
-from coatcheck.bridge import as_async
+from coatcheck.storekit import as_async
 from coatcheck_dynamodb import DynamoDBStore
 
 pytestmark = pytest.mark.integration("dynamodb")

@@ -42,7 +42,7 @@ def connections(backend: Backend) -> int:
 
 def test_the_concerns(backend: Backend) -> None:
     store = MongoStore.from_url(backend.url)
-    used = store._client.now().collection
+    used = store._client.get().collection
     assert used.write_concern.document == {"w": "majority", "j": True}
     assert used.read_concern.level == "local"
     assert used.read_preference == ReadPreference.PRIMARY
@@ -57,7 +57,7 @@ def test_a_client_that_a_signal_handler_interrupted_is_given_up(backend: Backend
 def test_concerns_of_the_caller_are_kept(backend: Backend) -> None:
     options = "w=1&journal=false&readConcernLevel=linearizable"
     store = MongoStore.from_url(f"{backend.url}&{options}")
-    used = store._client.now().collection
+    used = store._client.get().collection
     assert used.write_concern.document == {"w": 1, "j": False}
     assert used.read_concern.level == "linearizable"
     assert store.set("key", record())
@@ -67,7 +67,7 @@ def test_concerns_of_the_caller_are_kept(backend: Backend) -> None:
 def test_a_client_that_reads_from_others_reads_sessions_from_the_primary(backend: Backend) -> None:
     with MongoClient(backend.server_url, readPreference="secondaryPreferred") as client:
         store = MongoStore(client, database="coatcheck", collection=backend.name)
-        assert store._client.now().collection.read_preference == ReadPreference.PRIMARY
+        assert store._client.get().collection.read_preference == ReadPreference.PRIMARY
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from mongo_backend import Backend
 from pymongo import MongoClient, _csot
 
 from coatcheck import Record
-from coatcheck.bridge import as_sync
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
+from coatcheck.storekit import as_sync
 from coatcheck_mongo import AsyncMongoStore, MongoStore
 from testing.servers.mongo import MongoServer
 from testing.servers.process import Claim

@@ -62,7 +62,7 @@ WRONG = {
     "mongodb://h/?tls=true&tlsCAFile=/nowhere": "'tlsCAFile'",
     "mongodb://h/?timeoutMS=s3cret": "'timeoutMS'",
     "mongodb://h/?timeoutMS=0": "for ever",
-    "mongodb://h/?timeoutMS=1&timeoutMS=2": "twice",
+    "mongodb://h/?timeoutMS=1&timeoutMS=2": "duplicate option",
     "mongodb://h/?w=0": "w=0",
     "mongodb://h/?readPreference=secondaryPreferred": "primary",
     "mongodb://h/?srvMaxHosts=2": "srv",

@@ -16,8 +16,8 @@ from redis.cluster import RedisCluster
 
 import redis
 from coatcheck import ABSENT, AsyncStore, Record, Unchanged, open_async_store, open_store
-from coatcheck.bridge import as_sync
 from coatcheck.errors import StoreTimeout, StoreUnavailable
+from coatcheck.storekit import as_sync
 from coatcheck_redis import AsyncRedisStore, RedisStore
 from coatcheck_redis.layout import slot
 from testing.interrupts import interrupted

@@ -12,8 +12,8 @@ from typing import TypeVar
 import pytest
 
 from coatcheck import ABSENT, Record, Store, open_async_store, open_store
-from coatcheck.bridge import as_sync
 from coatcheck.errors import StoreTimeout, StoreUnavailable
+from coatcheck.storekit import as_sync
 from testing.interrupts import interrupted
 from testing.servers.process import Claim
 from testing.servers.redis import RedisServer, Watched, ask, watched

@@ -13,8 +13,8 @@ import pytest
 import trustme
 
 from coatcheck import Record, open_async_store, open_store
-from coatcheck.bridge import as_sync
 from coatcheck.errors import ConfigurationError, StoreUnavailable
+from coatcheck.storekit import as_sync
 from testing.servers.redis import RedisServer, ask
 from testing.servers.tls import tls_in_front_of
 

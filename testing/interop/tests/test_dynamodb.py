@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from coatcheck.bridge import as_async
+from coatcheck.storekit import as_async
 from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb.url import parse
 from testing.interop.applications import express_application

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, Final
 
 from coatcheck import ABSENT, Unchanged
-from coatcheck.bridge import AsyncBridge, SyncBridge
+from coatcheck.storekit import AsyncBridge, SyncBridge
 
 from ..case import case
 from ..context import Context

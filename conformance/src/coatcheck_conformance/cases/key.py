@@ -389,7 +389,7 @@ def keys_as_they_were_set(context: Context) -> None:
 @case(
     "KEY-9",
     depends_on=("SET-3", "GET-5", "DESTROY-1"),
-    hint="a key goes into a query or a name unchecked: `coatcheck.check_key` checks it.",
+    hint="a key goes into a query or a name unchecked: use `coatcheck.storekit.check_key`.",
 )
 def other_things_than_keys(context: Context) -> None:
     """Each verb refuses what is no key, and every record is there afterwards."""

@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from coatcheck import AsyncStore, Store, open_async_store, open_store
-from coatcheck.bridge import as_async, as_sync
 from coatcheck.errors import ConfigurationError, StoreClosed
+from coatcheck.storekit import as_async, as_sync
 
 from ..case import case
 from ..context import Context

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from coatcheck import AsyncStore, Record, Unchanged, open_async_store
-from coatcheck.bridge import AsyncBridge, as_async
 from coatcheck.errors import ConfigurationError, StoreError
+from coatcheck.storekit import AsyncBridge, as_async
 
 from ..case import case
 from ..clock import DAY

@@ -442,7 +442,7 @@ def lag_without_owners(context: Context) -> None:
 @case(
     "OWNER-15",
     depends_on=("OWNER-1", "SET-3"),
-    hint="an owner goes into a query or a name unchecked: `coatcheck.check_owner` checks it.",
+    hint="an owner goes into a query or a name unchecked: use `coatcheck.storekit.check_owner`.",
 )
 def other_things_than_owners(context: Context) -> None:
     """`owned_by` and `set` refuse what is no owner, and the record is there afterwards."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from coatcheck import ABSENT, ALWAYS, PRESENT, Condition, Unchanged
-from coatcheck.store import Presence
+from coatcheck.storekit import Presence
 
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS {table} (

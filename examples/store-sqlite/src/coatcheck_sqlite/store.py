@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from coatcheck import (
     ALWAYS,
@@ -18,11 +18,16 @@ from coatcheck import (
     Record,
     Store,
     Unchanged,
+)
+from coatcheck.errors import ConfigurationError
+from coatcheck.storekit import (
     check_key,
     check_owner,
     check_record,
+    parse_options,
+    split_url,
+    text_option,
 )
-from coatcheck.errors import ConfigurationError
 
 from .connections import Connections
 from .statements import Statements
@@ -186,22 +191,18 @@ class SQLiteStore(Store):
 def parse(url: str) -> tuple[str, str]:
     """Return the path and the namespace of a URL.
 
-    :raises ConfigurationError: it has another form, or an option that there is not.
+    :raises ConfigurationError: the URL has another form, or an unknown option.
     """
-    scheme, _, rest = url.partition(":///")
-    path, question, query = rest.partition("?")
+    parts, options = split_url(url, _FORM)
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(question))
-        path = unquote(path, errors="strict")
+        path = unquote(parts.path.removeprefix("/"), errors="strict")
     except ValueError:
         raise ConfigurationError(_FORM) from None
     is_file = bool(path) and not path.endswith("/") and not set("\0\r\n") & set(path)
-    if scheme.lower() != "sqlite" or not is_file or "#" in url:
+    if not url.lower().startswith("sqlite:///") or not is_file:
         raise ConfigurationError(_FORM)
-    options = dict(pairs)
-    if options.keys() - {"namespace"} or len(options) != len(pairs):
-        raise ConfigurationError(f"an option is unknown or stands twice: {_FORM}")
-    return path, options.get("namespace", "sessions")
+    values = parse_options(options, {"namespace": text_option}, "SQLite")
+    return path, values.get("namespace", "sessions")
 
 
 def _expected(only_if: Condition) -> bytes | None:

@@ -30,10 +30,6 @@ from .store import Condition as Condition
 from .store import Record as Record
 from .store import Store as Store
 from .store import Unchanged as Unchanged
-from .store import check_key as check_key
-from .store import check_owner as check_owner
-from .store import check_record as check_record
-from .store import condition_holds as condition_holds
 
 if _TYPE_CHECKING:
     __version__: str

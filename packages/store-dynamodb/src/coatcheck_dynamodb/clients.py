@@ -15,10 +15,8 @@ from botocore.exceptions import (
 )
 from botocore.loaders import create_loader
 
-from coatcheck.bridge import THREADS
-from coatcheck.clients import PerProcess
 from coatcheck.errors import ConfigurationError, StoreError, StoreUnavailable
-from coatcheck.interruptions import raise_interruption
+from coatcheck.storekit import WORKER_THREADS, ClientPerProcess, raise_interruption
 
 from .failures import NO_CREDENTIALS, PACKAGES, SERVER_ERRORS, translated
 from .url import Settings
@@ -31,9 +29,9 @@ UNSURE: Final = "CoatcheckUnsure"
 _NOTHING_SENT: Final = (EndpointConnectionError, ConnectTimeoutError)
 
 
-def per_process(settings: Settings) -> PerProcess[Any]:
+def per_process(settings: Settings) -> ClientPerProcess[Any]:
     """Return the clients of a URL."""
-    return PerProcess(lambda: _make(settings), lambda client: client.close())
+    return ClientPerProcess(lambda: _make(settings), lambda client: client.close())
 
 
 def _make(settings: Settings) -> Any:
@@ -42,7 +40,7 @@ def _make(settings: Settings) -> Any:
         read_timeout=settings.timeout,
         # Not "adaptive": throttled, it lets callers wait for a minute and more.
         retries={"mode": "standard", "total_max_attempts": settings.attempts},
-        max_pool_connections=THREADS,
+        max_pool_connections=WORKER_THREADS,
         parameter_validation=False,  # a part of the CPU, for arguments that are made here
         tcp_keepalive=True,
         user_agent_extra="coatcheck",

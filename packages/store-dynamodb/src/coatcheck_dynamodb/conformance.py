@@ -58,7 +58,7 @@ class DynamoDBHarness(Harness):
         self._url = url
         self._settings = parse(url)
         self._base = f"coatcheck-kit-{uuid.uuid4().hex[:8]}:"
-        self._client: Any = per_process(self._settings).now()
+        self._client: Any = per_process(self._settings).get()
         table.ensure(self._client, self._settings.table)
 
     def url(self, namespace: str) -> str:
@@ -137,7 +137,7 @@ class DynamoDBHarness(Harness):
         return lambda: self._get(item["id"]["S"]) == item
 
     def with_client(self, namespace: str, clock: Callable[[], float]) -> ClientStore:
-        client: Any = per_process(self._settings).now()
+        client: Any = per_process(self._settings).get()
         name = self._settings.table
         store = DynamoDBStore(client, table=name, prefix=self._prefix(namespace), clock=clock)
 

@@ -17,18 +17,22 @@ from coatcheck import (
     Condition,
     Record,
     Store,
-    check_key,
-    check_owner,
-    check_record,
 )
-from coatcheck.clients import OnOneProcess, PerProcess
 from coatcheck.errors import (
     ConfigurationError,
     StoreClosed,
     StoreError,
     StoreTimeout,
 )
-from coatcheck.interruptions import interruption, raise_interruption
+from coatcheck.storekit import (
+    ClientPerProcess,
+    SingleProcessClient,
+    check_key,
+    check_owner,
+    check_record,
+    interruption,
+    raise_interruption,
+)
 
 from . import items, logs, table
 from .clients import UNSURE, per_process, watched
@@ -86,7 +90,7 @@ class DynamoDBStore(Store):
     ) -> None:
         if not scan_units >= 1:
             raise ConfigurationError("scan_units must be at least 1")
-        given = OnOneProcess(watched(client), "the DynamoDB client")
+        given = SingleProcessClient(watched(client), "the DynamoDB client")
         self._where = named(client.meta.endpoint_url, client.meta.region_name)
         self._open(given, check_table(table), check_prefix(prefix), scan_units, clock)
 
@@ -108,7 +112,7 @@ class DynamoDBStore(Store):
 
     def _open(
         self,
-        client: OnOneProcess[Any] | PerProcess[Any],
+        client: SingleProcessClient[Any] | ClientPerProcess[Any],
         table: str,
         prefix: str,
         scan_units: int,
@@ -345,18 +349,18 @@ class DynamoDBStore(Store):
         if self._closed:
             raise StoreClosed("this DynamoDB store is closed")
         try:
-            return logs.quietly(call, self._client.now)
+            return logs.quietly(call, self._client.get)
         except (StoreError, ConfigurationError):
             raise
         except Exception as error:
             if interruption(error, PACKAGES) is not None:
-                self._client.give_up()
+                self._client.discard()
                 raise_interruption(error, PACKAGES)
             if self._closed:
                 raise StoreClosed("this DynamoDB store is closed") from error
             raise translated(error, self._where) from error
         except BaseException:
-            self._client.give_up()
+            self._client.discard()
             raise
 
 

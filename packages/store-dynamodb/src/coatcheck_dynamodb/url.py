@@ -8,7 +8,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from coatcheck.errors import ConfigurationError
-from coatcheck.url_options import read, seconds, split, text, whole
+from coatcheck.storekit import (
+    integer_option,
+    parse_options,
+    seconds_option,
+    split_url,
+    text_option,
+)
 
 #: connect-dynamodb's.
 DEFAULT_PREFIX: Final = "sess:"
@@ -88,13 +94,13 @@ def _endpoint(value: str) -> str:
 
 
 _OPTIONS: Final = {
-    "region": text,
+    "region": text_option,
     "endpoint_url": _endpoint,
-    "profile": text,
-    "prefix": text,
-    "timeout": seconds,
-    "attempts": whole(1, 10),
-    "scan_units": whole(1, 1_000_000),
+    "profile": text_option,
+    "prefix": text_option,
+    "timeout": seconds_option,
+    "attempts": integer_option(1, 10),
+    "scan_units": integer_option(1, 1_000_000),
 }
 
 
@@ -103,11 +109,11 @@ def parse(url: str) -> Settings:
 
     :raises ConfigurationError: it cannot be understood, or has an option that there is not.
     """
-    parts, options = split(url, _FORM)
+    parts, options = split_url(url, _FORM)
     if parts.scheme.lower() != "dynamodb" or parts.path not in ("", "/"):
         raise ConfigurationError(_FORM)
     if not parts.netloc or any(sign in parts.netloc for sign in "@:"):
         raise ConfigurationError(_FORM)
-    settings = Settings(check_table(parts.netloc), **read(options, _OPTIONS, "DynamoDB"))
+    settings = Settings(check_table(parts.netloc), **parse_options(options, _OPTIONS, "DynamoDB"))
     check_prefix(settings.prefix)
     return settings

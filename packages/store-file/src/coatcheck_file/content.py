@@ -23,7 +23,8 @@ import struct
 from typing import Final
 from zlib import crc32
 
-from coatcheck import Record, check_key, check_owner
+from coatcheck import Record
+from coatcheck.storekit import check_key, check_owner
 
 _MAGIC: Final = b"coatfil1"
 _HEAD: Final = struct.Struct(">8sI")

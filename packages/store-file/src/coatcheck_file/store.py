@@ -29,12 +29,14 @@ from coatcheck import (
     Condition,
     Record,
     Store,
+)
+from coatcheck.errors import ConfigurationError, StoreClosed, StoreError, StoreUnavailable
+from coatcheck.storekit import (
     check_owner,
     check_record,
     condition_holds,
+    raise_interruption,
 )
-from coatcheck.errors import ConfigurationError, StoreClosed, StoreError, StoreUnavailable
-from coatcheck.interruptions import raise_interruption
 
 from .content import (
     FAR,

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from coatcheck.errors import ConfigurationError
-from coatcheck.url_options import split
+from coatcheck.storekit import split_url
 
 _FORM = (
     "a file store's URL is `file:///folder?durability=full` or `?durability=process`, "
@@ -20,7 +20,7 @@ def parse(url: str) -> tuple[Path, dict[str, str]]:
 
     :raises ConfigurationError: it has another form, or an option twice.
     """
-    parts, options = split(url, _FORM)
+    parts, options = split_url(url, _FORM)
     path = os.fsdecode(unquote_to_bytes(parts.path))
     if parts.netloc.lower() not in ("", "localhost"):
         raise ConfigurationError(_FORM)

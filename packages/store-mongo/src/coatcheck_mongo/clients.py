@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from pymongo import AsyncMongoClient, MongoClient, ReadPreference, WriteConcern
 from pymongo.driver_info import DriverInfo
 from pymongo.network_layer import PyMongoProtocol
 from pymongo.read_concern import ReadConcern
 
-from coatcheck.clients import Given, OnOneLoop, PerLoop, PerProcess, close_socket
 from coatcheck.errors import ConfigurationError
+from coatcheck.storekit import (
+    BorrowedClient,
+    ClientPerLoop,
+    ClientPerProcess,
+    SingleLoopClient,
+    close_socket,
+)
 
 from .documents import Documents
 from .logs import keep_out
@@ -54,18 +61,31 @@ def _write_concern(client: Any) -> WriteConcern:
     return WriteConcern(**wanted)
 
 
-def check_client(client: object, *, asynchronous: bool) -> None:
-    """Refuse what is not the client of a face, or does not wait for the server's word.
+@dataclass(frozen=True, slots=True)
+class API:
+    """One of the two APIs of PyMongo.
 
-    :raises ConfigurationError: it is not, or does not.
+    :ivar kind: the class of its clients.
+    :ivar borrow: returns a client that the caller made, and closes, with the names of the database
+        and of the collection.
+    :ivar open: returns the clients of a URL.
     """
-    kind: type[Any] = AsyncMongoClient if asynchronous else MongoClient
-    if not isinstance(client, kind):
-        raise ConfigurationError(
-            f"the client must be a pymongo.{kind.__name__}, not {type(client).__name__}"
-        )
-    if not client.write_concern.acknowledged:
-        raise ConfigurationError("a client with `w=0` would lose writes without an error")
+
+    kind: type[Any]
+    borrow: Callable[[Any, str, str, Documents], Any]
+    open: Callable[[Settings, Documents], Any]
+
+    def check(self, client: Any) -> None:
+        """Refuse an object that is no client of this API, or does not wait for acknowledgements.
+
+        :raises ConfigurationError: it is one of these.
+        """
+        if not isinstance(client, self.kind):
+            raise ConfigurationError(
+                f"the client must be a pymongo.{self.kind.__name__}, not {type(client).__name__}"
+            )
+        if not client.write_concern.acknowledged:
+            raise ConfigurationError("a client with `w=0` would lose writes without an error")
 
 
 def where(hosts: Iterable[tuple[str, int | None]]) -> str:
@@ -93,32 +113,26 @@ def _maker(kind: type[Any], settings: Settings, documents: Documents) -> Callabl
     return make
 
 
-def synchronous(settings: Settings, documents: Documents) -> PerProcess[Sessions]:
-    """Return the synchronous clients of a URL."""
-    return PerProcess(
+def _borrow(
+    client: Any, database: str, collection: str, documents: Documents
+) -> BorrowedClient[Sessions]:
+    return BorrowedClient(Sessions(client, database, collection, documents))
+
+
+def _open(settings: Settings, documents: Documents) -> ClientPerProcess[Sessions]:
+    return ClientPerProcess(
         _maker(MongoClient, settings, documents), lambda sessions: sessions.client.close()
     )
 
 
-def asynchronous(settings: Settings, documents: Documents) -> PerLoop[Sessions]:
-    """Return the asynchronous clients of a URL."""
-    return PerLoop(
-        _maker(AsyncMongoClient, settings, documents),
-        _close,
-        _abandon,
-    )
-
-
-def given(client: Any, database: str, collection: str, documents: Documents) -> Given[Sessions]:
-    """Return a synchronous client that the caller made, and closes."""
-    return Given(Sessions(client, database, collection, documents))
-
-
-def given_asynchronous(
+def _borrow_async(
     client: Any, database: str, collection: str, documents: Documents
-) -> OnOneLoop[Sessions]:
-    """Return an asynchronous client that the caller made, and closes."""
-    return OnOneLoop(Sessions(client, database, collection, documents), "the MongoDB client")
+) -> SingleLoopClient[Sessions]:
+    return SingleLoopClient(Sessions(client, database, collection, documents), "the MongoDB client")
+
+
+def _open_async(settings: Settings, documents: Documents) -> ClientPerLoop[Sessions]:
+    return ClientPerLoop(_maker(AsyncMongoClient, settings, documents), _close, _abandon)
 
 
 async def _close(sessions: Sessions) -> None:
@@ -155,3 +169,7 @@ def _transports(client: Any) -> Iterator[Any]:
             protocol = transport.get_protocol()
             if isinstance(getattr(protocol, "_app_protocol", protocol), PyMongoProtocol):
                 yield transport
+
+
+SYNC: Final = API(MongoClient, _borrow, _open)
+ASYNC: Final = API(AsyncMongoClient, _borrow_async, _open_async)

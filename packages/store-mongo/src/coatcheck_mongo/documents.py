@@ -22,6 +22,7 @@ from bson.raw_bson import RawBSONDocument
 
 from coatcheck import ALWAYS, Condition, Record, Unchanged
 from coatcheck.errors import RecordTooLarge, StoreError
+from coatcheck.storekit import is_text
 
 #: Seconds. BSON's dates are milliseconds.
 GRANULARITY: Final = 0.001
@@ -125,15 +126,6 @@ class Documents:
             except UnicodeEncodeError:
                 return None  # it was no UTF-8
         return session if type(session) is bytes else None
-
-
-def is_text(value: str) -> bool:
-    """Tell whether a string that was read was UTF-8; what was not cannot be sent."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def milliseconds(seconds: float) -> DatetimeMS:

@@ -14,7 +14,7 @@ from pymongo.common import VALIDATORS
 from pymongo.errors import PyMongoError
 
 from coatcheck.errors import ConfigurationError
-from coatcheck.url_options import flag, read, split
+from coatcheck.storekit import flag_option, parse_options, split_url
 
 #: What a driver takes where the URL names no database, and connect-mongo with it.
 DEFAULT_DATABASE: Final = "test"
@@ -87,7 +87,7 @@ def _collection(value: str) -> str:
 
 
 #: The store's own options.
-_OWN: Final = {"collection": _collection, "stringify": flag, "indexes": flag}
+_OWN: Final = {"collection": _collection, "stringify": flag_option, "indexes": flag_option}
 
 
 def parse(url: str) -> Settings:
@@ -95,12 +95,14 @@ def parse(url: str) -> Settings:
 
     :raises ConfigurationError: it cannot be understood, or has an option that there is not.
     """
-    parts, options = split(url, _FORM)
+    parts, options = split_url(url, _FORM)
     scheme, database = parts.scheme.lower(), unquote(parts.path[1:])
     if scheme not in _SCHEMES or " " in url:
         raise ConfigurationError(_FORM)
     hosts = _hosts(parts.netloc, srv=scheme == "mongodb+srv")
-    values = read({name: options.pop(name) for name in _OWN if name in options}, _OWN, "MongoDB")
+    values = parse_options(
+        {name: options.pop(name) for name in _OWN if name in options}, _OWN, "MongoDB"
+    )
     # As they stand: what is decoded and encoded again may be another thing.
     pieces = [piece for piece in filter(None, parts.query.split("&")) if _name(piece) not in _OWN]
     _check_options(parts.netloc, pieces, srv=scheme == "mongodb+srv")

@@ -1,4 +1,4 @@
-"""What the verbs do, for both faces: generators that yield calls and are sent the replies.
+"""The operations of both stores: generators that yield calls and are sent the replies.
 
 A call takes the collection, of PyMongo's synchronous or asynchronous API, which have the same
 methods, and returns the reply or what is awaited for it.
@@ -19,9 +19,9 @@ import pymongo
 from pymongo import errors
 
 from coatcheck import ABSENT, ALWAYS, Condition, Record, Unchanged
-from coatcheck.faces import Listing, Steps
+from coatcheck.storekit import Listing, Requests, is_text
 
-from .documents import Documents, Expression, Update, is_text, milliseconds, only_where
+from .documents import Documents, Expression, Update, milliseconds, only_where
 
 _log = logging.getLogger("coatcheck")
 
@@ -47,7 +47,7 @@ _SORTED: Final = (("_id", 1),)
 
 
 class MongoVerbs:
-    """The verbs of both faces.
+    """The operations of both stores.
 
     :param documents: how records are kept.
     :param clock: returns POSIX seconds.
@@ -59,13 +59,13 @@ class MongoVerbs:
         self._clock = clock
         self._indexes = Indexes() if indexes else None
 
-    def get(self, key: str) -> Steps:
+    def get(self, key: str) -> Requests:
         """See :meth:`coatcheck.Store.get`."""
         # The key alone, which the server has a short way for; what has expired is rarely met.
         found = yield lambda sessions: sessions.find_one({"_id": key})
         return self._live(found, self._clock())
 
-    def set(self, key: str, record: Record, only_if: Condition) -> Steps:
+    def set(self, key: str, record: Record, only_if: Condition) -> Requests:
         """See :meth:`coatcheck.Store.set`."""
         update = self._documents.update(record)
         if self._indexes is not None and self._indexes.are_due():
@@ -89,7 +89,7 @@ class MongoVerbs:
             return bool(done.modified_count)
         return (yield from self._update_where(key, live, update))
 
-    def _replace_dead(self, key: str, record: Record, update: Update, now: float) -> Steps:
+    def _replace_dead(self, key: str, record: Record, update: Update, now: float) -> Requests:
         """Write over a document that is expired or malformed, or where there is none any more."""
         dead = {"$not": [self._documents.live(now)]}
         conditional = only_where(dead, update)
@@ -103,7 +103,7 @@ class MongoVerbs:
                 return (yield from self._update_where(key, dead, update))
         return False
 
-    def destroy(self, key: str, only_if: Condition) -> Steps:
+    def destroy(self, key: str, only_if: Condition) -> Requests:
         """See :meth:`coatcheck.Store.destroy`."""
         if only_if is ABSENT:  # it never holds for what is to be removed
             yield from self.ping()
@@ -118,7 +118,7 @@ class MongoVerbs:
         found = yield lambda sessions: sessions.find_one_and_delete({"_id": key})
         return self._live(found, now) is not None
 
-    def touch(self, key: str, expires_at: float, owner: str | None) -> Steps:
+    def touch(self, key: str, expires_at: float, owner: str | None) -> Requests:
         """See :meth:`coatcheck.Store.touch`."""
         live = self._documents.live(self._clock())
         update = {"$set": {"expires": milliseconds(expires_at)}}
@@ -129,7 +129,7 @@ class MongoVerbs:
         # It is not live, or has this expiry already.
         return (yield from self._update_where(key, live, update))
 
-    def _update_where(self, key: str, condition: Expression, update: Update) -> Steps:
+    def _update_where(self, key: str, condition: Expression, update: Update) -> Requests:
         """Update a document if a condition holds; return whether it does, changed or not."""
         wanted = {"_id": key, "$expr": condition}
         done = yield lambda sessions: sessions.update_one(wanted, update)
@@ -154,13 +154,13 @@ class MongoVerbs:
                 )
             yield self._items(found)
 
-    def length(self) -> Steps:
+    def length(self) -> Requests:
         """See :meth:`coatcheck.Store.length`."""
         wanted = {"expires": {"$gt": milliseconds(self._clock())}}
         count = yield lambda sessions: sessions.count_documents(wanted)
         return count
 
-    def clear(self) -> Steps:
+    def clear(self) -> Requests:
         """See :meth:`coatcheck.Store.clear`. In pieces: no command takes longer than calls may."""
         while True:
             found = yield lambda sessions: sessions.find(
@@ -188,7 +188,7 @@ class MongoVerbs:
             found = yield lambda sessions, wanted=wanted: sessions.find(wanted).to_list()
             yield [item for item in self._items(found) if item[1].owner == owner]
 
-    def ping(self) -> Steps:
+    def ping(self) -> Requests:
         """See :meth:`coatcheck.Store.ping`. It is a read like others, by the same rights.
 
         MongoDB's command of this name is answered by any server, to anybody.

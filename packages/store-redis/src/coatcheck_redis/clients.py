@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import redis.asyncio
@@ -10,38 +12,58 @@ from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 
 import redis
-from coatcheck.clients import Given, OnOneLoop, PerLoop, PerProcess, close_socket
 from coatcheck.errors import ConfigurationError
+from coatcheck.storekit import (
+    BorrowedClient,
+    ClientPerLoop,
+    ClientPerProcess,
+    SingleLoopClient,
+    close_socket,
+)
 
 from .senders import AsyncCluster, AsyncPool, AsyncSingle, Cluster, Pool, Single
 from .url import Settings, written
 
-_KINDS: Final[dict[bool, tuple[Any, ...]]] = {
-    False: (redis.Redis, RedisCluster),
-    True: (redis.asyncio.Redis, AsyncRedisCluster),
-}
 
+@dataclass(frozen=True, slots=True)
+class API:
+    """One of the two APIs of redis-py.
 
-def check_client(client: object, *, asynchronous: bool) -> None:
-    """Refuse what is not one of redis-py's clients for a face, or gives text instead of bytes.
-
-    :raises ConfigurationError: it is not, or it does.
+    :ivar kinds: the classes of its clients.
+    :ivar borrow: returns a client that the caller made, and closes.
+    :ivar open: returns the clients of a URL. They are made when they are needed, because redis-py's
+        cluster client connects when it is made.
     """
-    kinds = _KINDS[asynchronous]
-    if not isinstance(client, kinds):
-        names = " or ".join(
-            f"{kind.__module__.partition('.client')[0]}.{kind.__name__}" for kind in kinds
-        )
-        raise ConfigurationError(f"the client must be a {names}, not {type(client).__name__}")
-    if client.get_encoder().decode_responses:
-        raise ConfigurationError(
-            "the client decodes replies, and sessions are bytes: make it without `decode_responses`"
-        )
+
+    kinds: tuple[type[Any], ...]
+    borrow: Callable[[Any], Any]
+    open: Callable[[Settings], Any]
+
+    def check(self, client: Any) -> None:
+        """Refuse an object that is no client of this API, and a client that decodes replies.
+
+        :raises ConfigurationError: it is one of these.
+        """
+        if not isinstance(client, self.kinds):
+            names = " or ".join(
+                f"{kind.__module__.partition('.client')[0]}.{kind.__name__}" for kind in self.kinds
+            )
+            raise ConfigurationError(f"the client must be a {names}, not {type(client).__name__}")
+        if client.get_encoder().decode_responses:
+            raise ConfigurationError(
+                "the client decodes replies, and sessions are bytes: make it without "
+                "`decode_responses`"
+            )
+
+
+def is_cluster(client: object) -> bool:
+    """Tell whether a client of redis-py is that of a cluster."""
+    return isinstance(client, RedisCluster | AsyncRedisCluster)
 
 
 def where(client: Any) -> str:
     """Return how errors name the server of a client that the caller made."""
-    if isinstance(client, RedisCluster | AsyncRedisCluster):
+    if is_cluster(client):
         named = sorted(written((str(node.host), int(node.port))) for node in client.get_nodes())
         return f"Redis at the cluster of {named[0]}" if named else "Redis"
     pool = client.connection_pool
@@ -55,12 +77,12 @@ def where(client: Any) -> str:
     return f"Redis at {written((host, port))}"
 
 
-def synchronous(settings: Settings) -> PerProcess[Pool | Cluster]:
-    """Return the synchronous clients of a URL.
+def _borrow(client: Any) -> BorrowedClient[Single | Cluster]:
+    return BorrowedClient(Cluster(client) if is_cluster(client) else Single(client))
 
-    They are made when they are needed: redis-py's cluster client connects when it is made.
-    """
-    return PerProcess(
+
+def _open(settings: Settings) -> ClientPerProcess[Pool | Cluster]:
+    return ClientPerProcess(
         lambda: Cluster.of(settings) if settings.cluster else Pool(settings),
         lambda client: client.close(),
         # redis-py's client of a cluster has pools of redis-py's.
@@ -68,24 +90,18 @@ def synchronous(settings: Settings) -> PerProcess[Pool | Cluster]:
     )
 
 
-def asynchronous(settings: Settings) -> PerLoop[AsyncPool | AsyncCluster]:
-    """Return the asynchronous clients of a URL."""
-    return PerLoop(
+def _borrow_async(client: Any) -> SingleLoopClient[AsyncSingle | AsyncCluster]:
+    return SingleLoopClient(
+        AsyncCluster(client) if is_cluster(client) else AsyncSingle(client), "the Redis client"
+    )
+
+
+def _open_async(settings: Settings) -> ClientPerLoop[AsyncPool | AsyncCluster]:
+    return ClientPerLoop(
         lambda: AsyncCluster.of(settings) if settings.cluster else AsyncPool(settings),
         lambda client: client.aclose(),
         _abandon,
     )
-
-
-def given(client: Any) -> Given[Single | Cluster]:
-    """Return a synchronous client that the caller made, and closes."""
-    return Given(Cluster(client) if isinstance(client, RedisCluster) else Single(client))
-
-
-def given_asynchronous(client: Any) -> OnOneLoop[AsyncSingle | AsyncCluster]:
-    """Return an asynchronous client that the caller made, and closes."""
-    cluster = isinstance(client, AsyncRedisCluster)
-    return OnOneLoop(AsyncCluster(client) if cluster else AsyncSingle(client), "the Redis client")
 
 
 def _abandon(client: Any) -> None:
@@ -100,3 +116,7 @@ def _abandon(client: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody will be told
             writer.transport.abort()
         close_socket(writer.transport)
+
+
+SYNC: Final = API((redis.Redis, RedisCluster), _borrow, _open)
+ASYNC: Final = API((redis.asyncio.Redis, AsyncRedisCluster), _borrow_async, _open_async)

@@ -13,7 +13,7 @@ from redis.exceptions import NoScriptError
 #: The words of a command.
 Command: TypeAlias = tuple[Any, ...]
 #: Yields commands, is sent their replies, and returns a result.
-Steps: TypeAlias = Generator[Command, Any, Any]
+Requests: TypeAlias = Generator[Command, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Script:
         source = b"".join((folder / f"{name}.lua").read_bytes() for name in names)
         return cls(source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
 
-    def run(self, keys: Sequence[bytes], *arguments: bytes) -> Steps:
+    def run(self, keys: Sequence[bytes], *arguments: bytes) -> Requests:
         """Run it: one command, or two where the server does not know it yet."""
         operands = (len(keys), *keys, *arguments)
         try:

@@ -24,7 +24,7 @@ from redis.retry import Retry
 
 import redis
 from coatcheck.errors import StoreError
-from coatcheck.interruptions import Place, Places, interruption
+from coatcheck.storekit import Place, Places, interruption
 from redis import exceptions
 
 from .failures import PACKAGES, used_up
@@ -172,18 +172,18 @@ class Pool(_Connections):
 
     def _connect(self, connection: Any) -> None:
         """Connect to the master that the Sentinels name."""
-        steps = search(self._sentinels)
+        candidates = search(self._sentinels)
         try:
-            arguments = next(steps)
+            arguments = next(candidates)
             while True:
                 try:
                     reply = self._told(arguments)
                 except Exception as error:
                     if interruption(error, PACKAGES) is not None:
                         raise
-                    arguments = steps.throw(error)
+                    arguments = candidates.throw(error)
                 else:
-                    arguments = steps.send(reply)
+                    arguments = candidates.send(reply)
         except StopIteration as found:
             connection.host, connection.port = found.value
         connection.connect()
@@ -296,18 +296,18 @@ class AsyncPool(_Connections):
 
     async def _connect(self, connection: Any) -> None:
         """See :meth:`Pool._connect`."""
-        steps = search(self._sentinels)
+        candidates = search(self._sentinels)
         try:
-            arguments = next(steps)
+            arguments = next(candidates)
             while True:
                 try:
                     reply = await self._told(arguments)
                 except Exception as error:
                     if interruption(error, PACKAGES) is not None:
                         raise
-                    arguments = steps.throw(error)
+                    arguments = candidates.throw(error)
                 else:
-                    arguments = steps.send(reply)
+                    arguments = candidates.send(reply)
         except StopIteration as found:
             connection.host, connection.port = found.value
         await connection.connect()

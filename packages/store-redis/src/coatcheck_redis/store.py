@@ -1,129 +1,108 @@
-"""The two faces of the store."""
+"""The stores: one for the sync API and one for the async API of redis-py."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final
-
-from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
-from redis.cluster import RedisCluster
+from typing import Any, ClassVar, Self
 
 from coatcheck import Capabilities
 from coatcheck.errors import StoreError
-from coatcheck.faces import AsyncSteppedStore, SteppedStore
+from coatcheck.storekit import AsyncGeneratorStore, BaseGeneratorStore, GeneratorStore
 
-from .clients import asynchronous, check_client, given, given_asynchronous, synchronous, where
+from .clients import API, ASYNC, SYNC, is_cluster, where
 from .failures import PACKAGES, translated
 from .layout import DEFAULT_PREFIX, Layout
 from .url import parse
 from .verbs import On, RedisVerbs
 
-_CAPABILITIES: Final = Capabilities(
-    native_expiry=True,
-    enumerable=True,
-    clearable=True,
-    owners=True,
-    multi_process=True,
-    durable=True,
-)
+
+class _BaseRedisStore(BaseGeneratorStore):
+    """The constructors and the errors of both stores."""
+
+    capabilities = Capabilities(
+        native_expiry=True,
+        enumerable=True,
+        clearable=True,
+        owners=True,
+        multi_process=True,
+        durable=True,
+    )
+    backend = "Redis"
+    client_packages = PACKAGES
+    _api: ClassVar[API]
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._api.check(client)
+        self._where = where(client)
+        operations = RedisVerbs(Layout(prefix), clock, cluster=is_cluster(client))
+        self.set_up(self._api.borrow(client), operations)
+
+    @classmethod
+    def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> Self:
+        """Open ``redis://user:password@host:port/database?option=value``, without I/O.
+
+        ``docs/redis.md`` lists the schemes and options. Each process has its own client; in the
+        async API, so has each event loop.
+
+        :raises ConfigurationError: the URL cannot be parsed, or has an unknown option.
+        """
+        settings = parse(url)
+        store = cls.__new__(cls)
+        store._where = settings.where
+        operations = RedisVerbs(Layout(settings.prefix), clock, cluster=settings.cluster)
+        store.set_up(cls._api.open(settings), operations)
+        return store
+
+    def translate_error(self, error: Exception) -> StoreError:
+        """See :meth:`coatcheck.storekit.BaseGeneratorStore.translate_error`."""
+        return translated(error, self._where)
 
 
-class RedisStore(SteppedStore):
+class RedisStore(_BaseRedisStore, GeneratorStore):
     """Sessions in Redis or Valkey.
 
     :param client: a ``redis.Redis`` or ``redis.cluster.RedisCluster`` without
-        ``decode_responses``. It stays the caller's: ``close`` leaves it open.
-    :param prefix: what the records' keys begin with.
+        ``decode_responses``. The caller keeps it: ``close`` leaves it open.
+    :param prefix: the start of each record's key.
     :param clock: returns POSIX seconds.
-    :raises ConfigurationError: the client decodes, or is not one of these; the prefix is empty.
+    :raises ConfigurationError: the client decodes or is another object; the prefix is empty.
     """
 
-    capabilities = _CAPABILITIES
-    backend = "Redis"
-    client_packages = PACKAGES
+    _api = SYNC
 
-    def __init__(
-        self,
-        client: Any,
-        *,
-        prefix: str = DEFAULT_PREFIX,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        check_client(client, asynchronous=False)
-        cluster = isinstance(client, RedisCluster)
-        self._where = where(client)
-        self._use(given(client), RedisVerbs(Layout(prefix), clock, cluster=cluster))
-
-    @classmethod
-    def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> RedisStore:
-        """Open ``redis://user:password@host:port/database?option=value``.
-
-        Without I/O. ``docs/redis.md`` lists the schemes and options.
-
-        :raises ConfigurationError: the URL cannot be understood, or has an unknown option.
-        """
-        settings = parse(url)
-        verbs = RedisVerbs(Layout(settings.prefix), clock, cluster=settings.cluster)
-        store = cls.__new__(cls)
-        store._where = settings.where
-        store._use(synchronous(settings), verbs)
-        return store
-
-    def _translated(self, error: Exception) -> StoreError:
-        return translated(error, self._where)
-
-    def _reply(self, client: Any, step: Any) -> Any:
-        if isinstance(step, tuple):
-            return client.execute_command(*step)
-        if isinstance(step, On):
-            return step.node.execute_command(*step.command)
+    def send_request(self, client: Any, request: Any) -> Any:
+        """See :meth:`coatcheck.storekit.GeneratorStore.send_request`."""
+        if isinstance(request, tuple):
+            return client.execute_command(*request)
+        if isinstance(request, On):
+            return request.node.execute_command(*request.command)
         return client.primaries()
 
 
-class AsyncRedisStore(AsyncSteppedStore):
+class AsyncRedisStore(_BaseRedisStore, AsyncGeneratorStore):
     """Sessions in Redis or Valkey, for event loops of asyncio.
 
     :param client: a ``redis.asyncio.Redis`` or ``redis.asyncio.cluster.RedisCluster`` without
-        ``decode_responses``. It stays the caller's: ``close`` leaves it open. It belongs to the
-        event loop that runs at the construction or, if there is none, at the first use.
-    :param prefix: what the records' keys begin with.
+        ``decode_responses``. The caller keeps it: ``close`` leaves it open. It belongs to the
+        event loop that runs when the store is made or, if none runs, to the first that uses it.
+    :param prefix: the start of each record's key.
     :param clock: returns POSIX seconds.
-    :raises ConfigurationError: the client decodes, or is not one of these; the prefix is empty.
+    :raises ConfigurationError: the client decodes or is another object; the prefix is empty.
     """
 
-    capabilities = _CAPABILITIES
-    backend = "Redis"
-    client_packages = PACKAGES
+    _api = ASYNC
 
-    def __init__(
-        self,
-        client: Any,
-        *,
-        prefix: str = DEFAULT_PREFIX,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        check_client(client, asynchronous=True)
-        cluster = isinstance(client, AsyncRedisCluster)
-        self._where = where(client)
-        self._use(given_asynchronous(client), RedisVerbs(Layout(prefix), clock, cluster=cluster))
-
-    @classmethod
-    def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> AsyncRedisStore:
-        """See :meth:`RedisStore.from_url`. Each event loop has a client of its own."""
-        settings = parse(url)
-        verbs = RedisVerbs(Layout(settings.prefix), clock, cluster=settings.cluster)
-        store = cls.__new__(cls)
-        store._where = settings.where
-        store._use(asynchronous(settings), verbs)
-        return store
-
-    def _translated(self, error: Exception) -> StoreError:
-        return translated(error, self._where)
-
-    async def _reply(self, client: Any, step: Any) -> Any:
-        if isinstance(step, tuple):
-            return await client.execute_command(*step)
-        if isinstance(step, On):
-            return await step.node.execute_command(*step.command)
+    async def send_request(self, client: Any, request: Any) -> Any:
+        """See :meth:`coatcheck.storekit.AsyncGeneratorStore.send_request`."""
+        if isinstance(request, tuple):
+            return await client.execute_command(*request)
+        if isinstance(request, On):
+            return await request.node.execute_command(*request.command)
         return await client.primaries()

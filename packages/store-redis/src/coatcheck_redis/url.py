@@ -15,7 +15,15 @@ from redis.cluster import REDIS_ALLOWED_KEYS
 
 import redis
 from coatcheck.errors import ConfigurationError
-from coatcheck.url_options import flag, one_of, read, seconds, split, text, whole
+from coatcheck.storekit import (
+    choice_option,
+    flag_option,
+    integer_option,
+    parse_options,
+    seconds_option,
+    split_url,
+    text_option,
+)
 
 from .layout import DEFAULT_PREFIX
 
@@ -92,39 +100,39 @@ class Settings:
 
 
 def _tls_version(value: str) -> ssl.TLSVersion:
-    return _TLS_VERSIONS[one_of(_TLS_VERSIONS)(value)]
+    return _TLS_VERSIONS[choice_option(_TLS_VERSIONS)(value)]
 
 
 #: Our own options.
 _OWN: Final[dict[str, Callable[[str], Any]]] = {
-    "prefix": text,
-    "max_connections": whole(1, 100_000),
-    "timeout": seconds,
-    "retries": whole(0, 10),
+    "prefix": text_option,
+    "max_connections": integer_option(1, 100_000),
+    "timeout": seconds_option,
+    "retries": integer_option(0, 10),
 }
 #: Options of redis-py's connections, by its names.
 _CLIENT: Final[dict[str, Callable[[str], Any]]] = {
-    "db": whole(0, 10**9),
-    "socket_timeout": seconds,
-    "socket_connect_timeout": seconds,
-    "socket_keepalive": flag,
-    "health_check_interval": whole(0, 86_400),
-    "client_name": text,
-    "protocol": whole(2, 3),
+    "db": integer_option(0, 10**9),
+    "socket_timeout": seconds_option,
+    "socket_connect_timeout": seconds_option,
+    "socket_keepalive": flag_option,
+    "health_check_interval": integer_option(0, 86_400),
+    "client_name": text_option,
+    "protocol": integer_option(2, 3),
 }
 _SENTINEL: Final[dict[str, Callable[[str], Any]]] = {
-    "sentinel_username": text,
-    "sentinel_password": text,
+    "sentinel_username": text_option,
+    "sentinel_password": text_option,
 }
 _TLS: Final[dict[str, Callable[[str], Any]]] = {
-    "ssl_ca_certs": text,
-    "ssl_ca_path": text,
-    "ssl_certfile": text,
-    "ssl_keyfile": text,
-    "ssl_password": text,
-    "ssl_cert_reqs": one_of(("none", "optional", "required")),
-    "ssl_check_hostname": flag,
-    "ssl_ciphers": text,
+    "ssl_ca_certs": text_option,
+    "ssl_ca_path": text_option,
+    "ssl_certfile": text_option,
+    "ssl_keyfile": text_option,
+    "ssl_password": text_option,
+    "ssl_cert_reqs": choice_option(("none", "optional", "required")),
+    "ssl_check_hostname": flag_option,
+    "ssl_ciphers": text_option,
     "ssl_min_version": _tls_version,
 }
 
@@ -134,7 +142,7 @@ def parse(url: str) -> Settings:
 
     :raises ConfigurationError: it cannot be understood, or has an option that there is not.
     """
-    parts, options = split(url, _FORM)
+    parts, options = split_url(url, _FORM)
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES or " " in url:
         raise ConfigurationError(_FORM)
@@ -257,7 +265,7 @@ def _database(path: str, values: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _values(options: dict[str, str], *, tls: bool, kind: str) -> dict[str, Any]:
-    values = read(options, {**_OWN, **_CLIENT, **_TLS, **_SENTINEL}, "Redis")
+    values = parse_options(options, {**_OWN, **_CLIENT, **_TLS, **_SENTINEL}, "Redis")
     for name in values:
         if name in _TLS and not tls:
             raise ConfigurationError(f"{name!r} needs TLS: a URL with `rediss://`")

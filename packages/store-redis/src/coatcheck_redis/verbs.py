@@ -1,4 +1,4 @@
-"""What the verbs do, for both faces: generators that yield commands and are sent the replies."""
+"""The operations of both stores: generators that yield commands and are sent the replies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from coatcheck import ABSENT, Condition, Record, Unchanged
-from coatcheck.faces import Listing, Steps
+from coatcheck.storekit import Listing, Requests
 
 from . import scripts
 from .layout import Layout, note, overwritten
@@ -43,7 +43,7 @@ class On:
 
 
 class RedisVerbs:
-    """The verbs of both faces.
+    """The operations of both stores.
 
     :param layout: where things are.
     :param clock: returns POSIX seconds.
@@ -55,7 +55,7 @@ class RedisVerbs:
         self._clock = clock
         self._cluster = cluster
 
-    def get(self, key: str) -> Steps:
+    def get(self, key: str) -> Requests:
         """See :meth:`coatcheck.Store.get`."""
         place = self._layout.record(key)
         beside = note(place)
@@ -75,7 +75,7 @@ class RedisVerbs:
         (reply,) = yield from scripts.GET.run((place, beside), _number(now))
         return reply and _record(reply)
 
-    def set(self, key: str, record: Record, only_if: Condition) -> Steps:
+    def set(self, key: str, record: Record, only_if: Condition) -> Requests:
         """See :meth:`coatcheck.Store.set`."""
         place, now = self._layout.record(key), self._clock()
         expiry, entry, token = _number(record.expires_at), key.encode(), _token()
@@ -100,7 +100,7 @@ class RedisVerbs:
         )  # fmt: skip
         return bool(written)
 
-    def destroy(self, key: str, only_if: Condition) -> Steps:
+    def destroy(self, key: str, only_if: Condition) -> Requests:
         """See :meth:`coatcheck.Store.destroy`."""
         record = self._layout.record(key)
         now = self._clock()
@@ -109,7 +109,7 @@ class RedisVerbs:
         )
         return bool(removed)
 
-    def touch(self, key: str, expires_at: float, owner: str | None) -> Steps:
+    def touch(self, key: str, expires_at: float, owner: str | None) -> Requests:
         """See :meth:`coatcheck.Store.touch`."""
         record, entry, expiry = self._layout.record(key), key.encode(), _number(expires_at)
         token, known = _token(), (owner or "").encode()
@@ -136,7 +136,7 @@ class RedisVerbs:
             found = yield from scripts.GET.run(_with_notes(page), now)
             yield self._items(page, found)
 
-    def length(self) -> Steps:
+    def length(self) -> Requests:
         """See :meth:`coatcheck.Store.length`: the server leaves out what has expired by it."""
         count = 0
 
@@ -148,7 +148,7 @@ class RedisVerbs:
         yield from self._scanned(add)
         return count
 
-    def clear(self) -> Steps:
+    def clear(self) -> Requests:
         """See :meth:`coatcheck.Store.clear`. Indexes lead to nothing then, and expire."""
         yield from self._scanned(self._unlink)
 
@@ -175,12 +175,12 @@ class RedisVerbs:
             found = yield from scripts.OWNED.run(keys, now, whose, *page)
             yield self._items(places, found)
 
-    def ping(self) -> Steps:
+    def ping(self) -> Requests:
         """See :meth:`coatcheck.Store.ping`."""
         for node in (yield Primaries()):
             yield On(node, ("PING",))
 
-    def _indexed(self, owner: bytes, entry: bytes, expiry: bytes, now: float) -> Steps:
+    def _indexed(self, owner: bytes, entry: bytes, expiry: bytes, now: float) -> Requests:
         """Have a record in its owner's index: return the key that its script needs to do so.
 
         In a cluster the index is on another server, and is written before the record.

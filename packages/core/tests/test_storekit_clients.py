@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from coatcheck.clients import PerProcess
+from coatcheck.storekit import ClientPerProcess
 
 
 def test_threads_that_come_at_once_make_one_client() -> None:
@@ -23,9 +23,9 @@ def test_threads_that_come_at_once_make_one_client() -> None:
         another.wait(0.3)  # for those that would make one, too
         return object()
 
-    clients = PerProcess(make, lambda _: None)
+    clients = ClientPerProcess(make, lambda _: None)
     with ThreadPoolExecutor(8) as threads:
-        found = set(threads.map(lambda _: clients.now(), range(8)))
+        found = set(threads.map(lambda _: clients.get(), range(8)))
     assert len(found) == len(making) == 1
 
 
@@ -38,12 +38,12 @@ def test_threads_that_wait_share_a_failure() -> None:
         time.sleep(0.3)  # the others come meanwhile
         raise OSError("not yet")
 
-    clients = PerProcess(make, lambda _: None)
+    clients = ClientPerProcess(make, lambda _: None)
 
     def failed(_: int) -> bool:
         arrived.wait(10)
         try:
-            clients.now()
+            clients.get()
         except OSError:
             return True
         return False
@@ -62,10 +62,10 @@ def test_a_client_that_cannot_be_made_is_tried_again() -> None:
             raise OSError("not yet")
         return "client"
 
-    clients = PerProcess(make, lambda _: None)
+    clients = ClientPerProcess(make, lambda _: None)
     for expected in (None, "client"):
         try:
-            found = clients.now()
+            found = clients.get()
         except OSError:
             found = None
         assert found == expected
@@ -82,14 +82,14 @@ def test_a_child_forked_meanwhile_makes_its_own() -> None:
             forked.wait(10)
         return os.getpid()
 
-    clients = PerProcess(make, lambda _: None)
-    thread = threading.Thread(target=clients.now)
+    clients = ClientPerProcess(make, lambda _: None)
+    thread = threading.Thread(target=clients.get)
     thread.start()
     begun.wait(10)
     child = os.fork()
     if child == 0:
-        os._exit(clients.now() != os.getpid())
+        os._exit(clients.get() != os.getpid())
     forked.set()
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert clients.now() == os.getpid()
+    assert clients.get() == os.getpid()

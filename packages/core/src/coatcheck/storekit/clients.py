@@ -1,9 +1,10 @@
-"""Clients of stores: one for each process and, if asynchronous, for each event loop.
+"""Clients of stores: one for each process and, in the async API, one for each event loop.
 
-A connection must not be used by two processes, nor an asynchronous one by two event loops (clauses
-LIFE-10, LOOP-3, LOOP-4 and LOOP-5 of the Store contract). A store asks one of these for its client
-at each call: :class:`PerProcess` and :class:`PerLoop` make them, :class:`Given`,
-:class:`OnOneProcess` and :class:`OnOneLoop` hold what a caller made.
+Two processes must not share a connection, and two event loops must not share an async one (clauses
+LIFE-10, LOOP-3, LOOP-4 and LOOP-5 of the Store contract). A store asks one of these classes for its
+client at each call. :class:`ClientPerProcess` and :class:`ClientPerLoop` make clients;
+:class:`BorrowedClient`, :class:`SingleProcessClient` and :class:`SingleLoopClient` hold a client
+that the caller made and closes.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ from contextlib import suppress
 from typing import Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
-from .errors import ConfigurationError
-from .interruptions import interruption
+from ..errors import ConfigurationError
+from ..interruptions import interruption
 
 C = TypeVar("C")
 
 
 class _Making:
-    """The making of a process's client. A process has its own: a child may be forked while a thread
-    of its parent holds the lock.
+    """The attempts of one process to make its client.
 
-    :ivar attempts: how many have ended.
-    :ivar failure: of the last one.
+    Each process has its own, because a child may be forked while a thread of its parent holds the
+    lock.
+
+    :ivar attempts: how many attempts have ended.
+    :ivar failure: the error of the last attempt, or None if it was successful.
     """
 
     def __init__(self) -> None:
@@ -37,11 +40,11 @@ class _Making:
         self.failure: Exception | None = None
 
 
-class PerProcess(Generic[C]):
-    """Synchronous clients, for each process its own.
+class ClientPerProcess(Generic[C]):
+    """Sync clients, one for each process.
 
-    :param make: returns a new client, when the process first needs it.
-    :param close: closes one.
+    :param make: makes a client. It is called when a process first needs one.
+    :param close: closes a client.
     :param fragile: whether an exception of a signal handler may leave a lock of the client taken,
         or a connection in the middle of a reply.
     """
@@ -55,10 +58,10 @@ class PerProcess(Generic[C]):
         self._made: dict[int, C] = {}
         self._making: dict[int, _Making] = {}
 
-    def now(self) -> C:
+    def get(self) -> C:
         """Return the client of this process.
 
-        Threads that come at once wait for one attempt, and share its failure.
+        Threads that call at the same time wait for one attempt and share its failure.
         """
         pid = os.getpid()
         client = self._made.get(pid)
@@ -78,22 +81,22 @@ class PerProcess(Generic[C]):
         try:
             return self._make()
         except Exception as error:
-            if interruption(error) is None:  # which is nobody else's
+            if interruption(error) is None:  # an interruption concerns this thread alone
                 making.failure = error
             raise
         finally:
             making.attempts += 1
 
-    def give_up(self) -> None:
-        """Have the next call make a new client, unless nothing can have happened to this one.
+    def discard(self) -> None:
+        """Forget the client after an interruption, if it is fragile; the next call makes a new one.
 
-        It is not closed: other threads may be using it, and nobody knows what it waits for.
+        The client is not closed, because other threads may be using it.
         """
         if self._fragile:
             self._made.pop(os.getpid(), None)
 
     def close(self) -> None:
-        """Close it, if there is one. Those of other processes are theirs."""
+        """Close the client of this process, if there is one."""
         pid = os.getpid()
         with self._making.setdefault(pid, _Making()).lock:  # one may be in the making
             client = self._made.get(pid)
@@ -101,33 +104,33 @@ class PerProcess(Generic[C]):
             self._close(client)
 
 
-class Given(Generic[C]):
-    """A synchronous client that a caller made and closes.
+class BorrowedClient(Generic[C]):
+    """A sync client that the caller made and closes.
 
-    :param client: what the caller made.
+    :param client: the caller's client.
     """
 
     def __init__(self, client: C) -> None:
         self._client = client
 
-    def now(self) -> C:
-        """Return it."""
+    def get(self) -> C:
+        """Return the client."""
         return self._client
 
-    def give_up(self) -> None:
-        """Keep it: there is no other."""
+    def discard(self) -> None:
+        """Keep the client, because there is no other."""
 
     def close(self) -> None:
-        """Leave it open."""
+        """Leave the client open."""
 
 
-class OnOneProcess(Generic[C]):
-    """A synchronous client that a caller made and closes, and that must not be shared by a fork.
+class SingleProcessClient(Generic[C]):
+    """A sync client that the caller made and closes, for one process.
 
-    It belongs to the process that first uses it.
+    It belongs to the process that uses it first. A process forked afterwards must not use it.
 
-    :param client: what the caller made.
-    :param name: what the client is, for the error: ``"the DynamoDB client"``.
+    :param client: the caller's client.
+    :param name: names the client in errors: ``"the DynamoDB client"``.
     """
 
     def __init__(self, client: C, name: str) -> None:
@@ -135,8 +138,8 @@ class OnOneProcess(Generic[C]):
         self._name = name
         self._pid: int | None = None
 
-    def now(self) -> C:
-        """Return it.
+    def get(self) -> C:
+        """Return the client.
 
         :raises ConfigurationError: another process used it before this one was forked.
         """
@@ -149,20 +152,20 @@ class OnOneProcess(Generic[C]):
             )
         return self._client
 
-    def give_up(self) -> None:
-        """Keep it: there is no other."""
+    def discard(self) -> None:
+        """Keep the client, because there is no other."""
 
     def close(self) -> None:
-        """Leave it open."""
+        """Leave the client open."""
 
 
-class PerLoop(Generic[C]):
-    """Asynchronous clients, for each event loop of each process its own, closed with the loop.
+class ClientPerLoop(Generic[C]):
+    """Async clients, one for each event loop of each process. A client is closed with its loop.
 
-    :param make: returns a new client, on the loop that first needs it.
-    :param close: closes one, on its loop.
-    :param abandon: closes the sockets of one whose loop is closed, or does not run. It must not
-        need the loop.
+    :param make: makes a client. It is called on the event loop that needs one.
+    :param close: closes a client, on its event loop.
+    :param abandon: closes the sockets of a client whose event loop is closed or does not run. It
+        must not need the loop.
     """
 
     def __init__(
@@ -178,7 +181,7 @@ class PerLoop(Generic[C]):
         self._made: _ByLoop[C] = WeakKeyDictionary()
         self._inherited: list[object] = []
 
-    def now(self) -> C:
+    def get(self) -> C:
         """Return the client of the running event loop."""
         loop = asyncio.get_running_loop()
         if self._pid != os.getpid():
@@ -194,7 +197,7 @@ class PerLoop(Generic[C]):
         return made[0]
 
     async def close(self) -> None:
-        """Close those of all event loops of this process."""
+        """Close the clients of all event loops of this process."""
         if self._pid != os.getpid():
             self._forked()
         here = asyncio.get_running_loop()
@@ -221,13 +224,14 @@ class PerLoop(Generic[C]):
                 self._abandon(client)
 
 
-class OnOneLoop(Generic[C]):
-    """An asynchronous client that a caller made and closes. It belongs to one event loop.
+class SingleLoopClient(Generic[C]):
+    """An async client that the caller made and closes, for one event loop.
 
-    That is the loop that runs at the construction or, if there is none, at the first use.
+    It belongs to the event loop that runs when this object is made. If none runs then, it belongs
+    to the loop that uses it first.
 
-    :param client: what the caller made.
-    :param name: what the client is, for the error: ``"the Redis client"``.
+    :param client: the caller's client.
+    :param name: names the client in errors: ``"the Redis client"``.
     """
 
     def __init__(self, client: C, name: str) -> None:
@@ -237,10 +241,10 @@ class OnOneLoop(Generic[C]):
         with suppress(RuntimeError):  # made before there is a loop
             self._loop = asyncio.get_running_loop()
 
-    def now(self) -> C:
-        """Return it.
+    def get(self) -> C:
+        """Return the client.
 
-        :raises ConfigurationError: another event loop than the client's is running.
+        :raises ConfigurationError: the running event loop is another one than the client's.
         """
         loop = asyncio.get_running_loop()
         if self._loop is None:
@@ -253,11 +257,11 @@ class OnOneLoop(Generic[C]):
         return self._client
 
     async def close(self) -> None:
-        """Leave it open."""
+        """Leave the client open."""
 
 
 def close_socket(transport: object) -> None:
-    """Close the socket that asyncio's own transports leave open when their loop is closed."""
+    """Close the socket of an asyncio transport whose event loop was closed before it."""
     tls = getattr(transport, "_ssl_protocol", None)
     if tls is not None:
         transport = getattr(tls, "_transport", None)
@@ -287,10 +291,10 @@ def _closed_with_loop(
     client: C,
     close: Callable[[C], Awaitable[object]],
 ) -> AsyncGenerator[None, None]:
-    """Return an asynchronous generator whose end closes a client.
+    """Return an async generator that closes a client when it ends.
 
-    `asyncio.run` and servers end all such generators before they close an event loop: there is no
-    other hook for that.
+    ``asyncio.run`` and servers end all async generators before they close an event loop. There is
+    no other hook for that moment.
     """
     reference = weakref.ref(loop)
 

@@ -1,8 +1,8 @@
 """The options of stores' URLs: ``scheme://host/name?option=value&option=value``.
 
-A store names its options with a parser each, and every other one, one that stands twice or has a
-value that cannot be is a :class:`~coatcheck.errors.ConfigurationError` (clause LIFE-3 of the Store
-contract). No value is in an error: some are passwords.
+A store names its options and gives each a parser. Any other option, a duplicate and a value that
+the parser refuses raise :class:`~coatcheck.errors.ConfigurationError` (clause LIFE-3 of the Store
+contract). Errors never contain a value, because some are passwords.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
 
 
-def split(url: str, form: str) -> tuple[SplitResult, dict[str, str]]:
+def split_url(url: str, form: str) -> tuple[SplitResult, dict[str, str]]:
     """Return the parts of a URL, and its options.
 
-    :param form: the error where it cannot be understood: what a URL of the store looks like.
-    :raises ConfigurationError: it cannot be understood, or an option stands twice.
+    :param form: what a URL of the store looks like; the text of the error if it cannot be parsed.
+    :raises ConfigurationError: the URL cannot be parsed, or has an option twice.
     """
     try:
         parts = urlsplit(url)
@@ -31,19 +31,19 @@ def split(url: str, form: str) -> tuple[SplitResult, dict[str, str]]:
     if "#" in url or any(character < " " for character in url):
         raise ConfigurationError(form)
     if len(dict(options)) != len(options):
-        raise ConfigurationError("an option stands twice in the store's URL")
+        raise ConfigurationError("duplicate option in the store URL")
     return parts, dict(options)
 
 
-def read(
+def parse_options(
     options: Mapping[str, str], known: Mapping[str, Callable[[str], Any]], store: str
 ) -> dict[str, Any]:
-    """Return the values of options.
+    """Return the parsed values of options.
 
-    :param known: a parser for each option that there is; it raises ValueError with what the value
-        must be.
-    :param store: which store's URL it is, for errors: ``"Redis"``.
-    :raises ConfigurationError: there is no such option, or its value cannot be.
+    :param known: a parser for each option of the store. A parser raises ValueError with a text that
+        says what the value must be.
+    :param store: the store's name, for errors: ``"Redis"``.
+    :raises ConfigurationError: an option is unknown, or its parser refuses the value.
     """
     values = {}
     for name, value in options.items():
@@ -60,22 +60,22 @@ def read(
     return values
 
 
-def text(value: str) -> str:
-    """Return a value that is not empty."""
+def text_option(value: str) -> str:
+    """Return a non-empty text."""
     if not value:
         raise ValueError("some text")
     return value
 
 
-def seconds(value: str) -> float:
-    """Return a number of seconds, more than 0."""
+def seconds_option(value: str) -> float:
+    """Return seconds, a number greater than 0."""
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value) or not float(value):
         raise ValueError("seconds, more than 0")
     return float(value)
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers in a range."""
+def integer_option(least: int, most: int) -> Callable[[str], int]:
+    """Return a parser for whole numbers from ``least`` to ``most``."""
 
     def parsed(value: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
@@ -85,16 +85,16 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return parsed
 
 
-def flag(value: str) -> bool:
-    """Return yes or no."""
+def flag_option(value: str) -> bool:
+    """Return a boolean: ``true``, ``yes``, ``1``, ``false``, ``no`` or ``0``."""
     words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     if value.lower() not in words:
         raise ValueError("`true` or `false`")
     return words[value.lower()]
 
 
-def one_of(allowed: Collection[str]) -> Callable[[str], str]:
-    """Return a parser of words from a list."""
+def choice_option(allowed: Collection[str]) -> Callable[[str], str]:
+    """Return a parser for one of the allowed words."""
 
     def parsed(value: str) -> str:
         if value not in allowed:

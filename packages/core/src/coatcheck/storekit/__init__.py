@@ -1,0 +1,100 @@
+"""The toolbox for store authors.
+
+A store package imports from :mod:`coatcheck`, :mod:`coatcheck.errors` and this module, and from
+nothing else of the core. What it offers:
+
+- Checks of arguments and conditions: :func:`check_key`, :func:`check_owner`, :func:`check_record`,
+  :func:`is_text`, :func:`condition_holds`.
+- One description of a store's operations for its sync API and its async API:
+  :class:`GeneratorStore` and :class:`AsyncGeneratorStore`.
+- Clients, one for each process and event loop: :class:`ClientPerProcess`,
+  :class:`ClientPerLoop`, :class:`BorrowedClient`, :class:`SingleProcessClient`,
+  :class:`SingleLoopClient`.
+- Options in store URLs: :func:`split_url`, :func:`parse_options`, and a parser for each kind of
+  value, such as :func:`integer_option`.
+- Exceptions of signal handlers: :func:`interruption`, :func:`raise_interruption`, and
+  :class:`Places`, a semaphore that they cannot break.
+- The bridges between the two APIs: :func:`as_sync` and :func:`as_async`.
+
+docs/writing-a-store.md shows how the pieces fit together.
+"""
+
+from ..bridge import THREADS as WORKER_THREADS
+from ..bridge import AsyncBridge, SyncBridge, as_async, as_sync
+from ..interruptions import Place, Places, interruption, raise_interruption
+from ..store import (
+    MAX_KEY_LENGTH,
+    Presence,
+    check_key,
+    check_owner,
+    check_record,
+    condition_holds,
+    is_text,
+)
+from .clients import (
+    BorrowedClient,
+    ClientPerLoop,
+    ClientPerProcess,
+    SingleLoopClient,
+    SingleProcessClient,
+    close_socket,
+)
+from .generators import (
+    AsyncClientProvider,
+    AsyncGeneratorStore,
+    BaseGeneratorStore,
+    ClientProvider,
+    GeneratorStore,
+    Listing,
+    Requests,
+    StoreOperations,
+)
+from .url_options import (
+    choice_option,
+    flag_option,
+    integer_option,
+    parse_options,
+    seconds_option,
+    split_url,
+    text_option,
+)
+
+__all__ = [
+    "MAX_KEY_LENGTH",
+    "WORKER_THREADS",
+    "AsyncBridge",
+    "AsyncClientProvider",
+    "AsyncGeneratorStore",
+    "BaseGeneratorStore",
+    "BorrowedClient",
+    "ClientPerLoop",
+    "ClientPerProcess",
+    "ClientProvider",
+    "GeneratorStore",
+    "Listing",
+    "Place",
+    "Places",
+    "Presence",
+    "Requests",
+    "SingleLoopClient",
+    "SingleProcessClient",
+    "StoreOperations",
+    "SyncBridge",
+    "as_async",
+    "as_sync",
+    "check_key",
+    "check_owner",
+    "check_record",
+    "choice_option",
+    "close_socket",
+    "condition_holds",
+    "flag_option",
+    "integer_option",
+    "interruption",
+    "is_text",
+    "parse_options",
+    "raise_interruption",
+    "seconds_option",
+    "split_url",
+    "text_option",
+]

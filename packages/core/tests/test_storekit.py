@@ -1,0 +1,209 @@
+"""The toolbox for store authors: what it offers, and that stores need nothing else of the core."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from coatcheck import Capabilities, MemoryStore, Record, storekit
+from coatcheck.errors import ConfigurationError, StoreClosed, StoreUnavailable
+from coatcheck.storekit import (
+    AsyncGeneratorStore,
+    BorrowedClient,
+    GeneratorStore,
+    Listing,
+    Requests,
+    SingleLoopClient,
+    SingleProcessClient,
+    as_sync,
+    choice_option,
+    flag_option,
+    integer_option,
+    parse_options,
+    seconds_option,
+    split_url,
+    text_option,
+)
+
+ROOT: Final = Path(__file__).parents[3]
+#: What the stores, the example and the kit may import from the core.
+PUBLIC: Final = {"coatcheck", "coatcheck.errors", "coatcheck.storekit"}
+#: The kit also runs the middlewares.
+PUBLIC_FOR_THE_KIT: Final = PUBLIC | {"coatcheck.asgi", "coatcheck.wsgi"}
+#: A codec that writes Express's sessions needs Express's codec, too.
+CODECS: Final = PUBLIC | {"coatcheck.codec", "coatcheck.express", "coatcheck.express.codec"}
+
+
+def sources() -> Iterator[tuple[str, Collection[str]]]:
+    for folder in ("packages/store-*/src", "examples/*/src", "conformance/src"):
+        for path in sorted(ROOT.glob(f"{folder}/**/*.py")):
+            name = str(path.relative_to(ROOT))
+            if path.name == "express.py":
+                yield name, CODECS
+            else:
+                yield name, PUBLIC_FOR_THE_KIT if name.startswith("conformance") else PUBLIC
+
+
+@pytest.mark.parametrize(("path", "allowed"), list(sources()))
+def test_stores_import_public_modules_only(path: str, allowed: Collection[str]) -> None:
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    found = {name for name in found if name.partition(".")[0] == "coatcheck"}
+    assert found <= set(allowed)
+
+
+def test_the_guide_for_store_authors_names_everything() -> None:
+    guide = (ROOT / "docs" / "writing-a-store.md").read_text("utf-8")
+    assert [name for name in storekit.__all__ if f"`{name}`" not in guide] == []
+
+
+def test_the_names_are_there_and_sorted() -> None:
+    assert [name for name in storekit.__all__ if not hasattr(storekit, name)] == []
+    assert len(set(storekit.__all__)) == len(storekit.__all__)
+
+
+class Operations:
+    """The operations of a store whose client is a store in memory: a request is a call of it."""
+
+    def get(self, key: str) -> Requests:
+        return (yield lambda memory: memory.get(key))
+
+    def set(self, key: str, record: Record, only_if: Any) -> Requests:
+        return (yield lambda memory: memory.set(key, record, only_if))
+
+    def destroy(self, key: str, only_if: Any) -> Requests:
+        return (yield lambda memory: memory.destroy(key, only_if))
+
+    def touch(self, key: str, expires_at: float, owner: str | None) -> Requests:
+        return (yield lambda memory: memory.touch(key, expires_at, owner))
+
+    def all(self) -> Listing:
+        yield list((yield lambda memory: memory.all()))
+
+    def length(self) -> Requests:
+        return (yield lambda memory: memory.length())
+
+    def clear(self) -> Requests:
+        yield lambda memory: memory.clear()
+
+    def owned_by(self, owner: str) -> Listing:
+        yield list((yield lambda memory: memory.owned_by(owner)))
+
+    def ping(self) -> Requests:
+        try:
+            yield lambda memory: memory.no_such_method()
+        except AttributeError as error:
+            raise OSError("no answer") from error
+
+
+CAPABILITIES: Final = Capabilities(enumerable=True, clearable=True, owners=True)
+
+
+class SyncExample(GeneratorStore):
+    backend = "Example"
+    capabilities = CAPABILITIES
+
+    def __init__(self, memory: MemoryStore) -> None:
+        self.set_up(BorrowedClient(memory), Operations())
+
+    def send_request(self, client: Any, request: Any) -> Any:
+        return request(client)
+
+    def translate_error(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(f"the example failed: {error}")
+
+
+class AsyncExample(AsyncGeneratorStore):
+    backend = "Example"
+    capabilities = CAPABILITIES
+
+    def __init__(self, memory: MemoryStore) -> None:
+        self.set_up(SingleLoopClient(memory, "the example's client"), Operations())
+
+    async def send_request(self, client: Any, request: Any) -> Any:
+        return request(client)
+
+    def translate_error(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(f"the example failed: {error}")
+
+
+@pytest.mark.parametrize(
+    "opened", [SyncExample, lambda memory: as_sync(AsyncExample(memory))], ids=["sync", "async"]
+)
+def test_both_apis_run_the_same_operations(opened: Any) -> None:
+    memory = MemoryStore(clock=lambda: 1000.0)
+    store = opened(memory)
+    record = Record(b"data", 2000.0, "ann")
+    assert store.set("key", record)
+    assert store.get("key") == record
+    assert store.touch("key", 3000.0, "ann")
+    touched = Record(b"data", 3000.0, "ann")
+    assert list(store.all()) == list(store.owned_by("ann")) == [("key", touched)]
+    assert store.length() == 1
+    with pytest.raises(ValueError, match="a key must have"):
+        store.get("")
+    with pytest.raises(StoreUnavailable, match="the example failed: no answer") as failed:
+        store.ping()
+    assert isinstance(failed.value.__cause__, OSError)
+    assert store.destroy("key")
+    store.clear()
+    store.close()
+    with pytest.raises(StoreClosed, match="this Example store is closed"):
+        store.get("key")
+    assert memory.length() == 0  # the caller's client stays open
+
+
+def test_a_client_of_the_caller_stays_in_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    borrowed = SingleProcessClient("the client", "the example's client")
+    assert borrowed.get() == "the client"
+    borrowed.discard()
+    borrowed.close()
+    assert borrowed.get() == "the client"
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    with pytest.raises(ConfigurationError, match="the example's client that was passed in"):
+        borrowed.get()
+
+
+def test_options_of_urls() -> None:
+    _, options = split_url("x://host/?name=ann&size=3&limit=1.5&safe=no&mode=fast", "wrong form")
+    parsers = {
+        "name": text_option,
+        "size": integer_option(1, 5),
+        "limit": seconds_option,
+        "safe": flag_option,
+        "mode": choice_option(("fast", "slow")),
+    }
+    assert parse_options(options, parsers, "Example") == {
+        "name": "ann", "size": 3, "limit": 1.5, "safe": False, "mode": "fast",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("x://host/?name=a&name=b", "duplicate option in the store URL"),
+        ("x://host/?size", "wrong form"),
+        (
+            "x://host/?other=1",
+            "the Example store's URL has no option 'other'; there are size, mode",
+        ),
+        (
+            "x://host/?size=9",
+            "'size' in the Example store's URL must be a whole number from 1 to 5",
+        ),
+        ("x://host/?mode=odd", "'mode' in the Example store's URL must be `fast` or `slow`"),
+    ],
+)
+def test_options_that_are_refused(url: str, error: str) -> None:
+    parsers = {"size": integer_option(1, 5), "mode": choice_option(("fast", "slow"))}
+    with pytest.raises(ConfigurationError) as refused:
+        parse_options(split_url(url, "wrong form")[1], parsers, "Example")
+    assert str(refused.value) == error
