@@ -37,14 +37,16 @@ if mirror := os.environ.get("PIP_INDEX_URL"):  # uv does not read what pip is to
 
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 CORE = ROOT / "packages/core"
-STORES = sorted(ROOT.glob("packages/store-*"))
+#: The packages that need the core: stores, and what works with other programs.
+PACKAGES = sorted(path for path in ROOT.glob("packages/*") if path != CORE)
+EXPRESS = ROOT / "packages/express"
 KIT = ROOT / "conformance"
 EXAMPLE = ROOT / "examples/store-sqlite"
 PYTHONS = nox.project.python_versions(nox.project.load_toml(CORE / "pyproject.toml"))
 OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
 
 #: The tests of the packages.
-TESTS = [f"{package.relative_to(ROOT)}/tests" for package in (CORE, *STORES, KIT)]
+TESTS = [f"{package.relative_to(ROOT)}/tests" for package in (CORE, *PACKAGES, KIT)]
 #: The kit on stores that conform, and on mutants, which do not.
 KIT_RUNS = [
     *(
@@ -170,7 +172,7 @@ def server_wheels(without: Sequence[str]) -> list[str]:
 def install_all(session: nox.Session, without: Sequence[str], *more: str) -> None:
     """Install the wheels of all packages, and what their tests need."""
     requirements = [*group("test"), *server_wheels(without), *more]
-    install(session, CORE, *STORES, KIT, more=requirements)
+    install(session, CORE, *PACKAGES, KIT, more=requirements)
 
 
 def pytest(session: nox.Session, without: Sequence[str], *options: str) -> None:
@@ -224,7 +226,7 @@ def wheels(session: nox.Session) -> None:
     folder = dist(session)
     shutil.rmtree(folder, ignore_errors=True)
     session.install(*group("build"))
-    for package in (CORE, *STORES, KIT, EXAMPLE):
+    for package in (CORE, *PACKAGES, KIT, EXAMPLE):
         session.run("python", "-m", "build", "--no-isolation", "--outdir", str(folder),
                     str(package), silent=True)  # fmt: skip
 
@@ -232,8 +234,8 @@ def wheels(session: nox.Session) -> None:
 @nox.session(requires=["wheels"])
 def typing(session: nox.Session) -> None:
     """Check types: mypy strict, pyright on the public API, and misuse that both must refuse."""
-    install(session, CORE, *STORES, KIT, more=group("typing"))
-    sources = [str(package / "src") for package in (CORE, KIT, *STORES)]
+    install(session, CORE, *PACKAGES, KIT, more=group("typing"))
+    sources = [str(package / "src") for package in (CORE, KIT, *PACKAGES)]
     session.run("mypy", *sources, "testing", "--exclude", "testing/typing")
     session.run("mypy", "testing/typing/use.py")
     session.run("pyright", "testing/typing/use.py")
@@ -259,7 +261,7 @@ def tests_on(version: str) -> None:
             leave_out(session, session.name, Lack("no interpreter", f"install Python {version}"))
             session.skip(f"there is no python{version}")
         without = left_out(session, "apache", "dynamodb", "mongo", "nginx", "redis")
-        pins = oldest(CORE, *STORES) if version == OLDEST else ()
+        pins = oldest(CORE, *PACKAGES) if version == OLDEST else ()
         install_all(session, without, *pins)
         ignored = [f"--ignore={path}" for path in KIT_RUNS if path not in kit_runs_on(version)]
         if version == OLDEST:
@@ -338,6 +340,7 @@ def imports(session: nox.Session) -> None:
     install(session, CORE, more=["pytest"])
     session.run("pytest", "-c", "/dev/null", "--noconftest", "packages/core/tests/test_import.py")
     session.run("python", "-m", "benchmarks", "--only", "import")
+    install(session, EXPRESS, more=[])
 
 
 @nox.session(requires=["wheels"])
@@ -424,7 +427,7 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"], default=False)
 def coverage(session: nox.Session) -> None:
-    """Measure which lines and branches of the core the default run reaches."""
+    """Measure which lines and branches of the core and of coatcheck-express are reached."""
     shutil.rmtree(session.cache_dir / "coverage", ignore_errors=True)
     (session.cache_dir / "coverage").mkdir()
     MEASURED.append("coverage")
@@ -447,7 +450,7 @@ def coverage_report(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def dev(session: nox.Session) -> None:
     """Make .venv for work on the code: all packages, editable, and what their tests need."""
-    packages = [word for package in (*STORES, KIT) for word in ("-e", str(package))]
+    packages = [word for package in (*PACKAGES, KIT) for word in ("-e", str(package))]
     without = [] if lack_of("mongo") is None else ["mongo"]
     tools = [*group("test", "lint", "typing"), *server_wheels(without)]
     uv = (sys.executable, "-m", "uv")

@@ -7,7 +7,7 @@ from fastapi import Body, FastAPI, Request
 from fastapi.responses import RedirectResponse
 
 from coatcheck.asgi import SessionMiddleware
-from coatcheck.express import express_options
+from coatcheck_express import express_options
 
 app = FastAPI()
 

@@ -23,8 +23,8 @@ from coatcheck import AsyncStore, SessionOptions, Store
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.cookie import SETTINGS
 from coatcheck.events import Observer
-from coatcheck.express import express_options
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
+from coatcheck_express import express_options
 from testing.servers.node import NodeServer
 
 SCRIPT: Final = Path(__file__).parent / "express" / "server.js"

@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 import httpx
 
-from coatcheck.express.codec import as_node_has_it
-from coatcheck.express.cookie import settings_of
+from coatcheck_express import as_node_has_it
+from coatcheck_express.cookie import settings_of
 
 from .applications import NAME, PATHS, Act, View
 

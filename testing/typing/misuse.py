@@ -2,7 +2,7 @@
 
 from coatcheck import CookieOptions, MemoryStore, Record, SessionOptions
 from coatcheck.asgi import SessionMiddleware, session_of
-from coatcheck.express import express_options
+from coatcheck_express import express_options
 
 SessionOptions(secret=42)  # refuse: a number
 SessionOptions(secret="s" * 32, secrte="typo")  # refuse: an unknown option

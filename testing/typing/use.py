@@ -22,9 +22,9 @@ from coatcheck import (
 )
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.asgi import session_of as asgi_session_of
-from coatcheck.express import ExpressCookie, express_options, leaving_express
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 from coatcheck.wsgi import session_of as wsgi_session_of
+from coatcheck_express import ExpressCookie, express_options, leaving_express
 
 
 async def asgi(scope: Any, receive: Any, send: Any) -> None:

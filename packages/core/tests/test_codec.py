@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import json
 import math
@@ -11,18 +10,17 @@ import pickle
 import re
 import subprocess
 import sys
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import markupsafe
 import pytest
+from codecrules import AROUND, Colour, JSONRules, Size, nested
 from hypothesis import given
 from hypothesis import strategies as st
 from webclient import SECRET, Client, Clock, CountingStore, SyncClient, asgi_app, wsgi_app
@@ -31,11 +29,9 @@ from coatcheck import JSONCodec, MemoryStore, Record, SessionState
 from coatcheck.codec import _prepared_encode, encode_json
 from coatcheck.cookie_format import NativeCookieFormat
 from coatcheck.errors import CorruptRecord, SerializationError
-from coatcheck.express import ExpressCodec
 from testing.stack import near_the_end_of_the_stack
 
 codec = JSONCodec()
-CODECS = [codec, ExpressCodec()]
 
 TAGGED: list[tuple[Any, str]] = [
     (datetime(2026, 1, 2, 3, 4, 5, 6), '{"$":"datetime","=":"2026-01-02T03:04:05.000006"}'),
@@ -182,14 +178,6 @@ def test_user_data_that_looks_like_a_tag_survives(lookalike: Any, around: Any) -
     assert codec.loads(codec.dumps(SessionState(data, 0)), "key").data == data
 
 
-class Colour(enum.StrEnum):
-    RED = "red"
-
-
-class Size(enum.IntEnum):
-    BIG = 3
-
-
 class Day(date, enum.Enum):
     FIRST = 2026, 1, 2
 
@@ -239,87 +227,8 @@ def test_what_comes_back_is_equal_and_plain(value: Any, plain: Any) -> None:
     assert shape(decoded(encoded(value))) == shape(plain)
 
 
-@pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize(
-    ("value", "back"),
-    [
-        ({1: "a", 2: {3: "b"}}, {"1": "a", "2": {"3": "b"}}),
-        ({1.5: 1, -0.0: 2, 1e21: 3}, {"1.5": 1, "-0.0": 2, "1e+21": 3}),
-        ({True: 1, False: 2, None: 3}, {"true": 1, "false": 2, "null": 3}),
-        ({Size.BIG: 1, Colour.RED: 2}, {"3": 1, "red": 2}),
-        ([{7: []}], [{"7": []}]),
-    ],
-)
-def test_keys_of_dictionaries_become_strings_as_in_json(
-    codec: JSONCodec | ExpressCodec, value: Any, back: Any
-) -> None:
-    """Keys are what `json.dumps` makes of them."""
-    state = SessionState({"value": value}, created_at=0)
-    stored = codec.pack(codec.dumps(state), state, 60.0, "key")
-    assert codec.loads(stored, "key").data == {"value": back}
-    assert back == json.loads(json.dumps(value))
-    assert codec.dumps(SessionState({"value": back}, 0)) == codec.dumps(state)
-
-
-@pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize(
-    ("value", "path", "reason"),
-    [
-        ({1: "a", "1": "b"}, "", "its keys 1 and '1' are the same in JSON, where keys are strings"),
-        ([{"null": 1, None: 2}], "[0]", "its keys 'null' and None are the same in JSON"),
-        ({"true": 1, True: 2}, "", "its keys 'true' and True are the same in JSON"),
-        ({(1, 2): 1}, "", "it has a key of type tuple; keys must be strings, or int, float, bool"),
-        ({b"a": 1}, "", "it has a key of type bytes; keys must be strings, or int, float, bool"),
-        ({date(2026, 1, 2): 1}, "", "it has a key of type date; keys must be strings, or int"),
-        ({math.nan: 1}, "", "have no JSON form"),
-    ],
-)
-def test_keys_that_json_lacks_are_refused(
-    codec: JSONCodec | ExpressCodec, value: Any, path: str, reason: str
-) -> None:
-    """A key that cannot become a string, or not one of its own, is named with its place."""
-    with pytest.raises(SerializationError, match=re.escape(reason)) as caught:
-        codec.dumps(SessionState({"value": value}, 0))
-    assert caught.value.path == f"session['value']{path}"
-
-
-class Suit(enum.Enum):
-    CLUBS = 1
-
-
-@dataclass
-class Cart:
-    items: list[str]
-
-
-class Model:
-    def model_dump(self) -> dict[str, Any]:
-        return {}
-
-
-@pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize(
-    ("value", "advice"),
-    [
-        (Suit.CLUBS, "it is of type Suit; store its `value`; a session"),
-        (Cart([]), "it is of type Cart; store `dataclasses.asdict(...)` of it; a session"),
-        (Model(), "it is of type Model; store its `model_dump()`; a session"),
-        (bytearray(), "it is of type bytearray; store `bytes(...)` of it; a session"),
-        (MappingProxyType({}), "it is of type mappingproxy; store `dict(...)` of it; a session"),
-        (deque(), "it is of type deque; store `list(...)` of it; a session"),
-        (range(3), "it is of type range; store `list(...)` of it; a session"),
-        (object(), "it is of type object; a session"),
-        (Cart, "it is of type type; a session"),
-        (1j, "it is of type complex; a session"),
-    ],
-)
-def test_other_types_are_refused_with_advice(
-    codec: JSONCodec | ExpressCodec, value: Any, advice: str
-) -> None:
-    """The error names the place, and says what to store instead."""
-    with pytest.raises(SerializationError, match=re.escape(advice)) as caught:
-        codec.dumps(SessionState({"value": [value]}, 0))
-    assert caught.value.path == "session['value'][0]"
+class TestJSONCodec(JSONRules):
+    codec = codec
 
 
 def test_an_empty_cookie_and_no_owner_take_no_room() -> None:
@@ -333,23 +242,6 @@ def looped() -> list[Any]:
     loop: list[Any] = [1]
     loop.append({"again": loop})
     return loop
-
-
-#: Ways to put a value into a container.
-AROUND: list[Callable[[Any], Any]] = [
-    lambda it: [it],
-    lambda it: {"a": it},
-    lambda it: (it,),
-    lambda it: {"$": it},
-    lambda it: OrderedDict(a=it),
-]
-
-
-def nested(depth: int, around: Callable[[Any], Any] = AROUND[0], inside: Any = 0) -> Any:
-    value: Any = inside
-    for _ in range(depth):
-        value = around(value)
-    return value
 
 
 _NUMBERS = "NaN, infinities and integers of more than 4,300 digits have no JSON form"
@@ -403,25 +295,6 @@ def test_a_hundred_levels_are_stored(around: Callable[[Any], Any], inside: Any) 
     """The limit is the same whatever the containers are."""
     value = nested(99, around, inside=[inside])
     assert decoded(encoded(value)) == value
-
-
-@pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("around", AROUND[:2])
-@pytest.mark.parametrize("inside", ["plain", {"$": "tagged"}])
-def test_a_record_is_read_wherever_it_is_read(
-    codec: JSONCodec | ExpressCodec, around: Callable[[Any], Any], inside: Any
-) -> None:
-    """Where the stack is nearly used up, a record is what it is elsewhere, and never corrupt."""
-    state = SessionState({"value": nested(99, around, inside)}, 0)
-    stored = codec.pack(codec.dumps(state), state, 60.0, "key")
-    elsewhere = codec.loads(stored, "key")
-    assert near_the_end_of_the_stack(30, lambda: codec.loads(stored, "key")) == elsewhere
-    # And at its very end nothing is said about the record.
-    for room in range(1, 30):
-        with contextlib.suppress(RecursionError):
-            near_the_end_of_the_stack(room, lambda: codec.loads(stored, "key"))
-        with contextlib.suppress(RecursionError):
-            near_the_end_of_the_stack(room, lambda: codec.dumps(state))
 
 
 def test_a_visitor_stays_logged_in_at_the_end_of_the_stack() -> None:

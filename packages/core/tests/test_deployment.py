@@ -24,7 +24,6 @@ from coatcheck import CookieOptions, MemoryStore, open_async_store, open_store
 from coatcheck.asgi import SessionMiddleware
 from coatcheck.cookie_format import NativeCookieFormat
 from coatcheck.errors import ConfigurationError
-from coatcheck.express import express_options
 
 Make = Callable[..., Any]
 
@@ -161,13 +160,6 @@ def test_https_is_always_secure(make: Make) -> None:
     assert is_secure(app, ("X-Forwarded-Proto", "http"))
     assert is_secure(make(https=True))
     assert not is_secure(make(https=False))
-
-
-def test_https_works_for_shared_sessions() -> None:
-    """`express_options` takes it, too."""
-    options = express_options(secret=SECRET, https=True, cookie={"secure": True})
-    with SyncClient(wsgi_app(visit, options=options)) as visitor:
-        assert "secure" in attributes(visitor.get("/"))
 
 
 @pytest.mark.parametrize(

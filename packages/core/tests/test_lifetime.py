@@ -14,18 +14,15 @@ from webclient import (
     Client,
     Clock,
     FragileStore,
-    asgi_app,
     awaited,
     finished,
     set_cookies,
-    wsgi_app,
 )
 
 from coatcheck import ALWAYS, CookieOptions, MemoryStore, Record
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.codec import JSONCodec
 from coatcheck.errors import SessionGone, StoreTimeout
-from coatcheck.express import express_options
 from coatcheck.store import Condition
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
@@ -311,28 +308,6 @@ async def test_a_fixed_end_moves_neither(driver: str) -> None:
     site.clock.advance(0.9 * LIFE)
     assert set_cookies(await site.visit()) == []
     assert site.store.taken() == ["get"]
-
-
-async def test_express_sends_no_cookie_with_a_touch(driver: str) -> None:
-    clock = Clock()
-    store = FragileStore(clock=clock)
-    options = express_options(
-        secret=SECRET, store=store, clock=clock, cookie={"max_age_ms": LIFE * 1000}
-    )
-    make = asgi_app if driver == "asgi" else wsgi_app
-    pages: dict[str, Handler] = {"/count": counts, "/read": len}
-
-    def handler(session: Any, request: Any) -> Any:
-        return pages[request.get("path") or request["PATH_INFO"]](session)
-
-    client = Client(make(handler, options=options))
-    cookie = set_cookies(await client.get("/count"))[0].partition(";")[0]
-    store.taken()
-    for pause in (120, 0.6 * LIFE):
-        clock.advance(pause)
-        response = await client.present(cookie, "/read")
-        assert (response.text, set_cookies(response)) == ("1", [])
-    assert store.taken() == ["get", "touch", "get", "touch"]
 
 
 # A request that takes longer than is left

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import re
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
@@ -32,14 +35,14 @@ from coatcheck import Record
 from coatcheck.asgi import SessionMiddleware
 from coatcheck.codec import SessionState
 from coatcheck.errors import ConfigurationError, CorruptRecord, SerializationError
-from coatcheck.express import express_options
+from coatcheck_express import express_options
 from coatcheck_mongo import MongoStore
 from coatcheck_mongo.express import DocumentCodec, WebCryptoCodec
 from testing.stack import near_the_end_of_the_stack
 
 pytestmark = pytest.mark.integration("mongo")
 
-VECTORS = Path(__file__).parents[2] / "core/tests/express/express-vectors.json"
+VECTORS = Path(__file__).parents[2] / "express/tests/express-vectors.json"
 NOW = 1_700_000_000.0
 
 
@@ -183,7 +186,7 @@ class TestWebCrypto:
     def test_a_record_of_node_is_read(self, codec: WebCryptoCodec, vector: dict[str, Any]) -> None:
         # The vector is a session without a cookie, which no request leaves behind.
         sealed = vector["session_field"].encode()
-        assert codec._read(sealed) == json.loads(vector["plaintext"])
+        assert codec.decode_record(sealed) == json.loads(vector["plaintext"])
 
     def test_there_and_back(self, codec: WebCryptoCodec) -> None:
         first, second = (written(codec, {"name": "Ada"}) for _ in range(2))
@@ -241,3 +244,13 @@ def test_requests(form: str, backend: Backend) -> None:
             assert (await client.get("/")).json() is None
 
     asyncio.run(story())
+
+
+def test_without_coatcheck_express_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "coatcheck_express", None)
+    monkeypatch.delitem(sys.modules, "coatcheck_mongo.express")
+    advice = re.escape("`pip install coatcheck-mongo[express]`")
+    with pytest.raises(ModuleNotFoundError, match=advice):
+        importlib.import_module("coatcheck_mongo.express")

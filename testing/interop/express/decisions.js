@@ -1,6 +1,6 @@
 // Observes what express-session decides: prints a row for each combination of options, of what a
 // request presents, and of what its handler does, with the calls that the store got, in order, and
-// whether and which cookie was sent. packages/core/tests/express/express-decisions.json is what it printed.
+// whether and which cookie was sent. packages/express/tests/express-decisions.json is what it printed.
 
 const http = require('node:http');
 const session = require('express-session');

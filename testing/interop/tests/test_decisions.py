@@ -1,4 +1,4 @@
-"""express-session decides what the rows of the core's tests say that it does."""
+"""express-session decides what the rows of coatcheck-express's tests say that it does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from testing.servers.programs import ROOT
 
 pytestmark = pytest.mark.integration("express")
 
-ROWS = ROOT / "packages" / "core" / "tests" / "express" / "express-decisions.json"
+ROWS = ROOT / "packages" / "express" / "tests" / "express-decisions.json"
 
 
 def test_the_rows_are_what_express_session_does() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import redis
 from coatcheck import SessionOptions
-from coatcheck.express import leaving_express
+from coatcheck_express import leaving_express
 from coatcheck_redis import AsyncRedisStore, RedisStore
 from testing.interop.applications import NAME, express_application, options_of, wsgi_server
 from testing.interop.both import each_length, walk_on_both

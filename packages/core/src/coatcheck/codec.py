@@ -1,6 +1,7 @@
-"""From session to bytes and back: a seam, with JSON as the native codec.
+"""From session to bytes and back: an extension point, with JSON as the native codec.
 
-The native record is one JSON object, the *envelope*::
+:class:`Codec` is what a codec has to be; a codec for the records of another program can use the
+other public names here. The native record is one JSON object, the *envelope*::
 
     {"v":1,"t":1795456528.25,"c":{"max_age":2592000},"o":"42","d":{"user_id":42}}
 
@@ -26,7 +27,26 @@ from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 from .errors import CorruptRecord, SerializationError
-from .nesting import decode_deep, encode_deep
+from .nesting import DEEPEST, decode_deep, encode_deep
+
+__all__ = [
+    "BASE_TYPES",
+    "DECODING_ERRORS",
+    "DEEPEST",
+    "Codec",
+    "JSONCodec",
+    "SessionState",
+    "StoredForm",
+    "TooDeep",
+    "Unstorable",
+    "advice_for",
+    "check_names",
+    "decode_json",
+    "encode_json",
+    "json_items",
+    "locate_unserializable",
+    "refuse_constant",
+]
 
 
 @dataclass(slots=True)
@@ -138,6 +158,17 @@ def encode_json(value: Any, encode: Callable[[Any], str] = _encode) -> str:
         return encode_deep(value, encode)
 
 
+def decode_json(text: str, decoder: json.JSONDecoder) -> Any:
+    """Return what JSON text says, however little is left of the stack.
+
+    :raises ValueError: the text is not JSON, or has more than :data:`DEEPEST` levels.
+    """
+    try:
+        return decoder.decode(text)
+    except RecursionError:  # the stack is nearly used up, or the text is deep
+        return decode_deep(text, decoder)
+
+
 #: Levels of containers that a session may have: its own, and 100 in each value.
 _LEVELS: Final = 101
 
@@ -197,7 +228,7 @@ class JSONCodec:
         except (Unstorable, ValueError, TypeError):
             envelope.clear()  # error reports show local variables
             content = b""
-            raise blame(state.data, _tagged) from None
+            raise locate_unserializable(state.data, _tagged) from None
 
     def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
         """See :meth:`Codec.pack`."""
@@ -310,9 +341,9 @@ def _tagged(value: Any, levels: int = _LEVELS) -> Any:
     if tag is not None:
         name, encode = tag
         return {_TAG: name, _VALUE: encode(value, levels)}
-    for base in BASES:
+    for base in BASE_TYPES:
         if isinstance(value, base):
-            return _tagged(BASES[base](value), levels)
+            return _tagged(BASE_TYPES[base](value), levels)
     for base, (name, encode) in _TAGS.items():
         if isinstance(value, base):
             return {_TAG: name, _VALUE: encode(value, levels)}
@@ -321,7 +352,7 @@ def _tagged(value: Any, levels: int = _LEVELS) -> Any:
 
 def _tagged_dict(value: dict[Any, Any], levels: int) -> dict[str, Any]:
     inner = _within(levels)
-    plain = {name: _tagged(item, inner) for name, item in named(value)}
+    plain = {name: _tagged(item, inner) for name, item in json_items(value)}
     if _TAG in plain:
         return {_TAG: "dict", _VALUE: list(map(list, plain.items()))}
     return plain
@@ -334,7 +365,7 @@ def _within(levels: int) -> int:
     return levels - 1
 
 
-def named(value: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
+def json_items(value: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the items of a dictionary with its keys as JSON has them.
 
     :raises Unstorable: JSON has no such keys, or two are the same there.
@@ -344,7 +375,7 @@ def named(value: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
         return
     seen: dict[str, Any] = {}
     for key, item in value.items():
-        name = name_of(key)
+        name = _json_key(key)
         if name in seen:
             raise Unstorable(
                 f"its keys {seen[name]!r} and {key!r} are the same in JSON, where keys are strings"
@@ -353,7 +384,7 @@ def named(value: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
         yield name, item
 
 
-def name_of(key: object) -> str:
+def _json_key(key: object) -> str:
     """Return what a key of a dictionary is in JSON.
 
     :raises Unstorable: JSON has no such keys.
@@ -384,7 +415,7 @@ def check_names(data: Iterable[object]) -> None:
 
 def _plain(value: Any) -> Any:
     """Return a value of a subclass of one of JSON's types as that type."""
-    return next(plain(value) for base, plain in BASES.items() if isinstance(value, base))
+    return next(plain(value) for base, plain in BASE_TYPES.items() if isinstance(value, base))
 
 
 def _reason(value: Any) -> str:
@@ -439,8 +470,8 @@ _TAGS: Final[dict[type, tuple[str, Callable[[Any, int], Any]]]] = {
     bytes: ("bytes", lambda value, _: base64.b64encode(value).decode("ascii")),
 }
 
-#: Values of subclasses are stored as what these make of them.
-BASES: Final[dict[type, Callable[[Any], Any]]] = {
+#: The types of JSON by which values of subclasses are stored, and what makes such a value plain.
+BASE_TYPES: Final[dict[type, Callable[[Any], Any]]] = {
     str: str.__str__,
     int: int.__int__,
     float: float.__float__,
@@ -470,6 +501,10 @@ def _untag(pairs: dict[str, Any]) -> Any:
 
 
 def refuse_constant(name: str) -> Any:
+    """Refuse NaN and infinities: the ``parse_constant`` of a JSON decoder.
+
+    :raises ValueError: always.
+    """
     raise ValueError(f"{name} is not JSON")
 
 
@@ -478,8 +513,10 @@ _decoder: Final = json.JSONDecoder(parse_constant=refuse_constant)
 _tagged_decoder: Final = json.JSONDecoder(parse_constant=refuse_constant, object_hook=_untag)
 
 
-def blame(value: Any, stored_form: StoredForm, path: str = "session") -> SerializationError:
-    """Name the innermost value that cannot be stored.
+def locate_unserializable(
+    value: Any, stored_form: StoredForm, path: str = "session"
+) -> SerializationError:
+    """Return the error that names the innermost value that cannot be stored.
 
     :param stored_form: returns what JSON has for a value, and raises :class:`Unstorable`.
     """
@@ -488,7 +525,7 @@ def blame(value: Any, stored_form: StoredForm, path: str = "session") -> Seriali
     if not (inside and isinstance(reason, TooDeep)):
         for part, item in _items(value):
             if _failure(item, stored_form, True) is not None:
-                return blame(item, stored_form, path + part)
+                return locate_unserializable(item, stored_form, path + part)
     return SerializationError(f"`{path}` cannot be stored: {reason}", path)
 
 

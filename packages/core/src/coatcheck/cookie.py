@@ -16,6 +16,23 @@ from typing import Any, Final, Literal, TypeAlias, TypeGuard, TypeVar
 
 from .errors import ConfigurationError
 
+__all__ = [
+    "MAX_AGE_LIMIT",
+    "CookieAttributes",
+    "CookieOptions",
+    "Priority",
+    "SameSite",
+    "SessionCookie",
+    "check_attribute",
+    "checked_expires",
+    "checked_seconds",
+    "cookie_values",
+    "in_seconds",
+    "is_number",
+    "set_cookie_line",
+    "setting_error",
+]
+
 T = TypeVar("T")
 
 SameSite: TypeAlias = Literal["lax", "strict", "none", "auto"] | bool | None
@@ -107,39 +124,51 @@ class CookieOptions:
     partitioned: bool = False
 
     def __post_init__(self) -> None:
-        self._check_path()
+        self.check_path()
         if self.domain is not None:
             check_attribute("domain", self.domain)
             if not _DOMAIN.fullmatch(self.domain):
-                raise wrong("domain", self.domain, "a host name (in punycode) or None")
-        self._check_lifetime()
+                raise setting_error("domain", self.domain, "a host name (in punycode) or None")
+        self.check_lifetime()
         _check_bool("http_only", self.http_only)
         _check_bool("partitioned", self.partitioned)
         if self.secure != "auto":
             _check_bool("secure", self.secure, '`True`, `False` or "auto"')
         object.__setattr__(self, "same_site", _normal_same_site(self.same_site))
         if self.priority not in (None, "low", "medium", "high"):
-            raise wrong("priority", self.priority, '"low", "medium", "high" or None')
-        self._check_combinations()
+            raise setting_error("priority", self.priority, '"low", "medium", "high" or None')
+        self.check_combinations()
 
-    def _check_path(self) -> None:
+    def check_path(self) -> None:
+        """Check the path. A subclass for the cookies of another program may allow others.
+
+        :raises ConfigurationError: the path does not start with ``/``, or no header can carry it.
+        """
         if not isinstance(self.path, str) or not self.path.startswith("/"):
-            raise wrong("path", self.path, "a path that starts with `/`")
+            raise setting_error("path", self.path, "a path that starts with `/`")
         check_attribute("path", self.path)
 
-    def _check_lifetime(self) -> None:
+    def check_lifetime(self) -> None:
+        """Check ``max_age`` and ``expires``. A subclass may allow others.
+
+        :raises ConfigurationError: a lifetime that browsers refuse or cut.
+        """
         object.__setattr__(self, "max_age", checked_seconds("cookie `max_age`", self.max_age))
         if self.max_age is not None and self.expires is not None:
             raise ConfigurationError("cookie `max_age` and `expires` exclude each other")
         if isinstance(self.max_age, float | int) and self.max_age > MAX_AGE_LIMIT:
-            raise wrong("max_age", self.max_age, "at most 400 days (34560000 seconds)")
+            raise setting_error("max_age", self.max_age, "at most 400 days (34560000 seconds)")
         object.__setattr__(self, "expires", checked_expires(self.expires))
         if self.expires is not None and posix(self.expires) < 0:
-            raise wrong("expires", self.expires, "an aware datetime, POSIX seconds or None")
+            raise setting_error("expires", self.expires, "an aware datetime, POSIX seconds or None")
         if self.expires is not None and posix(self.expires) - time.time() > MAX_AGE_LIMIT:
-            raise wrong("expires", self.expires, "at most 400 days from now")
+            raise setting_error("expires", self.expires, "at most 400 days from now")
 
-    def _check_combinations(self) -> None:
+    def check_combinations(self) -> None:
+        """Check what depends on several attributes. A subclass may allow more.
+
+        :raises ConfigurationError: a combination that browsers refuse.
+        """
         if self.secure is False and self.same_site == "none":
             raise ConfigurationError(
                 'cookie `same_site="none"` needs `secure=True`: browsers refuse the cookie'
@@ -326,11 +355,11 @@ def checked_expires(value: object) -> float | None:
         return None
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            raise wrong("expires", value, "an aware datetime or POSIX seconds")
+            raise setting_error("expires", value, "an aware datetime or POSIX seconds")
         return value.timestamp()
     if is_number(value, 1e12):
         return value
-    raise wrong("expires", value, "an aware datetime, POSIX seconds or None")
+    raise setting_error("expires", value, "an aware datetime, POSIX seconds or None")
 
 
 def posix(value: float | datetime) -> float:
@@ -403,12 +432,12 @@ def _normal_same_site(value: object) -> object:
         return None
     if isinstance(value, str) and value.lower() in ("lax", "strict", "none", "auto"):
         return value.lower()
-    raise wrong("same_site", value, '"lax", "strict", "none", "auto", True, False or None')
+    raise setting_error("same_site", value, '"lax", "strict", "none", "auto", True, False or None')
 
 
 def _check_bool(option: str, value: object, allowed: str = "`True` or `False`") -> None:
     if not isinstance(value, bool):
-        raise wrong(option, value, allowed)
+        raise setting_error(option, value, allowed)
 
 
 def check_attribute(option: str, value: object) -> None:
@@ -417,7 +446,7 @@ def check_attribute(option: str, value: object) -> None:
     :raises ConfigurationError: it holds what no attribute may hold, or too much.
     """
     if not isinstance(value, str) or not _ATTRIBUTE_VALUE.fullmatch(value):
-        raise wrong(option, value, "printable ASCII without `;`")
+        raise setting_error(option, value, "printable ASCII without `;`")
     if len(value) > _MAX_ATTRIBUTE_BYTES:
         raise ConfigurationError(f"cookie `{option}` must have at most 1024 bytes")
 
@@ -427,6 +456,6 @@ def is_number(value: object, limit: float) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < limit
 
 
-def wrong(option: str, value: object, allowed: str) -> ConfigurationError:
+def setting_error(option: str, value: object, allowed: str) -> ConfigurationError:
     """Return the error that says what a setting may be."""
     return ConfigurationError(f"cookie `{option}` must be {allowed}, not {value!r}")

@@ -1,4 +1,4 @@
-"""What stands in the cookie: a seam, so that other programs' cookies can be read and written.
+"""What the cookie says: an extension point, so that other programs' cookies can be used.
 
 A :class:`CookieFormat` is configuration. Bound to a cookie name and secrets it becomes a
 :class:`CookieWriter`, which the engine uses.
@@ -13,6 +13,15 @@ from typing import Final, NamedTuple, Protocol
 
 from .cookie import MAX_CANDIDATES, CookieAttributes, cookie_values, set_cookie_line
 from .signing import Signer
+
+__all__ = [
+    "CookieFormat",
+    "CookieWriter",
+    "NativeCookieFormat",
+    "Ticket",
+    "is_hash",
+    "is_native_id",
+]
 
 _ID = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _HASH = re.compile(r"[0-9a-f]{64}")

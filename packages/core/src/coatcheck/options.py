@@ -20,6 +20,17 @@ from .merging import MergeRule
 from .signing import check_secrets
 from .store import AsyncStore, Store, is_text
 
+__all__ = [
+    "CommonFields",
+    "Duration",
+    "Load",
+    "OptionFields",
+    "Request",
+    "Secret",
+    "SessionOptions",
+    "random_id",
+]
+
 #: What a driver hands to callables: the ASGI scope or the WSGI environ.
 Request: TypeAlias = Mapping[str, Any]
 
@@ -167,7 +178,7 @@ class SessionOptions:
             value = getattr(self, name)
             choices = " or ".join(f'"{choice}"' for choice in allowed)
             self._check(name, isinstance(value, str) and value in allowed, choices)
-        self._check_seams()
+        self._check_extension_points()
         self._check("conflict_timeout", self.conflict_timeout is not None, "seconds or a timedelta")
         for name in ("idle_timeout", "absolute_timeout", "touch_interval", "conflict_timeout"):
             zero = name == "touch_interval"
@@ -182,7 +193,7 @@ class SessionOptions:
         checked = check_secrets(self.secret, self.cookie_format.minimum_secret_bytes)
         object.__setattr__(self, "secrets", checked)
 
-    def _check_seams(self) -> None:
+    def _check_extension_points(self) -> None:
         if not (self.store is None or isinstance(self.store, Store | AsyncStore | str)):
             raise ConfigurationError(
                 "`store` must be a coatcheck.Store, a coatcheck.AsyncStore, a URL or None, "

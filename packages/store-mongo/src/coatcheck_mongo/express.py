@@ -1,8 +1,8 @@
 """Records that connect-mongo writes with other options than its defaults.
 
-::
+It needs ``coatcheck-mongo[express]``::
 
-    from coatcheck.express import express_options
+    from coatcheck_express import express_options
     from coatcheck_mongo.express import DocumentCodec
 
     options = express_options(
@@ -38,8 +38,13 @@ from bson.timestamp import Timestamp
 
 from coatcheck.codec import DECODING_ERRORS, SessionState, Unstorable
 from coatcheck.errors import ConfigurationError, CorruptRecord
-from coatcheck.express import ExpressCodec
-from coatcheck.express.codec import as_node_has_it
+
+try:
+    from coatcheck_express import ExpressCodec, as_node_has_it
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "coatcheck_mongo.express needs `pip install coatcheck-mongo[express]`", name=error.name
+    ) from error
 
 _OPTIONS: Final[CodecOptions[RawBSONDocument]] = CodecOptions(
     # Documents as they are: a dictionary with `$ref` and `$id` would become a DBRef.
@@ -61,38 +66,38 @@ class DocumentCodec(ExpressCodec):
     """Reads and writes sessions of connect-mongo's ``stringify: false``: documents, and no text.
 
     The store needs ``stringify=False`` as well. Beside the values of
-    :class:`~coatcheck.express.ExpressCodec` there are BSON's: aware datetimes (to the millisecond),
+    :class:`~coatcheck_express.ExpressCodec` there are BSON's: aware datetimes (to the millisecond),
     bytes, and bson's own types (ObjectId, Decimal128 and others). What Node would have as NaN is
     None. A value may have 100 levels of lists and dictionaries: MongoDB's own limit is near.
     """
 
     levels = 100
 
-    def _stored_form(self, value: Any) -> Any:
+    def stored_form(self, value: Any) -> Any:
         return as_node_has_it(value, _BEYOND_JSON, self.levels)
 
-    def _json_form(self, value: Any) -> Any:
+    def json_form(self, value: Any) -> Any:
         try:
-            bson.encode({"value": _mapped(self._stored_form(value), _for_node)})
+            bson.encode({"value": _mapped(self.stored_form(value), _for_node)})
         except (BSONError, UnicodeEncodeError):
             raise Unstorable(
                 "BSON has no form for it: text without lone surrogates, and keys without NUL"
             ) from None
 
-    def _content(self, owner: str | None, member: Mapping[str, Any], data: Any) -> bytes:
+    def encode_content(self, owner: str | None, member: Mapping[str, Any], data: Any) -> bytes:
         try:
             return bson.encode({"owner": owner, "cookie": member, "data": _mapped(data, _for_node)})
         except BSONError as error:  # a key with NUL, for one
             raise ValueError(str(error)) from None
 
-    def _record(self, content: bytes, timed: Callable[[Any], dict[str, Any]]) -> bytes:
+    def encode_record(self, content: bytes, timed: Callable[[Any], dict[str, Any]]) -> bytes:
         parts = _mapped(bson.decode(content, _OPTIONS), _same)
         cookie = timed(parts["cookie"])
         if isinstance(cookie.get("expires"), str):
             cookie["expires"] = datetime.fromisoformat(cookie["expires"])
         return bson.encode({"cookie": _mapped(cookie, _for_node), **parts["data"]})
 
-    def _read(self, data: bytes) -> Any:
+    def decode_record(self, data: bytes) -> Any:
         try:
             record = _mapped(bson.decode(data, _OPTIONS), _from_node)
         except (BSONError, *DECODING_ERRORS) as error:
@@ -188,7 +193,7 @@ class WebCryptoCodec(ExpressCodec):
     A record is the base64 of 12 random bytes and what AES-256-GCM makes of the JSON. Whatever
     cannot be decrypted is no session.
 
-    For :func:`~coatcheck.express.express_options`:
+    For :func:`~coatcheck_express.express_options`:
     ``codec=functools.partial(WebCryptoCodec, crypto_secret=...)``. It needs ``cryptography``, which
     ``coatcheck-mongo[crypto]`` brings.
 
@@ -232,13 +237,13 @@ class WebCryptoCodec(ExpressCodec):
         text = super().pack(content, state, expires_at, key)
         return base64.b64encode(nonce + self._cipher.encrypt(nonce, text, None))
 
-    def _read(self, data: bytes) -> Any:
+    def decode_record(self, data: bytes) -> Any:
         try:
             sealed = base64.b64decode(data, validate=True)
             text = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
         except (ValueError, self._wrong):
             raise CorruptRecord("the record cannot be decrypted") from None
-        return super()._read(text)
+        return super().decode_record(text)
 
 
 #: Bytes; NIST SP 800-38D, 5.2.1.1.

@@ -16,9 +16,9 @@ from itertools import islice
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
-from ..cookie import CookieAttributes, cookie_values, set_cookie_line
-from ..cookie_format import CookieWriter, Ticket, is_native_id
-from ..signing import Key
+from coatcheck.cookie import CookieAttributes, cookie_values, set_cookie_line
+from coatcheck.cookie_format import CookieWriter, Ticket, is_native_id
+
 from .cookie import on_the_calendar
 
 #: What encodeURIComponent leaves as it is, besides letters and digits (ECMA-262, 19.2.6.4).
@@ -51,13 +51,13 @@ class ExpressCookieFormat:
 
 
 class _ExpressCookieWriter:
-    __slots__ = ("_keys", "_name", "_valid_id")
+    __slots__ = ("_name", "_secrets", "_valid_id")
 
     def __init__(
         self, name: str, secrets: Sequence[bytes], valid_id: Callable[[str], bool]
     ) -> None:
         self._name: Final = name
-        self._keys: Final = [Key(secret) for secret in secrets]
+        self._secrets: Final = tuple(secrets)
         self._valid_id: Final = valid_id
 
     def candidates(self, headers: Iterable[str]) -> Iterable[str]:
@@ -71,14 +71,14 @@ class _ExpressCookieWriter:
         if not dot:
             return None
         given = signature.encode("utf-8", "surrogatepass")
-        for index, key in enumerate(self._keys):
+        for index, secret in enumerate(self._secrets):
             # As text: the last character of base64 has two bits that mean nothing.
-            if hmac.compare_digest(_signature(key, session_id).encode("ascii"), given):
+            if hmac.compare_digest(_signature(secret, session_id).encode("ascii"), given):
                 return Ticket(session_id, index == 0)
         return None
 
     def sign(self, session_id: str) -> str:
-        signed = f"{_PREFIX}{session_id}.{_signature(self._keys[0], session_id)}"
+        signed = f"{_PREFIX}{session_id}.{_signature(self._secrets[0], session_id)}"
         return quote(signed, safe=_UNESCAPED)
 
     def valid_id(self, session_id: str) -> bool:
@@ -92,8 +92,8 @@ class _ExpressCookieWriter:
         return set_cookie_line(self._name, value, attributes)
 
 
-def _signature(key: Key, session_id: str) -> str:
-    digest = key.digest(session_id.encode("utf-8", "surrogatepass"))
+def _signature(secret: bytes, session_id: str) -> str:
+    digest = hmac.digest(secret, session_id.encode("utf-8", "surrogatepass"), "sha256")
     return b2a_base64(digest, newline=False).rstrip(b"=").decode("ascii")
 
 

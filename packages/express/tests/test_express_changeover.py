@@ -19,8 +19,8 @@ from coatcheck import CookieOptions, MemoryStore, Record, SessionOptions, Sessio
 from coatcheck.asgi import SessionMiddleware
 from coatcheck.cookie_format import is_native_id
 from coatcheck.errors import ConfigurationError, StoreUnavailable
-from coatcheck.express import express_options, leaving_express
 from coatcheck.store import ALWAYS, Condition, Unchanged
+from coatcheck_express import express_options, leaving_express
 
 SECRET = "a secret of thirty-two bytes, more"
 OLD_SECRET = "keyboard cat"

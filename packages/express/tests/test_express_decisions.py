@@ -1,6 +1,6 @@
 """What express-session was seen to decide, row by row, and what coatcheck decides.
 
-``express/express-decisions.json`` holds observations of express-session 1.19: options, what the
+``express-decisions.json`` holds observations of express-session 1.19: options, what the
 request presents, what its handler does; and which calls its store got, in order, and whether and
 which cookie was sent. A row in which coatcheck decides otherwise has to be one of the differences
 of ``docs/differences.md``.
@@ -21,11 +21,11 @@ from webclient import Clock, SyncClient
 from coatcheck import MemoryStore, Record
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.errors import SessionGone
-from coatcheck.express import express_options
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
+from coatcheck_express import express_options
 
 ROWS: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parent / "express" / "express-decisions.json").read_text()
+    (Path(__file__).parent / "express-decisions.json").read_text()
 )
 SECRET = "keyboard cat"
 OLD_ID = "AZaz09-_AZaz09-_AZaz09-_AZaz09-_"

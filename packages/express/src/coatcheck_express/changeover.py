@@ -15,11 +15,12 @@ from functools import partial
 from itertools import chain
 from typing import Any, Final, Literal, TypeAlias
 
-from ..codec import SessionState
-from ..cookie import MAX_AGE_LIMIT, CookieAttributes, CookieOptions, in_seconds
-from ..cookie_format import CookieWriter, Ticket, is_hash
-from ..errors import ConfigurationError, CorruptRecord
-from ..options import SessionOptions
+from coatcheck.codec import SessionState
+from coatcheck.cookie import MAX_AGE_LIMIT, CookieAttributes, CookieOptions, in_seconds
+from coatcheck.cookie_format import CookieWriter, Ticket, is_hash
+from coatcheck.errors import ConfigurationError, CorruptRecord
+from coatcheck.options import SessionOptions
+
 from .codec import ExpressCodec
 
 Write: TypeAlias = Literal["express", "native"]
@@ -38,7 +39,7 @@ def leaving_express(
 
     :param native: the options to come, with ``hash_ids``. A new name for the cookie works, but the
         old cookie stays in the browser until it expires.
-    :param express: the options until now, from :func:`~coatcheck.express.express_options`.
+    :param express: the options until now, from :func:`~coatcheck_express.express_options`.
     :param write: which kind new sessions are, and Express sessions become.
     :raises ConfigurationError: the options are not of these kinds.
     """

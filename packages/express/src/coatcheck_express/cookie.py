@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypedDict
 
-from ..cookie import (
+from coatcheck.cookie import (
     CookieAttributes,
     CookieOptions,
     Priority,
@@ -21,9 +21,9 @@ from ..cookie import (
     checked_expires,
     in_seconds,
     is_number,
-    wrong,
+    setting_error,
 )
-from ..errors import ConfigurationError
+from coatcheck.errors import ConfigurationError
 
 #: The settings as a session has them, by the names of CookieOptions.
 Settings = dict[str, Any]
@@ -66,19 +66,21 @@ class ExpressCookieOptions(CookieOptions):
     secure: bool | Literal["auto"] = False
     same_site: SameSite = None
 
-    def _check_path(self) -> None:
+    def check_path(self) -> None:
+        """See :meth:`coatcheck.CookieOptions.check_path`. The empty path is allowed, too."""
         if self.path != "":
             check_attribute("path", self.path)
 
-    def _check_lifetime(self) -> None:
+    def check_lifetime(self) -> None:
+        """See :meth:`coatcheck.CookieOptions.check_lifetime`. Any time of Node's is allowed."""
         max_age = in_seconds(self.max_age) if isinstance(self.max_age, timedelta) else self.max_age
         if not (max_age is None or is_number(max_age, _END_OF_TIME)):
-            raise wrong("max_age", max_age, "seconds, a timedelta or None")
+            raise setting_error("max_age", max_age, "seconds, a timedelta or None")
         object.__setattr__(self, "max_age", max_age)
         object.__setattr__(self, "expires", checked_expires(self.expires))
 
-    def _check_combinations(self) -> None:
-        """Leave it to the browsers."""
+    def check_combinations(self) -> None:
+        """Allow every combination: browsers decide."""
 
     def resolve(self, name: str, secure: bool) -> CookieAttributes:
         """See :meth:`coatcheck.CookieOptions.resolve`."""
@@ -106,7 +108,7 @@ def from_option(option: object) -> ExpressCookieOptions:
     if "max_age_ms" in given:
         max_age_ms = given.pop("max_age_ms")
         if not (max_age_ms is None or is_number(max_age_ms, _END_OF_TIME * 1000)):
-            raise wrong("max_age_ms", max_age_ms, "milliseconds or None")
+            raise setting_error("max_age_ms", max_age_ms, "milliseconds or None")
         # A Date has whole milliseconds.
         given["max_age"] = None if max_age_ms is None else math.floor(max_age_ms) / 1000
     for name, nothing in _NOTHING.items():

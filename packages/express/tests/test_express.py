@@ -23,6 +23,7 @@ from webclient import (
     CountingStore,
     SyncClient,
     asgi_app,
+    attributes,
     sessions_in,
     set_cookies,
     wsgi_app,
@@ -31,14 +32,14 @@ from webclient import (
 from coatcheck import MemoryStore, Record, SessionOptions, Sessions, SessionState
 from coatcheck.errors import ConfigurationError, CorruptRecord, SerializationError
 from coatcheck.events import SessionEvent
-from coatcheck.express import (
+from coatcheck.options import CommonFields
+from coatcheck_express import (
     ExpressCodec,
     ExpressCookie,
     ExpressCookieFormat,
     ExpressCookieOptions,
     express_options,
 )
-from coatcheck.options import CommonFields
 
 SECRET = "keyboard cat"
 ID = "AZaz09-_AZaz09-_AZaz09-_AZaz09-_"
@@ -673,6 +674,36 @@ async def test_regenerated_sessions_are_express_sessions() -> None:
         "httpOnly": True, "path": "/",
     }  # fmt: skip
     assert json.loads(record.data) == {"cookie": member, "cart": ["hat"], "user": 1}
+
+
+@pytest.mark.parametrize("make", [asgi_app, wsgi_app])
+@pytest.mark.anyio
+async def test_a_touch_sends_no_cookie(make: Callable[..., Any]) -> None:
+    clock, life = Clock(NOW), 600
+    store = CountingStore(clock=clock)
+    options = express_options(
+        secret=SECRET, store=store, clock=clock, cookie={"max_age_ms": life * 1000}
+    )
+
+    def handler(session: Any, request: Any) -> Any:
+        if (request.get("path") or request["PATH_INFO"]) == "/write":
+            session["n"] = 1
+        return len(session)
+
+    client = Client(make(handler, options=options, secret=SECRET))
+    cookie = set_cookies(await client.get("/write"))[0].partition(";")[0]
+    store.taken()
+    for pause in (120, 0.6 * life):
+        clock.advance(pause)
+        response = await client.present(cookie, "/read")
+        assert (response.text, set_cookies(response)) == ("1", [])
+    assert store.taken() == ["get", "touch", "get", "touch"]
+
+
+def test_https_works_for_shared_sessions() -> None:
+    """`express_options` takes it as the middlewares do."""
+    shop = Shop(writes, https=True, cookie={"secure": True})
+    assert "secure" in attributes(shop.get())
 
 
 # The guide

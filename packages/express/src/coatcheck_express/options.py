@@ -8,11 +8,12 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Literal, TypeAlias, Unpack
 
-from ..cookie import CookieOptions, checked_seconds
-from ..cookie_format import is_native_id
-from ..errors import ConfigurationError
-from ..options import CommonFields, Request, Secret, SessionOptions, random_id
-from ..store import AsyncStore, Store
+from coatcheck import AsyncStore, Store
+from coatcheck.cookie import CookieOptions, checked_seconds
+from coatcheck.cookie_format import is_native_id
+from coatcheck.errors import ConfigurationError
+from coatcheck.options import CommonFields, Request, Secret, SessionOptions, random_id
+
 from .codec import STORE_KEYS, ExpressCodec
 from .cookie import ExpressCookie, from_option, member_of_option
 from .cookie_format import ExpressCookieFormat

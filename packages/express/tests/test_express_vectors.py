@@ -1,4 +1,4 @@
-"""Cookies and records as Node writes them: ``express/express-vectors.json``, in both directions."""
+"""Cookies and records as Node writes them: ``express-vectors.json``, in both directions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from webclient import Clock, SyncClient
 
 from coatcheck import MemoryStore, Record, SessionOptions
 from coatcheck.cookie_format import CookieWriter
-from coatcheck.express import ExpressCodec, ExpressCookieFormat, express_options
-from coatcheck.express.cookie_format import _decoded
 from coatcheck.store import ALWAYS, Condition
 from coatcheck.wsgi import SessionMiddleware
+from coatcheck_express import ExpressCodec, ExpressCookieFormat, express_options
+from coatcheck_express.cookie_format import _decoded
 
-VECTORS: dict[str, Any] = json.loads(
-    (Path(__file__).parent / "express" / "express-vectors.json").read_text()
-)
+VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "express-vectors.json").read_text())
 #: When they were made.
 NOW = 1_700_000_000.0
 

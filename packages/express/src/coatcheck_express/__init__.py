@@ -2,7 +2,7 @@
 
 ::
 
-    from coatcheck.express import express_options
+    from coatcheck_express import express_options
 
     options = express_options(
         secret=os.environ["SESSION_SECRET"],
@@ -15,7 +15,7 @@ docs/from-express.md goes through it option by option.
 """
 
 from .changeover import leaving_express
-from .codec import ExpressCodec
+from .codec import ExpressCodec, as_node_has_it
 from .cookie import ExpressCookie, ExpressCookieOptions
 from .cookie_format import ExpressCookieFormat
 from .options import express_options
@@ -25,6 +25,7 @@ __all__ = [
     "ExpressCookie",
     "ExpressCookieFormat",
     "ExpressCookieOptions",
+    "as_node_has_it",
     "express_options",
     "leaving_express",
 ]

@@ -15,21 +15,23 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from ..codec import (
-    BASES,
+from coatcheck.codec import (
+    BASE_TYPES,
     DECODING_ERRORS,
+    DEEPEST,
     SessionState,
     TooDeep,
     Unstorable,
     advice_for,
-    blame,
     check_names,
+    decode_json,
     encode_json,
-    named,
+    json_items,
+    locate_unserializable,
     refuse_constant,
 )
-from ..errors import ConfigurationError, CorruptRecord, SerializationError
-from ..nesting import DEEPEST, decode_deep
+from coatcheck.errors import ConfigurationError, CorruptRecord, SerializationError
+
 from .cookie import member_of, settings_of, with_times
 
 #: Keys at the top of a record that express-session does not give to the application: they are
@@ -108,18 +110,20 @@ class ExpressCodec:
         self._check_keys(state.data)
         check_names(state.data)
         try:
-            data = self._stored_form({**state.data, **state.extra.get("store", {})})
-            return self._content(state.owner, member, data)
+            data = self.stored_form({**state.data, **state.extra.get("store", {})})
+            return self.encode_content(state.owner, member, data)
         except (Unstorable, ValueError, TypeError):
-            raise blame(state.data, self._json_form) from None
+            raise locate_unserializable(state.data, self.json_form) from None
 
     def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
         """See :meth:`coatcheck.codec.Codec.pack`. Adds the times to the cookie's settings."""
-        return self._record(content, lambda member: with_times(member, expires_at, self._clock()))
+        return self.encode_record(
+            content, lambda member: with_times(member, expires_at, self._clock())
+        )
 
     def loads(self, data: bytes, key: str) -> SessionState:
         """See :meth:`coatcheck.codec.Codec.loads`."""
-        record = self._read(data)
+        record = self.decode_record(data)
         member = record.get("cookie") if type(record) is dict else None
         if type(member) is list:
             member = {}  # an object without settings
@@ -132,28 +136,28 @@ class ExpressCodec:
             extra["store"] = {name: record.pop(name) for name in self._store_keys & record.keys()}
         return SessionState(record, 0.0, settings_of(member), extra=extra)
 
-    # What a record is in bytes; a store whose records are no JSON overrides these.
+    # What a record is in bytes. A codec for records that are not JSON overrides these.
 
-    def _stored_form(self, value: Any) -> Any:
+    def stored_form(self, value: Any) -> Any:
         """Return a value as it is after Node has read and written it.
 
         :raises Unstorable: Node would have another value, or none.
         """
         return as_node_has_it(value, levels=self.levels)
 
-    def _json_form(self, value: Any) -> Any:
+    def json_form(self, value: Any) -> Any:
         """Return the same in JSON's types, to find out which value cannot be stored.
 
         :raises Unstorable: it is this one.
         """
-        return self._stored_form(value)
+        return self.stored_form(value)
 
-    def _content(self, owner: str | None, member: Mapping[str, Any], data: Any) -> bytes:
+    def encode_content(self, owner: str | None, member: Mapping[str, Any], data: Any) -> bytes:
         """Return what :meth:`dumps` returns."""
         return b"\n".join(map(_json, (owner, member, data)))
 
-    def _record(self, content: bytes, timed: Callable[[Any], dict[str, Any]]) -> bytes:
-        """Return the record for what :meth:`_content` made.
+    def encode_record(self, content: bytes, timed: Callable[[Any], dict[str, Any]]) -> bytes:
+        """Return the record for what :meth:`encode_content` made.
 
         :param timed: adds the times to a member.
         """
@@ -161,7 +165,7 @@ class ExpressCodec:
         cookie = _json(timed(_load(member.decode())))
         return b'{"cookie":' + cookie + (b"}" if data == b"{}" else b"," + data[1:])
 
-    def _read(self, data: bytes) -> Any:
+    def decode_record(self, data: bytes) -> Any:
         """Return what a record holds.
 
         :raises CorruptRecord: it holds nothing of the kind.
@@ -204,7 +208,7 @@ def as_node_has_it(
             inner: Any = None
             if kind is dict:
                 inner = {}
-                around.append((named(plain), inner))
+                around.append((json_items(plain), inner))
             elif kind is list:
                 inner = []
                 around.append((enumerate(plain), inner))
@@ -232,7 +236,7 @@ _PLAIN: Final = frozenset({str, int, float, bool, type(None), list, dict})
 def _as_plain(value: Any, also: Mapping[type, Callable[[Any], Any]]) -> Any:
     if type(value) in also:
         return also[type(value)](value)
-    for base, plain in (*BASES.items(), *also.items()):
+    for base, plain in (*BASE_TYPES.items(), *also.items()):
         if isinstance(value, base):
             return plain(value)
     raise Unstorable(
@@ -290,10 +294,7 @@ _decoder: Final = json.JSONDecoder(
 
 
 def _load(text: str) -> Any:
-    try:
-        return _decoder.decode(text)
-    except RecursionError:  # the stack is nearly used up, or the record is deep
-        return decode_deep(text, _decoder)
+    return decode_json(text, _decoder)
 
 
 _encode_ascii: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
