@@ -24,7 +24,7 @@ from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.asgi import session_of as asgi_session_of
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 from coatcheck.wsgi import session_of as wsgi_session_of
-from coatcheck_express import ExpressCookie, express_options, leaving_express
+from coatcheck_express import ExpressCookie, express_options, migrate_from_express
 
 
 async def asgi(scope: Any, receive: Any, send: Any) -> None:
@@ -71,7 +71,7 @@ with_express = express_options(
     owner="user_id",
     touch_interval=dt.timedelta(seconds=30),
 )
-changing_over: SessionOptions = leaving_express(
+migrating: SessionOptions = migrate_from_express(
     options, express_options(secret="s", cookie=cookie), write="native"
 )
 over_asgi = ASGISessions(asgi, options, store="memory:")

@@ -11,7 +11,7 @@ import pytest
 
 import redis
 from coatcheck import SessionOptions
-from coatcheck_express import leaving_express
+from coatcheck_express import migrate_from_express
 from coatcheck_redis import AsyncRedisStore, RedisStore
 from testing.interop.applications import NAME, express_application, options_of, wsgi_server
 from testing.interop.both import each_length, walk_on_both
@@ -57,7 +57,7 @@ def test_nobody_is_logged_out_by_the_end_of_express(url: str, express: NodeServe
         return SessionOptions(secret="s" * 32, name=NAME, store=store)
 
     def both(path: str) -> SessionOptions:
-        return leaving_express(native(path), options_of(path, store))
+        return migrate_from_express(native(path), options_of(path, store))
 
     def ask(client: httpx.Client, base: str, *acts: list[Any]) -> Any:
         response = client.post(f"{base}/plain", json=acts)

@@ -1,4 +1,4 @@
-"""Sessions that are shared with an Express application, and how to leave it behind.
+"""Sessions that are shared with an Express application, and how to migrate from it.
 
 ::
 
@@ -11,13 +11,13 @@
     )
     app = SessionMiddleware(app, options)
 
-docs/from-express.md goes through it option by option.
+docs/from-express.md explains each option.
 """
 
-from .changeover import leaving_express
 from .codec import ExpressCodec, as_node_has_it
 from .cookie import ExpressCookie, ExpressCookieOptions
 from .cookie_format import ExpressCookieFormat
+from .migration import migrate_from_express
 from .options import express_options
 
 __all__ = [
@@ -27,5 +27,5 @@ __all__ = [
     "ExpressCookieOptions",
     "as_node_has_it",
     "express_options",
-    "leaving_express",
+    "migrate_from_express",
 ]

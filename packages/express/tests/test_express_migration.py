@@ -1,4 +1,4 @@
-"""From Express's sessions to coatcheck's own: nobody is logged out, and no logout is undone."""
+"""Express's sessions become coatcheck's own: nobody is logged out, and no logout is undone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coatcheck.asgi import SessionMiddleware
 from coatcheck.cookie_format import is_native_id
 from coatcheck.errors import ConfigurationError, StoreUnavailable
 from coatcheck.store import ALWAYS, Condition, Unchanged
-from coatcheck_express import express_options, leaving_express
+from coatcheck_express import express_options, migrate_from_express
 
 SECRET = "a secret of thirty-two bytes, more"
 OLD_SECRET = "keyboard cat"
@@ -62,8 +62,8 @@ class Shop:
             cookie=cookie or CookieOptions(),
             **native,
         )
-        self.both = leaving_express(self.native, self.express)
-        self.prepared = leaving_express(self.native, self.express, write="express")
+        self.both = migrate_from_express(self.native, self.express)
+        self.prepared = migrate_from_express(self.native, self.express, write="express")
         signs = self.express.cookie_format.bind("connect.sid", self.express.secrets)
         self.old_cookie = f"connect.sid={signs.sign(ID)}"
 
@@ -294,26 +294,26 @@ def test_impossible_options() -> None:
     shop = Shop()
     for native, express in ((None, shop.express), ({}, shop.express), (shop.native, None)):
         with pytest.raises(ConfigurationError, match="must be SessionOptions"):
-            leaving_express(native, express)  # type: ignore[arg-type]  # wrong on purpose
+            migrate_from_express(native, express)  # type: ignore[arg-type]  # wrong on purpose
     for native, express in ((shop.both, shop.express), (shop.prepared, shop.express)):
         with pytest.raises(ConfigurationError, match="a codec of its own"):
-            leaving_express(native, express)
+            migrate_from_express(native, express)
     for store in ("redis://127.0.0.1/0", MemoryStore()):
         with pytest.raises(ConfigurationError, match="the same `store`"):
-            leaving_express(SessionOptions(secret=SECRET, store=store), shop.express)
+            migrate_from_express(SessionOptions(secret=SECRET, store=store), shop.express)
     storeless = SessionOptions(secret=SECRET)
-    assert leaving_express(storeless, shop.express).store is shop.store
-    assert leaving_express(storeless, shop.express, write="express").store is shop.store
+    assert migrate_from_express(storeless, shop.express).store is shop.store
+    assert migrate_from_express(storeless, shop.express, write="express").store is shop.store
     with pytest.raises(ConfigurationError, match="what `express_options` returned"):
-        leaving_express(shop.native, shop.native)
+        migrate_from_express(shop.native, shop.native)
     with pytest.raises(ConfigurationError, match="what `express_options` returned"):
-        leaving_express(shop.native, replace(shop.express, hash_ids=True))
+        migrate_from_express(shop.native, replace(shop.express, hash_ids=True))
     with pytest.raises(ConfigurationError, match="`hash_ids=True`"):
-        leaving_express(shop.express, shop.express)
+        migrate_from_express(shop.express, shop.express)
     with pytest.raises(ConfigurationError, match="`hash_ids=True`"):
-        leaving_express(SessionOptions(secret=SECRET, hash_ids=False), shop.express)
+        migrate_from_express(SessionOptions(secret=SECRET, hash_ids=False), shop.express)
     with pytest.raises(ConfigurationError, match='`write` must be "express" or "native"'):
-        leaving_express(shop.native, shop.express, write="both")  # type: ignore[arg-type]  # wrong on purpose
+        migrate_from_express(shop.native, shop.express, write="both")  # type: ignore[arg-type]  # wrong on purpose
 
 
 # Old and new processes side by side

@@ -1,9 +1,9 @@
-"""From Express's sessions to coatcheck's own, without logging anybody out.
+"""Turn Express's sessions into coatcheck's own, without logging anybody out.
 
-An Express session moves when its visitor next comes: it is looked up under the key of today and,
-where there is nothing, under Express's; then it gets a record of coatcheck's under the key of
-today, the old record ends, and the response carries a cookie of coatcheck's with the same id. So
-parallel requests with the old cookie find it, too.
+A session migrates at its visitor's next request. It is looked up under the new key, and under
+Express's key if the new one has nothing. It is written as a record of coatcheck's under the new
+key, Express's record is removed, and the response sets a cookie of coatcheck's. The session keeps
+its id, so parallel requests with the old cookie find it, too.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ Write: TypeAlias = Literal["express", "native"]
 _NATIVE_BEGINNING: Final = b'{"v":'
 
 
-def leaving_express(
+def migrate_from_express(
     native: SessionOptions, express: SessionOptions, *, write: Write = "native"
 ) -> SessionOptions:
-    """Return options that read both kinds of sessions, and write one of them.
+    """Return options that read both formats of sessions, and write one of them.
 
-    With several processes, first let all of them ``write="express"``: they read both and go on as
-    before. Then let them ``write="native"``. When the longest lifetime is over, use ``native``.
+    With several processes, first deploy ``write="express"`` to all of them: they read both formats
+    and migrate nothing. Then deploy ``write="native"``. After the longest lifetime use ``native``.
 
-    :param native: the options to come, with ``hash_ids``. A new name for the cookie works, but the
+    :param native: the new options, with ``hash_ids``. The cookie may have a new name, but then the
         old cookie stays in the browser until it expires.
-    :param express: the options until now, from :func:`~coatcheck_express.express_options`.
-    :param write: which kind new sessions are, and Express sessions become.
+    :param express: the current options, from :func:`~coatcheck_express.express_options`.
+    :param write: the format of new sessions. With ``"native"``, Express's sessions migrate.
     :raises ConfigurationError: the options are not of these kinds.
     """
     for options in (native, express):
