@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coatcheck_conformance.harnesses import harness_for
+from coatcheck_conformance._kit.harnesses import harness_for
 
 
 def harness_on(start: Callable[[], AbstractContextManager[str]], option: str = "") -> Any:

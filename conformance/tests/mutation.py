@@ -16,11 +16,11 @@ from typing import Any
 
 from coatcheck import AsyncStore, Store
 from coatcheck_conformance import Harness
-from coatcheck_conformance.case import Case, all_cases
-from coatcheck_conformance.handle import FaceName
-from coatcheck_conformance.harnesses import MemoryHarness
-from coatcheck_conformance.run import Run
-from coatcheck_conformance.verdicts import Result, Verdict
+from coatcheck_conformance._kit.case import Case, all_cases
+from coatcheck_conformance._kit.handle import FaceName
+from coatcheck_conformance._kit.harnesses import MemoryHarness
+from coatcheck_conformance._kit.run import Run
+from coatcheck_conformance._kit.verdicts import Result, Verdict
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -18,10 +19,10 @@ import jsonschema
 import pytest
 from commandline import run_here
 
-from coatcheck_conformance import contract, report
-from coatcheck_conformance.command import main
+from coatcheck_conformance._kit import contract, report
+from coatcheck_conformance._kit.command import main
 
-SCHEMA = json.loads(Path(report.__file__).with_name("report.schema.json").read_text())
+SCHEMA = json.loads((files("coatcheck_conformance") / "report.schema.json").read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     (tmp_path / "mine.py").write_text(
         "from coatcheck import MemoryStore\n"
-        "from coatcheck_conformance.harnesses import MemoryHarness\n"
+        "from coatcheck_conformance._kit.harnesses import MemoryHarness\n"
         "class Raises(MemoryStore):\n"
         "    def get(self, key):\n"
         "        if key == 'unknown':\n"

@@ -8,12 +8,12 @@ import pytest
 from mutation import StoreClassHarness
 
 from coatcheck import MemoryStore, Record
-from coatcheck_conformance.case import cases_of
-from coatcheck_conformance.deviations import Deviation, read_deviations
-from coatcheck_conformance.failure import HarnessError
-from coatcheck_conformance.harnesses import MemoryHarness
-from coatcheck_conformance.run import Run
-from coatcheck_conformance.verdicts import Verdict
+from coatcheck_conformance._kit.case import cases_of
+from coatcheck_conformance._kit.deviations import Deviation, read_deviations
+from coatcheck_conformance._kit.failure import HarnessError
+from coatcheck_conformance._kit.harnesses import MemoryHarness
+from coatcheck_conformance._kit.run import Run
+from coatcheck_conformance._kit.verdicts import Verdict
 
 GOOD = """
 [[deviation]]

@@ -10,10 +10,11 @@ from mutants.parity import KeepsATouch
 from mutation import StoreClassHarness
 
 from coatcheck import MemoryStore, Record
-from coatcheck_conformance import Harness, machine
-from coatcheck_conformance.case import all_cases, cases_of
-from coatcheck_conformance.run import Run
-from coatcheck_conformance.verdicts import Verdict
+from coatcheck_conformance import Harness
+from coatcheck_conformance._kit import machine
+from coatcheck_conformance._kit.case import all_cases, cases_of
+from coatcheck_conformance._kit.run import Run
+from coatcheck_conformance._kit.verdicts import Verdict
 
 
 class Forgetful(MemoryStore):

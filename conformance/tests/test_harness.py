@@ -11,12 +11,13 @@ from mutation import StoreClassHarness
 
 from coatcheck import Capabilities, MemoryStore, Record, Store
 from coatcheck.errors import StoreUnavailable
-from coatcheck_conformance import Harness, self_check
-from coatcheck_conformance.case import cases_of
-from coatcheck_conformance.failure import HarnessError
-from coatcheck_conformance.harnesses import MemoryHarness, harness_for
-from coatcheck_conformance.run import Run
-from coatcheck_conformance.verdicts import Verdict
+from coatcheck_conformance import Harness
+from coatcheck_conformance._kit import self_check
+from coatcheck_conformance._kit.case import cases_of
+from coatcheck_conformance._kit.failure import HarnessError
+from coatcheck_conformance._kit.harnesses import MemoryHarness, harness_for
+from coatcheck_conformance._kit.run import Run
+from coatcheck_conformance._kit.verdicts import Verdict
 
 
 def verdict_of(harness: Harness, clause: str = "GET-1") -> tuple[Verdict, str]:

@@ -8,8 +8,8 @@ import pytest
 from mutation import all_mutants
 
 from coatcheck import CONTRACT_VERSION
-from coatcheck_conformance import contract
-from coatcheck_conformance.case import all_cases, cases_of
+from coatcheck_conformance._kit import contract
+from coatcheck_conformance._kit.case import all_cases, cases_of
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "contract.md"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from networked import NetStore, NetworkHarness
 
 from coatcheck import Record
-from coatcheck_conformance.case import all_cases
-from coatcheck_conformance.run import Run
-from coatcheck_conformance.verdicts import Verdict
+from coatcheck_conformance._kit.case import all_cases
+from coatcheck_conformance._kit.run import Run
+from coatcheck_conformance._kit.verdicts import Verdict
 
 
 class LateWrites(NetStore):

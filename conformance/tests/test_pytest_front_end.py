@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from coatcheck_conformance.case import all_cases
+from coatcheck_conformance._kit.case import all_cases
 
 SIX_LINES = """
 from coatcheck_conformance import StoreConformance
-from coatcheck_conformance.harnesses import MemoryHarness
+from coatcheck_conformance._kit.harnesses import MemoryHarness
 
 class TestMyStore(StoreConformance):
     harness = MemoryHarness()
@@ -21,7 +21,7 @@ class TestMyStore(StoreConformance):
 BROKEN = """
 from coatcheck import MemoryStore
 from coatcheck_conformance import StoreConformance
-from coatcheck_conformance.harnesses import MemoryHarness
+from coatcheck_conformance._kit.harnesses import MemoryHarness
 
 class MyStore(MemoryStore):
     def get(self, key):
@@ -43,7 +43,7 @@ UNREACHABLE = """
 from coatcheck import MemoryStore
 from coatcheck.errors import StoreUnavailable
 from coatcheck_conformance import StoreConformance
-from coatcheck_conformance.harnesses import MemoryHarness
+from coatcheck_conformance._kit.harnesses import MemoryHarness
 
 class Unreachable(MemoryStore):
     def get(self, key):
@@ -182,12 +182,13 @@ def test_the_plugin_imports_nothing_but_pytest() -> None:
     """A project without a store pays nothing, and measures its coverage from the start."""
     script = (
         "import pytest, sys; before = set(sys.modules)\n"
-        "import coatcheck_conformance.pytest_plugin\n"
+        "import coatcheck_conformance._kit.pytest_plugin\n"
         "print(sorted(set(sys.modules) - before))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == (
-        "['coatcheck_conformance', 'coatcheck_conformance.pytest_plugin']"
+        "['coatcheck_conformance', 'coatcheck_conformance._kit', "
+        "'coatcheck_conformance._kit.pytest_plugin']"
     )

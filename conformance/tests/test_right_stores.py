@@ -10,10 +10,10 @@ from references import REFERENCES
 
 from coatcheck import Capabilities
 from coatcheck_conformance import Harness
-from coatcheck_conformance.case import cases_of
-from coatcheck_conformance.harnesses import MemoryHarness
-from coatcheck_conformance.run import Run
-from coatcheck_conformance.verdicts import Conformance, Verdict, conformance, outcomes
+from coatcheck_conformance._kit.case import cases_of
+from coatcheck_conformance._kit.harnesses import MemoryHarness
+from coatcheck_conformance._kit.run import Run
+from coatcheck_conformance._kit.verdicts import Conformance, Verdict, conformance, outcomes
 
 
 def shortfalls(run: Run) -> list[str]:

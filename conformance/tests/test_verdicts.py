@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from coatcheck import Capabilities
-from coatcheck_conformance.contract import clauses
-from coatcheck_conformance.verdicts import Conformance, Result, Verdict, conformance, outcomes
+from coatcheck_conformance._kit.contract import clauses
+from coatcheck_conformance._kit.verdicts import Conformance, Result, Verdict, conformance, outcomes
 
 ALL = Capabilities(enumerable=True, clearable=True, owners=True, multi_process=True, durable=True)
 

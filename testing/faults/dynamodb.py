@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from coatcheck_conformance.proxy import Proxy
+from coatcheck_conformance._kit.proxy import Proxy
 from coatcheck_dynamodb import DynamoDBStore
 from testing.servers.dynamodb import CREDENTIALS, DynamoDBServer, store_url
 

@@ -6,28 +6,32 @@ that has it installed.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+__all__ = ["ClientStore", "Clock", "Fault", "Harness", "HarnessError", "StoreConformance"]
 
 if TYPE_CHECKING:
-    from .clock import Clock as Clock
-    from .harness import ClientStore as ClientStore
-    from .harness import Fault as Fault
-    from .harness import Harness as Harness
-    from .pytest_front_end import StoreConformance as StoreConformance
+    from ._kit.clock import Clock
+    from ._kit.failure import HarnessError
+    from ._kit.harness import ClientStore, Fault, Harness
+    from ._kit.pytest_front_end import StoreConformance
+else:
+    _MODULES = {
+        "ClientStore": "harness",
+        "Clock": "clock",
+        "Fault": "harness",
+        "Harness": "harness",
+        "HarnessError": "failure",
+        "StoreConformance": "pytest_front_end",
+    }
 
-_WHERE: Final = {
-    "ClientStore": "harness",
-    "Clock": "clock",
-    "Fault": "harness",
-    "Harness": "harness",
-    "StoreConformance": "pytest_front_end",
-}
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
 
-__all__ = ["ClientStore", "Clock", "Fault", "Harness", "StoreConformance"]
+        return getattr(importlib.import_module(f"._kit.{_MODULES[name]}", __name__), name)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
+def __dir__() -> list[str]:
+    return sorted(__all__)

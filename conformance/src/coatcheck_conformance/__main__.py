@@ -7,7 +7,7 @@ import sys
 
 def main() -> int:
     """Run the command line with the arguments of this process."""
-    from .command import main as run
+    from ._kit.command import main as run
 
     return run(sys.argv[1:])
 

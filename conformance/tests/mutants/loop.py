@@ -18,7 +18,7 @@ from networked import (
 from references import UndeclaredAsync
 
 from coatcheck import ALWAYS, Condition, MemoryStore, Record
-from coatcheck_conformance.harness import ClientStore
+from coatcheck_conformance import ClientStore
 
 
 class NativeHarness(NetworkHarness):

@@ -22,7 +22,7 @@ from visiting import visits
 from coatcheck import ABSENT, PRESENT, Condition, Record, Unchanged
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck.succession import is_succession
-from coatcheck_conformance.proxy import Proxy
+from coatcheck_conformance._kit.proxy import Proxy
 from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb.url import parse
 from testing.interrupts import interrupted

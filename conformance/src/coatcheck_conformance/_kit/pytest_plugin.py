@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .run import Run
 
 pytest.register_assert_rewrite(
-    "coatcheck_conformance.pytest_front_end", "coatcheck_conformance.cases"
+    "coatcheck_conformance._kit.pytest_front_end", "coatcheck_conformance._kit.cases"
 )
 
 #: The name under which a test tells its verdict to the report.

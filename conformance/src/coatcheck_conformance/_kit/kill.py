@@ -20,7 +20,7 @@ from .harness import resolve
 KEYS: Final = tuple(f"key{number}" for number in range(4))
 #: Bytes of a record's data.
 _SIZE: Final = 20_000
-_SCRIPT: Final = "from coatcheck_conformance.kill import write; write()"
+_SCRIPT: Final = "from coatcheck_conformance._kit.kill import write; write()"
 
 
 def record_number(number: int, now: float) -> Record:

@@ -65,11 +65,11 @@ def document() -> str:
 
     :raises FileNotFoundError: it is neither in the package nor in the repository.
     """
-    in_package = files(__package__) / "contract.md"
+    in_package = files("coatcheck_conformance") / "contract.md"
     if in_package.is_file():
         return in_package.read_text("utf-8")
-    # Editable: this module is REPOSITORY/conformance/src/coatcheck_conformance/contract.py.
-    return (Path(__file__).parents[3] / "docs" / "contract.md").read_text("utf-8")
+    # Editable: this module is REPOSITORY/conformance/src/coatcheck_conformance/_kit/contract.py.
+    return (Path(__file__).parents[4] / "docs" / "contract.md").read_text("utf-8")
 
 
 @cache

@@ -157,7 +157,7 @@ class Context:
             self.harness.advance(namespace, seconds)
 
     def together(self, calls: Sequence[Call]) -> list[Any]:
-        """Make calls at the same time; see :func:`coatcheck_conformance.handle.together`."""
+        """Make calls at the same time; see :func:`coatcheck_conformance._kit.handle.together`."""
         return together(calls, self.loop, self.steps)
 
     # Judging
