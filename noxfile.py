@@ -239,6 +239,7 @@ def typing(session: nox.Session) -> None:
     session.run("mypy", *sources, "testing", "--exclude", "testing/typing")
     session.run("mypy", "testing/typing/use.py")
     session.run("pyright", "testing/typing/use.py")
+    session.run("pyright", "--ignoreexternal", "--verifytypes", "coatcheck_conformance")
     session.run("python", "testing/typing/check_misuse.py")
 
 

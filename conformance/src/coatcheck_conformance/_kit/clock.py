@@ -24,10 +24,10 @@ class Clock:
     """
 
     def __init__(self, now: float | None = None) -> None:
-        self.start = math.ceil(time.time() / 60 + 1) * 60.0 if now is None else now
-        self.now = self.start
-        self.pause = 0.0
-        self.readings = 0
+        self.start: float = math.ceil(time.time() / 60 + 1) * 60.0 if now is None else now
+        self.now: float = self.start
+        self.pause: float = 0.0
+        self.readings: int = 0
         self._lock = threading.Lock()
 
     def __call__(self) -> float:

@@ -40,15 +40,15 @@ class Context:
         self.harness = harness
         self.face = face
         self.namespace = namespace
-        self.clock = clock or Clock()
-        self.steps = Steps(self.clock)
-        self.loop = Loop()
+        self.clock: Clock = clock or Clock()
+        self.steps: Steps = Steps(self.clock)
+        self.loop: Loop = Loop()
         self.seed = seed
         self._opened: list[tuple[str, Handle]] = []
         self._primary: dict[str, Store | AsyncStore] = {}
         self._namespaces = {namespace}
         self._sequences = 0
-        self.store = self.open("store")
+        self.store: Handle = self.open("store")
 
     # Stores
 

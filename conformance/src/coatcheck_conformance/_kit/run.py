@@ -40,10 +40,11 @@ class Run:
         self, harness: Harness, *, deviations: Iterable[Deviation] = (), seed: int = 0
     ) -> None:
         self.harness = harness
-        self.deviations = list(deviations)
+        self.deviations: list[Deviation] = list(deviations)
         self.seed = seed
         self.capabilities: Capabilities | None = None
-        self.store_name, self.store_module = type(harness).__name__, ""
+        self.store_name: str = type(harness).__name__
+        self.store_module: str = ""
         self._token = uuid.uuid4().hex[:10]
         self._contexts: list[Context] = []
         self._number = 0
