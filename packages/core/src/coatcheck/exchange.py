@@ -22,6 +22,7 @@ from .errors import (
 )
 from .events import logger, short_ref
 from .group_commit import Change, ChangeFunction, check_function
+from .identity import Detached
 from .lifecycle import KeyTaken
 from .operations import Await, Get, Steps
 from .phase import CLOSED, FAILED, HEADERS_SENT, OPEN, RAISED, outside
@@ -29,7 +30,7 @@ from .policy import Policy
 from .records import Snapshot
 from .replacement import LEFT_ALONE, author, is_cleared, is_order
 from .request_cookie import RequestCookie
-from .session import Departure, Session, SessionCore, gone
+from .session import PendingWrite, Session, SessionCore, gone
 from .store import Record
 
 _ID_ATTEMPTS: Final = 3
@@ -112,7 +113,7 @@ class Exchange(RequestCookie):
         """Return the encoded state of what is stored."""
         return self.policy.lifecycle.content(snapshot)
 
-    def rebase(self, sent: Departure, mine: SessionState, stored: Snapshot) -> SessionState:
+    def rebase(self, sent: PendingWrite, mine: SessionState, stored: Snapshot) -> SessionState:
         """Return what is stored together with what changed since a write began."""
         return self.policy.lifecycle.rebase(sent.state, sent.encoded, mine, stored)
 
@@ -172,22 +173,23 @@ class Exchange(RequestCookie):
         session = self.session
         self._check_savable()
         writes = self._writes
-        if not session._ended:
-            session._wanted = session._wanted or session._snapshot is None
+        session.identity.store_even_empty()
         yield from self._commit()
         yield from self._touch_if_asked(writes)
-        if session._gone:
+        if session.identity.is_gone:
             raise gone()
 
     def _check_savable(self) -> None:
-        session = self.session
-        if session._degraded and not session._ended:
-            raise SessionUnavailable("a degraded session is never saved")
-        if session._gone:
+        session, identity = self.session, self.session.identity
+        if identity.is_gone:
             raise gone()
-        if session.phase is RAISED and not session._ended:
+        if identity.ends_presented:
+            return
+        if identity.is_detached:
+            raise SessionUnavailable("a degraded session is never saved")
+        if session.phase is RAISED:
             raise outside()
-        if session.phase is not OPEN and not session._announced and not session._ended:
+        if session.phase is not OPEN and not identity.is_announced:
             raise LateWriteError("the response headers are sent: a new session cannot be saved")
 
     def change(self, function: ChangeFunction) -> Steps[Any]:
@@ -195,18 +197,18 @@ class Exchange(RequestCookie):
         check_function(function)
         session, lifecycle = self.session, self.policy.lifecycle
         self._check_savable()
-        if session._continues:
+        if session.identity.continues:
             # Others may still write under the old id: the new one first.
             yield from self._commit()
             self._check_savable()
-        if session._snapshot is None:
+        if session.identity.snapshot is None:
             # Nobody else knows it yet. It is stored with the response.
             state, value = lifecycle.applied(session.contents.state(), function)
             session._replace_data(state.data)
             return value
-        before, writes = session._snapshot, self._writes
+        before, writes = session.identity.snapshot, self._writes
         change = yield from self._update(session._draft(), function=function)
-        if session._gone:
+        if session.identity.is_gone:
             raise gone()
         try:
             yield from self._touch_if_asked(writes)
@@ -217,17 +219,17 @@ class Exchange(RequestCookie):
     def reload(self) -> Steps[None]:
         """Show what is stored."""
         session = self.session
-        if session._gone:
+        if session.identity.is_gone:
             raise gone()
-        before = session._stored
+        before = session.identity.latest
         if before is None:
             session._empty()
             return
         found = yield from self.policy.lifecycle.load(before.key)
-        if session._stored is not before:
+        if session.identity.latest is not before:
             return  # ended meanwhile, or given another id
         if found is None:
-            session._vanish()
+            session._record_deleted()
             raise gone()
         session._refill(*found)
 
@@ -272,7 +274,7 @@ class Exchange(RequestCookie):
         is_ours = self._request.get(self.place) is session.contents.data
         if not is_ours or session._busy or self._inert:
             return None
-        snapshot = session._snapshot
+        snapshot = session.identity.snapshot
         if snapshot is None:
             # Nobody used it, and there is nothing that would have to be moved or stored.
             if session._accessed or (options.save_uninitialized and session._failure is None):
@@ -341,9 +343,10 @@ class Exchange(RequestCookie):
             return True
         if not session._loaded:
             return False
-        if session._snapshot is None:
-            return session._ended
-        return session._ended or bool(session._extend) or session._may_differ(nested)
+        identity = session.identity
+        if identity.snapshot is None:
+            return identity.ends_presented
+        return bool(session._extend) or session._may_differ(nested)
 
     def finish(self) -> Steps[None]:
         """Save what changed since the headers went out."""
@@ -351,10 +354,10 @@ class Exchange(RequestCookie):
         if current is not self.session.contents.data and self._is_news(current):
             yield from self._notice_replacement(current)
         session = self.session
-        if session._ended:
+        if session.identity.ends_presented:
             yield from self.end_pending()
-        elif session._snapshot is not None:
-            before, writes = session._snapshot, self._writes
+        elif session.identity.snapshot is not None:
+            before, writes = session.identity.snapshot, self._writes
             change = session._change()
             if change is not None:
                 yield from self._update(change)
@@ -415,11 +418,12 @@ class Exchange(RequestCookie):
         session = self.session
         if not session._loaded:
             return False
-        if session._old is None and not (session._ended or session._degraded or session._orphans):
-            unannounced = session._snapshot is not None or session._attempts is not None
-            if session._announced or not unannounced:
+        identity = session.identity
+        if identity.old is None and not (identity.ends_presented or identity.is_detached):
+            unannounced = identity.snapshot is not None or identity.attempts is not None
+            if not identity.orphans and (identity.is_announced or not unannounced):
                 return False
-        return bool(self._pending_keys()) or (session._ended and bool(self.tickets()))
+        return bool(self._pending_keys()) or (identity.ends_presented and bool(self.tickets()))
 
     def abandon(self) -> Steps[None]:
         """Drop the changes, but carry out a requested end of the session."""
@@ -441,14 +445,15 @@ class Exchange(RequestCookie):
             return
         self._engine.announce("degraded", None, error)
         session._start()
-        session._degraded = True
+        session.identity = Detached()
 
     def _announce_decision(self, set_cookie: str | None) -> None:
         session = self.session
+        identity = session.identity
         self._engine.announce.decided(
-            f"wrote={self._writes > 0} gone={session._gone} degraded={session._degraded} "
-            f"ended={session._ended} cookie={set_cookie is not None}",
-            None if session._snapshot is None else session._snapshot.key,
+            f"wrote={self._writes > 0} gone={identity.is_gone} degraded={identity.is_detached} "
+            f"ended={identity.ends_presented} cookie={set_cookie is not None}",
+            None if identity.snapshot is None else identity.snapshot.key,
         )
 
     def _is_there(self) -> bool:
@@ -563,7 +568,7 @@ class Exchange(RequestCookie):
         if current is not self._replacement:
             # Nothing instead of nothing is no news.
             is_empty = isinstance(current, Mapping) and not current
-            has_none = session._snapshot is None and (session._loaded or session._blank)
+            has_none = session.identity.snapshot is None and (session._loaded or session._blank)
             return not (is_empty and has_none)
         return isinstance(current, Mapping) and current != session.contents.data
 
@@ -574,9 +579,9 @@ class Exchange(RequestCookie):
         """
         session, options = self.session, self._engine.options
         done = False
-        while not (done or session._gone):
-            changed = session._snapshot or session._old
-            if session._snapshot is not None:
+        while not (done or session.identity.is_gone):
+            changed = session.identity.snapshot or session.identity.old
+            if session.identity.snapshot is not None:
                 change = session._change()
                 if change is not None:
                     yield from self._update(change)
@@ -585,8 +590,8 @@ class Exchange(RequestCookie):
                     yield from self._update(change, changed=False)
                 else:
                     return
-                done = not change.overtaken
-            elif not session._degraded and (
+                done = not change.is_superseded
+            elif not session.identity.is_detached and (
                 session._has_contents() or (final and self._wants_empty())
             ):
                 done = yield from self._store_new()
@@ -597,7 +602,7 @@ class Exchange(RequestCookie):
                 self._warn_if_dropped(changed)
 
     def _wants_empty(self) -> bool:
-        return self._engine.options.save_uninitialized and not self.session._ended
+        return self._engine.options.save_uninitialized and not self.session.identity.ends_presented
 
     def _store_new(self) -> Steps[bool]:
         """Store a new or regenerated session. False: the application changed what is to be done."""
@@ -605,21 +610,21 @@ class Exchange(RequestCookie):
         if not self.can_be_sent(self._session_cookie):
             yield from self._leave_unstored()
             return True
-        if session._id is None:
+        if session.identity.id is None:
             made: str | Awaitable[str] = self._engine.options.generate_id(self._request)
             if not isinstance(made, str) and inspect.isawaitable(made):
-                session._id = self._checked_id((yield Await(made)))
+                session.identity.id = self._checked_id((yield Await(made)))
                 return False
-            session._id = self._checked_id(made)
-        key = self._engine.key_of(session._id)
-        if not session._continues:
+            session.identity.id = self._checked_id(made)
+        key = self._engine.key_of(session.identity.id)
+        if not session.identity.continues:
             session.contents.cookie = self._recorded_settings(session.contents.cookie)
-        departure = session._departure = session._draft()
+        pending = session.pending = session._draft()
         try:
-            stored = yield from self._store_under(key, departure)
+            stored = yield from self._store_under(key, pending)
         except KeyTaken:
-            departure.id = session._id = None  # what is stored there is another session
-            session._turn_back(departure)
+            pending.id = session.identity.id = None  # what is stored there is another session
+            session._write_failed(pending)
             self._taken_ids += 1
             if self._taken_ids < _ID_ATTEMPTS:
                 return False
@@ -627,29 +632,29 @@ class Exchange(RequestCookie):
                 f"`generate_id` returned ids of other sessions {_ID_ATTEMPTS} times in a row"
             ) from None
         except BaseException:
-            session._turn_back(departure)
+            session._write_failed(pending)
             raise
-        return self._note(departure, stored)
+        return self._note(pending, stored)
 
     def _store_under(
-        self, key: str, departure: Departure
+        self, key: str, pending: PendingWrite
     ) -> Steps[tuple[Snapshot, SessionState] | None]:
         """Store a new or regenerated session under its key, and end what it takes the place of."""
         session, lifecycle = self.session, self.policy.lifecycle
-        attempts, old = session._unconfirmed(), session._old
-        state = departure.state
+        attempts, old = session.identity.begin_write(), session.identity.old
+        state = pending.state
         stored: tuple[Snapshot, SessionState] | None
         if old is None:
-            stored = yield from lifecycle.create(key, state, attempts, departure.encoded)
+            stored = yield from lifecycle.create(key, state, attempts, pending.encoded)
             same_site = self.withheld_by(self._session_cookie)
             if same_site is not None:
                 self._engine.notices.give(deployment.CROSS_SITE, same_site)
         else:
-            keep = session._keeps_old
-            stored = yield from lifecycle.rotate(old, key, state, keep, attempts, departure.encoded)
+            keep = session.identity.keeps_data
+            stored = yield from lifecycle.rotate(old, key, state, keep, attempts, pending.encoded)
             if stored is not None:
                 yield from self._end_elsewhere()
-        if session._ended:
+        if session.identity.ends_presented:
             yield from self._end_presented(() if old is None else (old.key,))
         return stored
 
@@ -658,7 +663,8 @@ class Exchange(RequestCookie):
         self._engine.announce("insecure")
         self._engine.notices.give(deployment.INSECURE)
         yield from self.end_pending()
-        self.session._degraded = True
+        identity = self.session.identity
+        self.session.identity = Detached(identity.orphans, identity.ends_presented)
 
     def _recorded_settings(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the cookie settings that a new session's record holds.
@@ -671,7 +677,7 @@ class Exchange(RequestCookie):
 
     def _update(
         self,
-        departure: Departure,
+        pending: PendingWrite,
         *,
         changed: bool = True,
         function: ChangeFunction | None = None,
@@ -682,10 +688,11 @@ class Exchange(RequestCookie):
         :param function: is applied to what is stored.
         """
         session, lifecycle = self.session, self.policy.lifecycle
-        assert session._snapshot is not None
-        snapshot = loaded = session._snapshot
-        attempts = session._unconfirmed()
-        changed_cookie, cookie = departure.draft.cookie_changed, self._session_cookie
+        loaded = session.identity.snapshot
+        assert loaded is not None, "it is stored"
+        snapshot = loaded
+        attempts = session.identity.begin_write()
+        changed_cookie, cookie = pending.draft.cookie_changed, self._session_cookie
         extends, renew = self._extends(), changed
         if self._before_arrival is not None and not extends:
             record = replace(snapshot.record, expires_at=self._before_arrival)
@@ -696,15 +703,15 @@ class Exchange(RequestCookie):
                 extends = False
             elif not changed:
                 extends = renew = self._touch_is_due(snapshot)
-        session._departure = departure
+        session.pending = pending
         attempts.needless = False
         try:
             change = lifecycle.change_of(
-                snapshot, departure.state, extends, attempts, departure.encoded, function=function
+                snapshot, pending.state, extends, attempts, pending.encoded, function=function
             )
             stored = yield from lifecycle.write(change)
         except BaseException:
-            session._turn_back(departure)
+            session._write_failed(pending)
             raise
         if stored is not None:
             lasts = renew and (cookie.max_age is not None or cookie.expires is not None)
@@ -715,12 +722,12 @@ class Exchange(RequestCookie):
                 moved = stored[0].record.expires_at - loaded.record.expires_at
                 lasts = lasts and moved > _ROUNDING
             self._renew = self._renew or changed_cookie or lasts
-        self._note(departure, stored, not attempts.needless)
+        self._note(pending, stored, not attempts.needless)
         return change
 
     def _note(
         self,
-        departure: Departure,
+        pending: PendingWrite,
         stored: tuple[Snapshot, SessionState] | None,
         wrote: bool = True,
     ) -> bool:
@@ -729,24 +736,25 @@ class Exchange(RequestCookie):
         :param wrote: False: all of it was stored already. The expiry has not been moved then.
         """
         if stored is None:
-            self.session._vanish(departure)
+            self.session._record_deleted(pending)
         else:
-            self.session._arrive(departure, *stored)
+            self.session._write_succeeded(pending, *stored)
             self._writes += wrote
-        return not departure.overtaken
+        return not pending.is_superseded
 
     def _pending_keys(self) -> list[str]:
         """Return the keys of records that the application asked to end."""
         session = self.session
-        keys = [self._engine.key_of(session_id) for session_id in session._orphans]
-        if not session._announced:
-            # Whoever does not get the cookie cannot come back.
-            if session._snapshot is not None:
-                keys.append(session._snapshot.key)
-            elif session._attempts is not None and session._id is not None:
-                keys.append(self._engine.key_of(session._id))
-        if session._old is not None:
-            keys.append(session._old.key)
+        identity, key_of = session.identity, self._engine.key_of
+        keys = [key_of(session_id) for session_id in identity.orphans]
+        if not identity.is_announced:
+            # Who does not get the cookie cannot come back.
+            if identity.snapshot is not None:
+                keys.append(identity.snapshot.key)
+            elif identity.attempts is not None and identity.id is not None:
+                keys.append(key_of(identity.id))
+        if identity.old is not None:
+            keys.append(identity.old.key)
         return keys
 
     def end_pending(self) -> Steps[None]:
@@ -755,14 +763,11 @@ class Exchange(RequestCookie):
         keys = self._pending_keys()
         for key in keys:
             yield from self.policy.lifecycle.end(key)
-        if session._ended:
+        if session.identity.ends_presented:
             yield from self._end_presented(keys)
-        elif session._old is not None:
+        elif session.identity.old is not None:
             yield from self._end_elsewhere()
-        if not session._announced:
-            session._snapshot = session._attempts = None
-        session._old = None
-        session._orphans = ()
+        session.identity = session.identity.ended()
 
     def _end_presented(self, ended: Collection[str]) -> Steps[None]:
         """End each session whose cookie came, the one in use among them.
@@ -809,7 +814,7 @@ class Exchange(RequestCookie):
 
     def _touch(self) -> Steps[None]:
         """Move the expiry of a session that was not written, where that is due."""
-        snapshot = self.session._snapshot
+        snapshot = self.session.identity.snapshot
         if snapshot is None:
             return
         expires_at = self._touch_expiry(snapshot)
@@ -833,7 +838,7 @@ class Exchange(RequestCookie):
         :param writes: how many there were before the save.
         """
         session = self.session
-        snapshot, asked = session._snapshot, session._extend
+        snapshot, asked = session.identity.snapshot, session._extend
         follows = self._cookie_follows()
         if session._extend:
             session._extend = None
@@ -863,8 +868,8 @@ class Exchange(RequestCookie):
         mine = snapshot.record
         record: Record | None = yield Get(snapshot.key)
         if record is None:
-            if self.session._snapshot is snapshot:
-                self.session._vanish()
+            if self.session.identity.snapshot is snapshot:
+                self.session._record_deleted()
         elif record.data == mine.data and abs(record.expires_at - mine.expires_at) <= _ROUNDING:
             yield from self._move_expiry(snapshot, expires_at)
 
@@ -872,12 +877,12 @@ class Exchange(RequestCookie):
         """Touch the record. Returns whether the session is still the one that was touched."""
         session = self.session
         touched = yield from self.policy.lifecycle.touch(snapshot, expires_at)
-        if session._snapshot is not snapshot:
+        if session.identity.snapshot is not snapshot:
             return False  # ended meanwhile, or given another id
         if touched is None:
-            session._vanish()
+            session._record_deleted()
             return False
-        session._snapshot = touched
+        session.identity.touched(touched)
         return True
 
     def _touch_failed(self, snapshot: Snapshot, error: StoreError) -> None:
@@ -914,7 +919,7 @@ class Exchange(RequestCookie):
 
         :param before: what the request had of the session.
         """
-        if not self.session._gone:
+        if not self.session.identity.is_gone:
             return
         if before.record.expires_at <= self._engine.options.clock():
             why = "expired before the request ended: it took longer than `idle_timeout` leaves it"
@@ -941,22 +946,26 @@ class Exchange(RequestCookie):
     def _cookie_line(self) -> str | None:
         """Return the one Set-Cookie of this response, if it needs one."""
         session = self.session
-        if session._gone:
+        identity = session.identity
+        if identity.is_gone:
             return None
-        if session._snapshot is None:
+        if identity.snapshot is None:
             return self._removal()
-        due = not session._announced or self._resign or self._renew or self._engine.options.rolling
-        if not due:
+        is_due = self._resign or self._renew or self._engine.options.rolling
+        if identity.is_announced and not is_due:
             return None
-        assert session._id is not None
-        line = self.line(session._id, self._session_cookie, session.contents.began_at())
+        assert identity.id is not None, "it is stored"
+        line = self.line(identity.id, self._session_cookie, session.contents.began_at())
         if line is not None:
-            session._announced = True
+            identity.announce()
             session._sent_cookie = session.contents.cookie
         return line
 
     def _removal(self) -> str | None:
-        return self.removal_line(self.session._sent_cookie) if self.session._ended else None
+        session = self.session
+        if not session.identity.ends_presented:
+            return None
+        return self.removal_line(session._sent_cookie)
 
     # Ids
 

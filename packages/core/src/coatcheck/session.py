@@ -26,10 +26,11 @@ from .errors import (
     SessionUnavailable,
 )
 from .group_commit import ChangeFunction
+from .identity import UNKNOWN, Identity, New, Stored
 from .layout import lay_out
 from .operations import Steps
 from .phase import CLOSED, OPEN, RAISED, Phase, check_headers, check_not_closed, check_write
-from .records import Attempts, Snapshot
+from .records import Snapshot
 from .store import is_text
 
 if TYPE_CHECKING:
@@ -51,27 +52,25 @@ class Backend(Protocol):
     def new_id(self) -> str: ...
     def expiry(self, state: SessionState) -> float: ...
     def content(self, snapshot: Snapshot) -> bytes: ...
-    def rebase(self, sent: Departure, mine: SessionState, stored: Snapshot) -> SessionState: ...
+    def rebase(self, sent: PendingWrite, mine: SessionState, stored: Snapshot) -> SessionState: ...
     def end_outside(self) -> None: ...
     def let_go(self) -> None: ...
 
 
-class Departure:
+class PendingWrite:
     """The session as a write that is under way stores it; the application may go on meanwhile.
 
     :ivar draft: the contents that are written.
     :ivar id: the new id under which they are, or None.
-    :ivar wanted: whether the session was to be stored, even if it was empty.
-    :ivar overtaken: whether the session was ended or got another id meanwhile.
+    :ivar is_superseded: whether the session was ended or got another id meanwhile.
     """
 
-    __slots__ = ("draft", "id", "overtaken", "wanted")
+    __slots__ = ("draft", "id", "is_superseded")
 
-    def __init__(self, draft: Draft, new_id: str | None, wanted: bool) -> None:
+    def __init__(self, draft: Draft, new_id: str | None) -> None:
         self.draft = draft
         self.id = new_id
-        self.wanted = wanted
-        self.overtaken = False
+        self.is_superseded = False
 
     @property
     def state(self) -> SessionState:
@@ -327,17 +326,17 @@ class Session(dict[str, Any]):
         """Whether the session began with this request and is not stored yet."""
         core = self._core
         core._use()
-        return core._snapshot is None and not core._continues
+        return core.identity.snapshot is None and not core.identity.continues
 
     @property
     def is_modified(self) -> bool:
         """Whether there is something to save. Equal values that were assigned do not count."""
         core = self._attached()
-        if core._snapshot is None:
+        if core.identity.snapshot is None:
             return core._has_contents()
         change = core._change()
         if change is not None:
-            core._take_back(change)
+            core.contents.take_back(change.draft)
         return change is not None
 
     @property
@@ -350,8 +349,9 @@ class Session(dict[str, Any]):
     def expires_at(self) -> float:
         """When the session ends unless it is used again, in POSIX seconds."""
         core = self._attached()
-        if core._snapshot is not None and not core.contents.cookie_changed:
-            return core._snapshot.record.expires_at
+        snapshot = core.identity.snapshot
+        if snapshot is not None and not core.contents.cookie_changed:
+            return snapshot.record.expires_at
         return core._backend.expiry(core.contents.state())
 
     @property
@@ -389,7 +389,7 @@ class Session(dict[str, Any]):
             core._backend.check_late_use()
         core._accessed = True
         core._ensure_loaded()
-        return core._degraded
+        return core.identity.is_detached
 
     @property
     def stored_key(self) -> str | None:
@@ -400,7 +400,7 @@ class Session(dict[str, Any]):
         """
         core = self._core
         core._use()
-        stored = core._snapshot or core._old
+        stored = core.identity.snapshot or core.identity.old
         return None if stored is None else SessionId(stored.key)
 
     # What can be done with it
@@ -710,25 +710,15 @@ class SessionCore:
     _failure: Exception | None = None
     _accessed = False
     _loaded = False
-    _snapshot: Snapshot | None = None
-    _old: Snapshot | None = None
-    _orphans: tuple[str, ...] = ()
-    _keeps_old = False
-    _ended = False
-    _wanted = False
+    identity: Identity = UNKNOWN
     _extend: bool | None = None
-    _gone = False
-    _degraded = False
-    _announced = False
     _busy = False
     phase: Phase = OPEN
     #: The session's own cookie settings as the browser has them.
     _sent_cookie: Mapping[str, Any] = {}  # never changed in place
-    _id: str | None = None
     _cookie: SessionCookie | None = None
     contents: Contents
-    _attempts: Attempts | None = None
-    _departure: Departure | None = None
+    pending: PendingWrite | None = None
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -736,34 +726,27 @@ class SessionCore:
     def _regenerate(self, keep_data: bool) -> None:
         self._use()
         check_headers(self.phase, "`regenerate()` needs")
-        if self._gone and keep_data:
+        if self.identity.is_gone and keep_data:
             raise gone()
-        if self._snapshot is not None:
-            self._old, self._keeps_old = self._snapshot, keep_data
-        elif self._departure is not None and not self._departure.overtaken:
-            self._keeps_old = keep_data
-        self._keeps_old = self._keeps_old and keep_data
-        # Nobody knows what a degraded session was, and one that is gone may go on under another
-        # id: whatever the cookie opens, it must not any more.
-        self._ended = self._degraded or self._gone
-        self._forget_identity()
+        self.identity = self.identity.regenerate(keep_data, self._supersede())
         if not keep_data:
             self.contents.forget()
-        self._wanted = True
 
     def _destroy(self) -> None:
         if not self._ready:
             self._prepare(reads=False)
         self._check_open()
-        if self._snapshot is not None:
-            self._old = self._snapshot
-        self._keeps_old = False
-        self._forget_identity()
+        self.identity = self.identity.destroy(self._supersede())
         self.contents.forget()
-        self._ended = True
-        self._wanted = False
         if self.phase is RAISED:
             self._backend.end_outside()
+
+    def _supersede(self) -> bool:
+        """Tell the write that is under way that the session leaves its id, if there is one."""
+        if self.pending is None:
+            return False
+        self.pending.is_superseded = True
+        return True
 
     # For the engine
 
@@ -791,10 +774,10 @@ class SessionCore:
         self._ready = True
 
     def _current_id(self) -> str:
-        if self._id is None:
+        if self.identity.id is None:
             check_not_closed(self.phase)
-            self._id = self._backend.new_id()
-        return self._id
+            self.identity.id = self._backend.new_id()
+        return self.identity.id
 
     def _ensure_loaded(self) -> None:
         if not (self._loaded or self._failure):
@@ -828,7 +811,7 @@ class SessionCore:
         if not self._ready:
             self._prepare()
         if self.phase is not OPEN:
-            check_write(self.phase, self._announced)
+            check_write(self.phase, self.identity.is_announced)
 
     def _check_open(self) -> None:
         self._use()
@@ -843,6 +826,7 @@ class SessionCore:
     def _start(self) -> None:
         """Begin as a new, empty session."""
         self.contents.begin()
+        self.identity = New()
         self._loaded = True
 
     def _hold_off(self) -> None:
@@ -852,26 +836,20 @@ class SessionCore:
     def _fill(self, session_id: str, snapshot: Snapshot, state: SessionState) -> None:
         """Continue a stored session."""
         self.contents.fill(state)
-        self._id = session_id
-        self._snapshot = snapshot
+        self.identity = Stored(session_id, snapshot, is_announced=True)
         self._sent_cookie = state.cookie
-        # Last, for other threads: whoever finds it loaded goes on without a lock.
-        self._announced = self._loaded = True
+        # Last, for other threads: who finds it loaded goes on without a lock.
+        self._loaded = True
 
     def _refill(self, snapshot: Snapshot, state: SessionState) -> None:
         """Show what was read again, without changes."""
-        if self._continues:
-            self._old = snapshot  # and what was tried under the new id is still to be recognised
-        else:
-            self._snapshot = snapshot
-            self._attempts = None
+        self.identity.reread(snapshot)
         self.contents.refill(state)
 
     def _empty(self) -> None:
         """Show a session that is not stored without changes: there is nothing to read again."""
         self.contents.forget()
-        if self._old is None and not self._ended:
-            self._wanted = False
+        self.identity.reset()
 
     def _replace_data(self, contents: Mapping[str, Any]) -> None:
         """Take over what the application put in the session's place."""
@@ -881,100 +859,67 @@ class SessionCore:
             self._before_write()
             self.contents.replace(data)
 
-    def _forget_identity(self) -> None:
-        if self._departure is not None:
-            self._departure.overtaken = True
-        elif self._snapshot is None and self._attempts is not None and self._id is not None:
-            # It may be stored all the same, without anybody having been told.
-            self._orphans = (*self._orphans, self._id)
-        self._id = None
-        self._snapshot = None
-        self._announced = False
-        self._gone = False
-        self._attempts = None
-
     def _has_contents(self) -> bool:
         """Whether a session that is not stored is worth it."""
-        return self._wanted or not self.contents.is_empty()
-
-    @property
-    def _stored(self) -> Snapshot | None:
-        """What the session was loaded from or stored as, if it goes on."""
-        return self._old if self._continues else self._snapshot
-
-    @property
-    def _continues(self) -> bool:
-        return self._old is not None and self._keeps_old
+        return self.identity.must_store or not self.contents.is_empty()
 
     def _may_differ(self, nested: bool = True) -> bool:
         """Whether the session can differ from what is stored; cheaper than finding out.
 
         :param nested: ask also whether values have changed that the application has.
         """
-        return self._attempts is not None or self.contents.may_differ(nested)
+        return self.identity.attempts is not None or self.contents.may_differ(nested)
 
-    def _change(self) -> Departure | None:
+    def _change(self) -> PendingWrite | None:
         """Return what is to be written if the session differs from what is stored."""
-        assert self._snapshot is not None
+        identity = self.identity
+        assert identity.snapshot is not None, "it is stored"
         if not self._may_differ():
             return None
-        draft = self._draft()
-        if self._attempts is not None and self._attempts.unknown:
+        write = self._draft()
+        if identity.attempts is not None and identity.attempts.unknown:
             # What is stored may be an earlier attempt of ours, not what was loaded.
-            return draft
-        return None if draft.encoded == self._backend.content(self._snapshot) else draft
+            return write
+        is_same = write.encoded == self._backend.content(identity.snapshot)
+        return None if is_same else write
 
-    def _draft(self) -> Departure:
+    def _draft(self) -> PendingWrite:
         """Encode the session as it is now. What changes from here on is another change."""
-        draft = self.contents.draft()
-        wanted, self._wanted = self._wanted, False
-        return Departure(draft, self._id if self._snapshot is None else None, wanted)
+        identity = self.identity
+        new_id = identity.id if identity.snapshot is None else None
+        return PendingWrite(self.contents.draft(), new_id)
 
-    def _turn_back(self, departure: Departure) -> None:
+    def _write_failed(self, pending: PendingWrite) -> None:
         """Note that a write failed, or that nobody knows what became of it."""
-        self._departure = None
-        if not departure.overtaken:
-            self._take_back(departure)
-        elif departure.id is not None:
-            self._orphans = (*self._orphans, departure.id)
+        self.pending = None
+        if not pending.is_superseded:
+            self.contents.take_back(pending.draft)
+        elif pending.id is not None:
+            self.identity.add_orphan(pending.id)
 
-    def _take_back(self, draft: Departure) -> None:
-        """Note that what was to be written is not, and still differs from what is stored."""
-        self.contents.take_back(draft.draft)
-        self._wanted = self._wanted or draft.wanted
-
-    def _arrive(self, departure: Departure, snapshot: Snapshot, state: SessionState) -> None:
+    def _write_succeeded(
+        self, pending: PendingWrite, snapshot: Snapshot, state: SessionState
+    ) -> None:
         """Note what is stored now, and show it together with what was changed meanwhile."""
-        self._departure = None
-        if departure.overtaken:
-            self._old = snapshot
-            if not self._keeps_old:
+        self.pending = None
+        if pending.is_superseded:
+            self.identity = self.identity.superseded_by(snapshot)
+            if not self.identity.keeps_data:
                 return
         else:
-            self._snapshot = snapshot
-            self._old = None
-            self._ended = False
-            self._attempts = None
-        if state is departure.state:
-            return
-        self.contents.show_stored(
-            state, lambda mine: self._backend.rebase(departure, mine, snapshot)
-        )
+            self.identity = self.identity.stored_as(snapshot)
+        if state is not pending.state:
+            self.contents.show_stored(
+                state, lambda mine: self._backend.rebase(pending, mine, snapshot)
+            )
 
-    def _unconfirmed(self) -> Attempts:
-        """Return what was written without an answer, to be recognised later."""
-        if self._attempts is None:
-            self._attempts = Attempts()
-        return self._attempts
-
-    def _vanish(self, departure: Departure | None = None) -> None:
+    def _record_deleted(self, pending: PendingWrite | None = None) -> None:
         """Note that the session was ended elsewhere; changes are dropped."""
-        self._departure = None
-        if departure is not None and departure.overtaken and not self._keeps_old:
+        self.pending = None
+        if pending is not None and pending.is_superseded and not self.identity.keeps_data:
             return  # the old one is ended all the same: it may go on under another id
-        self._gone = True
-        self._snapshot = self._old = None
-        self._wanted = self.contents.is_written = self.contents.cookie_changed = False
+        self.identity = self.identity.vanished()
+        self.contents.is_written = self.contents.cookie_changed = False
 
 
 class SyncSessionCore(SessionCore):
@@ -1048,8 +993,8 @@ class AsyncSessionCore(SessionCore):
 #: The attributes that nearly each session which is used sets.
 _ATTRIBUTES: Final = """
     _backend _run _blank _ready _loaded _accessed phase _cookie
-    contents _wanted _busy _id _snapshot _announced _sent_cookie
-    _departure _attempts _old _ended
+    contents _busy _sent_cookie
+    pending identity
 """
 
 lay_out(SyncSessionCore, _ATTRIBUTES + "_lock")

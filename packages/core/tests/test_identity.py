@@ -1,0 +1,133 @@
+"""What leads from one state of a session's identity to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from coatcheck.identity import Destroyed, Detached, Gone, Identity, New, Rotating, Stored
+from coatcheck.records import Snapshot
+from coatcheck.store import Record
+
+LOADED = Snapshot("old", Record(b"{}", 4e9))
+WRITTEN = Snapshot("new", Record(b"{}", 4e9))
+
+STATES: dict[str, Callable[[], Identity]] = {
+    "New": New,
+    "Stored": lambda: Stored("id", LOADED, is_announced=True),
+    "Rotating": lambda: Rotating(LOADED, True, ()),
+    "Destroyed": lambda: Destroyed(LOADED, ()),
+    "Gone": lambda: Gone("id", (), True),
+    "Detached": Detached,
+}
+EVENTS: dict[str, Callable[[Identity], Identity]] = {
+    "written": lambda state: state.stored_as(WRITTEN),
+    "`regenerate()`": lambda state: state.regenerate(False, False),
+    "`destroy()`": lambda state: state.destroy(False),
+    "record deleted": lambda state: state.vanished(),
+    "all ended": lambda state: state.ended(),
+    "superseded write done": lambda state: state.superseded_by(WRITTEN),
+}
+#: The next state; an empty string where the event cannot happen.
+TRANSITIONS = {
+    "New": ("Stored", "New", "Destroyed", "Gone", "New", ""),
+    "Stored": ("Stored", "Rotating", "Destroyed", "Gone", "Stored", ""),
+    "Rotating": ("Stored", "Rotating", "Destroyed", "Gone", "New", "Rotating"),
+    "Destroyed": ("Stored", "Rotating", "Destroyed", "Gone", "Destroyed", "Destroyed"),
+    "Gone": ("", "Destroyed", "Destroyed", "Gone", "Gone", ""),
+    "Detached": ("", "Detached", "Detached", "Gone", "Detached", ""),
+}
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "expected"),
+    [
+        pytest.param(state, event, expected, id=f"{state} {event}")
+        for state, row in TRANSITIONS.items()
+        for event, expected in zip(EVENTS, row, strict=True)
+    ],
+)
+def test_a_transition(state: str, event: str, expected: str) -> None:
+    """Each event leads to the state of the table, or is a defect of ours."""
+    if not expected:
+        with pytest.raises(AssertionError):
+            EVENTS[event](STATES[state]())
+        return
+    assert type(EVENTS[event](STATES[state]())).__name__ == expected
+
+
+def test_the_table_of_the_documentation_is_current() -> None:
+    """docs/architecture.md has the table that the classes make."""
+    lines = ["| state | " + " | ".join(EVENTS) + " |", "|---" * (len(EVENTS) + 1) + "|"]
+    for name, make in STATES.items():
+        row = []
+        for event in EVENTS.values():
+            try:
+                row.append(type(event(make())).__name__)
+            except AssertionError:
+                row.append("-")
+        lines.append(f"| {name} | " + " | ".join(row) + " |")
+    table = "\n".join(lines)
+    document = Path(__file__).parents[3].joinpath("docs/architecture.md").read_text("utf-8")
+    assert table in document, f"docs/architecture.md must have this table:\n{table}"
+
+
+def test_a_write_of_unknown_outcome_is_not_forgotten() -> None:
+    """Under an id that the session leaves there may be a record that nobody was told of."""
+    for leave in (lambda state: state.regenerate(True, False), lambda state: state.destroy(False)):
+        state = New("first")
+        state.begin_write()
+        left = leave(state)
+        assert left.id is None
+        assert left.orphans == ("first",)
+
+
+def test_a_write_under_way_learns_of_it_by_itself() -> None:
+    """It knows its id, so the identity does not note it as well."""
+    state = New("first")
+    state.begin_write()
+    assert state.regenerate(True, True).orphans == ()
+
+
+def test_a_session_regenerated_while_it_is_first_stored_ends_that_record() -> None:
+    """Which record that is, is known when the write is done."""
+    state = New("first").regenerate(True, True)
+    assert not state.continues
+    state = state.superseded_by(WRITTEN)
+    assert state.old is WRITTEN
+    assert state.continues
+
+
+def test_a_regenerated_session_that_was_destroyed_before_continues_nothing() -> None:
+    """Whatever was written to the destroyed one meanwhile belongs to nobody."""
+    for is_writing in (False, True):
+        state = Destroyed(LOADED, ()).regenerate(True, is_writing)
+        assert state.old is LOADED
+        assert not state.continues
+
+
+def test_data_are_kept_only_as_long_as_each_change_of_the_id_keeps_them() -> None:
+    """Once they were dropped, nothing of the old record comes back."""
+    for keeps in ([True, False], [False, True], [False, False]):
+        state: Identity = Stored("id", LOADED, is_announced=True)
+        for keep in keeps:
+            state = state.regenerate(keep, False)
+        assert not state.continues
+    assert Stored("id", LOADED).regenerate(True, False).regenerate(True, False).continues
+
+
+def test_a_record_that_nobody_was_told_of_ends_with_a_failed_request() -> None:
+    """An announced one stays."""
+    assert type(Stored("id", LOADED).ended()) is New
+    assert type(Stored("id", LOADED, is_announced=True).ended()) is Stored
+
+
+def test_what_the_cookie_opens_ends_after_an_unknown_state() -> None:
+    """A session that is gone or could not be loaded may live on under another id."""
+    assert Gone("id", (), True).regenerate(False, False).ends_presented
+    assert Gone("id", (), True).regenerate(False, False).must_store
+    assert Detached().regenerate(False, False).ends_presented
+    assert Detached().destroy(False).ends_presented
+    assert not Destroyed(LOADED, ()).regenerate(False, False).ends_presented
