@@ -57,9 +57,9 @@ def test_any_text_can_be_unsigned(value: str) -> None:
 def test_whatever_is_signed_is_read_back(value: str) -> None:
     """Signing accepts any ASCII text, and gives one that fits into a header."""
     writer = NativeCookieFormat().bind("sid", SECRETS)
-    ticket = writer.unsign(writer.sign(value))
-    assert ticket is not None
-    assert (ticket.id, ticket.current) == (value, True)
+    token = writer.unsign(writer.sign(value))
+    assert token is not None
+    assert (token.id, token.current) == (value, True)
 
 
 @given(st.text(max_size=10), st.text(max_size=10).map("/{}".format))

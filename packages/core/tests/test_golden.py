@@ -261,10 +261,10 @@ def test_every_record_that_was_ever_written_can_be_read(entry: dict[str, Any]) -
 def test_every_cookie_that_was_ever_signed_is_good(entry: dict[str, Any]) -> None:
     """An upgrade logs nobody out."""
     writer = NativeCookieFormat().bind(entry["name"], [entry["secret"].encode()])
-    ticket = writer.unsign(entry["value"])
-    assert ticket is not None
-    assert (ticket.id, ticket.current) == (entry["id"], True)
-    assert writer.valid_id(ticket.id)
+    token = writer.unsign(entry["value"])
+    assert token is not None
+    assert (token.id, token.current) == (entry["id"], True)
+    assert writer.valid_id(token.id)
 
 
 @pytest.mark.parametrize("entry", entries("responses"))

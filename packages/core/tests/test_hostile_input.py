@@ -140,10 +140,10 @@ async def test_nothing_of_a_hostile_cookie_comes_back(driver: Any, cookies: list
     assert line.isascii()
     assert line.isprintable()
     value = line.removeprefix("sid=").partition(";")[0]
-    ticket = NativeCookieFormat().bind("sid", [SECRET.encode()]).unsign(value)
-    assert ticket is not None
-    assert len(ticket.id) == 32
-    assert ticket.id not in b" ".join(cookies).decode("latin-1")
+    token = NativeCookieFormat().bind("sid", [SECRET.encode()]).unsign(value)
+    assert token is not None
+    assert len(token.id) == 32
+    assert token.id not in b" ".join(cookies).decode("latin-1")
     assert store.taken() == ["set"]
 
 

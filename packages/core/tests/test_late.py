@@ -213,7 +213,7 @@ def test_a_rotation_of_a_degraded_session_is_a_logout() -> None:
 
 @pytest.mark.parametrize("path", ["/save", "/rotate", "/unconfirmed"])
 def test_a_session_whose_cookie_never_went_out_is_not_left(path: str) -> None:
-    """An exception after save(), or a reply that was lost, leaves no record without a ticket."""
+    """An exception after save(), or a reply that was lost, leaves no record without a cookie."""
     store = Failing()
 
     def handle(session: Any, environ: Any) -> Any:
@@ -275,7 +275,7 @@ def test_an_application_without_a_response_changes_nothing(path: str, body: Any)
 
 
 def test_an_error_page_after_the_first_empty_item_keeps_the_cookie() -> None:
-    """A server that has sent nothing yet takes the new headers, and the ticket with them."""
+    """A server that has sent nothing yet takes the new headers, and the cookie with them."""
     store, started = MemoryStore(), []
 
     def app(environ: Any, start_response: Any) -> Any:

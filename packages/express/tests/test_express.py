@@ -276,10 +276,10 @@ def test_broken_cookies_are_no_sessions(damage: str) -> None:
 def test_what_was_signed_is_verified(session_id: str, secret: bytes) -> None:
     writer = ExpressCookieFormat(lambda _: True).bind("connect.sid", [b"new", secret])
     old = ExpressCookieFormat().bind("connect.sid", [secret])
-    ticket = writer.unsign(old.sign(session_id))
-    assert ticket is not None
-    assert ticket.id == session_id
-    assert ticket.current == (secret == b"new")
+    token = writer.unsign(old.sign(session_id))
+    assert token is not None
+    assert token.id == session_id
+    assert token.current == (secret == b"new")
 
 
 def test_a_cookie_of_a_former_secret_is_signed_anew() -> None:

@@ -37,18 +37,18 @@ def test_signatures(vector: dict[str, str]) -> None:
     signs = writer(vector["secret"])
     assert signs.sign(vector["value"]) == vector["cookie_value"]
     for value in (vector["cookie_value"], f"s:{vector['signed']}"):
-        ticket = signs.unsign(value)
-        assert ticket is not None
-        assert ticket.id == vector["value"]
-        assert ticket.current
+        token = signs.unsign(value)
+        assert token is not None
+        assert token.id == vector["value"]
+        assert token.current
 
 
 def test_a_binary_secret() -> None:
     vector = VECTORS["signature_binary_key"]
     signs = writer(bytes.fromhex(vector["secret_hex"]))
-    ticket = signs.unsign(f"s:{vector['signed']}")
-    assert ticket is not None
-    assert ticket.id == vector["value"]
+    token = signs.unsign(f"s:{vector['signed']}")
+    assert token is not None
+    assert token.id == vector["value"]
     assert _decoded(signs.sign(vector["value"])) == f"s:{vector['signed']}"
 
 

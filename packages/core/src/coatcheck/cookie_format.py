@@ -16,9 +16,9 @@ from .signing import Signer
 
 __all__ = [
     "CookieFormat",
+    "CookieToken",
     "CookieWriter",
     "NativeCookieFormat",
-    "Ticket",
     "is_hash",
     "is_native_id",
 ]
@@ -27,15 +27,16 @@ _ID = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-class Ticket(NamedTuple):
+class CookieToken(NamedTuple):
     """A session id from a cookie whose signature is good.
 
     :ivar id: the session id.
     :ivar current: signed the way new cookies are; False asks for a fresh cookie.
     :ivar other_key: another key of the store's that the session may be under, besides the one
         that follows from the id. It ends with the session.
-    :ivar finds: the session is looked up there, too, if it is not under the other one.
-    :ivar moves: what is found there moves to the key that follows from the id.
+    :ivar lookup_other_key: look the session up under ``other_key`` if it is not under its own key.
+    :ivar migrate: write a session that was found under ``other_key`` under its own key, and end
+        the old record.
     :ivar accepts: tells for a key and the data found under it whether that can be the session;
         None accepts everything.
     """
@@ -43,12 +44,12 @@ class Ticket(NamedTuple):
     id: str
     current: bool
     other_key: str | None = None
-    finds: bool = False
-    moves: bool = False
+    lookup_other_key: bool = False
+    migrate: bool = False
     accepts: Callable[[str, bytes], bool] | None = None
 
     def __repr__(self) -> str:
-        return f"<Ticket current={self.current}>"
+        return f"<CookieToken current={self.current}>"
 
 
 class CookieWriter(Protocol):
@@ -57,8 +58,8 @@ class CookieWriter(Protocol):
     def candidates(self, headers: Iterable[str]) -> Iterable[str]:
         """Return the values of our cookies in the Cookie header lines, those to be tried."""
 
-    def unsign(self, value: str) -> Ticket | None:
-        """Return the id in a cookie value, or None where the signature is bad."""
+    def unsign(self, value: str) -> CookieToken | None:
+        """Return the token in a cookie value, or None if the signature is bad."""
 
     def sign(self, session_id: str) -> str:
         """Return the cookie value for an id."""
@@ -112,9 +113,9 @@ class _NativeCookieWriter:
     def candidates(self, headers: Iterable[str]) -> Iterable[str]:
         return islice(cookie_values(headers, self._name), MAX_CANDIDATES)
 
-    def unsign(self, value: str) -> Ticket | None:
+    def unsign(self, value: str) -> CookieToken | None:
         unsigned = self._signer.unsign(value)
-        return None if unsigned is None else Ticket(*unsigned)
+        return None if unsigned is None else CookieToken(*unsigned)
 
     def sign(self, session_id: str) -> str:
         return self._signer.sign(session_id)

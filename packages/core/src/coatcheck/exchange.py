@@ -143,8 +143,8 @@ class Exchange(RequestCookie):
                 key = self._engine.key_of(ticket.id)
                 found = yield from self.policy.lifecycle.load(
                     key,
-                    ticket.other_key if ticket.finds else None,
-                    ticket.moves,
+                    ticket.other_key if ticket.lookup_other_key else None,
+                    ticket.migrate,
                     ticket.accepts,
                 )
             except StoreError as error:

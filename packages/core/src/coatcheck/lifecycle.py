@@ -89,13 +89,13 @@ class Lifecycle:
         self,
         key: str,
         other_key: str | None = None,
-        move: bool = False,
+        migrate: bool = False,
         accepts: Callable[[str, bytes], bool] | None = None,
     ) -> Steps[tuple[Snapshot, SessionState] | None]:
         """Return what is stored under a key, or None if there is no live, readable record.
 
         :param other_key: where the session is looked for if it is not there.
-        :param move: the session is to move from there to the key.
+        :param migrate: whether a session that is found there moves to the key.
         :param accepts: tells for a key and the data under it whether that can be the session.
         """
         record: Record | None = yield Get(key)
@@ -106,7 +106,7 @@ class Lifecycle:
         elif other_key is not None:
             other = yield from self._get(other_key, accepts)
             found = None if other is None else self._records.open(other_key, other)
-            if move:
+            if migrate:
                 found = yield from self._move(found, key)
         else:
             found = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import deployment, forwarding
 from .cookie import CookieAttributes, CookieOptions, path_matches, with_own
-from .cookie_format import Ticket
+from .cookie_format import CookieToken
 from .errors import ConfigurationError
 from .policy import Policy
 
@@ -27,7 +27,7 @@ class RequestCookie:
     presented = False
     #: The settings that apply to this request.
     policy: Policy
-    _tickets: list[Ticket] | None = None
+    _tickets: list[CookieToken] | None = None
     _https: bool | None = None
     _resolved: tuple[CookieOptions, CookieAttributes] | None = None
 
@@ -42,7 +42,7 @@ class RequestCookie:
             return True
         return path_matches(self._engine.dialect.path(self._request), cookie_path)
 
-    def tickets(self) -> list[Ticket]:
+    def tickets(self) -> list[CookieToken]:
         """Return the ids to try, those with a good signature and syntax."""
         if self._tickets is None:
             self._tickets = self._read()
@@ -100,9 +100,9 @@ class RequestCookie:
         expired = replace(attributes, max_age=0, expires=0.0)
         return self._engine.writer.set_cookie("", expired)
 
-    def _read(self) -> list[Ticket]:
+    def _read(self) -> list[CookieToken]:
         engine = self._engine
-        tickets: list[Ticket] = []
+        tickets: list[CookieToken] = []
         headers = engine.dialect.cookie_headers(self._request)
         if not headers:
             return tickets

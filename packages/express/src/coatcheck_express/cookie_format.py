@@ -17,7 +17,7 @@ from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from coatcheck.cookie import CookieAttributes, cookie_values, set_cookie_line
-from coatcheck.cookie_format import CookieWriter, Ticket, is_native_id
+from coatcheck.cookie_format import CookieToken, CookieWriter, is_native_id
 
 from .cookie import on_the_calendar
 
@@ -63,7 +63,7 @@ class _ExpressCookieWriter:
     def candidates(self, headers: Iterable[str]) -> Iterable[str]:
         return islice(cookie_values(headers, self._name), 1)
 
-    def unsign(self, value: str) -> Ticket | None:
+    def unsign(self, value: str) -> CookieToken | None:
         text = _decoded(value)
         if not text.startswith(_PREFIX):
             return None
@@ -74,7 +74,7 @@ class _ExpressCookieWriter:
         for index, secret in enumerate(self._secrets):
             # As text: the last character of base64 has two bits that mean nothing.
             if hmac.compare_digest(_signature(secret, session_id).encode("ascii"), given):
-                return Ticket(session_id, index == 0)
+                return CookieToken(session_id, index == 0)
         return None
 
     def sign(self, session_id: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from coatcheck.codec import SessionState
 from coatcheck.cookie import MAX_AGE_LIMIT, CookieAttributes, CookieOptions, in_seconds
-from coatcheck.cookie_format import CookieWriter, Ticket, is_hash
+from coatcheck.cookie_format import CookieToken, CookieWriter, is_hash
 from coatcheck.errors import ConfigurationError, CorruptRecord
 from coatcheck.options import SessionOptions
 
@@ -116,28 +116,34 @@ class _BothCookies:
             return self._native.candidates(headers)
         return chain(self._native.candidates(headers), self._express.candidates(headers))
 
-    def unsign(self, value: str) -> Ticket | None:
-        ticket = self._unsign(value)
-        if ticket is not None and is_hash(ticket.id):
+    def unsign(self, value: str) -> CookieToken | None:
+        token = self._unsign(value)
+        if token is not None and is_hash(token.id):
             # It may be a key of the store, which is a public ref: see `may_be_under`.
-            return ticket._replace(accepts=partial(self._may_be_under, ticket.id))
-        return ticket
+            return token._replace(accepts=partial(self._may_be_under, token.id))
+        return token
 
-    def _unsign(self, value: str) -> Ticket | None:
-        ticket = self._native.unsign(value)
-        if ticket is not None:
+    def _unsign(self, value: str) -> CookieToken | None:
+        token = self._native.unsign(value)
+        if token is not None:
             if self._writes_native:
                 # What a move that was cut short has left is to end with the session.
-                return ticket._replace(other_key=ticket.id)
-            return Ticket(ticket.id, True, _hashed(ticket.id), finds=True)
-        ticket = self._express.unsign(value)
-        if ticket is None:
+                return token._replace(other_key=token.id)
+            return CookieToken(token.id, True, _hashed(token.id), lookup_other_key=True)
+        token = self._express.unsign(value)
+        if token is None:
             return None
         if self._writes_native:
             # An id that a native cookie cannot carry stays where it is.
-            moves = self._native.valid_id(ticket.id)
-            return Ticket(ticket.id, not moves and ticket.current, ticket.id, True, moves)
-        return ticket._replace(other_key=_hashed(ticket.id), finds=True)
+            migrate = self._native.valid_id(token.id)
+            return CookieToken(
+                token.id,
+                not migrate and token.current,
+                token.id,
+                lookup_other_key=True,
+                migrate=migrate,
+            )
+        return token._replace(other_key=_hashed(token.id), lookup_other_key=True)
 
     def sign(self, session_id: str) -> str:
         writer = self._writer if self._native.valid_id(session_id) else self._express
