@@ -21,7 +21,7 @@ from coatcheck_dynamodb.url import parse
 from testing.servers.dynamodb import server
 
 #: Ratios of CPU time. DynamoDB Local is slow: on the wall nothing would be seen but itself.
-BUDGETS = {face: {"read": 1.15, "write": 1.15, "new": 1.15} for face in ("async", "sync")}
+BUDGETS = {api: {"read": 1.15, "write": 1.15, "new": 1.15} for api in ("async", "sync")}
 
 
 @contextlib.contextmanager

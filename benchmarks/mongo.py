@@ -18,7 +18,7 @@ from coatcheck import ABSENT, Record, Unchanged
 from coatcheck_mongo import AsyncMongoStore, MongoStore
 from testing.servers.mongo import server
 
-BUDGETS = {face: {"read": 1.3, "write": 1.4, "new": 1.4} for face in ("async", "sync")}
+BUDGETS = {api: {"read": 1.3, "write": 1.4, "new": 1.4} for api in ("async", "sync")}
 #: As safe as the store's: what is acknowledged is in the journal.
 SAFE = WriteConcern("majority", j=True)
 

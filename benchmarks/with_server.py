@@ -24,7 +24,7 @@ from coatcheck.wsgi import SessionMiddleware as WSGISessions
 SECRET = "benchmark secret of 32 bytes or more"
 #: Seconds.
 LIFETIME = 86_400
-#: Ratios to the floor, by face and scenario.
+#: Ratios to the floor, by API and scenario.
 Budgets = dict[str, dict[str, float]]
 HEADERS = [(b"content-type", b"text/plain"), (b"content-length", b"2")]
 
@@ -149,16 +149,16 @@ def against_the_floor(
     :param runner: of the event loop that the candidate's asynchronous side is used on.
     """
     print(f"\n{candidate.name + ' store':16}{'floor':>9}{'coatcheck':>11}{'ratio':>7}  budget")
-    for face, rows in (
+    for api, rows in (
         ("async", _asynchronous(candidate, runner, data, rounds)),
         ("sync", _synchronous(candidate, data, rounds)),
     ):
         for scenario, pairs in rows:
             floor, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
             ratio = statistics.median(our / low for low, our in pairs)
-            budget = candidate.budgets[face][scenario]
+            budget = candidate.budgets[api][scenario]
             met = f"<= {budget}" + " MISSED" * (ratio > budget)
-            label = f"{face} {scenario}"
+            label = f"{api} {scenario}"
             print(f"{label:16}{floor:9.1f}{ours:11.1f}{ratio:7.2f}  {met}", flush=True)
 
 

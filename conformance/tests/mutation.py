@@ -17,7 +17,7 @@ from typing import Any
 from coatcheck import AsyncStore, Store
 from coatcheck_conformance import Harness
 from coatcheck_conformance._kit.case import Case, all_cases
-from coatcheck_conformance._kit.handle import FaceName
+from coatcheck_conformance._kit.handle import APIName
 from coatcheck_conformance._kit.harnesses import MemoryHarness
 from coatcheck_conformance._kit.run import Run
 from coatcheck_conformance._kit.verdicts import Result, Verdict
@@ -101,34 +101,34 @@ def problem_with(mutant: Mutant, *, every: int) -> str:
     return problem
 
 
-def _finders(mutant: Mutant) -> Iterator[tuple[Case, FaceName]]:
+def _finders(mutant: Mutant) -> Iterator[tuple[Case, APIName]]:
     """Yield the cases that must find the fault."""
     for case in all_cases().values():
         if case.clause in mutant.clauses:
-            for face in case.faces:
-                yield case, face
+            for api in case.apis:
+                yield case, api
 
 
-def _others(mutant: Mutant, every: int) -> Iterator[tuple[Case, FaceName]]:
+def _others(mutant: Mutant, every: int) -> Iterator[tuple[Case, APIName]]:
     """Yield cases that must not find anything.
 
-    They run on one face each: there are many mutants. The case that waits for the clock on the
+    They run on one API each: there are many mutants. The case that waits for the clock on the
     wall is left out.
     """
     for number, case in enumerate(all_cases().values(), zlib.crc32(mutant.name.encode())):
         chosen = number // 2 % every == 0
         if chosen and case.clause not in mutant.clauses and not case.realtime:
-            yield case, case.faces[number % len(case.faces)]
+            yield case, case.apis[number % len(case.apis)]
 
 
 def _problem_with(mutant: Mutant, seed: int, every: int) -> str:
     run = Run(mutant.make_harness(), seed=seed)
     results = []
-    for case, face in _finders(mutant):
-        results.append(run.result(case, face))
+    for case, api in _finders(mutant):
+        results.append(run.result(case, api))
         if every > 1 and _failed(results) == mutant.clauses:
             break  # the fault is found
-    results += [run.result(case, face) for case, face in _others(mutant, every)]
+    results += [run.result(case, api) for case, api in _others(mutant, every)]
     run.finish()
     wrong = [result for result in results if result.verdict is Verdict.HARNESS_ERROR]
     if wrong:
@@ -137,7 +137,7 @@ def _problem_with(mutant: Mutant, seed: int, every: int) -> str:
     if failed == mutant.clauses:
         return ""
     texts = [
-        f"{result.case} ({result.face}): {result.text[:300]}"
+        f"{result.case} ({result.api}): {result.text[:300]}"
         for result in results
         if result.verdict is Verdict.FAILED and result.clause not in mutant.clauses
     ]

@@ -121,11 +121,11 @@ class Space:
         self.lock = threading.Lock()
         self.store = MemoryStore(clock=lambda: self.now)
 
-    def perform(self, verb: str, now: float, args: list[Any]) -> Any:
+    def perform(self, operation: str, now: float, args: list[Any]) -> Any:
         """Do what a request says."""
         with self.lock:
             self.now = now
-            return getattr(self, f"_{verb}")(*args)
+            return getattr(self, f"_{operation}")(*args)
 
     def _get(self, key: str) -> Any:
         found = self.store.get(key)
@@ -172,8 +172,8 @@ class _Connection(socketserver.BaseRequestHandler):
                 return
             self.request.sendall(packed({"result": None}))
             while True:
-                namespace, verb, now, args = self._message()
-                result = self.server.space(namespace).perform(verb, now, args)
+                namespace, operation, now, args = self._message()
+                result = self.server.space(namespace).perform(operation, now, args)
                 self.request.sendall(packed({"result": result}))
         except (OSError, EOFError):
             pass  # the client has left
@@ -521,11 +521,11 @@ class NetStore(Store):
                 yield item_of(row)
             after = page[-1][0]
 
-    def _call(self, verb: str, *args: Any) -> Any:
+    def _call(self, operation: str, *args: Any) -> Any:
         if self._closed:
             raise StoreClosed("this net store is closed")
         try:
-            return self._client.call([self._namespace, verb, self._clock(), args])
+            return self._client.call([self._namespace, operation, self._clock(), args])
         except (OSError, ProtocolError) as error:
             raise translated(error) from error
 
@@ -601,11 +601,11 @@ class AsyncNetStore(AsyncStore):
                 yield item_of(row)
             after = page[-1][0]
 
-    async def _call(self, verb: str, *args: Any) -> Any:
+    async def _call(self, operation: str, *args: Any) -> Any:
         if self._closed:
             raise StoreClosed("this net store is closed")
         try:
-            return await self._client.call([self._namespace, verb, self._clock(), args])
+            return await self._client.call([self._namespace, operation, self._clock(), args])
         except (OSError, ProtocolError) as error:
             raise translated(error) from error
 
@@ -613,8 +613,8 @@ class AsyncNetStore(AsyncStore):
 class NetworkHarness(Harness):
     """Starts a server, and opens net stores on it.
 
-    :param store_class: the synchronous face.
-    :param async_class: the asynchronous face; None: the core's bridge.
+    :param store_class: the sync API.
+    :param async_class: the async API; None: the core's bridge.
     """
 
     unsupported: ClassVar = {

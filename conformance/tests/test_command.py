@@ -83,7 +83,7 @@ def test_from_outside(mine: Path) -> None:
         for arguments in (("mine:Broken", "--only", "GET"), ("nowhere:Harness",))
     )  # fmt: skip
     assert (judged.returncode, judged.stderr) == (1, "")
-    assert "GET-2 failed on the synchronous face of Raises" in judged.stdout
+    assert "GET-2 failed on the sync API of Raises" in judged.stdout
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("error: ")
     assert "Traceback" not in refused.stderr
@@ -93,7 +93,7 @@ def test_a_store_that_is_wrong(mine: Path) -> None:
     """The exit status is 1, the text of the failure and a table are shown."""
     done = run_kit("memory:", "--harness", "mine:Broken", "--only", "GET")
     assert done.returncode == 1, done.stderr
-    assert "GET-2 failed on the synchronous face of Raises" in done.stdout
+    assert "GET-2 failed on the sync API of Raises" in done.stdout
     assert re.search(r"GET-2 +required +failed", done.stdout)
     assert "not conformant" in done.stdout
 

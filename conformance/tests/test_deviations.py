@@ -52,7 +52,7 @@ def test_a_deviation_that_passes_fails() -> None:
     assert "take it off the list" in result.text
 
 
-def test_a_deviation_of_one_face_leaves_the_other() -> None:
+def test_a_deviation_of_one_api_leaves_the_other() -> None:
     """A deviation of one API does not excuse the other."""
     deviation = Deviation("GET-2", "not-yet", "we have not", "https://example.org/7", "async")
     run = Run(StoreClassHarness(Raises), deviations=[deviation])
@@ -69,7 +69,7 @@ def test_a_deviation_of_one_face_leaves_the_other() -> None:
         (GOOD.replace("GET-2", "GET-99"), "no clause 'GET-99'"),
         (GOOD.replace("not-yet", "whatever"), "backend-cannot, not-yet, kit-bug"),
         (GOOD.replace("https://example.org/7", "7"), "https://"),
-        (GOOD + 'face = "both"', "sync, async"),
+        (GOOD + 'api = "both"', "sync, async"),
         (GOOD + 'more = "x"', "a deviation has"),
         (GOOD.replace('why = "we have not come to it"\n', ""), "a deviation has"),
         (GOOD.replace("we have not come to it", " "), "text"),

@@ -36,7 +36,7 @@ class Raising(MemoryStore):
 
 
 FORGETFUL = """\
-GET-1 failed on the synchronous face of Forgetful
+GET-1 failed on the sync API of Forgetful
 
   `get` of a live record returns a `Record` with the data of the last successful `set`.
   Why: It is what a store is for.
@@ -56,7 +56,7 @@ GET-1 failed on the synchronous face of Forgetful
   python -m coatcheck_conformance --explain GET-1"""
 
 RAISING = """\
-GET-2 failed on the asynchronous face of Raising
+GET-2 failed on the async API of Raising
 
   `get` of a key that was never set returns None.
   Why: An unknown id is an everyday event and no error.
@@ -74,13 +74,13 @@ GET-2 failed on the asynchronous face of Raising
 
 
 @pytest.mark.parametrize(
-    ("store", "clause", "face", "text"),
+    ("store", "clause", "api", "text"),
     [(Forgetful, "GET-1", "sync", FORGETFUL), (Raising, "GET-2", "async", RAISING)],
 )
-def test_the_text_of_a_failure(store: type[MemoryStore], clause: str, face: str, text: str) -> None:
+def test_the_text_of_a_failure(store: type[MemoryStore], clause: str, api: str, text: str) -> None:
     """Clause, sentence, steps, expected and seen, the most common cause, where to read on."""
     harness: Harness = StoreClassHarness(store)
-    result = Run(harness).result(cases_of(clause)[0], face)  # type: ignore[arg-type]
+    result = Run(harness).result(cases_of(clause)[0], api)  # type: ignore[arg-type]
     assert result.verdict is Verdict.FAILED
     assert result.details == text
 
@@ -97,6 +97,6 @@ def test_a_failing_sequence_is_made_short(monkeypatch: pytest.MonkeyPatch) -> No
     results = (run.result(case, "sync") for run in runs)
     result = next(result for result in results if result.verdict is Verdict.FAILED)
     done = result.details.partition("what was done\n")[2].partition("\n\n")[0]
-    verbs = re.findall(r"\d\. (?:async_)?store\.(\w+)\(", done)
-    assert len(verbs) <= 8, done
-    assert {"set", "touch"} <= set(verbs), done
+    operations = re.findall(r"\d\. (?:async_)?store\.(\w+)\(", done)
+    assert len(operations) <= 8, done
+    assert {"set", "touch"} <= set(operations), done

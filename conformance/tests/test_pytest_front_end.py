@@ -87,7 +87,7 @@ def run_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Ru
 
 
 def test_six_lines_are_enough(run_pytest: RunPytest) -> None:
-    """A store that is right passes, on both faces, and the sum says what a skip is."""
+    """A store that is right passes, on both APIs, and the sum says what a skip is."""
     status, output = run_pytest(SIX_LINES, "-k", "GET or LOOP")
     assert status == 0, output
     assert "store conformance" in output
@@ -109,7 +109,7 @@ def test_a_broken_store_fails_with_the_whole_text(
     content = BROKEN.format(deviations=None)
     status, output = run_pytest(content, "-k", "GET", *options, apart="-n2" in options)
     assert status == 1, output
-    assert "GET-2 failed on the synchronous face of MyStore" in output
+    assert "GET-2 failed on the sync API of MyStore" in output
     assert "often it is" in output
     assert "pytest.fail(" not in output
     assert "_tell(" not in output

@@ -20,7 +20,7 @@ def shortfalls(run: Run) -> list[str]:
     """Run everything, and return what is neither passed nor declared."""
     fine = (Verdict.PASSED, Verdict.NOT_SUPPORTED)
     return [
-        f"{result.case} ({result.face}) {result.verdict.value}: {result.text}"
+        f"{result.case} ({result.api}) {result.verdict.value}: {result.text}"
         for result in run.all()
         if result.verdict not in fine
     ]
@@ -45,12 +45,12 @@ def test_reference_stores_conform(make: Callable[[], Harness]) -> None:
 
 @pytest.mark.slow
 def test_a_store_with_a_server_conforms() -> None:
-    """Both native faces conform, with the faults of a network in between."""
+    """Both native APIs conform, with the faults of a network in between."""
     check_conformant(NetworkHarness())
 
 
 def test_the_memory_store_conforms() -> None:
-    """Each binding clause is verified, on both faces."""
+    """Each binding clause is verified, on both APIs."""
     check_conformant(MemoryHarness())
 
 
@@ -61,6 +61,6 @@ def test_the_seed_makes_no_difference(seed: int) -> None:
     """A right store passes whichever sequences of calls are tried."""
     run = Run(MemoryHarness(), seed=seed)
     for case in cases_of("PARITY-2"):
-        for face in case.faces:
-            result = run.result(case, face)
+        for api in case.apis:
+            result = run.result(case, api)
             assert result.verdict is Verdict.PASSED, result.details

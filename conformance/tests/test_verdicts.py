@@ -12,18 +12,18 @@ ALL = Capabilities(enumerable=True, clearable=True, owners=True, multi_process=T
 
 
 def results(**different: Verdict) -> list[Result]:
-    """Return a pass for each clause on each face, but for some on the asynchronous one."""
+    """Return a pass for each clause on each API, but for some on the async one."""
     return [
         Result(
             f"{id}.case",
             id,
-            face,
+            api,
             different.get(id.replace("-", "_"), Verdict.PASSED)
-            if face == "async"
+            if api == "async"
             else Verdict.PASSED,
         )
         for id in clauses()
-        for face in ("sync", "async")
+        for api in ("sync", "async")
     ]
 
 
@@ -40,7 +40,7 @@ def results(**different: Verdict) -> list[Result]:
 )
 @pytest.mark.parametrize("clause", ["SET_6", "ENUM_1"])
 def test_one_clause_decides(clause: str, verdict: Verdict, expected: Conformance) -> None:
-    """One binding clause that did not pass on one face is enough."""
+    """One binding clause that did not pass on one API is enough."""
     assert conformance(outcomes(results(**{clause: verdict}), ALL)) is expected
 
 

@@ -39,7 +39,7 @@ PATHS: Final[dict[str, dict[str, Any]]] = {
     "/lasting": {"resave": False, "saveUninitialized": False, "cookie": {"maxAge": 600_000}},
 }
 
-#: A verb and its arguments.
+#: An operation and its arguments.
 Act: TypeAlias = list[Any]
 #: What a session is: its id, its data, its cookie's settings.
 View: TypeAlias = dict[str, Any]

@@ -123,5 +123,5 @@ def server() -> Iterator[str]:
 @contextlib.contextmanager
 def _own() -> Iterator[str]:
     with DynamoDBServer() as started, contextlib.closing(open_store(started.url)) as store:
-        store.ensure_table()  # type: ignore[attr-defined]  # it is no verb of all stores
+        store.ensure_table()  # type: ignore[attr-defined]  # not every store has this method
         yield started.url

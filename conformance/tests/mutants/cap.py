@@ -38,8 +38,8 @@ class _DurableByMistake(MemoryStore):
     capabilities = replace(MemoryStore.capabilities, durable=True)
 
 
-class _TwoFaces(StoreClassHarness):
-    """Opens another class for the synchronous face."""
+class _TwoStores(StoreClassHarness):
+    """Opens another class for the sync API."""
 
     def __init__(self, store_class: Any) -> None:
         super().__init__(store_class)
@@ -59,9 +59,9 @@ class _TwoFaces(StoreClassHarness):
         self.other.remove(namespace)
 
 
-@mutant("CAP-2", harness=_TwoFaces)
-class FacesThatDiffer(DeclaredAsync):
-    """Its synchronous face declares that writes are durable, and this one does not."""
+@mutant("CAP-2", harness=_TwoStores)
+class APIsThatDiffer(DeclaredAsync):
+    """Its sync API declares that writes are durable, and this one does not."""
 
 
 @mutant("CAP-3", "LOOP-6")

@@ -80,9 +80,9 @@ class TouchesInSilence(NetStore):
 
 
 class _LeaksResets(NetStore):
-    def _call(self, verb: str, *args: Any) -> Any:
+    def _call(self, operation: str, *args: Any) -> Any:
         try:
-            return super()._call(verb, *args)
+            return super()._call(operation, *args)
         except StoreUnavailable as error:
             cause = error.__cause__
             assert cause is not None, "it has been translated"
@@ -98,9 +98,9 @@ class LeaksClientErrors(_LeaksResets):
 class HidesTheCause(NetStore):
     """The exception of the client library is left out of the store's."""
 
-    def _call(self, verb: str, *args: Any) -> Any:
+    def _call(self, operation: str, *args: Any) -> Any:
         try:
-            return super()._call(verb, *args)
+            return super()._call(operation, *args)
         except StoreUnavailable as error:
             raise type(error)(str(error)) from None
 
@@ -109,9 +109,9 @@ class HidesTheCause(NetStore):
 class KnowsOneErrorOnly(NetStore):
     """A lost connection is a StoreError like any other."""
 
-    def _call(self, verb: str, *args: Any) -> Any:
+    def _call(self, operation: str, *args: Any) -> Any:
         try:
-            return super()._call(verb, *args)
+            return super()._call(operation, *args)
         except StoreUnavailable as error:
             raise StoreError(str(error)) from error.__cause__
 
@@ -132,9 +132,9 @@ class WaitsTooLong(NetStore):
 class TimeoutIsUnavailable(NetStore):
     """A server that does not answer is called one that is not there."""
 
-    def _call(self, verb: str, *args: Any) -> Any:
+    def _call(self, operation: str, *args: Any) -> Any:
         try:
-            return super()._call(verb, *args)
+            return super()._call(operation, *args)
         except StoreTimeout as error:
             raise StoreUnavailable(str(error)) from error.__cause__
 
@@ -209,9 +209,9 @@ class KeepsConnectionsOfTheCancelled(AsyncNetStore):
 class TurnsCancellationIntoErrors(AsyncNetStore):
     """A cancellation is caught with everything else, and becomes a StoreError."""
 
-    async def _call(self, verb: str, *args: Any) -> Any:
+    async def _call(self, operation: str, *args: Any) -> Any:
         try:
-            return await super()._call(verb, *args)
+            return await super()._call(operation, *args)
         except asyncio.CancelledError as error:
             raise StoreUnavailable("the call did not come to its end") from error
 
@@ -260,9 +260,9 @@ class GarbageIsNothing(NetStore):
 class LeaksParserErrors(NetStore):
     """An exception of the parser comes out as it is."""
 
-    def _call(self, verb: str, *args: Any) -> Any:
+    def _call(self, operation: str, *args: Any) -> Any:
         try:
-            return super()._call(verb, *args)
+            return super()._call(operation, *args)
         except StoreError as error:
             if isinstance(error.__cause__, ProtocolError):
                 raise error.__cause__ from None

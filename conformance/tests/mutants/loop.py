@@ -22,7 +22,7 @@ from coatcheck_conformance import ClientStore
 
 
 class NativeHarness(NetworkHarness):
-    """Opens net stores whose asynchronous face is a class of its own."""
+    """Opens net stores whose async API is a class of its own."""
 
     unsupported: ClassVar = {
         **NetworkHarness.unsupported,
@@ -68,12 +68,12 @@ class BelongsToItsFirstLoop(AsyncNetStore):
 
     _first: asyncio.AbstractEventLoop | None = None
 
-    async def _call(self, verb: str, *args: Any) -> Any:
+    async def _call(self, operation: str, *args: Any) -> Any:
         loop = asyncio.get_running_loop()
         self._first = self._first or loop
         if loop is not self._first:
             raise RuntimeError("a future is attached to a different loop")
-        return await super()._call(verb, *args)
+        return await super()._call(operation, *args)
 
 
 @mutant("LOOP-4")
@@ -133,9 +133,9 @@ class _StallingHarness(NativeHarness):
 class WaitsInACoroutine(AsyncNetStore):
     """When the server does not answer it waits once more, and everybody else with it."""
 
-    async def _call(self, verb: str, *args: Any) -> Any:
+    async def _call(self, operation: str, *args: Any) -> Any:
         handle = asyncio.get_running_loop().call_later(0.05, time.sleep, 0.7)
         try:
-            return await super()._call(verb, *args)
+            return await super()._call(operation, *args)
         finally:
             handle.cancel()

@@ -1,4 +1,4 @@
-"""Broken in what PARITY says: the asynchronous face does otherwise than the synchronous one."""
+"""Broken in what PARITY says: the async API does otherwise than the sync one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mutants.loop import NativeHarness
 
 @mutant("PARITY-1", harness=NativeHarness)
 class QuotesKeys(AsyncNetStore):
-    """The asynchronous face quotes what is special in a key."""
+    """The async API quotes what is special in a key."""
 
-    async def _call(self, verb: str, *args: Any) -> Any:
-        if verb in ("get", "set", "destroy", "touch"):
+    async def _call(self, operation: str, *args: Any) -> Any:
+        if operation in ("get", "set", "destroy", "touch"):
             args = (quote(args[0], safe=""), *args[1:])
-        return await super()._call(verb, *args)
+        return await super()._call(operation, *args)
 
     async def _listed(self, owner: str | None) -> AsyncIterator[tuple[str, Record]]:
         async for key, record in super()._listed(owner):
@@ -32,7 +32,7 @@ class QuotesKeys(AsyncNetStore):
 
 @mutant("PARITY-2", "DESTROY-2", harness=NativeHarness)
 class ReturnsNoneForFalse(AsyncNetStore):
-    """The asynchronous face returns None where a conditional destroy finds nothing."""
+    """The async API returns None where a conditional destroy finds nothing."""
 
     async def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         ended = await super().destroy(key, only_if)
@@ -43,11 +43,11 @@ class ReturnsNoneForFalse(AsyncNetStore):
 
 @mutant("PARITY-3", "LIFE-5", harness=NativeHarness)
 class RaisesAnotherError(AsyncNetStore):
-    """The asynchronous face is unavailable when it has been closed."""
+    """The async API is unavailable when it has been closed."""
 
-    async def _call(self, verb: str, *args: Any) -> Any:
+    async def _call(self, operation: str, *args: Any) -> Any:
         try:
-            return await super()._call(verb, *args)
+            return await super()._call(operation, *args)
         except StoreClosed as error:
             raise StoreUnavailable("there is no connection") from error
 
@@ -79,7 +79,7 @@ class ListsWhenAwaited(DeclaredAsync):
 
 @mutant("PARITY-5", "PARITY-2", "SET-10", harness=NativeHarness)
 class ComparesText(AsyncNetStore):
-    """The asynchronous face compares what the bytes mean as text."""
+    """The async API compares what the bytes mean as text."""
 
     async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if isinstance(only_if, Unchanged):
@@ -95,7 +95,7 @@ def _text(data: bytes) -> str:
 
 @mutant("PARITY-1", "PARITY-2", "GET-7", "OWNER-1", harness=NativeHarness)
 class IgnoresTheOwner(AsyncNetStore):
-    """The asynchronous face writes no owner."""
+    """The async API writes no owner."""
 
     async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         return await super().set(key, replace(record, owner=None), only_if)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-#: A store, both faces, and the openers that tests name in a spec.
+#: A store, both APIs, and the openers that tests name in a spec.
 STORES = """
     from coatcheck import MemoryStore
     from coatcheck.storekit import AsyncBridge

@@ -23,7 +23,7 @@ both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 
 
 class GatedStore(AsyncMemoryStore):
-    """A store whose verbs wait at a gate, before or after they act.
+    """A store whose operations wait at a gate, before or after they act.
 
     :ivar arrived: set when a call stands at the gate.
     :ivar opened: lets calls through.
@@ -33,8 +33,8 @@ class GatedStore(AsyncMemoryStore):
         super().__init__()
         self._gate: tuple[str, str] | None = None
 
-    def shut(self, verb: str, when: str = "before") -> None:
-        self._gate = (verb, when)
+    def shut(self, operation: str, when: str = "before") -> None:
+        self._gate = (operation, when)
         self.arrived = anyio.Event()
         self.opened = anyio.Event()
 
@@ -42,10 +42,10 @@ class GatedStore(AsyncMemoryStore):
         self._gate = None
         self.opened.set()
 
-    async def call(self, verb: Callable[..., Any], *args: Any) -> Any:
-        await self._stop_at((verb.__name__, "before"))
-        result = await super().call(verb, *args)
-        await self._stop_at((verb.__name__, "after"))
+    async def call(self, operation: Callable[..., Any], *args: Any) -> Any:
+        await self._stop_at((operation.__name__, "before"))
+        result = await super().call(operation, *args)
+        await self._stop_at((operation.__name__, "after"))
         return result
 
     async def _stop_at(self, gate: tuple[str, str]) -> None:
@@ -71,8 +71,8 @@ def data(store: MemoryStore) -> list[bytes]:
 
 async def act(session: Any, scope: dict[str, Any]) -> str:
     """Do what the path says; a second word of it says how the request ends."""
-    verb, _, end = scope["path"].strip("/").partition("/")
-    match verb:
+    action, _, end = scope["path"].strip("/").partition("/")
+    match action:
         case "login":
             session.update(user="ann", count=0)
         case "count":

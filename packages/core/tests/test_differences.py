@@ -605,11 +605,14 @@ async def test_d15_a_saved_session_is_announced(driver: str) -> None:
 # D16: each store can touch
 
 
-@pytest.mark.parametrize("face", [Store, AsyncStore])
-def test_d16_a_store_without_touch_is_none(face: Any) -> None:
+@pytest.mark.parametrize("api", [Store, AsyncStore])
+def test_d16_a_store_without_touch_is_none(api: Any) -> None:
     """A store that lacks touch cannot even be made."""
-    verbs = {verb: getattr(MemoryStore, verb) for verb in ("get", "set", "destroy", "ping")}
-    lacking = type("Lacking", (face,), {**verbs, "close": MemoryStore.close})
+    operations = {
+        operation: getattr(MemoryStore, operation)
+        for operation in ("get", "set", "destroy", "ping")
+    }
+    lacking = type("Lacking", (api,), {**operations, "close": MemoryStore.close})
     with pytest.raises(TypeError, match=r"abstract method '?touch"):
         lacking()
 

@@ -28,10 +28,10 @@ Page = Callable[[Any], Any]
 class WaitingStore(AsyncMemoryStore):
     """An asynchronous store that is waited for, on either event loop."""
 
-    async def call(self, verb: Callable[..., Any], *args: Any) -> Any:
+    async def call(self, operation: Callable[..., Any], *args: Any) -> Any:
         for _ in range(3):
             await anyio.lowlevel.checkpoint()
-        return await super().call(verb, *args)
+        return await super().call(operation, *args)
 
 
 class BlockingStore(MemoryStore):
@@ -132,9 +132,9 @@ def test_a_session_cannot_be_ended_after_its_event_loop() -> None:
 class MisconfiguredStore(WaitingStore):
     """A store that cannot destroy, and says so with what is no error of a store."""
 
-    async def call(self, verb: Callable[..., Any], *args: Any) -> Any:
-        result = await super().call(verb, *args)
-        if verb == self.store.destroy:
+    async def call(self, operation: Callable[..., Any], *args: Any) -> Any:
+        result = await super().call(operation, *args)
+        if operation == self.store.destroy:
             raise ConfigurationError("a client of another loop, with a password")
         return result
 

@@ -86,7 +86,7 @@ def test_a_record_that_is_too_large_says_how_large() -> None:
 def test_an_unsupported_operation_names_verb_and_capability() -> None:
     """The message says what the store would have to declare."""
     error = UnsupportedOperation("owned_by", "owners")
-    assert error.verb == "owned_by"
+    assert error.operation == "owned_by"
     assert str(error) == (
         "`owned_by` needs the capability `owners`, which this store does not declare"
     )

@@ -1390,7 +1390,7 @@ class BlockingStore(FragileStore):
         return super().get(key)
 
 
-class TestStoreFaces:
+class TestStoreAPIs:
     @pytest.mark.parametrize("make", [MemoryStore, BlockingStore, YieldingStore])
     def test_any_store(self, stack: Stack, make: Callable[[], Any]) -> None:
         """Stores answer at once, block or are awaited: the application sees no difference."""
@@ -1646,8 +1646,8 @@ class TestOneStoreForTwo:
 
 class TestRegenerateFails:
     @pytest.mark.parametrize("keep", [False, True])
-    @pytest.mark.parametrize("verb", ["set", "destroy"])
-    def test_error(self, stack: Stack, store: FragileStore, verb: str, keep: bool) -> None:
+    @pytest.mark.parametrize("operation", ["set", "destroy"])
+    def test_error(self, stack: Stack, store: FragileStore, operation: str, keep: bool) -> None:
         """A change of the id that fails is an error: nobody sees a cookie that opens nothing."""
 
         def renew(session: Any, request: Any) -> str:
@@ -1658,7 +1658,7 @@ class TestRegenerateFails:
         visitor = stack.client(stack.app(site(renew=renew), store=store), see=seen.append)
         visitor.get("/login")
         seen.clear()
-        store.fail(verb)
+        store.fail(operation)
         with pytest.raises(StoreUnavailable):
             visitor.get("/renew")
         assert seen == []
@@ -1737,24 +1737,24 @@ class TestForgetfulExpiry:
 
 
 class StuckStore(YieldingStore):
-    """A store that one verb of never answers, once the test says so."""
+    """A store that one operation of never answers, once the test says so."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         super().__init__(MemoryStore(clock=clock))
         self.stuck = ""
         self.entered = anyio.Event()
 
-    async def call(self, verb: Callable[..., Any], *args: Any) -> Any:
-        if self.stuck == verb.__name__:
+    async def call(self, operation: Callable[..., Any], *args: Any) -> Any:
+        if self.stuck == operation.__name__:
             self.entered.set()
             await anyio.sleep_forever()
-        return await super().call(verb, *args)
+        return await super().call(operation, *args)
 
 
 @pytest.mark.anyio
 class TestStoreNeverAnswers:
-    @pytest.mark.parametrize("verb", ["get", "set", "touch"])
-    async def test_client_gives_up(self, verb: str) -> None:
+    @pytest.mark.parametrize("operation", ["get", "set", "touch"])
+    async def test_client_gives_up(self, operation: str) -> None:
         """A request that waits for the store ends when its client does, with nothing sent."""
         clock, sent = Clock(), []
         store = StuckStore(clock)
@@ -1763,8 +1763,8 @@ class TestStoreNeverAnswers:
         )
         await browser.get("/login")
         clock.advance(3600)
-        store.stuck = verb
-        path = "/visit" if verb == "set" else "/page"
+        store.stuck = operation
+        path = "/visit" if operation == "set" else "/page"
 
         async def request() -> None:
             sent.append(await browser.get(path))

@@ -38,7 +38,7 @@ def keys(records: Any) -> set[str]:
     return {key for key, _ in records}
 
 
-# The verbs
+# The operations
 
 
 def test_a_record_comes_back_as_it_was(store: MemoryStore, clock: Clock) -> None:
@@ -524,7 +524,7 @@ def test_threads_lose_no_increment(store: MemoryStore, clock: Clock) -> None:
 
 
 def test_threads_may_do_anything_at_once(clock: Clock) -> None:
-    """Verbs, listings and pruning from many threads leave a store whose views agree."""
+    """Operations, listings and pruning from many threads leave a store whose views agree."""
     store = MemoryStore(max_sessions=50, clock=clock)
 
     def live(number: int) -> None:
@@ -552,7 +552,7 @@ def test_threads_may_do_anything_at_once(clock: Clock) -> None:
 # Life
 
 
-VERBS: dict[str, tuple[Any, ...]] = {
+OPERATIONS: dict[str, tuple[Any, ...]] = {
     "get": (KEY,),
     "set": (KEY, Record(b"data", 2e9)),
     "destroy": (KEY,),
@@ -566,14 +566,14 @@ VERBS: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_closed_store_says_so(store: MemoryStore, verb: str) -> None:
-    """Closing twice is closing once; each verb raises StoreClosed, at the call."""
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_closed_store_says_so(store: MemoryStore, operation: str) -> None:
+    """Closing twice is closing once; each operation raises StoreClosed, at the call."""
     store.ping()
     store.close()
     store.close()
     with pytest.raises(StoreClosed, match=r"^this memory store is closed$"):
-        getattr(store, verb)(*VERBS[verb])
+        getattr(store, operation)(*OPERATIONS[operation])
 
 
 def test_iterations_end_with_the_store(store: MemoryStore, clock: Clock) -> None:

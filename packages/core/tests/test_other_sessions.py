@@ -589,11 +589,11 @@ async def test_a_request_is_served_again_after_its_load_was_cut_short(store: Mem
     gate = asyncio.Event()
 
     class Slow(AsyncMemoryStore):
-        async def call(self, verb: Callable[..., Any], *args: Any) -> Any:
-            if verb == self.store.get:
+        async def call(self, operation: Callable[..., Any], *args: Any) -> Any:
+            if operation == self.store.get:
                 loading.set()
                 await gate.wait()
-            return await super().call(verb, *args)
+            return await super().call(operation, *args)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await Text(str(dict(scope["session"])))(scope, receive, send)

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(params=[MemoryStore, YieldingStore])
 def store(request: pytest.FixtureRequest) -> MemoryStore | YieldingStore:
-    """A store that answers at once, and one that yields to the event loop around each verb."""
+    """A store that answers at once, and one that yields to the event loop around each operation."""
     made: MemoryStore | YieldingStore = request.param()
     return made
 
@@ -46,8 +46,8 @@ def stored(store: MemoryStore | YieldingStore) -> list[dict[str, Any]]:
 
 def act(session: Any, path: str) -> None:
     """Do to the session what the path says."""
-    verb, _, word = path.strip("/").partition("/")
-    match verb:
+    action, _, word = path.strip("/").partition("/")
+    match action:
         case "login":
             session.update(user="ann", cart=0)
         case "add":
@@ -296,9 +296,9 @@ async def test_a_cookie_that_is_due_anyway_is_not_sent_for_a_dead_session(
 
 
 @pytest.mark.parametrize("ending", ["/logout", "/rotate", "/regenerate"])
-@pytest.mark.parametrize("verb", ["save", "reload"])
+@pytest.mark.parametrize("method", ["save", "reload"])
 async def test_who_asks_is_told_that_the_session_is_gone(
-    store: Any, ending: str, verb: str
+    store: Any, ending: str, method: str
 ) -> None:
     """An explicit save() or reload() behind a logout or a rotation raises SessionGone."""
     raised = []
@@ -310,7 +310,7 @@ async def test_who_asks_is_told_that_the_session_is_gone(
         session["x"] = 1
         await browser.tab().get(ending)
         with pytest.raises(SessionGone) as error:
-            await getattr(session, verb)()
+            await getattr(session, method)()
         raised.append(error)
 
     browser = Client(asgi_app(handle, store=store))

@@ -34,7 +34,7 @@ def row(scheme: str) -> InstalledStore:
 
 
 def error_of(url: str) -> str:
-    """Return what is said when a URL is opened, which both faces say alike."""
+    """Return what is said when a URL is opened, which both APIs say alike."""
     texts = set()
     for opener in (open_store, open_async_store):
         with pytest.raises(PluginError) as caught:
@@ -110,10 +110,10 @@ OPENERS = {
 }
 
 
-@pytest.mark.parametrize("faces", [{"open"}, {"open_async"}, {"open", "open_async"}], ids=sorted)
-def test_each_face_is_to_be_had(dists: FakeDists, faces: set[str]) -> None:
-    """Whichever face a store offers, both can be opened and used."""
-    openers = {face: OPENERS[face] if face in faces else None for face in OPENERS}
+@pytest.mark.parametrize("apis", [{"open"}, {"open_async"}, {"open", "open_async"}], ids=sorted)
+def test_each_api_is_to_be_had(dists: FakeDists, apis: set[str]) -> None:
+    """Whichever API a store offers, both can be opened and used."""
+    openers = {api: OPENERS[api] if api in apis else None for api in OPENERS}
     dists.install("coatcheck-fake", **openers)
     store, other = open_store("fake:"), open_async_store("fake:")
     assert isinstance(store, Store)
@@ -121,9 +121,9 @@ def test_each_face_is_to_be_had(dists: FakeDists, faces: set[str]) -> None:
     store.set(KEY, Record(b"data", 2e9))
     assert store.get(KEY) == Record(b"data", 2e9)
     expected = {"open": "FakeStore", "open_async": "SyncBridge"}
-    assert type(store).__name__ == expected["open" if "open" in faces else "open_async"]
+    assert type(store).__name__ == expected["open" if "open" in apis else "open_async"]
     expected = {"open": "AsyncBridge", "open_async": "AsyncFakeStore"}
-    assert type(other).__name__ == expected["open_async" if "open_async" in faces else "open"]
+    assert type(other).__name__ == expected["open_async" if "open_async" in apis else "open"]
 
 
 def test_a_middleware_takes_the_url_of_a_plugin(dists: FakeDists) -> None:

@@ -80,7 +80,7 @@ def test_the_documented_store_refuses_options_that_it_does_not_have(store: Store
     """A misspelt option is found at the start, and makes no file."""
     for url in ("sqlite:", "sqlite:demo.db", "sqlite:///", "sqlite:///demo.db?timeout=5"):
         with pytest.raises(ConfigurationError):
-            type(store).from_url(url)  # type: ignore[attr-defined]  # openers are no verbs
+            type(store).from_url(url)  # type: ignore[attr-defined]  # openers are no operations
 
 
 def test_making_the_documented_store_does_nothing(path: Path, store: Store) -> None:
@@ -101,16 +101,16 @@ def test_making_the_documented_store_does_nothing(path: Path, store: Store) -> N
     ],
     ids=["always", "absent", "present", "unchanged", "changed"],
 )
-@pytest.mark.parametrize("verb", ["set", "destroy"])
+@pytest.mark.parametrize("operation", ["set", "destroy"])
 def test_the_documented_store_evaluates_conditions(
-    store: Store, clock: Clock, verb: str, only_if: Condition, holds: set[str], before: str
+    store: Store, clock: Clock, operation: str, only_if: Condition, holds: set[str], before: str
 ) -> None:
     """A condition sees a live record or none, and an expired one counts as none."""
     if before != "missing":
         store.set(KEY, record(clock, b"old", 60))
     if before == "expired":
         clock.advance(60)
-    if verb == "set":
+    if operation == "set":
         done = store.set(KEY, record(clock, b"new"), only_if)
         after = b"new" if before in holds else b"old" if before == "live" else None
         assert done is (before in holds)
@@ -173,15 +173,15 @@ def test_the_documented_store_reports_a_broken_backend(tmp_path: Path, clock: Cl
 
 
 def test_the_documented_store_is_closed_for_good(store: Store, clock: Clock) -> None:
-    """Closing twice is closing once, and every verb says so afterwards."""
+    """Closing twice is closing once, and every operation says so afterwards."""
     store.close()
     store.close()
-    for verb, args in VERBS.items():
+    for operation, args in OPERATIONS.items():
         with pytest.raises(StoreClosed):
-            getattr(store, verb)(*args)
+            getattr(store, operation)(*args)
 
 
-VERBS: dict[str, tuple[Any, ...]] = {
+OPERATIONS: dict[str, tuple[Any, ...]] = {
     "get": (KEY,),
     "set": (KEY, Record(b"data", 2e9)),
     "destroy": (KEY,),
@@ -232,35 +232,37 @@ async def test_the_documented_store_serves_asgi_applications(path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("verb", "args"), [("all", ()), ("length", ()), ("clear", ()), ("owned_by", ("ann",))]
+    ("operation", "args"), [("all", ()), ("length", ()), ("clear", ()), ("owned_by", ("ann",))]
 )
-def test_undeclared_verbs_raise_at_the_call(store: Store, verb: str, args: tuple[str, ...]) -> None:
-    """A verb behind a capability that is not declared fails when called, not when iterated."""
+def test_undeclared_operations_raise_at_the_call(
+    store: Store, operation: str, args: tuple[str, ...]
+) -> None:
+    """An operation behind an undeclared capability fails when called, not when iterated."""
     with pytest.raises(UnsupportedOperation) as caught:
-        getattr(store, verb)(*args)
-    assert caught.value.verb == verb
-    assert str(caught.value).startswith(f"`{verb}` needs the capability ")
+        getattr(store, operation)(*args)
+    assert caught.value.operation == operation
+    assert str(caught.value).startswith(f"`{operation}` needs the capability ")
 
 
-@pytest.mark.parametrize(("verb", "args"), [("all", ()), ("owned_by", ("ann",))])
+@pytest.mark.parametrize(("operation", "args"), [("all", ()), ("owned_by", ("ann",))])
 def test_undeclared_iterations_raise_at_the_call_of_an_asynchronous_store(
-    verb: str, args: tuple[str, ...]
+    operation: str, args: tuple[str, ...]
 ) -> None:
     """An asynchronous iteration that is not declared fails before anything is awaited."""
     with pytest.raises(UnsupportedOperation):
-        getattr(YieldingStore(), verb)(*args)
+        getattr(YieldingStore(), operation)(*args)
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("verb", ["length", "clear", "prune"])
-async def test_undeclared_verbs_of_an_asynchronous_store_raise(verb: str) -> None:
-    """The awaitable verbs that are not declared fail, too."""
+@pytest.mark.parametrize("operation", ["length", "clear", "prune"])
+async def test_undeclared_operations_of_an_asynchronous_store_raise(operation: str) -> None:
+    """The awaitable operations that are not declared fail, too."""
     with pytest.raises(UnsupportedOperation):
-        await getattr(YieldingStore(), verb)()
+        await getattr(YieldingStore(), operation)()
 
 
 def test_a_store_without_its_verbs_cannot_be_made() -> None:
-    """The four verbs, ping and close have no defaults that could be unsafe."""
+    """The four operations, ping and close have no defaults that could be unsafe."""
 
     class Lazy(Store):
         capabilities = Capabilities()

@@ -34,8 +34,8 @@ ROOT: Final = Path(__file__).parents[3]
 PUBLIC: Final = {"coatcheck", "coatcheck.errors", "coatcheck.storekit"}
 #: The kit also runs the middlewares.
 PUBLIC_FOR_THE_KIT: Final = PUBLIC | {"coatcheck.asgi", "coatcheck.wsgi"}
-#: A codec that writes Express's sessions needs Express's codec, too.
-CODECS: Final = PUBLIC | {"coatcheck.codec", "coatcheck.express", "coatcheck.express.codec"}
+#: A store's own codec for Express's sessions needs the core's codec, too.
+CODECS: Final = PUBLIC | {"coatcheck.codec"}
 
 
 def sources() -> Iterator[tuple[str, Collection[str]]]:

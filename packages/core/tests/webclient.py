@@ -41,7 +41,7 @@ class Clock:
 
 
 class CountingStore(MemoryStore):
-    """A memory store that notes which verbs were called."""
+    """A memory store that notes which operations were called."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -63,9 +63,9 @@ class CountingStore(MemoryStore):
         self.note("touch")
         return super().touch(key, expires_at, owner)
 
-    def note(self, verb: str) -> None:
+    def note(self, operation: str) -> None:
         """Note a call that begins."""
-        self.calls.append(verb)
+        self.calls.append(operation)
 
     def taken(self) -> list[str]:
         """Return the calls since the last time, and forget them."""
@@ -74,23 +74,23 @@ class CountingStore(MemoryStore):
 
 
 class FragileStore(CountingStore):
-    """A memory store whose verbs fail when the test says so.
+    """A memory store whose operations fail when the test says so.
 
-    :ivar broken: what each verb that fails raises.
+    :ivar broken: what each operation that fails raises.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.broken: dict[str, Exception] = {}
 
-    def fail(self, *verbs: str) -> None:
-        """Let these verbs fail from now on, and the others work."""
-        self.broken = {verb: StoreUnavailable("refused") for verb in verbs}
+    def fail(self, *operations: str) -> None:
+        """Let these operations fail from now on, and the others work."""
+        self.broken = {operation: StoreUnavailable("refused") for operation in operations}
 
-    def note(self, verb: str) -> None:
-        super().note(verb)
-        if verb in self.broken:
-            raise self.broken[verb]
+    def note(self, operation: str) -> None:
+        super().note(operation)
+        if operation in self.broken:
+            raise self.broken[operation]
 
 
 class AsyncMemoryStore(AsyncStore):
@@ -118,17 +118,17 @@ class AsyncMemoryStore(AsyncStore):
     async def close(self) -> None:
         self.store.close()
 
-    async def call(self, verb: Callable[..., Any], *args: Any) -> Any:
-        """Call a verb of the memory store."""
-        return verb(*args)
+    async def call(self, operation: Callable[..., Any], *args: Any) -> Any:
+        """Call an operation of the memory store."""
+        return operation(*args)
 
 
 class YieldingStore(AsyncMemoryStore):
-    """An asynchronous store whose verbs yield to the event loop before and after they act."""
+    """An asynchronous store whose operations yield to the event loop before and after they act."""
 
-    async def call(self, verb: Callable[..., Any], *args: Any) -> Any:
+    async def call(self, operation: Callable[..., Any], *args: Any) -> Any:
         await asyncio.sleep(0)  # lets other requests run
-        result = await super().call(verb, *args)
+        result = await super().call(operation, *args)
         await asyncio.sleep(0)  # lets other requests run
         return result
 

@@ -481,10 +481,10 @@ class Wavering(YieldingStore):
         super().__init__(store)
         self._random = random.Random(seed)
 
-    async def call(self, verb: Callable[..., Any], *args: Any) -> Any:
+    async def call(self, operation: Callable[..., Any], *args: Any) -> Any:
         for _ in range(self._random.randrange(8)):
             await asyncio.sleep(0)  # lets other requests run
-        return await super().call(verb, *args)
+        return await super().call(operation, *args)
 
 
 def wavering_shop(seed: int, **native: Any) -> tuple[Shop, MemoryStore]:

@@ -21,12 +21,12 @@ pytestmark = pytest.mark.integration("dynamodb")
 PAGE = Path(__file__).parents[3] / "docs/dynamodb.md"
 
 
-@pytest.mark.parametrize("face", [as_async, lambda store: store], ids=["async", "sync"])
-def test_the_trips_of_a_request(backend: Backend, face: Any) -> None:
+@pytest.mark.parametrize("api", [as_async, lambda store: store], ids=["async", "sync"])
+def test_the_trips_of_a_request(backend: Backend, api: Any) -> None:
     """One to read or begin, two to write; none is added for a touch that is not due."""
     counts = counted(backend.client)
     store = DynamoDBStore(backend.client, table=backend.table, prefix=backend.prefix)
-    with visits(face(store)) as visit:
+    with visits(api(store)) as visit:
         for path, expected in (
             ("/read", {}),
             ("/write", {"PutItem": 1}),
@@ -38,11 +38,11 @@ def test_the_trips_of_a_request(backend: Backend, face: Any) -> None:
             assert counts == expected, path
 
 
-@pytest.mark.parametrize("face", [as_async, lambda store: store], ids=["async", "sync"])
-def test_a_touch_that_is_due_is_one_more(backend: Backend, face: Any) -> None:
+@pytest.mark.parametrize("api", [as_async, lambda store: store], ids=["async", "sync"])
+def test_a_touch_that_is_due_is_one_more(backend: Backend, api: Any) -> None:
     counts = counted(backend.client)
     store = DynamoDBStore(backend.client, table=backend.table, prefix=backend.prefix)
-    with visits(face(store), touch_interval=0) as visit:
+    with visits(api(store), touch_interval=0) as visit:
         visit("/write")
         counts.clear()
         visit("/read")

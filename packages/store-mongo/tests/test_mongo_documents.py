@@ -149,7 +149,7 @@ def test_text_that_looks_like_mongodbs_language(store: MongoStore) -> None:
         {"session": 7, "expires": datetime(2100, 1, 1)},
     ],
 )
-def test_what_is_malformed_is_absent_to_every_verb(
+def test_what_is_malformed_is_absent_to_every_operation(
     store: MongoStore, backend: Backend, malformed: dict[str, Any]
 ) -> None:
     document = {"_id": "key", **malformed}

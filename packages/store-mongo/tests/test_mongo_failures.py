@@ -164,11 +164,11 @@ def test_a_write_that_is_cancelled_leaves_no_time_limit_behind(own_server: Mongo
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("face", ["sync", "async"])
-def test_a_server_that_never_answered(own_server: MongoServer, face: str) -> None:
+@pytest.mark.parametrize("api", ["sync", "async"])
+def test_a_server_that_never_answered(own_server: MongoServer, api: str) -> None:
     own_server.pause()
     url = f"{own_server.url}?timeoutMS=1000"
-    store = MongoStore.from_url(url) if face == "sync" else as_sync(AsyncMongoStore.from_url(url))
+    store = MongoStore.from_url(url) if api == "sync" else as_sync(AsyncMongoStore.from_url(url))
     try:
         with pytest.raises(StoreTimeout):
             store.get("key")

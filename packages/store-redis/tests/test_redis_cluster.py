@@ -110,18 +110,18 @@ def test_keys_with_braces_stay_in_one_slot_with_their_notes(
         store.close()
 
 
-@pytest.mark.parametrize("face", ["sync", "async"])
+@pytest.mark.parametrize("api", ["sync", "async"])
 def test_a_slot_that_moves_while_its_sessions_are_written_loses_nothing(
-    members: list[RedisServer], face: str
+    members: list[RedisServer], api: str
 ) -> None:
     """The slot goes from one server to the next and back, key by key, as resharding does it."""
-    url = url_of(members, f"moving-{face}:")
+    url = url_of(members, f"moving-{api}:")
     # All of one slot, and enough of them to be between two servers for a while.
     keys = [f"{{t}}{number}" for number in range(40)]
     store = open_store(url)
     for key in keys:
         store.set(key, record(b"0"))
-    load = (_Load if face == "sync" else _AsyncLoad)(url, keys)
+    load = (_Load if api == "sync" else _AsyncLoad)(url, keys)
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(load.run)
         try:
@@ -247,18 +247,18 @@ def move(number: int, source: RedisServer, target: RedisServer, ids: dict[int, s
         ask(member.port, "CLUSTER", "SETSLOT", str(number), "NODE", ids[target.port])
 
 
-@pytest.mark.parametrize("face", ["sync", "async"])
+@pytest.mark.parametrize("api", ["sync", "async"])
 def test_a_server_that_stands_still_costs_its_own_sessions_alone(
-    members: list[RedisServer], face: str
+    members: list[RedisServer], api: str
 ) -> None:
     """They fail in bounded time, the others' are served, and afterwards all are."""
-    opened = open_store if face == "sync" else lambda url: as_sync(open_async_store(url))
-    store = opened(url_of(members, f"still-{face}:"))
+    opened = open_store if api == "sync" else lambda url: as_sync(open_async_store(url))
+    store = opened(url_of(members, f"still-{api}:"))
     keys = [f"key {number}" for number in range(30)]
     for key in keys:
         store.set(key, record())
     silent = members[1]
-    reached = {owner_of(members, f"still-{face}:{key}".encode()): key for key in keys}
+    reached = {owner_of(members, f"still-{api}:{key}".encode()): key for key in keys}
     silent.pause()
     try:
         began = time.monotonic()

@@ -91,7 +91,7 @@ def _stories(owner: str | None) -> dict[str, Callable[[RedisStore], bool]]:
 def test_a_write_whose_reply_was_lost_is_known_again(
     backend: Backend, proxy: LosingProxy, owner: str | None, losses: int
 ) -> None:
-    """Each verb says what its first attempt did, not what the next one finds."""
+    """Each operation says what its first attempt did, not what the next one finds."""
     store = RedisStore.from_url(through(proxy, backend))
     store.set("warm", record())  # the scripts are there
     for name, act in _stories(owner).items():

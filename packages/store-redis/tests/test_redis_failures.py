@@ -42,14 +42,14 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def both(own_server: RedisServer) -> Iterator[Callable[..., list[BaseException | None]]]:
-    """Perform a verb through both faces, and return what each raised."""
+    """Perform an operation through both APIs, and return what each raised."""
 
-    def performed(verb: str, *args: Any, options: str = "", user: str = "") -> Any:
+    def performed(operation: str, *args: Any, options: str = "", user: str = "") -> Any:
         url = own_server.url.replace("//", f"//{user}") + options
         caught: list[BaseException | None] = []
         store = RedisStore.from_url(url)
         try:
-            getattr(store, verb)(*args)
+            getattr(store, operation)(*args)
             caught.append(None)
         except Exception as error:
             caught.append(error)
@@ -58,7 +58,7 @@ def both(own_server: RedisServer) -> Iterator[Callable[..., list[BaseException |
         async def other() -> None:
             store = AsyncRedisStore.from_url(url)
             try:
-                await getattr(store, verb)(*args)
+                await getattr(store, operation)(*args)
                 caught.append(None)
             except Exception as error:
                 caught.append(error)

@@ -27,7 +27,7 @@ def test_the_plugin_has_each_scheme() -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_each_scheme_opens_both_faces_without_a_server(scheme: str) -> None:
+def test_each_scheme_opens_both_apis_without_a_server(scheme: str) -> None:
     if scheme in ("rediss+cluster", "valkeys+cluster") and not cleanup_kwargs(ssl_check_hostname=1):
         with pytest.raises(ConfigurationError):
             parse(f"{scheme}://h")

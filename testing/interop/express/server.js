@@ -58,9 +58,9 @@ const ACTS = {
   reload: (request) => called(request.session, 'reload'),
 };
 
-function called(object, verb) {
+function called(object, method) {
   return new Promise((resolve, reject) => {
-    object[verb]((error) => (error ? reject(error) : resolve()));
+    object[method]((error) => (error ? reject(error) : resolve()));
   });
 }
 

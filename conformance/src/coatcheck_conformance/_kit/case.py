@@ -1,4 +1,4 @@
-"""Cases: each checks one clause, on one face at a time."""
+"""Cases: each checks one clause, on one API at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from .contract import Clause, clauses
-from .handle import FACES, FaceName
+from .handle import APIS, APIName
 from .harness import FEATURES
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Case:
     :ivar clause: the id of the clause.
     :ivar check: the function that checks it.
     :ivar depends_on: clauses without which it cannot be judged.
-    :ivar faces: the faces that it is run on.
+    :ivar apis: the APIs that it is run on.
     :ivar needs: what the harness must give; see :data:`~.harness.FEATURES`.
     :ivar requires: capabilities that it takes beside the clause's own.
     :ivar hint: the most common cause of its failure.
@@ -42,7 +42,7 @@ class Case:
     clause: str
     check: Check
     depends_on: tuple[str, ...]
-    faces: tuple[FaceName, ...]
+    apis: tuple[APIName, ...]
     needs: tuple[str, ...]
     requires: tuple[str, ...]
     hint: str
@@ -74,7 +74,7 @@ def case(
     *,
     depends_on: tuple[str, ...] = (),
     foundation: bool = True,
-    faces: tuple[FaceName, ...] = FACES,
+    apis: tuple[APIName, ...] = APIS,
     needs: tuple[str, ...] = (),
     requires: tuple[str, ...] = (),
     hint: str = "",
@@ -91,7 +91,7 @@ def case(
     def register(check: Check) -> Check:
         needed = (*(id for id in FOUNDATION if foundation and id != clause), *depends_on)
         made = Case(
-            clause, check, needed, faces, needs, requires, hint, realtime, limit, prerequisite
+            clause, check, needed, apis, needs, requires, hint, realtime, limit, prerequisite
         )
         for id in (clause, *needed):
             if id not in clauses():

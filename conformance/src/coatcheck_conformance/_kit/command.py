@@ -165,8 +165,8 @@ def _harness(url: str | None, reference: str | None) -> Harness:
 def _perform(run: Run, console: Console, only: Sequence[str]) -> None:
     wanted = {name.upper() for name in only}
     jobs = [
-        (case, face)
-        for case, face in every_job()
+        (case, api)
+        for case, api in every_job()
         if not wanted or wanted & {case.clause, case.of.group}
     ]
     columns = (
@@ -178,9 +178,9 @@ def _perform(run: Run, console: Console, only: Sequence[str]) -> None:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("the harness", total=len(jobs))
         run.check_harness()
-        for case, face in jobs:
+        for case, api in jobs:
             progress.update(task, description=f"{case.id}"[:48])
-            result = run.result(case, face)
+            result = run.result(case, api)
             progress.advance(task)
             if result.verdict is Verdict.HARNESS_ERROR and run.check_harness()[1]:
                 break  # nothing that follows would be judged, either

@@ -12,7 +12,7 @@ from coatcheck.storekit import as_async, as_sync
 
 from .clock import DAY, Clock
 from .failure import CheckFailed, HarnessError, Skipped
-from .handle import Call, FaceName, Handle, Loop, Steps, together
+from .handle import APIName, Call, Handle, Loop, Steps, together
 from .harness import Harness
 
 T = TypeVar("T")
@@ -22,10 +22,10 @@ MICROSECOND = 1e-6
 
 
 class Context:
-    """The namespace of one case on one face.
+    """The namespace of one case on one API.
 
     :ivar harness: opens stores.
-    :ivar face: the face under test.
+    :ivar api: the API under test.
     :ivar clock: what all stores of this case live on.
     :ivar namespace: the namespace of this case; empty at first.
     :ivar steps: what was done, for the failure text.
@@ -34,11 +34,11 @@ class Context:
     """
 
     def __init__(
-        self, harness: Harness, face: FaceName, namespace: str, *, seed: int = 0,
+        self, harness: Harness, api: APIName, namespace: str, *, seed: int = 0,
         clock: Clock | None = None,
     ) -> None:  # fmt: skip
         self.harness = harness
-        self.face = face
+        self.api = api
         self.namespace = namespace
         self.clock: Clock = clock or Clock()
         self.steps: Steps = Steps(self.clock)
@@ -58,30 +58,30 @@ class Context:
         return self.store.capabilities
 
     def open(
-        self, name: str, *, face: FaceName | None = None, namespace: str | None = None,
+        self, name: str, *, api: APIName | None = None, namespace: str | None = None,
         clock: Callable[[], float] | None = None,
     ) -> Handle:  # fmt: skip
         """Return a handle: a new store object where the store can have several on the same data.
 
         :param name: what the steps call it.
-        :param face: the face under test unless given.
+        :param api: the API under test unless given.
         :param namespace: the one of this case unless given.
         """
         namespace = namespace or self.namespace
         self._namespaces.add(namespace)
-        native = self._native(face or self.face, namespace, clock or self.clock)
+        native = self._native(api or self.api, namespace, clock or self.clock)
         handle = Handle(name, native, self.loop, self.steps)
         self._opened.append((namespace, handle))
         return handle
 
     def second(self) -> Handle:
-        """Return another handle of the same face on the same data."""
+        """Return another handle of the same API on the same data."""
         return self.open(f"handle{len(self._opened) + 1}")
 
-    def other_face(self) -> Handle:
-        """Return a handle of the other face on the same data."""
-        face: FaceName = "sync" if self.face == "async" else "async"
-        return self.open(f"{face}_store", face=face)
+    def other_api(self) -> Handle:
+        """Return a handle of the other API on the same data."""
+        api: APIName = "sync" if self.api == "async" else "async"
+        return self.open(f"{api}_store", api=api)
 
     def elsewhere(self, extension: str = "a") -> Handle:
         """Return a handle on another namespace, whose name begins with that of this one."""
@@ -89,17 +89,17 @@ class Context:
 
     @contextmanager
     def sequence(self) -> Iterator[tuple[Handle, Handle]]:
-        """Give a handle of this face and one of the other, on a namespace of their own.
+        """Give a handle of this API and one of the other, on a namespace of their own.
 
         It is removed at the end, so that what one sequence of calls has left changes no other.
         """
         self._sequences += 1
         namespace = f"{self.namespace}q{self._sequences}"
-        other: FaceName = "sync" if self.face == "async" else "async"
+        other: APIName = "sync" if self.api == "async" else "async"
         try:
             yield (
                 self.open("store", namespace=namespace),
-                self.open(f"{other}_store", face=other, namespace=namespace),
+                self.open(f"{other}_store", api=other, namespace=namespace),
             )
         finally:
             self._discard(namespace)
@@ -114,9 +114,9 @@ class Context:
         self.harness.remove(namespace)
 
     def _native(
-        self, face: FaceName, namespace: str, clock: Callable[[], float]
+        self, api: APIName, namespace: str, clock: Callable[[], float]
     ) -> Store | AsyncStore:
-        opens = self.harness.open_async if face == "async" else self.harness.open
+        opens = self.harness.open_async if api == "async" else self.harness.open
         primary = self._primary.get(namespace)
         if primary is None or primary.capabilities.multi_process:
             primary = opens(namespace, clock)
@@ -126,7 +126,7 @@ class Context:
                     f"{type(primary).__name__}, which is no store"
                 )
             self._primary.setdefault(namespace, primary)
-        return as_async(primary) if face == "async" else as_sync(primary)
+        return as_async(primary) if api == "async" else as_sync(primary)
 
     # Preparing
 

@@ -7,7 +7,7 @@
     reason = "backend-cannot"   # or "not-yet", or "kit-bug"
     why = "the backend counts milliseconds in 32 bits"
     url = "https://example.org/issues/7"
-    face = "async"              # only where it is so on one face alone
+    api = "async"              # only where it is so on one API alone
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from .contract import clauses
 from .failure import HarnessError
-from .handle import FACES
+from .handle import APIS
 from .harness import Harness
 
 #: Why a store deviates: the backend cannot, the author has not yet, or the kit is wrong.
@@ -38,11 +38,11 @@ class Deviation:
     reason: str
     why: str
     url: str
-    face: str | None = None
+    api: str | None = None
 
-    def concerns(self, clause: str, face: str) -> bool:
-        """Tell whether it is about a clause on a face."""
-        return clause == self.clause and self.face in (None, face)
+    def concerns(self, clause: str, api: str) -> bool:
+        """Tell whether it is about a clause on an API."""
+        return clause == self.clause and self.api in (None, api)
 
 
 def read_deviations(path: Path) -> list[Deviation]:
@@ -69,15 +69,15 @@ def deviations_of(harness: Harness) -> list[Deviation]:
     return read_deviations(Path(inspect.getfile(type(harness))).parent / harness.deviations)
 
 
-def find(deviations: Iterable[Deviation], clause: str, face: str) -> Deviation | None:
-    """Return the deviation that is about a clause on a face."""
-    return next((one for one in deviations if one.concerns(clause, face)), None)
+def find(deviations: Iterable[Deviation], clause: str, api: str) -> Deviation | None:
+    """Return the deviation that is about a clause on an API."""
+    return next((one for one in deviations if one.concerns(clause, api)), None)
 
 
 def _deviation(entry: Mapping[str, Any], source: str) -> Deviation:
     names = set(entry)
-    if not names >= _REQUIRED or names - _REQUIRED - {"face"}:
-        raise HarnessError(f"{source}: a deviation has {', '.join(sorted(_REQUIRED))} and `face`")
+    if not names >= _REQUIRED or names - _REQUIRED - {"api"}:
+        raise HarnessError(f"{source}: a deviation has {', '.join(sorted(_REQUIRED))} and `api`")
     if not all(isinstance(value, str) and value.strip() for value in entry.values()):
         raise HarnessError(f"{source}: what a deviation says is text")
     if entry["clause"] not in clauses():
@@ -86,6 +86,6 @@ def _deviation(entry: Mapping[str, Any], source: str) -> Deviation:
         raise HarnessError(f"{source}: `reason` is one of {', '.join(REASONS)}")
     if not entry["url"].startswith(("https://", "http://")):
         raise HarnessError(f"{source}: `url` is where it can be read about, with https://")
-    if entry.get("face", FACES[0]) not in FACES:
-        raise HarnessError(f"{source}: `face` is one of {', '.join(FACES)}")
+    if entry.get("api", APIS[0]) not in APIS:
+        raise HarnessError(f"{source}: `api` is one of {', '.join(APIS)}")
     return Deviation(**entry)

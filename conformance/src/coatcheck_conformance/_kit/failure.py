@@ -38,13 +38,12 @@ class RunEnded(BaseException):
 
 
 def explain(
-    clause: Clause, *, case: str, face: str, store: str, steps: Sequence[str], failed: CheckFailed,
+    clause: Clause, *, case: str, api: str, store: str, steps: Sequence[str], failed: CheckFailed,
     hint: str,
 ) -> str:  # fmt: skip
     """Return the text of a failure, which is all that a store's author has to go by."""
-    faces = {"sync": "synchronous", "async": "asynchronous"}
     parts = [
-        f"{clause.id} failed on the {faces[face]} face of {store}",
+        f"{clause.id} failed on the {api} API of {store}",
         "",
         _wrapped(clause.obligation, "  "),
         _wrapped(f"Why: {clause.reason}", "  "),

@@ -54,17 +54,17 @@ class Meeting:
             yield
         self._context.steps.note("all is well again")
 
-    def attempt(self, verb: str, *args: Any) -> Any:
+    def attempt(self, operation: str, *args: Any) -> Any:
         """Return what a call of the store returns, or the exception that it raises."""
-        return attempt(self.store, verb, *args)
+        return attempt(self.store, operation, *args)
 
 
-def attempt(store: Handle, verb: str, *args: Any) -> Any:
+def attempt(store: Handle, operation: str, *args: Any) -> Any:
     """Return what a call returns, or the exception that it raises."""
     try:
-        if verb in ("all", "owned_by"):
-            return getattr(store, verb)(*args)
-        return store.call(verb, *args)
+        if operation in ("all", "owned_by"):
+            return getattr(store, operation)(*args)
+        return store.call(operation, *args)
     except CheckFailed:
         raise
     except Exception as error:
@@ -109,10 +109,10 @@ def through_proxy(context: Context) -> Iterator[tuple[Handle, Proxy | None]]:
 
 def _opened_at(context: Context, port: int) -> Handle:
     harness = context.harness.at("127.0.0.1", port)
-    opens = harness.open_async if context.face == "async" else harness.open
+    opens = harness.open_async if context.api == "async" else harness.open
     native = opens(context.namespace, context.clock)
-    as_face = as_async if context.face == "async" else as_sync
-    return Handle("distant", as_face(native), context.loop, context.steps)
+    as_api = as_async if context.api == "async" else as_sync
+    return Handle("distant", as_api(native), context.loop, context.steps)
 
 
 def _all_faults(context: Context, proxy: Proxy | None) -> list[Fault]:

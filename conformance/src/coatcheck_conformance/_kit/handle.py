@@ -1,4 +1,4 @@
-"""A store as cases see it: one way to call both faces, and a list of what was called."""
+"""A store as cases see it: one way to call both APIs, and a list of what was called."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from .clock import Clock
 from .failure import CheckFailed, RunEnded
 
 T = TypeVar("T")
-FaceName: TypeAlias = Literal["sync", "async"]
-FACES: Final[tuple[FaceName, ...]] = ("sync", "async")
+APIName: TypeAlias = Literal["sync", "async"]
+APIS: Final[tuple[APIName, ...]] = ("sync", "async")
 
 #: Bytes of data that a step shows.
 _DATA_SHOWN: Final = 40
@@ -73,17 +73,17 @@ class Steps:
             raise RunEnded
 
     def note(self, line: str) -> None:
-        """Add a step that is no call of a verb."""
+        """Add a step that is no call of an operation."""
         self.lines.append(line)
 
-    def called(self, name: str, verb: str, args: Sequence[object], outcome: str) -> None:
+    def called(self, name: str, operation: str, args: Sequence[object], outcome: str) -> None:
         """Add a call and what came of it."""
-        self.lines.append(f"{self.call(name, verb, args)} -> {outcome}")
+        self.lines.append(f"{self.call(name, operation, args)} -> {outcome}")
 
-    def call(self, name: str, verb: str, args: Sequence[object]) -> str:
+    def call(self, name: str, operation: str, args: Sequence[object]) -> str:
         """Return a call in words."""
         shown = [self._time(arg) if isinstance(arg, float) else self.show(arg) for arg in args]
-        return f"{name}.{verb}({', '.join(shown)})"
+        return f"{name}.{operation}({', '.join(shown)})"
 
     def show(self, value: object) -> str:
         """Return a value in words."""
@@ -119,14 +119,14 @@ class Call:
     """A call that has not been made yet, for :meth:`Handle.later` and ``Context.together``."""
 
     handle: Handle
-    verb: str
+    operation: str
     args: tuple[Any, ...]
 
 
 class Handle:
-    """A store object, called through one of its faces.
+    """A store object, called through one of its APIs.
 
-    The verbs are those of :class:`coatcheck.Store`, whichever face it is. Each call is noted.
+    The operations are those of :class:`coatcheck.Store`, whichever API it is. Each call is noted.
 
     :ivar name: what the steps call it: ``store``, ``second``, ...
     :ivar native: the object that is called.
@@ -139,8 +139,8 @@ class Handle:
         self._steps = steps
 
     @property
-    def face(self) -> FaceName:
-        """Return which face it is."""
+    def api(self) -> APIName:
+        """Return which API it is."""
         return "async" if isinstance(self.native, AsyncStore) else "sync"
 
     @property
@@ -196,49 +196,49 @@ class Handle:
         """See :meth:`coatcheck.Store.close`."""
         self.call("close")
 
-    def later(self, verb: str, *args: Any) -> Call:
+    def later(self, operation: str, *args: Any) -> Call:
         """Return a call to be made with others, by ``Context.together``."""
-        return Call(self, verb, args)
+        return Call(self, operation, args)
 
-    def call(self, verb: str, *args: Any) -> Any:
-        """Call a verb that returns a value, and note it."""
+    def call(self, operation: str, *args: Any) -> Any:
+        """Call an operation that returns a value, and note it."""
         try:
-            outcome = self.perform(verb, *args)
+            outcome = self.perform(operation, *args)
         except BaseException as error:
-            self._steps.called(self.name, verb, args, f"raised {self._steps.show(error)}")
+            self._steps.called(self.name, operation, args, f"raised {self._steps.show(error)}")
             raise
-        self._steps.called(self.name, verb, args, self._steps.show(outcome))
+        self._steps.called(self.name, operation, args, self._steps.show(outcome))
         return outcome
 
-    def iterate(self, verb: str, *args: Any) -> Generator[tuple[str, Record], None, None]:
+    def iterate(self, operation: str, *args: Any) -> Generator[tuple[str, Record], None, None]:
         """Return an iterator over what ``all`` or ``owned_by`` yields, one item at a time."""
-        self._steps.note(f"{self._steps.call(self.name, verb, args)}, item by item")
-        records = getattr(self.native, verb)(*args)
+        self._steps.note(f"{self._steps.call(self.name, operation, args)}, item by item")
+        records = getattr(self.native, operation)(*args)
         if not isinstance(self.native, AsyncStore):
             return _taken(records)
         return self._drawn(records)
 
-    def perform(self, verb: str, *args: Any) -> Any:
-        """Call a verb, and note nothing: for calls from several threads, and by the thousand."""
-        if verb not in ("close", "destroy"):  # what cleans up goes on
+    def perform(self, operation: str, *args: Any) -> Any:
+        """Call an operation, and note nothing: for calls from threads, and by the thousand."""
+        if operation not in ("close", "destroy"):  # what cleans up goes on
             self._steps.go_on()
-        function = getattr(self.native, verb)
+        function = getattr(self.native, operation)
         if isinstance(self.native, AsyncStore):
             return self._loop.run(_awaited(function, *args))
         return function(*args)
 
-    def _listing(self, verb: str, *args: Any) -> list[tuple[str, Record]]:
+    def _listing(self, operation: str, *args: Any) -> list[tuple[str, Record]]:
         self._steps.go_on()
         try:
-            function = getattr(self.native, verb)
+            function = getattr(self.native, operation)
             if isinstance(self.native, AsyncStore):
                 found = self._loop.run(_listed(function, *args))
             else:
                 found = list(function(*args))
         except BaseException as error:
-            self._steps.called(self.name, verb, args, f"raised {self._steps.show(error)}")
+            self._steps.called(self.name, operation, args, f"raised {self._steps.show(error)}")
             raise
-        self._steps.called(self.name, verb, args, self._steps.show(found))
+        self._steps.called(self.name, operation, args, self._steps.show(found))
         return found
 
     def _drawn(
@@ -272,20 +272,20 @@ async def _listed(
 
 
 def together(calls: Sequence[Call], loop: Loop, steps: Steps) -> list[Any]:
-    """Make calls at the same time: threads for synchronous faces, tasks for asynchronous ones.
+    """Make calls at the same time: threads for sync APIs, tasks for async ones.
 
     :returns: what each returned, or the :class:`coatcheck.errors.CoatcheckError` that it raised.
     :raises Exception: whatever else a call raised.
     """
     steps.go_on()
-    if all(call.handle.face == "async" for call in calls):
+    if all(call.handle.api == "async" for call in calls):
         outcomes = loop.run(_in_tasks(calls))
     else:
         outcomes = _in_threads(calls)
     steps.note("at the same time:")
     for call, outcome in zip(calls, outcomes, strict=True):
         raised = "raised " if isinstance(outcome, BaseException) else ""
-        steps.called(call.handle.name, call.verb, call.args, raised + steps.show(outcome))
+        steps.called(call.handle.name, call.operation, call.args, raised + steps.show(outcome))
     for outcome in outcomes:
         if isinstance(outcome, BaseException) and not isinstance(outcome, CoatcheckError):
             raise outcome
@@ -294,18 +294,18 @@ def together(calls: Sequence[Call], loop: Loop, steps: Steps) -> list[Any]:
 
 async def _in_tasks(calls: Sequence[Call]) -> list[Any]:
     async def made(call: Call) -> Any:
-        return await getattr(call.handle.native, call.verb)(*call.args)
+        return await getattr(call.handle.native, call.operation)(*call.args)
 
     return await asyncio.gather(*map(made, calls), return_exceptions=True)
 
 
 def _in_threads(calls: Sequence[Call]) -> list[Any]:
-    if any(call.handle.face == "async" for call in calls):
-        raise CheckFailed("calls of one face", "calls of both: a mistake of the kit")
+    if any(call.handle.api == "async" for call in calls):
+        raise CheckFailed("calls of one API", "calls of both: a mistake of the kit")
     barrier = threading.Barrier(len(calls))
 
     def made(call: Call) -> Any:
-        function = getattr(call.handle.native, call.verb)
+        function = getattr(call.handle.native, call.operation)
         barrier.wait(30)
         try:
             return function(*call.args)

@@ -107,7 +107,7 @@ class Harness:
     # Opening
 
     def open(self, namespace: str, clock: Callable[[], float]) -> Store | AsyncStore:
-        """Open a handle: the synchronous face, or the asynchronous one if that is all there is.
+        """Open a handle: the sync API, or the async one if that is all there is.
 
         Handles of the same namespace are on the same data; a namespace that was never used is
         empty. Namespaces consist of small letters and digits.
@@ -120,7 +120,7 @@ class Harness:
         return open_store(url, clock=clock)
 
     def open_async(self, namespace: str, clock: Callable[[], float]) -> Store | AsyncStore:
-        """Open a handle with the store's own asynchronous face.
+        """Open a handle with the store's own async API.
 
         The default opens the URL so, and is :meth:`open` where that is overridden or where there
         is an ``opener``: the core bridges.

@@ -86,7 +86,7 @@ class _Failures:
 
 
 def run_machine(context: Context) -> None:
-    """Make sequences of calls on the context's store and its other face.
+    """Make sequences of calls on the context's store and its other API.
 
     :raises CheckFailed: one returned something else than a dictionary would; the steps of the
         context are those of the shortest such sequence.
@@ -144,10 +144,10 @@ class _Model:
         return {key: record for key, record in self.all().items() if record.owner == owner}
 
 
-def _machine(context: Context) -> Any:  # noqa: C901  # a rule for each verb
+def _machine(context: Context) -> Any:  # noqa: C901  # a rule for each operation
     """Return a state machine's class, whose calls go to the context's store."""
     declared = context.capabilities
-    place, face = st.integers(0, _KEYS_AT_ONCE - 1), st.sampled_from((0, 1))
+    place, api = st.integers(0, _KEYS_AT_ONCE - 1), st.sampled_from((0, 1))
     data, owners, long_lives = map(st.sampled_from, (_DATA, _OWNERS, _LIVES))
     lives = st.sampled_from((*_LIVES, *_PAST))
     conditions = st.one_of(
@@ -158,59 +158,59 @@ def _machine(context: Context) -> Any:  # noqa: C901  # a rule for each verb
         def __init__(self) -> None:
             super().__init__(context)
 
-        @rule(face=face, place=place, data=data, owner=owners, life=lives, only_if=conditions)
-        def set(self, face: int, place: int, only_if: Condition, **contents: Any) -> None:
-            self.checked(self.check_set, face, self.keys[place], only_if, **contents)
+        @rule(api=api, place=place, data=data, owner=owners, life=lives, only_if=conditions)
+        def set(self, api: int, place: int, only_if: Condition, **contents: Any) -> None:
+            self.checked(self.check_set, api, self.keys[place], only_if, **contents)
 
-        @rule(face=face, place=place, data=data, owner=owners, life=long_lives)
-        def put(self, face: int, place: int, **contents: Any) -> None:
-            self.checked(self.check_set, face, self.keys[place], ALWAYS, **contents)
+        @rule(api=api, place=place, data=data, owner=owners, life=long_lives)
+        def put(self, api: int, place: int, **contents: Any) -> None:
+            self.checked(self.check_set, api, self.keys[place], ALWAYS, **contents)
 
-        @rule(face=face, place=place)
-        def set_unchanged(self, face: int, place: int) -> None:
-            self.checked(self.check_set_unchanged, face, self.keys[place])
+        @rule(api=api, place=place)
+        def set_unchanged(self, api: int, place: int) -> None:
+            self.checked(self.check_set_unchanged, api, self.keys[place])
 
-        @rule(face=face, place=place, only_if=conditions)
-        def destroy(self, face: int, place: int, only_if: Condition) -> None:
-            self.checked(self.check_destroy, face, self.keys[place], only_if)
+        @rule(api=api, place=place, only_if=conditions)
+        def destroy(self, api: int, place: int, only_if: Condition) -> None:
+            self.checked(self.check_destroy, api, self.keys[place], only_if)
 
-        @rule(face=face, place=place, now=_rarely())
-        def destroy_unchanged(self, face: int, place: int, now: bool) -> None:
+        @rule(api=api, place=place, now=_rarely())
+        def destroy_unchanged(self, api: int, place: int, now: bool) -> None:
             if now:
-                self.checked(self.check_destroy_unchanged, face, self.keys[place])
+                self.checked(self.check_destroy_unchanged, api, self.keys[place])
 
-        @rule(face=face, place=place, life=lives, names_owner=st.booleans())
-        def touch(self, face: int, place: int, life: float, names_owner: bool) -> None:
-            self.checked(self.check_touch, face, self.keys[place], life, names_owner)
+        @rule(api=api, place=place, life=lives, names_owner=st.booleans())
+        def touch(self, api: int, place: int, life: float, names_owner: bool) -> None:
+            self.checked(self.check_touch, api, self.keys[place], life, names_owner)
 
-        @rule(face=face, place=place)
-        def get(self, face: int, place: int) -> None:
-            self.checked(self.check_get, face, self.keys[place])
+        @rule(api=api, place=place)
+        def get(self, api: int, place: int) -> None:
+            self.checked(self.check_get, api, self.keys[place])
 
         @rule(seconds=st.sampled_from(_PASSING))
         def advance(self, seconds: float) -> None:
             context.advance(seconds)
 
         @precondition(lambda _: declared.enumerable)
-        @rule(face=face)
-        def list_all(self, face: int) -> None:
-            self.checked(self.check_all, face)
+        @rule(api=api)
+        def list_all(self, api: int) -> None:
+            self.checked(self.check_all, api)
 
         @precondition(lambda _: declared.clearable)
-        @rule(face=face, now=_rarely())
-        def clear(self, face: int, now: bool) -> None:
+        @rule(api=api, now=_rarely())
+        def clear(self, api: int, now: bool) -> None:
             if now:
-                self.checked(self.check_clear, face)
+                self.checked(self.check_clear, api)
 
         @precondition(lambda _: declared.owners and not declared.owner_lag)
-        @rule(face=face, owner=st.sampled_from(_OWNERS[1:]))
-        def list_owned(self, face: int, owner: str) -> None:
-            self.checked(self.check_owned, face, owner)
+        @rule(api=api, owner=st.sampled_from(_OWNERS[1:]))
+        def list_owned(self, api: int, owner: str) -> None:
+            self.checked(self.check_owned, api, owner)
 
         @precondition(lambda _: not declared.native_expiry)
-        @rule(face=face, limit=st.sampled_from((None, 0, 2)))
-        def prune(self, face: int, limit: int | None) -> None:
-            self.checked(self.check_prune, face, limit)
+        @rule(api=api, limit=st.sampled_from((None, 0, 2)))
+        def prune(self, api: int, limit: int | None) -> None:
+            self.checked(self.check_prune, api, limit)
 
     return Machine
 
@@ -229,7 +229,7 @@ class _Sequence(RuleBasedStateMachine):
         super().__init__()
         self.context, self.model = context, _Model(context)
         self.stack = ExitStack()
-        self.faces = self.stack.enter_context(context.sequence())
+        self.apis = self.stack.enter_context(context.sequence())
         self.keys: Sequence[str] = ()
         self.has_failed = False
 
@@ -241,7 +241,7 @@ class _Sequence(RuleBasedStateMachine):
         lives=st.lists(st.sampled_from(_LIVES), max_size=_KEYS_AT_ONCE),
     )  # fmt: skip
     def begin(self, keys: list[str], lives: list[float]) -> None:
-        """Count time from here, and begin with records: most sequences lack one verb or other."""
+        """Count time from here, and begin with records: most sequences lack an operation."""
         self.keys = keys
         self.context.steps.lines.clear()
         self.context.clock.start = self.context.clock.now
@@ -265,51 +265,51 @@ class _Sequence(RuleBasedStateMachine):
             raise
 
     def check_set(
-        self, face: int, key: str, only_if: Condition, data: bytes, owner: str | None, life: float
+        self, api: int, key: str, only_if: Condition, data: bytes, owner: str | None, life: float
     ) -> None:
         record = self.context.record(data, owner, life)
         right = self.model.set(key, record, only_if)
-        self.context.expect(self.faces[face].set(key, record, only_if), right)
+        self.context.expect(self.apis[api].set(key, record, only_if), right)
 
-    def check_set_unchanged(self, face: int, key: str) -> None:
+    def check_set_unchanged(self, api: int, key: str) -> None:
         live = self.model.live(key)
         condition = Unchanged(live.data if live else b"one")
-        self.check_set(face, key, condition, b"new", "ann", DAY)
+        self.check_set(api, key, condition, b"new", "ann", DAY)
 
-    def check_destroy(self, face: int, key: str, only_if: Condition) -> None:
+    def check_destroy(self, api: int, key: str, only_if: Condition) -> None:
         right = self.model.destroy(key, only_if)
-        self.context.expect(self.faces[face].destroy(key, only_if), right)
+        self.context.expect(self.apis[api].destroy(key, only_if), right)
 
-    def check_destroy_unchanged(self, face: int, key: str) -> None:
+    def check_destroy_unchanged(self, api: int, key: str) -> None:
         live = self.model.live(key)
-        self.check_destroy(face, key, Unchanged(live.data if live else b"one"))
+        self.check_destroy(api, key, Unchanged(live.data if live else b"one"))
 
-    def check_touch(self, face: int, key: str, life: float, names_owner: bool) -> None:
+    def check_touch(self, api: int, key: str, life: float, names_owner: bool) -> None:
         live, expires_at = self.model.live(key), self.context.clock.now + life
         owner = live.owner if live and names_owner else None
         right = self.model.touch(key, expires_at)
-        self.context.expect(self.faces[face].touch(key, expires_at, owner), right)
+        self.context.expect(self.apis[api].touch(key, expires_at, owner), right)
 
-    def check_get(self, face: int, key: str) -> None:
+    def check_get(self, api: int, key: str) -> None:
         live = self.model.live(key)
         if live is None:
-            self.context.expect_absent(key, store=self.faces[face])
+            self.context.expect_absent(key, store=self.apis[api])
         else:
-            self.context.expect_unchanged(live, key, store=self.faces[face])
+            self.context.expect_unchanged(live, key, store=self.apis[api])
 
-    def check_all(self, face: int) -> None:
-        self._expect_listing(self.faces[face].all(), self.model.all())
-        self.context.expect(self.faces[face].length(), len(self.model.all()))
+    def check_all(self, api: int) -> None:
+        self._expect_listing(self.apis[api].all(), self.model.all())
+        self.context.expect(self.apis[api].length(), len(self.model.all()))
 
-    def check_owned(self, face: int, owner: str) -> None:
-        self._expect_listing(self.faces[face].owned_by(owner), self.model.owned_by(owner))
+    def check_owned(self, api: int, owner: str) -> None:
+        self._expect_listing(self.apis[api].owned_by(owner), self.model.owned_by(owner))
 
-    def check_clear(self, face: int) -> None:
+    def check_clear(self, api: int) -> None:
         self.model.clear()
-        self.context.expect(self.faces[face].call("clear"), None)
+        self.context.expect(self.apis[api].call("clear"), None)
 
-    def check_prune(self, face: int, limit: int | None) -> None:
-        removed = self.faces[face].prune(limit)
+    def check_prune(self, api: int, limit: int | None) -> None:
+        removed = self.apis[api].prune(limit)
         right = type(removed) is int and removed >= 0 and (limit is None or removed <= limit)
         self.context.expect_that(right, "a number of records, at most the limit", removed)
 

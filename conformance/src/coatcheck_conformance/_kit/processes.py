@@ -17,7 +17,7 @@ from coatcheck.errors import CoatcheckError
 
 from .context import Context
 from .failure import HarnessError
-from .handle import FaceName
+from .handle import APIName
 
 #: Seconds until calls that are made at the same time: each process must have been told by then.
 _AHEAD: Final = 0.01
@@ -29,20 +29,20 @@ class Opening:
 
     url: str
     opener: str | None
-    face: FaceName
+    api: APIName
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a worker has to do.
 
-    :ivar verb: a verb of the store; with an :class:`Opening` as the argument, ``"open"``.
+    :ivar operation: an operation of the store, or ``"open"`` with an :class:`Opening`.
     :ivar now: what the clock shows.
     :ivar pause: how long reading it takes.
     :ivar instant: when to begin, by ``time.monotonic``, which all processes share.
     """
 
-    verb: str
+    operation: str
     args: tuple[Any, ...]
     now: float
     pause: float = 0.0
@@ -164,12 +164,12 @@ class RemoteHandle:
     def open(self, url: str) -> None:
         """Open the store in the worker."""
         harness = self._context.harness
-        opening = Opening(url, harness.opener, self._context.face)
+        opening = Opening(url, harness.opener, self._context.api)
         self.worker.ask(Order("open", (opening,), self._context.clock.now))
 
-    def call(self, verb: str, *args: Any) -> Any:
-        """Call a verb there, and note it."""
-        return at_once(self._context, [self], [(verb, args)], instant=0.0)[0]
+    def call(self, operation: str, *args: Any) -> Any:
+        """Call an operation there, and note it."""
+        return at_once(self._context, [self], [(operation, args)], instant=0.0)[0]
 
 
 @contextmanager
@@ -212,13 +212,13 @@ def at_once(
     when = time.monotonic() + _AHEAD if instant is None else instant
     if instant is None:
         context.steps.note("at the same time:")
-    for handle, (verb, args) in zip(handles, calls, strict=True):
-        handle.worker.send(Order(verb, args, context.clock.now, context.clock.pause, when))
+    for handle, (operation, args) in zip(handles, calls, strict=True):
+        handle.worker.send(Order(operation, args, context.clock.now, context.clock.pause, when))
     answers = [handle.worker.receive() for handle in handles]
-    for handle, (verb, args), answer in zip(handles, calls, answers, strict=True):
+    for handle, (operation, args), answer in zip(handles, calls, answers, strict=True):
         shown = context.steps.show(answer.error or answer.value)
         outcome = f"raised {shown}" if answer.error is not None else shown
-        context.steps.called(handle.name, verb, args, outcome)
+        context.steps.called(handle.name, operation, args, outcome)
     return [_outcome(answer) for answer in answers]
 
 

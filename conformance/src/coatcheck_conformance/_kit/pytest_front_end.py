@@ -8,7 +8,7 @@ import pytest
 
 from .case import Case
 from .deviations import deviations_of
-from .handle import FaceName
+from .handle import APIName
 from .harness import Harness
 from .pytest_plugin import PROPERTY
 from .run import Run, every_job
@@ -16,7 +16,7 @@ from .verdicts import Result, Verdict
 
 
 class StoreConformance:
-    """Every clause of the Store contract, checked on both faces.
+    """Every clause of the Store contract, checked on both APIs.
 
     ::
 
@@ -40,12 +40,12 @@ class StoreConformance:
     def test_clause(
         self,
         coatcheck_run: Run,
-        coatcheck_job: tuple[Case, FaceName],
+        coatcheck_job: tuple[Case, APIName],
         request: pytest.FixtureRequest,
     ) -> None:
-        """The store fulfils the clause, on this face."""
-        case, face = coatcheck_job
-        result = coatcheck_run.result(case, face)
+        """The store fulfils the clause, on this API."""
+        case, api = coatcheck_job
+        result = coatcheck_run.result(case, api)
         request.node.user_properties.append((PROPERTY, result.verdict.value))
         strict = request.config.getoption("--require-backend")
         _tell(result, case, is_strict=bool(strict))
@@ -64,10 +64,10 @@ def run_for(request: pytest.FixtureRequest) -> Run:
 
 
 def jobs() -> list[Any]:
-    """Return a parameter for each case on each face."""
+    """Return a parameter for each case on each API."""
     return [
-        pytest.param((case, face), id=f"{case.id}-{face}", marks=_marks(case))
-        for case, face in every_job()
+        pytest.param((case, api), id=f"{case.id}-{api}", marks=_marks(case))
+        for case, api in every_job()
     ]
 
 
@@ -87,7 +87,7 @@ def _tell(result: Result, case: Case, *, is_strict: bool) -> None:
         pytest.xfail(f"recommended, {text}")
     if verdict is Verdict.DEVIATION:
         pytest.xfail(text)
-    _fail(result.details or f"{case.id} on the {result.face} face: {text}")
+    _fail(result.details or f"{case.id} on the {result.api} API: {text}")
 
 
 def _fail(text: str) -> NoReturn:

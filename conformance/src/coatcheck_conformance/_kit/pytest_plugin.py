@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make one test of each case on each face."""
+    """Make one test of each case on each API."""
     if "coatcheck_job" in metafunc.fixturenames:
         from .pytest_front_end import jobs
 

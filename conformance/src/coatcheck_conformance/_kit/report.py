@@ -144,7 +144,7 @@ def as_junit(document: Mapping[str, Any]) -> str:
 
 def _junit_case(suite: ET.Element, clause: Mapping[str, Any], case: Mapping[str, Any]) -> None:
     element = ET.SubElement(
-        suite, "testcase", classname=f"{clause['id']}.{case['face']}", name=case["id"],
+        suite, "testcase", classname=f"{clause['id']}.{case['api']}", name=case["id"],
         time=str(case["seconds"]),
     )  # fmt: skip
     kinds = {"failed": "failure", "dependency_failed": "failure", "harness_error": "error"}
@@ -195,7 +195,7 @@ def _clause(outcome: Outcome) -> dict[str, Any]:
             {
                 "id": result.case,
                 "sentence": all_cases()[result.case].sentence,
-                "face": result.face,
+                "api": result.api,
                 "verdict": result.verdict.value,
                 "text": result.text,
                 "details": result.details,

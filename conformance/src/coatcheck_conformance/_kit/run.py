@@ -1,4 +1,4 @@
-"""A run of the kit: one harness, all cases, both faces."""
+"""A run of the kit: one harness, all cases, both APIs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .case import Case, all_cases, cases_of
 from .context import Context
 from .deviations import Deviation, find
 from .failure import CheckFailed, HarnessError, RunEnded, Skipped, explain
-from .handle import FaceName
+from .handle import APIName
 from .harness import FEATURES, Harness, method_of
 from .self_check import check_harness
 from .verdicts import Result, Verdict
@@ -55,18 +55,18 @@ class Run:
 
     def all(self) -> Iterator[Result]:
         """Run everything, and yield each result as it comes."""
-        for case, face in every_job():
-            yield self.result(case, face)
+        for case, api in every_job():
+            yield self.result(case, api)
 
     def results(self) -> list[Result]:
         """Return what has come out so far."""
         return list(self._results.values())
 
-    def result(self, case: Case, face: FaceName) -> Result:
+    def result(self, case: Case, api: APIName) -> Result:
         """Return what came out of a case, which is run now if it has not been."""
-        found = self._results.get((case.id, face))
+        found = self._results.get((case.id, api))
         if found is None:
-            found = self._results[case.id, face] = self._judged(case, face)
+            found = self._results[case.id, api] = self._judged(case, api)
         return found
 
     def check_harness(self) -> tuple[Verdict, str]:
@@ -104,36 +104,36 @@ class Run:
             self._working.wait(_GRACE)
         self.harness.finish()
 
-    def _context(self, face: FaceName) -> Context:
+    def _context(self, api: APIName) -> Context:
         if self._is_over:
             raise RunEnded
         self._number += 1
-        context = Context(self.harness, face, f"kit{self._token}n{self._number}", seed=self.seed)
+        context = Context(self.harness, api, f"kit{self._token}n{self._number}", seed=self.seed)
         self._contexts.append(context)
         return context
 
-    def _checking_context(self, face: FaceName) -> Context:
-        context = self._context(face)
+    def _checking_context(self, api: APIName) -> Context:
+        context = self._context(api)
         self.capabilities = context.capabilities
         native = context.store.native
         kind = type(native.store if isinstance(native, AsyncBridge | SyncBridge) else native)
         self.store_name, self.store_module = kind.__name__, kind.__module__
         return context
 
-    def _judged(self, case: Case, face: FaceName) -> Result:
+    def _judged(self, case: Case, api: APIName) -> Result:
         verdict, why = self.check_harness()
         if verdict is not Verdict.PASSED:
-            return _result(case, face, verdict, why)
+            return _result(case, api, verdict, why)
         reason = self._inapplicable(case)
         if reason:
-            return _result(case, face, Verdict.NOT_SUPPORTED, reason)
+            return _result(case, api, Verdict.NOT_SUPPORTED, reason)
         missing = self._missing(case)
         if missing:
-            return _result(case, face, Verdict.SKIPPED, missing)
-        clause = self._failed_prerequisite(case, face)
+            return _result(case, api, Verdict.SKIPPED, missing)
+        clause = self._failed_prerequisite(case, api)
         if clause:
-            return _result(case, face, Verdict.DEPENDENCY_FAILED, f"{clause} was not fulfilled")
-        return self._expected(case, face, self._performed(case, face))
+            return _result(case, api, Verdict.DEPENDENCY_FAILED, f"{clause} was not fulfilled")
+        return self._expected(case, api, self._performed(case, api))
 
     def _inapplicable(self, case: Case) -> str:
         assert self.capabilities is not None, "the harness has been checked"
@@ -158,46 +158,46 @@ class Run:
                 )
         return ""
 
-    def _failed_prerequisite(self, case: Case, face: FaceName) -> str:
+    def _failed_prerequisite(self, case: Case, api: APIName) -> str:
         for clause in case.depends_on:
             for other in cases_of(clause):
-                counts = other.prerequisite and face in other.faces
-                if counts and self.result(other, face).verdict in _UNFULFILLED:
+                counts = other.prerequisite and api in other.apis
+                if counts and self.result(other, api).verdict in _UNFULFILLED:
                     return clause
         return ""
 
-    def _expected(self, case: Case, face: FaceName, result: Result) -> Result:
-        deviation = find(self.deviations, case.clause, face)
+    def _expected(self, case: Case, api: APIName, result: Result) -> Result:
+        deviation = find(self.deviations, case.clause, api)
         if deviation is None:
             return result
         if result.verdict is Verdict.FAILED:
             text = f"{deviation.reason}: {deviation.why} ({deviation.url})"
-            return _result(case, face, Verdict.DEVIATION, text, result.details, result.seconds)
-        if result.verdict is Verdict.PASSED and self._is_whole_clause_passed(case, face):
+            return _result(case, api, Verdict.DEVIATION, text, result.details, result.seconds)
+        if result.verdict is Verdict.PASSED and self._is_whole_clause_passed(case, api):
             text = f"{case.clause} is listed as a deviation and passed: take it off the list"
-            return _result(case, face, Verdict.FAILED, text, text, result.seconds)
+            return _result(case, api, Verdict.FAILED, text, text, result.seconds)
         return result
 
-    def _is_whole_clause_passed(self, case: Case, face: FaceName) -> bool:
+    def _is_whole_clause_passed(self, case: Case, api: APIName) -> bool:
         """Tell whether no other case of the clause fails, for which the deviation may stand."""
         for other in cases_of(case.clause):
-            if other.id != case.id and face in other.faces:
-                key = (other.id, face)
+            if other.id != case.id and api in other.apis:
+                key = (other.id, api)
                 verdict = (
                     self._results[key].verdict
                     if key in self._results
-                    else self._performed(other, face).verdict
+                    else self._performed(other, api).verdict
                 )
                 if verdict in (Verdict.FAILED, Verdict.DEVIATION):
                     return False
         return True
 
-    def _performed(self, case: Case, face: FaceName) -> Result:
+    def _performed(self, case: Case, api: APIName) -> Result:
         started = time.perf_counter()
         contexts: list[Context] = []
 
         def perform() -> None:
-            context = self._context(face)
+            context = self._context(api)
             contexts.append(context)
             try:
                 case.check(context)
@@ -210,27 +210,27 @@ class Run:
         try:
             self._limited(case.limit, perform)
         except CheckFailed as failed:
-            verdict, text, details = self._failure(case, face, contexts, failed)
+            verdict, text, details = self._failure(case, api, contexts, failed)
         except Skipped as error:
             verdict, text, details = Verdict.SKIPPED, str(error), ""
         except HarnessError as error:
             verdict, text, details = Verdict.HARNESS_ERROR, str(error), str(error)
         except CoatcheckError as error:
-            verdict, text, details = self._failure(case, face, contexts, _raised(error))
+            verdict, text, details = self._failure(case, api, contexts, _raised(error))
         except Exception as error:
-            verdict, text, details = self._unexpected(case, face, contexts, error)
+            verdict, text, details = self._unexpected(case, api, contexts, error)
         else:
             verdict, text, details = Verdict.PASSED, "", ""
-        return _result(case, face, verdict, text, details, time.perf_counter() - started)
+        return _result(case, api, verdict, text, details, time.perf_counter() - started)
 
     def _failure(
-        self, case: Case, face: FaceName, contexts: Sequence[Context], failed: CheckFailed
+        self, case: Case, api: APIName, contexts: Sequence[Context], failed: CheckFailed
     ) -> tuple[Verdict, str, str]:
         steps = contexts[0].steps.lines if contexts else ()
         details = explain(
             case.of,
             case=case.id,
-            face=face,
+            api=api,
             store=self.store_name,
             steps=steps,
             failed=failed,
@@ -239,12 +239,12 @@ class Run:
         return Verdict.FAILED, f"expected {failed.expected}; seen {failed.seen}", details
 
     def _unexpected(
-        self, case: Case, face: FaceName, contexts: Sequence[Context], error: Exception
+        self, case: Case, api: APIName, contexts: Sequence[Context], error: Exception
     ) -> tuple[Verdict, str, str]:
         """Tell an exception of the store from one of the harness and of the kit."""
         origin = _origin(error)
         if origin == "store":
-            return self._failure(case, face, contexts, _raised(error))
+            return self._failure(case, api, contexts, _raised(error))
         whose = "the harness" if origin == "harness" else f"the case {case.id}"
         text = f"{whose} raised {type(error).__name__}: {error}"
         return Verdict.HARNESS_ERROR, text, text
@@ -272,11 +272,11 @@ class Run:
             raise raised[0]
 
 
-def every_job() -> Iterator[tuple[Case, FaceName]]:
-    """Yield each case with each of its faces."""
+def every_job() -> Iterator[tuple[Case, APIName]]:
+    """Yield each case with each of its APIs."""
     for case in all_cases().values():
-        for face in case.faces:
-            yield case, face
+        for api in case.apis:
+            yield case, api
 
 
 def _raised(error: Exception) -> CheckFailed:
@@ -284,7 +284,7 @@ def _raised(error: Exception) -> CheckFailed:
 
 
 def _origin(error: BaseException) -> str:
-    """Tell whose code raised: what was called last of the harness, a verb, or a case."""
+    """Tell whose code raised: what was called last of the harness, an operation, or a case."""
     origin = "kit"
     trace = error.__traceback__
     while trace is not None:
@@ -299,7 +299,7 @@ def _origin(error: BaseException) -> str:
 
 
 def _result(
-    case: Case, face: FaceName, verdict: Verdict, text: str, details: str = "",
+    case: Case, api: APIName, verdict: Verdict, text: str, details: str = "",
     seconds: float = 0.0,
 ) -> Result:  # fmt: skip
-    return Result(case.id, case.clause, face, verdict, text, details, seconds)
+    return Result(case.id, case.clause, api, verdict, text, details, seconds)

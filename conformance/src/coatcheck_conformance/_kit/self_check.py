@@ -13,14 +13,14 @@ from coatcheck.errors import CoatcheckError, StoreError, StoreTimeout, StoreUnav
 
 from .context import Context
 from .failure import HarnessError
-from .handle import FACES, FaceName
+from .handle import APIS, APIName
 from .harness import FEATURES, Harness
 
 #: Seconds by the clock on the wall in which a record that lives for less must have expired.
 _PATIENCE = 2.0
 
 
-def check_harness(harness: Harness, new_context: Callable[[FaceName], Context]) -> None:
+def check_harness(harness: Harness, new_context: Callable[[APIName], Context]) -> None:
     """Return if the harness can be worked with.
 
     :raises HarnessError: it cannot; the text says why, and what to do.
@@ -33,9 +33,9 @@ def check_harness(harness: Harness, new_context: Callable[[FaceName], Context]) 
             )
         if not reason.strip():
             raise HarnessError(f"`{name}.unsupported` gives no reason for {feature!r}")
-    for face in FACES:
+    for api in APIS:
         try:
-            _check_face(new_context(face), name)
+            _check_api(new_context(api), name)
         except (HarnessError, StoreUnavailable, StoreTimeout):
             raise
         except CoatcheckError as error:
@@ -45,7 +45,7 @@ def check_harness(harness: Harness, new_context: Callable[[FaceName], Context]) 
             ) from error
 
 
-def _check_face(context: Context, name: str) -> None:
+def _check_api(context: Context, name: str) -> None:
     is_ours = False
     try:
         # First what cannot harm: a store that ignores its namespace may be somebody's own.
@@ -79,9 +79,9 @@ def _check_together(context: Context, name: str) -> None:
             f"a second handle on the namespace {context.namespace!r} does not see what the first "
             f"one wrote. `{name}.open` must open the same data for the same namespace"
         )
-    if context.other_face().get("self-check") is None:
+    if context.other_api().get("self-check") is None:
         raise HarnessError(
-            f"the other face does not see what the {context.face} one wrote. `{name}.open` "
+            f"the other API does not see what the {context.api} one wrote. `{name}.open` "
             "and `open_async` must open the same data for the same namespace"
         )
 

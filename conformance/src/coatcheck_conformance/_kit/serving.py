@@ -122,15 +122,13 @@ def options_of(context: Context) -> SessionOptions:
 
 @contextmanager
 def serving(context: Context) -> Iterator[Callable[[], Browser]]:
-    """Serve the application by the face under test; gives what makes browsers.
+    """Serve the application by the API under test; gives what makes browsers.
 
-    The synchronous face is served by a threaded WSGI server, which checks the protocol, the
+    The sync API is served by a threaded WSGI server, which checks the protocol, the
     asynchronous one by uvicorn, on an event loop of its own.
     """
-    serve = _wsgi_server if context.face == "sync" else _asgi_server
-    context.steps.note(
-        f"an application is served by {'WSGI' if context.face == 'sync' else 'ASGI'}"
-    )
+    serve = _wsgi_server if context.api == "sync" else _asgi_server
+    context.steps.note(f"an application is served by {'WSGI' if context.api == 'sync' else 'ASGI'}")
     with serve(options_of(context)) as port:
         yield lambda: Browser(port)
 

@@ -43,11 +43,11 @@ _WEIGHT = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came out of one case on one face.
+    """What came out of one case on one API.
 
     :ivar case: the id of the case.
     :ivar clause: the id of its clause.
-    :ivar face: ``"sync"`` or ``"async"``.
+    :ivar api: ``"sync"`` or ``"async"``.
     :ivar text: why it is no pass, in one line; empty for a pass.
     :ivar details: the whole text of a failure; empty otherwise.
     :ivar seconds: how long it took.
@@ -55,7 +55,7 @@ class Result:
 
     case: str
     clause: str
-    face: str
+    api: str
     verdict: Verdict
     text: str = ""
     details: str = ""

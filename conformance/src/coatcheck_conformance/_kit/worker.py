@@ -32,18 +32,18 @@ class _Bank:
     def carry_out(self, order: Order) -> Answer:
         self._clock.now, self._clock.pause = order.now, order.pause
         try:
-            if order.verb == "open":
+            if order.operation == "open":
                 self._open(order.args[0])
                 return Answer()
             assert self._handle is not None, "a store is opened first"
             _wait_until(order.instant)
-            return Answer(self._handle.perform(order.verb, *order.args))
+            return Answer(self._handle.perform(order.operation, *order.args))
         except Exception as error:
             return Answer(error=error)
 
     def _open(self, opening: Opening) -> None:
         store = _opened(opening, self._clock)
-        native = as_async(store) if opening.face == "async" else as_sync(store)
+        native = as_async(store) if opening.api == "async" else as_sync(store)
         self._handle = Handle("store", native, self._loop, Steps(self._clock))
 
 
@@ -51,7 +51,7 @@ def _opened(opening: Opening, clock: Clock) -> Store | AsyncStore:
     if opening.opener is not None:
         store: Store | AsyncStore = resolve(opening.opener)(opening.url, clock=clock)
         return store
-    opens = open_async_store if opening.face == "async" else open_store
+    opens = open_async_store if opening.api == "async" else open_store
     return opens(opening.url, clock=clock)
 
 

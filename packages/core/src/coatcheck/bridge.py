@@ -1,4 +1,4 @@
-"""Give a store the face that it lacks.
+"""Give a store the API that it lacks.
 
 :class:`AsyncBridge` runs a synchronous store in worker threads, :class:`SyncBridge` an
 asynchronous store on one event loop of this process, in a thread of its own.
@@ -44,7 +44,7 @@ def runs_trio() -> bool:
 
 
 class AsyncBridge(AsyncStore):
-    """The asynchronous face of a synchronous store.
+    """The async API of a sync store.
 
     Non-blocking stores are called on the event loop; others in worker threads, of which this
     bridge has its own, so that a slow store does not starve the application's.
@@ -102,9 +102,9 @@ class AsyncBridge(AsyncStore):
         return await to_thread.run_sync(function, *args, limiter=self._limiter())
 
     async def _iterate(
-        self, verb: Callable[..., Iterator[tuple[str, Record]]], *args: str
+        self, operation: Callable[..., Iterator[tuple[str, Record]]], *args: str
     ) -> AsyncIterator[tuple[str, Record]]:
-        records = await self._call(verb, *args)
+        records = await self._call(operation, *args)
         while (item := await self._call(next, records, _END)) is not _END:
             yield item
 
@@ -123,7 +123,7 @@ class AsyncBridge(AsyncStore):
 
 
 class SyncBridge(Store):
-    """The synchronous face of an asynchronous store.
+    """The sync API of an async store.
 
     All bridges of a process share one event loop, started on first use and again after a fork.
 
@@ -169,14 +169,14 @@ class SyncBridge(Store):
 
 
 def as_async(store: Store | AsyncStore) -> AsyncStore:
-    """Return the asynchronous face of any store."""
+    """Return the async API of any store."""
     if isinstance(store, Store):
         return store.store if isinstance(store, SyncBridge) else AsyncBridge(store)
     return store
 
 
 def as_sync(store: Store | AsyncStore) -> Store:
-    """Return the synchronous face of any store."""
+    """Return the sync API of any store."""
     if isinstance(store, AsyncStore):
         return store.store if isinstance(store, AsyncBridge) else SyncBridge(store)
     return store

@@ -101,13 +101,13 @@ class RecordTooLarge(StoreError):
 
 
 class UnsupportedOperation(StoreError):
-    """The verb belongs to a capability that the store does not declare.
+    """The operation belongs to a capability that the store does not declare.
 
-    :ivar verb: the verb that was called.
+    :ivar operation: the operation that was called.
     """
 
-    def __init__(self, verb: str, capability: str) -> None:
+    def __init__(self, operation: str, capability: str) -> None:
         super().__init__(
-            f"`{verb}` needs the capability `{capability}`, which this store does not declare"
+            f"`{operation}` needs the capability `{capability}`, which this store does not declare"
         )
-        self.verb = verb
+        self.operation = operation

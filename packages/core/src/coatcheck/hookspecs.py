@@ -50,8 +50,8 @@ class StoreSpec:
     :ivar schemes: URL schemes, lower case. Each needs an entry point of the same name.
     :ivar contract: the ``CONTRACT_VERSION`` that the store was written for, as ``"1.0"``.
     :ivar summary: one line for listings.
-    :ivar open: opens the synchronous face, or None if there is none.
-    :ivar open_async: opens the asynchronous face, or None if there is none.
+    :ivar open: opens the sync API, or None if there is none.
+    :ivar open_async: opens the async API, or None if there is none.
     :raises PluginError: a field is not of this form.
     """
 

@@ -48,8 +48,8 @@ class _Slot:
 class MemoryStore(Store):
     """Sessions in a bounded dictionary, safe for threads, never blocking.
 
-    It serves synchronous and asynchronous applications alike, because its verbs may be called on
-    an event loop. When it is full, expired records go first, then the least recently used.
+    It serves sync and async applications alike, because its operations may be called on an event
+    loop. When it is full, expired records go first, then the least recently used.
 
     :param max_sessions: how many records it holds at most.
     :param clock: returns POSIX seconds.

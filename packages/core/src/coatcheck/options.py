@@ -231,8 +231,8 @@ class SessionOptions:
             self._check_arguments(f"`merge`: the rule of {key!r}", rule, "base", "mine", "theirs")
         if rules and self.concurrency != "merge":
             raise ConfigurationError('the rules of `merge` need `concurrency="merge"`')
-        codec_verbs = ("dumps", "pack", "loads")
-        self._check("codec", _has(self.codec, codec_verbs, "canonical"), "a Codec")
+        codec_methods = ("dumps", "pack", "loads")
+        self._check("codec", _has(self.codec, codec_methods, "canonical"), "a Codec")
         self._check(
             "cookie_format",
             _has(self.cookie_format, ("bind",), "minimum_secret_bytes"),

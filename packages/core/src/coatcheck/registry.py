@@ -140,7 +140,7 @@ class Registry:
             )
 
     def open(self, url: str, *, clock: Callable[[], float] = time.time) -> Store:
-        """Open the synchronous face of the store behind a URL, bridged if it has none.
+        """Open the sync API of the store behind a URL, bridged if it has none.
 
         :param url: ``scheme:...``; the scheme chooses the plugin.
         :param clock: returns POSIX seconds.
@@ -153,9 +153,9 @@ class Registry:
         return _open_sync(spec, origin, url, clock)
 
     def open_async(self, url: str, *, clock: Callable[[], float] = time.time) -> AsyncStore:
-        """Open the asynchronous face of the store behind a URL, bridged if it has none.
+        """Open the async API of the store behind a URL, bridged if it has none.
 
-        Under trio this is the synchronous face in worker threads, because asynchronous client
+        Under trio this is the sync API in worker threads, because asynchronous client
         libraries are asyncio's.
 
         :param url: ``scheme:...``; the scheme chooses the plugin.
@@ -170,12 +170,12 @@ class Registry:
 
 
 def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Store:
-    """Open the synchronous face of the store behind a URL; see :meth:`Registry.open`."""
+    """Open the sync API of the store behind a URL; see :meth:`Registry.open`."""
     return Registry().open(url, clock=clock)
 
 
 def open_async_store(url: str, *, clock: Callable[[], float] = time.time) -> AsyncStore:
-    """Open the asynchronous face of the store behind a URL; see :meth:`Registry.open_async`."""
+    """Open the async API of the store behind a URL; see :meth:`Registry.open_async`."""
     return Registry().open_async(url, clock=clock)
 
 

@@ -1,6 +1,6 @@
 """Sessions outside a request: list, look up and revoke them.
 
-Each verb exists twice: plain for synchronous code, and with the prefix ``a`` to be awaited. Both
+Each method exists twice: plain for synchronous code, and with the prefix ``a`` to be awaited. Both
 work on any store.
 """
 
@@ -43,7 +43,7 @@ class SessionEntry:
     data: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
-# `list` is a verb of the class below, which hides the type inside it.
+# `list` is a method of the class below, which hides the type inside it.
 Entries: TypeAlias = list[SessionEntry]
 Records: TypeAlias = list[tuple[str, Record]]
 Keys: TypeAlias = list[str]

@@ -230,7 +230,8 @@ def condition_holds(only_if: Condition, live: Record | None) -> bool:
 class Capabilities:
     """What a store can do. The core acts on it at run time.
 
-    A verb whose capability is not declared raises :class:`~coatcheck.errors.UnsupportedOperation`.
+    An operation raises :class:`~coatcheck.errors.UnsupportedOperation` if its capability is not
+    declared.
 
     :ivar blocking: a call may wait for a disk or a network; False allows calls on an event loop.
     :ivar native_expiry: the backend removes expired records by itself; False offers ``prune``.
@@ -257,9 +258,9 @@ class Capabilities:
 
 
 class Store(ABC):
-    """A store with a synchronous face. See the clauses in ``docs/contract.md``.
+    """A store with a sync API. See the clauses in ``docs/contract.md``.
 
-    Every verb may raise a subclass of :class:`~coatcheck.errors.StoreError`, and nothing else.
+    Every operation may raise a subclass of :class:`~coatcheck.errors.StoreError`, and nothing else.
     """
 
     #: What this store can do.
@@ -336,12 +337,12 @@ class Store(ABC):
     def close(self) -> None:
         """Release what the store holds; a second call does nothing.
 
-        Every verb raises :class:`~coatcheck.errors.StoreClosed` afterwards.
+        Every operation raises :class:`~coatcheck.errors.StoreClosed` afterwards.
         """
 
 
 class AsyncStore(ABC):
-    """A store with an asynchronous face: the verbs of :class:`Store`, awaitable."""
+    """A store with an async API: the operations of :class:`Store`, awaitable."""
 
     #: What this store can do.
     capabilities: Capabilities

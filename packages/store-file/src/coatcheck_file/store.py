@@ -90,15 +90,15 @@ _PROBE: Final = 1_700_000_000_123_456_000
 
 
 def _translated(
-    verb: Callable[Concatenate[FileStore, P], R],
+    operation: Callable[Concatenate[FileStore, P], R],
 ) -> Callable[Concatenate[FileStore, P], R]:
-    """Refuse the verb on a closed store, and turn what the system raises into a StoreError."""
+    """Refuse the operation on a closed store, and turn what the system raises into a StoreError."""
 
-    @functools.wraps(verb)
+    @functools.wraps(operation)
     def translated(self: FileStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
         self._check_open()
         try:
-            return verb(self, *args, **kwargs)
+            return operation(self, *args, **kwargs)
         except OSError as error:
             self._fail(error)
 

@@ -14,8 +14,8 @@ from coatcheck.storekit import AsyncGeneratorStore, BaseGeneratorStore, Generato
 from .clients import API, ASYNC, SYNC, seeds, where
 from .documents import GRANULARITY, LARGEST, Documents
 from .failures import PACKAGES, translated
+from .operations import MongoOperations
 from .url import DEFAULT_COLLECTION, check_collection, check_database, parse
-from .verbs import MongoVerbs
 
 
 class _BaseMongoStore(BaseGeneratorStore):
@@ -49,7 +49,7 @@ class _BaseMongoStore(BaseGeneratorStore):
         self._where = where(seeds(client))
         documents = Documents(stringify=stringify)
         names = check_database(database), check_collection(collection)
-        operations = MongoVerbs(documents, clock, indexes=indexes)
+        operations = MongoOperations(documents, clock, indexes=indexes)
         self.set_up(self._api.borrow(client, *names, documents), operations)
 
     @classmethod
@@ -65,7 +65,7 @@ class _BaseMongoStore(BaseGeneratorStore):
         documents = Documents(stringify=settings.stringify)
         store = cls.__new__(cls)
         store._where = where(settings.hosts)
-        operations = MongoVerbs(documents, clock, indexes=settings.indexes)
+        operations = MongoOperations(documents, clock, indexes=settings.indexes)
         store.set_up(cls._api.open(settings, documents), operations)
         return store
 

@@ -1,4 +1,4 @@
-"""The Lua scripts: one for each verb, sent by their SHA-1 digest."""
+"""The Lua scripts: one for each operation, sent by their SHA-1 digest."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from coatcheck.storekit import AsyncGeneratorStore, BaseGeneratorStore, Generato
 from .clients import API, ASYNC, SYNC, is_cluster, where
 from .failures import PACKAGES, translated
 from .layout import DEFAULT_PREFIX, Layout
+from .operations import On, RedisOperations
 from .url import parse
-from .verbs import On, RedisVerbs
 
 
 class _BaseRedisStore(BaseGeneratorStore):
@@ -41,7 +41,7 @@ class _BaseRedisStore(BaseGeneratorStore):
     ) -> None:
         self._api.check(client)
         self._where = where(client)
-        operations = RedisVerbs(Layout(prefix), clock, cluster=is_cluster(client))
+        operations = RedisOperations(Layout(prefix), clock, cluster=is_cluster(client))
         self.set_up(self._api.borrow(client), operations)
 
     @classmethod
@@ -56,7 +56,7 @@ class _BaseRedisStore(BaseGeneratorStore):
         settings = parse(url)
         store = cls.__new__(cls)
         store._where = settings.where
-        operations = RedisVerbs(Layout(settings.prefix), clock, cluster=settings.cluster)
+        operations = RedisOperations(Layout(settings.prefix), clock, cluster=settings.cluster)
         store.set_up(cls._api.open(settings), operations)
         return store
 

@@ -229,6 +229,6 @@ def _revoke_as_time_passes(context: Context, owner: str) -> int:
 def _revoke_all(context: Context, owner: str) -> int:
     sessions = Sessions(context.store.native, options_of(context))
     context.steps.note(f"all sessions of {owner} are revoked")
-    if context.face == "async":
+    if context.api == "async":
         return context.loop.run(sessions.arevoke_all(owner))
     return sessions.revoke_all(owner)

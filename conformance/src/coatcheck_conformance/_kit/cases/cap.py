@@ -10,7 +10,7 @@ from coatcheck import PRESENT, Capabilities, Unchanged
 
 from ..case import case
 from ..context import Context
-from ..handle import FaceName
+from ..handle import APIName
 from ..watch import IO_EVENTS, watching
 
 
@@ -47,20 +47,19 @@ def always_the_same(context: Context) -> None:
 
 
 @case("CAP-2", foundation=False, hint="the two classes declare them separately.")
-def faces_agree(context: Context) -> None:
-    """Both faces declare the same."""
-    faces: tuple[FaceName, ...] = ("sync", "async")
+def apis_agree(context: Context) -> None:
+    """Both APIs declare the same."""
+    apis: tuple[APIName, ...] = ("sync", "async")
     one, other = (
-        context.open(f"{face}_store", face=face, namespace=f"{context.namespace}{face}")
-        for face in faces
+        context.open(f"{api}_store", api=api, namespace=f"{context.namespace}{api}") for api in apis
     )
-    context.expect(other.capabilities, one.capabilities, "the asynchronous face declares")
+    context.expect(other.capabilities, one.capabilities, "the async API declares")
 
 
-def _verbs(context: Context) -> dict[str, Callable[[], Any]]:
-    """Return a call of each verb that the store supports, in the order to call them."""
+def _operations(context: Context) -> dict[str, Callable[[], Any]]:
+    """Return a call of each operation that the store supports, in the order to call them."""
     store, record, can = context.store, context.record(owner="owner"), context.capabilities
-    verbs: dict[str, Callable[[], Any]] = {
+    operations: dict[str, Callable[[], Any]] = {
         "ping": lambda: store.ping(),
         "set": lambda: store.set("key", record),
         "set with PRESENT": lambda: store.set("key", record, PRESENT),
@@ -69,16 +68,16 @@ def _verbs(context: Context) -> dict[str, Callable[[], Any]]:
         "touch": lambda: store.touch("key", record.expires_at, "owner"),
     }
     if can.enumerable:
-        verbs |= {"all": lambda: store.all(), "length": lambda: store.length()}
+        operations |= {"all": lambda: store.all(), "length": lambda: store.length()}
     if can.owners:
-        verbs["owned_by"] = lambda: store.owned_by("owner")
+        operations["owned_by"] = lambda: store.owned_by("owner")
     if not can.native_expiry:
-        verbs["prune"] = lambda: store.prune()
-    verbs["destroy"] = lambda: store.destroy("key")
+        operations["prune"] = lambda: store.prune()
+    operations["destroy"] = lambda: store.destroy("key")
     if can.clearable:
-        verbs["clear"] = lambda: store.clear()
-    verbs["close"] = lambda: store.close()
-    return verbs
+        operations["clear"] = lambda: store.clear()
+    operations["close"] = lambda: store.close()
+    return operations
 
 
 @case(
@@ -90,12 +89,12 @@ def _verbs(context: Context) -> dict[str, Callable[[], Any]]:
     hint="a file is written or a server is asked, and `blocking` left at False.",
 )
 def nothing_waits(context: Context) -> None:
-    """No verb opens a file, asks a server or sleeps."""
+    """No operation opens a file, asks a server or sleeps."""
     context.store.get("key")  # whatever is imported at the first call
-    for verb, call in _verbs(context).items():
+    for operation, call in _operations(context).items():
         with watching(IO_EVENTS) as watch:
             call()
-        context.expect_that(not watch.seen, f"no waiting in `{verb}`", watch.lines)
+        context.expect_that(not watch.seen, f"no waiting in `{operation}`", watch.lines)
 
 
 @case("CAP-4", foundation=False, hint="a value of the backend is taken over as it is.")

@@ -111,7 +111,7 @@ def length_is_zero(context: Context) -> None:
     context.expect(context.store.length(), 1)
 
 
-@case("CLEAR-5", hint="the verb is there without its capability, or does nothing.")
+@case("CLEAR-5", hint="the operation is there without its capability, or does nothing.")
 def undeclared(context: Context) -> None:
     """A `clear` that is not declared raises `UnsupportedOperation`."""
     with context.expect_raises(UnsupportedOperation):

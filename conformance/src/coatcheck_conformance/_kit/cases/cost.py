@@ -62,15 +62,15 @@ def _fill(context: Context, name: str, count: int) -> None:
     context.steps.note(f"store.set of {count} records")
 
 
-def _expect_alike(context: Context, verb: str, few: int, many: int) -> None:
+def _expect_alike(context: Context, operation: str, few: int, many: int) -> None:
     if many > 2 * few + _SLACK:
         context.fail(
-            f"as many instructions for `{verb}` as with {_FEW} records, {few}",
+            f"as many instructions for `{operation}` as with {_FEW} records, {few}",
             f"{many} with {_FEW + _MANY} records",
         )
 
 
-def _verbs(context: Context) -> dict[str, Callable[[int], Any]]:
+def _operations(context: Context) -> dict[str, Callable[[int], Any]]:
     store, record = context.store, context.record(owner="owner")
     for name in ("gone", "kept"):
         for number in range(_TRIES):
@@ -90,15 +90,15 @@ def _verbs(context: Context) -> dict[str, Callable[[int], Any]]:
 
 @case("COST-1", hint="a search through all records, or a count of them.")
 def cost_of_a_request(context: Context) -> None:
-    """With many records each verb takes about as many instructions as with few."""
+    """With many records each operation takes about as many instructions as with few."""
     if _is_bridged(context):
         return
     _fill(context, "few", _FEW)
-    few = {verb: _least(call) for verb, call in _verbs(context).items()}
+    few = {operation: _least(call) for operation, call in _operations(context).items()}
     _fill(context, "many", _MANY)
-    many = {verb: _least(call) for verb, call in _verbs(context).items()}
-    for verb, count in few.items():
-        _expect_alike(context, verb, count, many[verb])
+    many = {operation: _least(call) for operation, call in _operations(context).items()}
+    for operation, count in few.items():
+        _expect_alike(context, operation, count, many[operation])
 
 
 @case("COST-7", depends_on=("OWNER-1",), hint="a search through all records for those of an owner.")

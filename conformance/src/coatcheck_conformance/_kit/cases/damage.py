@@ -86,11 +86,11 @@ def writes_of_the_garbled(context: Context) -> None:
 
     number = 0
     for way in context.need(context.harness.garbled(context.namespace, "key", "owner"), _OUTSIDE):
-        for verb in range(len(writes("key", "owner"))):
+        for operation in range(len(writes("key", "owner"))):
             key, owner = f"key{number}", f"owner{number}"
             number += 1
             _garble(context, way, key, owner)
-            name, write = writes(key, owner)[verb]
+            name, write = writes(key, owner)[operation]
             done = write()
             context.expect_that(type(done) is bool, f"{way}, {name}: True or False", done)
             _expect_sane(context, context.store.get(key), f"{way}, {name}")

@@ -109,7 +109,7 @@ def boundary_after_touch(context: Context) -> None:
     hint="a condition is decided by a comparison of its own, `<` where it must be `<=`.",
 )
 def conditions_at_the_boundary(context: Context) -> None:
-    """At the instant of its expiry a record is absent for each condition, and for each verb."""
+    """At the instant of its expiry a record is absent for each condition and operation."""
     expires_at = _exact(context, 120)
     for number in range(6):
         context.expect(context.store.set(f"key{number}", Record(b"data", expires_at)), True)

@@ -135,8 +135,8 @@ def _acknowledged(context: Context, outcome: object, about: str) -> bool:
     depends_on=("GET-2", "GET-3", "SET-6", "SET-9", "DESTROY-2", "TOUCH-2", "TOUCH-3"),
     hint="a KeyError, or a result that is read without looking whether there is one.",
 )
-def verbs_on_any_state(context: Context) -> None:
-    """Whatever is under a key, the verbs of its life return or raise a StoreError."""
+def operations_on_any_state(context: Context) -> None:
+    """Whatever is under a key, the operations of its life return or raise a StoreError."""
     for prepare in (lambda: None, lambda: context.put(), lambda: context.expired()):
         for condition in (ALWAYS, ABSENT, PRESENT, Unchanged(b"data")):
             prepare()
@@ -154,20 +154,20 @@ def verbs_on_any_state(context: Context) -> None:
     "FAULT-3",
     needs=("unavailable",),
     limit=450,
-    hint="a verb whose call of the client library stands outside of the `try`.",
+    hint="an operation whose call of the client library stands outside of the `try`.",
 )
 def only_store_errors_while_unavailable(context: Context) -> None:
-    """While the backend is out of reach each verb returns or raises a StoreError."""
+    """While the backend is out of reach each operation returns or raises a StoreError."""
     context.put("key", owner="ann")
     with meeting(context, "unavailable") as met:
         for fault in met.faults:
             attempt(met.store, "get", "key")
             with met.meeting(fault):
-                for call in _every_verb(context):
+                for call in _every_operation(context):
                     _expect_store_error_at_most(context, met.attempt(*call), fault.name)
 
 
-def _every_verb(context: Context) -> list[tuple[Any, ...]]:
+def _every_operation(context: Context) -> list[tuple[Any, ...]]:
     can = context.capabilities
     calls: list[tuple[Any, ...]] = [
         ("get", "key"),
@@ -427,7 +427,7 @@ def _recovered(context: Context, store: Handle, fault: Fault) -> None:
 
 @case(
     "FAULT-8",
-    faces=("async",),
+    apis=("async",),
     depends_on=("LOOP-2",),
     hint="a connection that a cancelled call leaves behind with its reply unread.",
 )
@@ -461,7 +461,7 @@ async def _cancelled_one_by_one(store: Any) -> list[Any]:
 
 @case(
     "FAULT-8",
-    faces=("async",),
+    apis=("async",),
     depends_on=("FAULT-6", "FAULT-7"),
     needs=("stall",),
     limit=120,
@@ -487,9 +487,9 @@ def _expect_cancelled(context: Context, met: Meeting, fault: Fault, number: int)
     context.expect_that(ended, f"while {fault.name}: CancelledError", outcome)
 
 
-async def _cancelled_after(store: Any, seconds: float, verb: str, *args: Any) -> Any:
-    assert isinstance(store, AsyncStore), "only this face has tasks"
-    task = asyncio.ensure_future(getattr(store, verb)(*args))
+async def _cancelled_after(store: Any, seconds: float, operation: str, *args: Any) -> Any:
+    assert isinstance(store, AsyncStore), "only this API has tasks"
+    task = asyncio.ensure_future(getattr(store, operation)(*args))
     await asyncio.wait([task], timeout=seconds)
     task.cancel()
     return (await asyncio.gather(task, return_exceptions=True))[0]
@@ -545,7 +545,7 @@ def _is_same(context: Context, seen: Record, record: Record) -> bool:
 
 @case(
     "FAULT-9",
-    faces=("async",),
+    apis=("async",),
     depends_on=("GET-7", "FAULT-8"),
     hint="a write in several steps, between which a task can be cancelled.",
 )
@@ -569,7 +569,7 @@ async def _set_cancelled(store: Any, key: str, record: Record, steps: int) -> No
 
 @case(
     "FAULT-9",
-    faces=("sync",),
+    apis=("sync",),
     depends_on=("GET-7",),
     needs=("url",),
     requires=("multi_process",),
@@ -662,7 +662,7 @@ class _Write:
 
     :ivar name: what is said about it.
     :ivar prepare: makes its condition hold.
-    :ivar call: the verb and its arguments.
+    :ivar call: the operation and its arguments.
     :ivar again: makes its condition hold no more, by what another caller writes over it.
     """
 
@@ -757,7 +757,7 @@ def _met_by_a_loss(
         for condition in (Unchanged(b"new"), ALWAYS):
             attempt(store, "destroy", "other0", condition)
         write.prepare()
-        other = context.open("another", face="sync")  # it is called in another thread
+        other = context.open("another", api="sync")  # it is called in another thread
 
         def act() -> None:
             if meanwhile:

@@ -161,7 +161,7 @@ def _expect_apart(context: Context, keys: Sequence[str]) -> None:
 
 
 def _expect_accepted(context: Context, keys: Iterable[str]) -> None:
-    """Expect that each verb takes each key; only one at a time is there."""
+    """Expect that each operation takes each key; only one at a time is there."""
     for key in keys:
         context.put(key)
         context.expect_data(b"data", key)
@@ -392,7 +392,7 @@ def keys_as_they_were_set(context: Context) -> None:
     hint="a key goes into a query or a name unchecked: use `coatcheck.storekit.check_key`.",
 )
 def other_things_than_keys(context: Context) -> None:
-    """Each verb refuses what is no key, and every record is there afterwards."""
+    """Each operation refuses what is no key, and every record is there afterwards."""
     context.put()
     record = context.record(b"other")
     for error, junk in (*((TypeError, key) for key in _NO_STRINGS),
@@ -420,7 +420,7 @@ def longer_namespace(context: Context) -> None:
     context.expect_data(b"here", "akey")
 
 
-@case("KEY-8", hint="the namespace is not part of what a verb looks for.")
+@case("KEY-8", hint="the namespace is not part of what an operation looks for.")
 def same_key_elsewhere(context: Context) -> None:
     """What is done to a key in one namespace does nothing to it in another."""
     elsewhere = context.elsewhere("b")

@@ -30,18 +30,18 @@ _CALLS: Final = 20
 
 def opened_by_url(context: Context, url: str) -> Store | AsyncStore:
     """Open a URL as the registry does: by its scheme, or by the harness's opener."""
-    context.steps.note(f"the {context.face} face is opened by its URL")
+    context.steps.note(f"the {context.api} API is opened by its URL")
     if context.harness.opener is not None:
         store: Store | AsyncStore = resolve(context.harness.opener)(url, clock=context.clock)
         return store
     opens: Callable[..., Store | AsyncStore]
-    opens = open_async_store if context.face == "async" else open_store
+    opens = open_async_store if context.api == "async" else open_store
     return opens(url, clock=context.clock)
 
 
 def handle_of(context: Context, name: str, store: Store | AsyncStore) -> Handle:
-    """Return a handle of the face under test; the case has to close it."""
-    native = as_async(store) if context.face == "async" else as_sync(store)
+    """Return a handle of the API under test; the case has to close it."""
+    native = as_async(store) if context.api == "async" else as_sync(store)
     return Handle(name, native, context.loop, context.steps)
 
 
@@ -133,9 +133,9 @@ def closing_a_used_store(context: Context) -> None:
 
 
 def supported(context: Context, store: Handle) -> dict[str, Callable[[], Any]]:
-    """Return a call of each verb that the store supports."""
+    """Return a call of each operation that the store supports."""
     can, record = context.capabilities, context.record(owner="owner")
-    verbs: dict[str, Callable[[], Any]] = {
+    operations: dict[str, Callable[[], Any]] = {
         "get": lambda: store.get("key"),
         "set": lambda: store.set("key", record),
         "destroy": lambda: store.destroy("key"),
@@ -143,25 +143,27 @@ def supported(context: Context, store: Handle) -> dict[str, Callable[[], Any]]:
         "ping": lambda: store.ping(),
     }
     if can.enumerable:
-        verbs |= {"all": lambda: store.all(), "length": lambda: store.length()}
+        operations |= {"all": lambda: store.all(), "length": lambda: store.length()}
     if can.clearable:
-        verbs["clear"] = lambda: store.clear()
+        operations["clear"] = lambda: store.clear()
     if can.owners:
-        verbs["owned_by"] = lambda: store.owned_by("owner")
+        operations["owned_by"] = lambda: store.owned_by("owner")
     if not can.native_expiry:
-        verbs["prune"] = lambda: store.prune()
-    return verbs
+        operations["prune"] = lambda: store.prune()
+    return operations
 
 
-def _expect_closed(context: Context, verbs: dict[str, Callable[[], Any]]) -> None:
-    for verb, call in verbs.items():
+def _expect_closed(context: Context, operations: dict[str, Callable[[], Any]]) -> None:
+    for operation, call in operations.items():
         try:
             returned = call()
         except StoreClosed:
             continue
         except Exception as error:
-            context.fail(f"StoreClosed from `{verb}`", error)
-        context.fail(f"StoreClosed from `{verb}`", f"it returned {context.steps.show(returned)}")
+            context.fail(f"StoreClosed from `{operation}`", error)
+        context.fail(
+            f"StoreClosed from `{operation}`", f"it returned {context.steps.show(returned)}"
+        )
 
 
 @case(
@@ -169,12 +171,12 @@ def _expect_closed(context: Context, verbs: dict[str, Callable[[], Any]]) -> Non
     depends_on=("LIFE-4",),
     hint="the client connects again by itself, or its own error comes out.",
 )
-def verbs_of_a_closed_store(context: Context) -> None:
-    """After a store that was used is closed, each verb raises."""
+def operations_of_a_closed_store(context: Context) -> None:
+    """After a store that was used is closed, each operation raises."""
     context.put(owner="owner")
-    verbs = supported(context, context.store)
+    operations = supported(context, context.store)
     context.store.close()
-    _expect_closed(context, verbs)
+    _expect_closed(context, operations)
 
 
 @case(
@@ -183,12 +185,12 @@ def verbs_of_a_closed_store(context: Context) -> None:
     depends_on=("LIFE-4",),
     hint="what connects at its first use does so after the end.",
 )
-def verbs_of_a_closed_unused_store(context: Context) -> None:
-    """After a store that was never used is closed, each verb raises."""
+def operations_of_a_closed_unused_store(context: Context) -> None:
+    """After a store that was never used is closed, each operation raises."""
     store = context.elsewhere()
-    verbs = supported(context, store)
+    operations = supported(context, store)
     store.close()
-    _expect_closed(context, verbs)
+    _expect_closed(context, operations)
 
 
 @case("LIFE-6", foundation=False, hint="it returns what the server answered.")
@@ -286,7 +288,7 @@ def _run_client(
 
 @case(
     "LIFE-9",
-    faces=("sync",),
+    apis=("sync",),
     needs=("client",),
     hint="`close` does not know whose the client is.",
 )
@@ -301,7 +303,7 @@ def client_of_the_caller(context: Context) -> None:
 
 @case(
     "LIFE-9",
-    faces=("async",),
+    apis=("async",),
     needs=("async_client",),
     hint="`close` does not know whose the client is.",
 )

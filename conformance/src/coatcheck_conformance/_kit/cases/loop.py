@@ -61,7 +61,7 @@ def _expect_each(context: Context, calls: Sequence[Any], expected: Sequence[obje
 
 @case(
     "LOOP-1",
-    faces=("sync",),
+    apis=("sync",),
     hint="something of one call is kept in an attribute of the store.",
 )
 def many_threads(context: Context) -> None:
@@ -71,7 +71,7 @@ def many_threads(context: Context) -> None:
 
 @case(
     "LOOP-2",
-    faces=("async",),
+    apis=("async",),
     hint="something of one call is kept in an attribute of the store while it awaits.",
 )
 def many_tasks(context: Context) -> None:
@@ -92,7 +92,7 @@ async def _write_and_read(store: AsyncStore, context: Context, name: str) -> Non
 
 
 async def _work(store: AsyncStore, context: Context, name: str) -> None:
-    """Use each verb that every store has, and a listing."""
+    """Use each operation that every store has, and a listing."""
     data = name.encode()
     _expect(await store.set(name, context.record(data)), True)
     found = await store.get(name)
@@ -119,13 +119,13 @@ def _on_new_loop(context: Context, name: str) -> weakref.ref[asyncio.AbstractEve
 
 
 def _native(context: Context) -> AsyncStore:
-    assert isinstance(context.store.native, AsyncStore), "the case is for that face"
+    assert isinstance(context.store.native, AsyncStore), "the case is for that API"
     return context.store.native
 
 
 def _attempt(context: Context, where: str, work: Callable[[], object]) -> None:
     """Work somewhere, and fail the case with whatever is raised there."""
-    context.steps.note(f"verbs are called {where}")
+    context.steps.note(f"operations are called {where}")
     try:
         work()
     except CheckFailed:
@@ -139,7 +139,7 @@ _ONE_LOOP: Final = "a client or a lock is made on the first event loop, and used
 
 @case(
     "LOOP-3",
-    faces=("async",),
+    apis=("async",),
     hint=_ONE_LOOP,
 )
 def one_loop_after_the_other(context: Context) -> None:
@@ -148,7 +148,7 @@ def one_loop_after_the_other(context: Context) -> None:
         _attempt(context, f"on event loop {number}", lambda: _on_new_loop(context, f"key{number}"))  # noqa: B023  # called at once
 
 
-@case("LOOP-3", faces=("async",), depends_on=("LOOP-2",), hint=_ONE_LOOP)
+@case("LOOP-3", apis=("async",), depends_on=("LOOP-2",), hint=_ONE_LOOP)
 def several_loops_at_once(context: Context) -> None:
     """The store works on four event loops in threads of their own."""
     barrier = threading.Barrier(4)
@@ -167,7 +167,7 @@ def several_loops_at_once(context: Context) -> None:
 
 @case(
     "LOOP-3",
-    faces=("async",),
+    apis=("async",),
     hint="something of asyncio's is used where trio runs.",
 )
 def loop_of_trio(context: Context) -> None:
@@ -197,7 +197,7 @@ def _opened_for_trio(context: Context) -> AsyncStore | None:
 
 @case(
     "LOOP-4",
-    faces=("async",),
+    apis=("async",),
     depends_on=("LOOP-3",),
     hint="a dictionary by event loop (or by its id) is never emptied: use weak keys.",
 )
@@ -211,7 +211,7 @@ def closed_loops_are_forgotten(context: Context) -> None:
     gc.collect()
     files = _open_files()
     loops = [_on_new_loop(context, f"key{number}") for number in range(_LOOPS)]
-    context.steps.note(f"verbs are called on {_LOOPS} event loops, one after the other")
+    context.steps.note(f"operations are called on {_LOOPS} event loops, one after the other")
     _expect_gone(context, loops, files + 4)
 
 
@@ -246,12 +246,12 @@ def _anyio() -> tuple[int, ...]:
 
 @case(
     "LOOP-5",
-    faces=("async",),
+    apis=("async",),
     needs=("async_client",),
     hint="the running event loop is not compared with the one of the client.",
 )
 def client_of_another_loop(context: Context) -> None:
-    """Each verb raises ConfigurationError on an event loop that is not the client's."""
+    """Each operation raises ConfigurationError on an event loop that is not the client's."""
 
     async def opened() -> Any:
         return await context.harness.with_async_client(context.namespace, context.clock)
@@ -259,8 +259,8 @@ def client_of_another_loop(context: Context) -> None:
     given = context.need(context.loop.run(opened()), "the harness opens no store with a client")
     store = as_async(given.store)
     context.loop.run(_work(store, context, "key"))
-    for verb, args in _verbs(context).items():
-        _expect_refused(context, store, verb, args)
+    for operation, args in _operations(context).items():
+        _expect_refused(context, store, operation, args)
     context.loop.run(_closed(given.close))
 
 
@@ -270,7 +270,7 @@ async def _closed(close: Callable[[], Any]) -> None:
         await closing
 
 
-def _verbs(context: Context) -> dict[str, tuple[Any, ...]]:
+def _operations(context: Context) -> dict[str, tuple[Any, ...]]:
     return {
         "get": ("key",),
         "set": ("key", context.record()),
@@ -280,11 +280,13 @@ def _verbs(context: Context) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def _expect_refused(context: Context, store: AsyncStore, verb: str, args: tuple[Any, ...]) -> None:
+def _expect_refused(
+    context: Context, store: AsyncStore, operation: str, args: tuple[Any, ...]
+) -> None:
     async def call() -> object:
-        return await asyncio.wait_for(getattr(store, verb)(*args), 5)
+        return await asyncio.wait_for(getattr(store, operation)(*args), 5)
 
-    context.steps.note(f"{context.steps.call('store', verb, args)} on another event loop")
+    context.steps.note(f"{context.steps.call('store', operation, args)} on another event loop")
     with context.expect_raises(ConfigurationError), asyncio.Runner() as runner:
         runner.run(call())
 
@@ -299,7 +301,7 @@ def _expect_refused(context: Context, store: AsyncStore, verb: str, args: tuple[
         "SET-11",
         "DESTROY-1",
     ),
-    faces=("async",),
+    apis=("async",),
     hint="a synchronous client is called in a coroutine.",
 )
 def nothing_waits_on_the_loop(context: Context) -> None:
@@ -324,29 +326,31 @@ def nothing_waits_on_the_loop(context: Context) -> None:
         "DESTROY-1",
         "FAULT-3",
     ),
-    faces=("async",),
+    apis=("async",),
     needs=("stall",),
     hint="a synchronous client is called in a coroutine, and the backend does not answer.",
 )
 def the_loop_runs_while_a_call_waits(context: Context) -> None:
     """While a call waits for a backend that stalls, another task goes on."""
     for met, fault in each_fault(context, "stall"):
-        verb = "set" if fault.writes else "get"
+        operation = "set" if fault.writes else "get"
         args = ("key", context.record()) if fault.writes else ("key",)
         met.store.set("key", context.record())
         with ExitStack() as during:
             during.enter_context(met.meeting(fault))
-            longest = context.loop.run(_longest_gap(met, during, verb, args))
+            longest = context.loop.run(_longest_gap(met, during, operation, args))
         context.expect_that(
             longest < _LONGEST_GAP,
-            f"a task that goes on while {verb} waits because {fault.name}",
+            f"a task that goes on while {operation} waits because {fault.name}",
             f"it stood still for {longest:.1f} seconds",
         )
 
 
-async def _longest_gap(met: Meeting, during: ExitStack, verb: str, args: tuple[Any, ...]) -> float:
-    """Call a verb that waits, and return how long another task stood still at most."""
-    call = asyncio.ensure_future(getattr(met.store.native, verb)(*args))
+async def _longest_gap(
+    met: Meeting, during: ExitStack, operation: str, args: tuple[Any, ...]
+) -> float:
+    """Call an operation that waits, and return how long another task stood still at most."""
+    call = asyncio.ensure_future(getattr(met.store.native, operation)(*args))
     longest, last = 0.0, time.perf_counter()
     for _ in range(20):
         await asyncio.sleep(0.005)

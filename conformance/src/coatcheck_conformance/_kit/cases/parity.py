@@ -1,4 +1,4 @@
-"""PARITY: two faces."""
+"""PARITY: two APIs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SINGLE: Final = (
     "OWNER",
     "PRUNE",
 )
-_VERBS: Final = tuple(
+_OPERATIONS: Final = tuple(
     id
     for id, clause in clauses().items()
     if id.partition("-")[0] in _SINGLE
@@ -38,8 +38,8 @@ _VERBS: Final = tuple(
 
 
 def _both_ways(context: Context) -> Iterator[tuple[Handle, Handle]]:
-    """Yield the two faces, as writer and reader in turn."""
-    other = context.other_face()
+    """Yield the two APIs, as writer and reader in turn."""
+    other = context.other_api()
     yield context.store, other
     yield other, context.store
 
@@ -56,10 +56,10 @@ def _both_ways(context: Context) -> Iterator[tuple[Handle, Handle]]:
         "TOUCH-8",
         "KEY-1",
     ),
-    hint="the faces differ in the name of a key, in the encoding or in a field.",
+    hint="the APIs differ in the name of a key, in the encoding or in a field.",
 )
 def written_here_read_there(context: Context) -> None:
-    """Data, expiry and owner that one face wrote the other reads, both ways."""
+    """Data, expiry and owner that one API wrote the other reads, both ways."""
     contents = (
         ("key", b"data", None),
         ("Grün/..*", bytes(range(256)), "ann"),
@@ -85,10 +85,10 @@ def written_here_read_there(context: Context) -> None:
         "TOUCH-8",
         "KEY-1",
     ),
-    hint="one face keeps what it has read.",
+    hint="one API keeps what it has read.",
 )
 def changed_here_seen_there(context: Context) -> None:
-    """What one face replaces, touches or ends the other sees so, both ways."""
+    """What one API replaces, touches or ends the other sees so, both ways."""
     for writer, reader in _both_ways(context):
         context.put(store=reader)
         context.expect(writer.set("key", context.record(b"new", "ann"), PRESENT), True)
@@ -102,45 +102,45 @@ def changed_here_seen_there(context: Context) -> None:
 # What is returned
 
 
-def _returned(context: Context, face: Handle) -> Iterator[tuple[str, Any]]:
-    """Yield each verb, in words, and what it returns; the namespace is as it was afterwards."""
+def _returned(context: Context, api: Handle) -> Iterator[tuple[str, Any]]:
+    """Yield each operation, in words, and what it returns; leave the namespace as it was."""
     live, past = context.record(b"Data", "ann"), context.record(b"Data", "ann", life=-60)
     for only_if in (PRESENT, Unchanged(b"Data"), ABSENT):
         name = context.steps.show(only_if)
-        yield f"set past {name}, absent", face.set("key", past, only_if)
-        yield f"set {name}, absent", face.set("key", live, only_if)
-        yield f"get after set {name}", face.get("key")
-        face.set("key", live)
-        yield f"set {name}, live", face.set("key", live, only_if)
-        yield f"destroy {name}, live", face.destroy("key", only_if)
-        face.destroy("key")
-        yield f"destroy {name}, absent", face.destroy("key", only_if)
-    yield "set past, absent", face.set("key", past)
-    yield "touch, absent", face.touch("key", live.expires_at)
-    yield "destroy, absent", face.destroy("key")
-    yield "set, absent", face.set("key", live)
+        yield f"set past {name}, absent", api.set("key", past, only_if)
+        yield f"set {name}, absent", api.set("key", live, only_if)
+        yield f"get after set {name}", api.get("key")
+        api.set("key", live)
+        yield f"set {name}, live", api.set("key", live, only_if)
+        yield f"destroy {name}, live", api.destroy("key", only_if)
+        api.destroy("key")
+        yield f"destroy {name}, absent", api.destroy("key", only_if)
+    yield "set past, absent", api.set("key", past)
+    yield "touch, absent", api.touch("key", live.expires_at)
+    yield "destroy, absent", api.destroy("key")
+    yield "set, absent", api.set("key", live)
     for other in (b"data", b"Data ", b"Data\0"):
-        yield "set Unchanged, other bytes", face.set("key", live, Unchanged(other))
-        yield "destroy Unchanged, other bytes", face.destroy("key", Unchanged(other))
-    yield "touch, live", face.touch("key", live.expires_at + 60, "ann")
-    yield "get, live", face.get("key")
-    yield from _listed(face)
-    yield "ping", face.perform("ping")
-    yield "touch past, live", face.touch("key", past.expires_at)
-    yield "get after touch past", face.get("key")
-    yield "set past, live", (face.set("key", live), face.set("key", past), face.get("key"))
-    yield "destroy, live", (face.set("key", live), face.destroy("key"), face.get("key"))
-    if face.capabilities.clearable:
-        yield "clear", face.perform("clear")
+        yield "set Unchanged, other bytes", api.set("key", live, Unchanged(other))
+        yield "destroy Unchanged, other bytes", api.destroy("key", Unchanged(other))
+    yield "touch, live", api.touch("key", live.expires_at + 60, "ann")
+    yield "get, live", api.get("key")
+    yield from _listed(api)
+    yield "ping", api.perform("ping")
+    yield "touch past, live", api.touch("key", past.expires_at)
+    yield "get after touch past", api.get("key")
+    yield "set past, live", (api.set("key", live), api.set("key", past), api.get("key"))
+    yield "destroy, live", (api.set("key", live), api.destroy("key"), api.get("key"))
+    if api.capabilities.clearable:
+        yield "clear", api.perform("clear")
 
 
-def _listed(face: Handle) -> Iterator[tuple[str, Any]]:
-    if face.capabilities.enumerable:
-        yield "length", face.length()
-        yield "all", face.all()
-    if face.capabilities.owners and not face.capabilities.owner_lag:
-        yield "owned_by", face.owned_by("ann")
-        yield "owned_by of another", face.owned_by("Ann")
+def _listed(api: Handle) -> Iterator[tuple[str, Any]]:
+    if api.capabilities.enumerable:
+        yield "length", api.length()
+        yield "all", api.all()
+    if api.capabilities.owners and not api.capabilities.owner_lag:
+        yield "owned_by", api.owned_by("ann")
+        yield "owned_by of another", api.owned_by("Ann")
 
 
 @case(
@@ -152,20 +152,20 @@ def _listed(face: Handle) -> Iterator[tuple[str, Any]]:
         "TOUCH-6",
         "ENUM-3",
     ),
-    hint="one face returns what the backend's client returns.",
+    hint="one API returns what the backend's client returns.",
 )
 def the_same_is_returned(context: Context) -> None:
-    """The same calls return the same, of the same type, through both faces."""
+    """The same calls return the same, of the same type, through both APIs."""
     ours = list(_returned(context, context.store))
-    theirs = list(_returned(context, context.other_face()))
+    theirs = list(_returned(context, context.other_api()))
     for (what, mine), (_, others) in zip(ours, theirs, strict=True):
-        context.expect(others, mine, f"{what}, as through the {context.face} face")
+        context.expect(others, mine, f"{what}, as through the {context.api} API")
 
 
 @case(
     "PARITY-2",
     depends_on=(
-        *_VERBS,
+        *_OPERATIONS,
         "PARITY-1",
         "PARITY-5",
         "CLEAR-3",
@@ -175,18 +175,18 @@ def the_same_is_returned(context: Context) -> None:
         "ENUM-3",
     ),
     limit=120.0,
-    hint="a verb leaves something behind that it should have removed; the steps are the shortest "
-    "sequence that was found.",
+    hint="an operation leaves something behind that it should have removed; the steps are the "
+    "shortest sequence that was found.",
 )
 def any_sequence_of_calls(context: Context) -> None:
-    """Sequences of calls, each on a face chosen at random, return what a dictionary would."""
+    """Sequences of calls, each on an API chosen at random, return what a dictionary would."""
     run_machine(context)
 
 
 # What is raised
 
 
-def _verbs(context: Context, face: Handle) -> dict[str, Any]:
+def _operations(context: Context, api: Handle) -> dict[str, Any]:
     record = context.record()
     plain: dict[str, tuple[Any, ...]] = {
         "get": ("key",),
@@ -199,9 +199,10 @@ def _verbs(context: Context, face: Handle) -> dict[str, Any]:
         "ping": (),
     }
     calls: dict[str, Any] = {
-        verb: lambda verb=verb, args=args: face.call(verb, *args) for verb, args in plain.items()
+        operation: lambda operation=operation, args=args: api.call(operation, *args)
+        for operation, args in plain.items()
     }
-    return {**calls, "all": face.all, "owned_by": lambda: face.owned_by("ann")}
+    return {**calls, "all": api.all, "owned_by": lambda: api.owned_by("ann")}
 
 
 def _raised(call: Any) -> str:
@@ -213,14 +214,14 @@ def _raised(call: Any) -> str:
     return "nothing"
 
 
-def _expect_same_errors(context: Context, verbs: tuple[str, ...], other: Handle) -> None:
-    ours, theirs = _verbs(context, context.store), _verbs(context, other)
-    for verb in verbs:
-        mine, others = _raised(ours[verb]), _raised(theirs[verb])
-        context.expect(others, mine, f"raised by {verb}, as through the {context.face} face")
+def _expect_same_errors(context: Context, operations: tuple[str, ...], other: Handle) -> None:
+    ours, theirs = _operations(context, context.store), _operations(context, other)
+    for operation in operations:
+        mine, others = _raised(ours[operation]), _raised(theirs[operation])
+        context.expect(others, mine, f"raised by {operation}, as through the {context.api} API")
 
 
-_OWN_ERRORS: Final = "one face lets an exception of the backend's client through."
+_OWN_ERRORS: Final = "one API lets an exception of the backend's client through."
 
 
 @case(
@@ -233,8 +234,8 @@ _OWN_ERRORS: Final = "one face lets an exception of the backend's client through
     ),
     hint=_OWN_ERRORS,
 )
-def undeclared_verbs(context: Context) -> None:
-    """What one face refuses as not declared the other refuses by the same error."""
+def undeclared_operations(context: Context) -> None:
+    """What one API refuses as not declared the other refuses by the same error."""
     declared = context.capabilities
     undeclared = {
         "all": not declared.enumerable,
@@ -243,8 +244,10 @@ def undeclared_verbs(context: Context) -> None:
         "owned_by": not declared.owners,
         "prune": declared.native_expiry,
     }
-    verbs = tuple(verb for verb, is_undeclared in undeclared.items() if is_undeclared)
-    _expect_same_errors(context, verbs, context.other_face())
+    operations = tuple(
+        operation for operation, is_undeclared in undeclared.items() if is_undeclared
+    )
+    _expect_same_errors(context, operations, context.other_api())
 
 
 @case(
@@ -258,11 +261,11 @@ def undeclared_verbs(context: Context) -> None:
     hint=_OWN_ERRORS,
 )
 def closed_stores(context: Context) -> None:
-    """On a closed store each verb raises the same error through both faces."""
-    other = context.other_face()
-    for face in (context.store, other):
-        face.close()
-    _expect_same_errors(context, tuple(_verbs(context, other)), other)
+    """On a closed store each operation raises the same error through both APIs."""
+    other = context.other_api()
+    for api in (context.store, other):
+        api.close()
+    _expect_same_errors(context, tuple(_operations(context, other)), other)
 
 
 @case(
@@ -277,14 +280,14 @@ def closed_stores(context: Context) -> None:
     hint=_OWN_ERRORS,
 )
 def too_large_data(context: Context) -> None:
-    """Data that are too large are refused by the same error through both faces."""
+    """Data that are too large are refused by the same error through both APIs."""
     limit = context.capabilities.max_data_bytes
     assert limit is not None, "the case requires it"
     record = Record(bytes(limit + 1), context.clock.now + DAY)
-    other = context.other_face()
+    other = context.other_api()
     mine = _raised(lambda: context.store.set("key", record))
     others = _raised(lambda: other.set("key", record))
-    context.expect(others, mine, f"raised by set, as through the {context.face} face")
+    context.expect(others, mine, f"raised by set, as through the {context.api} API")
 
 
 # How it is called
@@ -292,7 +295,7 @@ def too_large_data(context: Context) -> None:
 
 @case(
     "PARITY-4",
-    faces=("async",),
+    apis=("async",),
     requires=("enumerable",),
     hint="`async def all` returns an iterator; it has to be `def`, or to yield.",
 )
@@ -304,7 +307,7 @@ def all_is_not_awaited(context: Context) -> None:
 
 @case(
     "PARITY-4",
-    faces=("async",),
+    apis=("async",),
     requires=("owners",),
     hint="`async def owned_by` returns an iterator; it has to be `def`, or to yield.",
 )
@@ -314,12 +317,12 @@ def owned_by_is_not_awaited(context: Context) -> None:
     _expect_iterator(context, "owned_by", "ann")
 
 
-def _expect_iterator(context: Context, verb: str, *args: str) -> None:
+def _expect_iterator(context: Context, operation: str, *args: str) -> None:
     native = context.store.native
-    assert isinstance(native, AsyncStore), "the case is for that face"
+    assert isinstance(native, AsyncStore), "the case is for that API"
 
     async def called() -> tuple[bool, bool, str]:
-        found = getattr(native, verb)(*args)
+        found = getattr(native, operation)(*args)
         is_iterator, is_awaitable = isinstance(found, AsyncIterator), inspect.isawaitable(found)
         if inspect.iscoroutine(found):
             found.close()
@@ -328,7 +331,7 @@ def _expect_iterator(context: Context, verb: str, *args: str) -> None:
         return is_iterator, is_awaitable, type(found).__name__
 
     is_iterator, is_awaitable, kind = context.loop.run(called())
-    context.steps.note(f"{context.steps.call('store', verb, args)}, without await -> a {kind}")
+    context.steps.note(f"{context.steps.call('store', operation, args)}, without await -> a {kind}")
     right = is_iterator and not is_awaitable
     context.expect_that(right, "an asynchronous iterator that is not to be awaited", f"a {kind}")
 
@@ -339,10 +342,10 @@ def _expect_iterator(context: Context, verb: str, *args: str) -> None:
 @case(
     "PARITY-5",
     depends_on=("PARITY-1", "SET-7", "SET-8", "SET-10"),
-    hint="one face decodes or encodes the data on the way.",
+    hint="one API decodes or encodes the data on the way.",
 )
-def compared_across_faces(context: Context) -> None:
-    """Bytes that one face read are compared exactly by the other, both ways."""
+def compared_across_apis(context: Context) -> None:
+    """Bytes that one API read are compared exactly by the other, both ways."""
     for writer, comparer in _both_ways(context):
         for data in (b'{"a": 1}', b"caf\xc3\xa9", bytes(range(256))):
             context.put(data=data, store=writer)
@@ -358,10 +361,10 @@ def compared_across_faces(context: Context) -> None:
 @case(
     "PARITY-5",
     depends_on=("PARITY-1", "SET-4", "SET-6", "DESTROY-6", "DESTROY-7"),
-    hint="one face looks elsewhere for the record than the other writes it.",
+    hint="one API looks elsewhere for the record than the other writes it.",
 )
-def presence_across_faces(context: Context) -> None:
-    """What one face created or ended decides the conditions of the other, both ways."""
+def presence_across_apis(context: Context) -> None:
+    """What one API created or ended decides the conditions of the other, both ways."""
     for writer, comparer in _both_ways(context):
         context.put(data=b"first", store=writer)
         context.expect(comparer.set("key", context.record(), ABSENT), False)

@@ -13,7 +13,7 @@ from ..clock import DAY
 from ..context import Context
 from ..processes import at_once, processes
 
-#: A verb and its arguments.
+#: An operation and its arguments.
 Planned: TypeAlias = tuple[str, tuple[Any, ...]]
 #: Makes calls at the same time, and returns what each returned.
 Together: TypeAlias = Callable[[Sequence[Planned]], list[Any]]
@@ -42,7 +42,9 @@ def run_rounds(context: Context, race: Round) -> None:
 
     def together(calls: Sequence[Planned]) -> list[Any]:
         with held(context):
-            return context.together([context.store.later(verb, *args) for verb, args in calls])
+            return context.together(
+                [context.store.later(operation, *args) for operation, args in calls]
+            )
 
     for number in range(_ROUNDS):
         context.steps.lines.clear()  # each round has a key of its own

@@ -112,7 +112,7 @@ def _record(context: Context) -> Record:
 
 
 def _calls(context: Context, store: Handle) -> dict[str, Callable[[], Any]]:
-    """Return calls of the verbs with the secret key, owner and data."""
+    """Return calls of the operations with the secret key, owner and data."""
     record = _record(context)
     return supported(context, store) | {
         "get": lambda: store.get(_KEY),
@@ -135,9 +135,9 @@ def _use(context: Context) -> Shown:
         for _ in range(2):
             for call in calls.values():
                 shown.note(call)
-        for verb, args in (("all", ()), ("owned_by", (_OWNER,))):
-            records = shown.note(lambda: getattr(store.native, verb)(*args))  # noqa: B023  # called at once
-            shown.texts.append((f"the repr of what `{verb}` returns", repr(records)))
+        for operation, args in (("all", ()), ("owned_by", (_OWNER,))):
+            records = shown.note(lambda: getattr(store.native, operation)(*args))  # noqa: B023  # called at once
+            shown.texts.append((f"the repr of what `{operation}` returns", repr(records)))
         _exceed(context, shown)
         _show_native(shown, store)
         context.advance(2 * DAY)

@@ -35,7 +35,7 @@ def _least(proxy: Proxy, calls: Callable[[int], Any], count: Callable[[Traffic],
     hint="a read before the write, or a command that asks whether the server is there.",
 )
 def one_round_trip(context: Context) -> None:
-    """Each verb of a record without an owner takes one request and its reply."""
+    """Each operation of a record without an owner takes one request and its reply."""
     with through_proxy(context) as (store, proxy):
         proxy = context.need(proxy, "the harness has no address")
         record = context.record()
@@ -45,7 +45,7 @@ def one_round_trip(context: Context) -> None:
             store.get(key)
             store.touch(key, record.expires_at)
             store.destroy(key)
-        verbs: dict[str, Callable[[int], Any]] = {
+        operations: dict[str, Callable[[int], Any]] = {
             "set with ABSENT": lambda number: store.set(f"{number}", record, ABSENT),
             "set": lambda number: store.set(f"{number}", record),
             "get": lambda number: store.get(f"{number}"),
@@ -57,8 +57,8 @@ def one_round_trip(context: Context) -> None:
             "destroy": lambda number: store.destroy(f"{number}"),
             "get of nothing": lambda number: store.get(f"{number}"),
         }
-        for name, verb in verbs.items():
-            turns = _least(proxy, verb, lambda traffic: traffic.turns)
+        for name, operation in operations.items():
+            turns = _least(proxy, operation, lambda traffic: traffic.turns)
             if turns > 1:
                 context.fail(f"one round trip for {name}", f"{turns} round trips")
 

@@ -25,7 +25,7 @@ from .documents import Documents, Expression, Update, milliseconds, only_where
 
 _log = logging.getLogger("coatcheck")
 
-#: What a verb yields: takes the collection.
+#: A request of an operation: it takes the collection.
 Call: TypeAlias = Callable[[Any], Any]
 
 #: Documents that a listing has in memory at a time; each may have a MiB or more.
@@ -35,7 +35,7 @@ _KEYS: Final = 100_000
 #: Documents that one command removes.
 PIECE: Final = 1000
 #: Seconds that a write waits for indexes, which a large collection needs time for.
-_PATIENCE: Final = 2.0
+_INDEX_TIMEOUT: Final = 2.0
 _LEAST: Final = 0.5
 #: Seconds until another write tries again where that was not enough, and where nobody answered.
 _PAUSE: Final = 60.0
@@ -46,7 +46,7 @@ _BY_KEY: Final = "_id_"
 _SORTED: Final = (("_id", 1),)
 
 
-class MongoVerbs:
+class MongoOperations:
     """The operations of both stores.
 
     :param documents: how records are kept.
@@ -189,7 +189,7 @@ class MongoVerbs:
             yield [item for item in self._items(found) if item[1].owner == owner]
 
     def ping(self) -> Requests:
-        """See :meth:`coatcheck.Store.ping`. It is a read like others, by the same rights.
+        """See :meth:`coatcheck.Store.ping`. It is a read like others, with the same permissions.
 
         MongoDB's command of this name is answered by any server, to anybody.
         """
@@ -236,7 +236,7 @@ class Indexes:
         complete = True
         began = time.monotonic()
         for index in _INDEXES:
-            left = max(_LEAST, began + _PATIENCE - time.monotonic())
+            left = max(_LEAST, began + _INDEX_TIMEOUT - time.monotonic())
             try:
                 with pymongo.timeout(left):
                     yield index.create

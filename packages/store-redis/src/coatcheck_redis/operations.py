@@ -42,7 +42,7 @@ class On:
     command: scripts.Command
 
 
-class RedisVerbs:
+class RedisOperations:
     """The operations of both stores.
 
     :param layout: where things are.
