@@ -98,7 +98,7 @@ def test_clients_that_the_caller_made_work_too(members: list[RedisServer]) -> No
 
 
 @pytest.mark.parametrize("key", ["{tag}rest", "no}tag", "{}empty", "a{b}c{d}", "{open", "ü{ß}"])
-def test_keys_with_braces_stay_in_one_slot_with_their_notes(
+def test_keys_with_braces_stay_in_one_slot_with_their_metadata(
     members: list[RedisServer], key: str
 ) -> None:
     for prefix in ("braces:", "{b}:", "}:"):
@@ -242,7 +242,7 @@ def move(number: int, source: RedisServer, target: RedisServer, ids: dict[int, s
     with redis.Redis(port=source.port) as client:
         while names := client.execute_command("CLUSTER GETKEYSINSLOT", number, 5):
             client.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *names)
-            time.sleep(0.01)  # as over a network; a record and its note may be apart meanwhile
+            time.sleep(0.01)  # as over a network; a record and its metadata may be apart meanwhile
     for member in (target, source):
         ask(member.port, "CLUSTER", "SETSLOT", str(number), "NODE", ids[target.port])
 

@@ -152,7 +152,7 @@ def test_wrong_passwords_are_not_tried_again_and_not_told(
 def test_the_rights_that_the_docs_name_are_enough(own_server: RedisServer, both: Any) -> None:
     ask(
         own_server.port, "ACL", "SETUSER", "shop", "on", ">pw", "resetkeys", "~sess:*",
-        "~coatcheck:note:*", "~coatcheck:overwritten:*", "~coatcheck:owner:*", "resetchannels",
+        "~coatcheck:metadata:*", "~coatcheck:overwritten:*", "~coatcheck:owner:*", "resetchannels",
         "-@all", "+zscore", "+time",
         "+ping", "+mget", "+set", "+del", "+unlink", "+pttl", "+pexpire", "+zadd", "+zrange",
         "+zrem", "+zremrangebyscore", "+scan", "+evalsha", "+eval", "+client", "+hello",

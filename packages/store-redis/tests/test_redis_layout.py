@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coatcheck.errors import ConfigurationError
-from coatcheck_redis.layout import Layout, hash_tag, note, overwritten, slot
+from coatcheck_redis.layout import Layout, hash_tag, metadata, overwritten, slot
 
 pytestmark = pytest.mark.integration("redis")
 
@@ -35,16 +35,16 @@ def test_a_hash_tag_is_the_first_one_that_is_not_empty(key: bytes, tag: bytes) -
 
 @settings(deadline=None)
 @given(_KEYS)
-def test_a_note_is_in_the_slot_of_its_record(record: bytes) -> None:
-    assert slot(note(record)) == slot(overwritten(record)) == slot(record)
+def test_the_metadata_is_in_the_slot_of_its_record(record: bytes) -> None:
+    assert slot(metadata(record)) == slot(overwritten(record)) == slot(record)
 
 
 @settings(deadline=None)
 @given(_KEYS, _KEYS)
-def test_no_two_records_share_a_note(one: bytes, other: bytes) -> None:
-    assert (note(one) == note(other)) == (one == other)
+def test_no_two_records_share_metadata(one: bytes, other: bytes) -> None:
+    assert (metadata(one) == metadata(other)) == (one == other)
     assert (overwritten(one) == overwritten(other)) == (one == other)
-    assert note(one) != overwritten(other)
+    assert metadata(one) != overwritten(other)
 
 
 @settings(deadline=None)
@@ -61,7 +61,9 @@ def test_no_two_owners_share_an_index(prefix: str, owner: str, second: str, othe
     assert (index(prefix, owner) == index(second, other)) == same
 
 
-@pytest.mark.parametrize("prefix", ["", "c", "coatcheck:", "coatcheck:note:", "coatcheck:owner:1"])
+@pytest.mark.parametrize(
+    "prefix", ["", "c", "coatcheck:", "coatcheck:metadata:", "coatcheck:owner:1"]
+)
 def test_a_prefix_that_would_mix_records_with_other_things_is_refused(prefix: str) -> None:
     with pytest.raises(ConfigurationError, match="`prefix` must"):
         Layout(prefix)

@@ -31,7 +31,7 @@ def test_a_record_is_what_connect_redis_reads(store: RedisStore, backend: Backen
 
 
 def test_a_listing_of_the_prefix_shows_records_alone(store: RedisStore, backend: Backend) -> None:
-    """connect-redis lists and clears `prefix*`: notes and indexes are elsewhere."""
+    """connect-redis lists and clears `prefix*`: metadata keys and indexes are elsewhere."""
     store.set("key", record(owner="ada"))
     found = list(backend.raw.scan_iter(match=f"{backend.prefix}*", count=1000))
     assert found == [backend.place("key").encode()]
@@ -48,7 +48,7 @@ def test_the_time_to_live_is_counted_by_the_store_s_clock(backend: Backend) -> N
 
 
 def test_everything_that_is_kept_expires(store: RedisStore, backend: Backend) -> None:
-    """A note ends with its record, an index some minutes after the last of its records."""
+    """Metadata ends with its record, an index some minutes after the last of its records."""
     store.set("key", record(owner="ada"))
     kept = list(backend.raw.scan_iter(match=f"*{backend.prefix}*", count=1000))
     assert len(kept) == 3
@@ -90,7 +90,7 @@ def test_a_foreign_write_is_seen_and_keeps_the_owner(store: RedisStore, backend:
 
 
 def test_a_life_that_another_program_lengthened_goes_on(backend: Backend) -> None:
-    """The note has expired by then; the key has not, and says how long it lives."""
+    """The metadata has expired by then; the key has not, and says how long it lives."""
     now = [time.time()]
     store = RedisStore.from_url(backend.url, clock=lambda: now[0])
     store.set("key", Record(b"x", now[0] + 100, "ada"))
@@ -117,19 +117,19 @@ def test_a_foreign_removal_is_one(store: RedisStore, backend: Backend) -> None:
     assert store.set("key", record(), ABSENT) is True
 
 
-def test_a_note_that_was_evicted_costs_the_owner_but_no_session(
+def test_metadata_that_was_evicted_costs_the_owner_but_no_session(
     store: RedisStore, backend: Backend
 ) -> None:
-    """`maxmemory` may remove a note alone. The index still leads to the session, to end it."""
+    """`maxmemory` may remove a metadata key alone. The index still leads to the session."""
     store.set("key", record(b"x", "ada"))
-    (note,) = backend.raw.scan_iter(match=f"coatcheck:note:*{backend.prefix}*", count=1000)
-    backend.raw.delete(note)
+    (metadata,) = backend.raw.scan_iter(match=f"coatcheck:metadata:*{backend.prefix}*", count=1000)
+    backend.raw.delete(metadata)
     found = store.get("key")
     assert found is not None
     assert found.data == b"x"
     assert found.expires_at == pytest.approx(time.time() + LIFETIME, abs=2)
     assert [key for key, _ in store.owned_by("ada")] == ["key"]
-    assert store.touch("key", time.time() + LIFETIME)  # writes a note that knows no owner
+    assert store.touch("key", time.time() + LIFETIME)  # writes metadata without an owner
     assert [found.owner for _, found in store.owned_by("ada")] == ["ada"]
     assert list(store.owned_by("eve")) == []
 

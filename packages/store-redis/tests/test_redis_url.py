@@ -183,7 +183,7 @@ def test_a_cluster_is_not_used_without_the_name_in_its_certificates() -> None:
         "redis://h?decode_responses=true", "redis://h?socket_keepalive=maybe",
         "redis://h?ssl_ca_certs=/ca.pem", "rediss://h?ssl_cert_reqs=maybe",
         "rediss://h?ssl_min_version=TLSv1", "redis+cluster://h/1", "redis+cluster://h?db=1",
-        "redis://h?prefix=coatcheck:", "redis://h?prefix=coat", "redis://h?prefix=coatcheck:note:x",
+        "redis://h?prefix=coatcheck:", "redis://h?prefix=coat", "redis://h?prefix=coatcheck:metadata:x",
         "redis://[::1", "redis://h?client_name=%ff", "redis://a,b", "redis+cluster://a:1,b:2",
         "redis+sentinel://h", "redis+sentinel://h/", "redis+sentinel:///shop",
         "redis+sentinel://h:0/shop", "redis+sentinel://h,/shop", "redis+sentinel://h/shop/x",

@@ -21,7 +21,14 @@ from coatcheck.storekit import (
     close_socket,
 )
 
-from .senders import AsyncCluster, AsyncPool, AsyncSingle, Cluster, Pool, Single
+from .connections import (
+    AsyncBorrowedServer,
+    AsyncCluster,
+    AsyncPool,
+    BorrowedServer,
+    Cluster,
+    Pool,
+)
 from .url import Settings, written
 
 
@@ -77,8 +84,8 @@ def where(client: Any) -> str:
     return f"Redis at {written((host, port))}"
 
 
-def _borrow(client: Any) -> BorrowedClient[Single | Cluster]:
-    return BorrowedClient(Cluster(client) if is_cluster(client) else Single(client))
+def _borrow(client: Any) -> BorrowedClient[BorrowedServer | Cluster]:
+    return BorrowedClient(Cluster(client) if is_cluster(client) else BorrowedServer(client))
 
 
 def _open(settings: Settings) -> ClientPerProcess[Pool | Cluster]:
@@ -90,9 +97,10 @@ def _open(settings: Settings) -> ClientPerProcess[Pool | Cluster]:
     )
 
 
-def _borrow_async(client: Any) -> SingleLoopClient[AsyncSingle | AsyncCluster]:
+def _borrow_async(client: Any) -> SingleLoopClient[AsyncBorrowedServer | AsyncCluster]:
     return SingleLoopClient(
-        AsyncCluster(client) if is_cluster(client) else AsyncSingle(client), "the Redis client"
+        AsyncCluster(client) if is_cluster(client) else AsyncBorrowedServer(client),
+        "the Redis client",
     )
 
 

@@ -13,11 +13,11 @@ from redis.cluster import RedisCluster
 import redis
 from coatcheck_conformance import ClientStore, Harness
 
-from .layout import Layout, note, overwritten
+from .layout import Layout, metadata, overwritten
 from .store import AsyncRedisStore, RedisStore
 from .url import parse
 
-#: Takes time from a record and its note, in one step.
+#: Takes time from a record and its metadata, in one step.
 _ELAPSE: Final = """
 local left = redis.call('PTTL', KEYS[1])
 if left < 0 then return 0 end
@@ -98,7 +98,7 @@ class RedisHarness(Harness):
     def advance(self, namespace: str, seconds: float) -> None:
         milliseconds = round(seconds * 1000)
         for record in self._records(namespace):
-            self._redis.eval(_ELAPSE, 2, record, note(record), milliseconds)
+            self._redis.eval(_ELAPSE, 2, record, metadata(record), milliseconds)
 
     def malformed(self, namespace: str, key: str) -> Mapping[str, Callable[[], None]]:
         record, client = self._layout(namespace).record(key), self._redis
@@ -119,7 +119,7 @@ class RedisHarness(Harness):
     def garbled(self, namespace: str, key: str, owner: str) -> Mapping[str, Callable[[], None]]:
         layout, client = self._layout(namespace), self._redis
         record, index = layout.record(key), layout.index(owner.encode())
-        beside, earlier = note(record), overwritten(record)
+        beside, earlier = metadata(record), overwritten(record)
 
         def text(name: bytes, content: bytes) -> Callable[[], None]:
             return lambda: client.set(name, content, keepttl=True)

@@ -1,11 +1,11 @@
 """The keys in Redis.
 
 A record is the string ``PREFIX`` + key, as connect-redis has it. What connect-redis has no place
-for (the exact expiry, the owner) stands in a note beside it, in the same slot of a cluster. An
+for (the exact expiry, the owner) is in a metadata key beside it, in the same slot of a cluster. An
 owner's index is a sorted set. Where one write follows another, the first one's token stays for
 half a minute in a sorted set, for the case that its reply was lost and it is repeated.
-Notes and these sets begin with ``coatcheck:``, so that programs that list ``PREFIX*`` do not take
-them for sessions.
+Metadata keys and these sets begin with ``coatcheck:``, so programs that list ``PREFIX*`` do not
+take them for sessions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from coatcheck.errors import ConfigurationError
 #: What connect-redis uses.
 DEFAULT_PREFIX: Final = "sess:"
 
-_NOTE: Final = b"coatcheck:note:"
+_METADATA: Final = b"coatcheck:metadata:"
 _OVERWRITTEN: Final = b"coatcheck:overwritten:"
 _OWNER: Final = b"coatcheck:owner:"
 _SLOTS: Final = 16384
@@ -32,7 +32,7 @@ class Layout:
     """Where things are.
 
     :param prefix: what each record's key begins with.
-    :raises ConfigurationError: it is empty, or records would be among notes and indexes.
+    :raises ConfigurationError: it is empty, or records would be among metadata keys and indexes.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -45,7 +45,7 @@ class Layout:
             self.prefix = prefix.encode()
         except UnicodeEncodeError:
             raise ConfigurationError("`prefix` must be text without lone surrogates") from None
-        for own in (_NOTE, _OVERWRITTEN, _OWNER):
+        for own in (_METADATA, _OVERWRITTEN, _OWNER):
             if own.startswith(self.prefix) or self.prefix.startswith(own):
                 raise ConfigurationError(
                     f"`prefix` must not overlap with {own.decode()!r}, where this store keeps "
@@ -71,9 +71,9 @@ class Layout:
         return self._owners + owner
 
 
-def note(record: bytes) -> bytes:
-    """Return where the note of a record is: another one for each, in the same slot."""
-    return _beside(_NOTE, record)
+def metadata(record: bytes) -> bytes:
+    """Return the metadata key of a record: each record has its own, in the same slot."""
+    return _beside(_METADATA, record)
 
 
 def overwritten(record: bytes) -> bytes:

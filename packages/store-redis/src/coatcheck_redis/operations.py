@@ -15,7 +15,7 @@ from coatcheck import ABSENT, Condition, Record, Unchanged
 from coatcheck.storekit import Listing, Requests
 
 from . import scripts
-from .layout import Layout, note, overwritten
+from .layout import Layout, metadata, overwritten
 
 #: Records that one script reads; each may have a MiB or more.
 PAGE: Final = 32
@@ -31,7 +31,7 @@ class Primaries:
 
 
 @dataclass(frozen=True, slots=True)
-class On:
+class OnNode:
     """A command for one of these servers.
 
     :ivar node: its client.
@@ -58,7 +58,7 @@ class RedisOperations:
     def get(self, key: str) -> Requests:
         """See :meth:`coatcheck.Store.get`."""
         place = self._layout.record(key)
-        beside = note(place)
+        beside = metadata(place)
         data, about = yield ("MGET", place, beside)
         if not data:  # what is no string is none, too
             return None
@@ -79,7 +79,7 @@ class RedisOperations:
         """See :meth:`coatcheck.Store.set`."""
         place, now = self._layout.record(key), self._clock()
         expiry, entry, token = _number(record.expires_at), key.encode(), _token()
-        keys = [place, note(place), overwritten(place)]
+        keys = [place, metadata(place), overwritten(place)]
         text = b"%s %s" % (expiry, token)
         ttl = _milliseconds(record.expires_at - now)
         if record.owner is not None:
@@ -105,7 +105,7 @@ class RedisOperations:
         record = self._layout.record(key)
         now = self._clock()
         removed = yield from scripts.DESTROY.run(
-            (record, note(record)), _number(now), *_condition(only_if), _token()
+            (record, metadata(record)), _number(now), *_condition(only_if), _token()
         )
         return bool(removed)
 
@@ -116,7 +116,7 @@ class RedisOperations:
         while True:
             now = self._clock()
             ttl = _milliseconds(expires_at - now)
-            keys = [record, note(record)]
+            keys = [record, metadata(record)]
             if known and ttl > 0:
                 keys += yield from self._indexed(known, entry, expiry, now)
             reply = yield from scripts.TOUCH.run(
@@ -133,7 +133,7 @@ class RedisOperations:
     def _read(self, places: list[bytes]) -> Listing:
         for page in self._pages(places, PAGE):
             now = _number(self._clock())
-            found = yield from scripts.GET.run(_with_notes(page), now)
+            found = yield from scripts.GET.run(_with_metadata(page), now)
             yield self._items(page, found)
 
     def length(self) -> Requests:
@@ -154,7 +154,7 @@ class RedisOperations:
 
     def _unlink(self, places: list[bytes]) -> Listing:
         for page in self._pages(places, SCANNED):
-            yield ("UNLINK", *_with_notes(page))
+            yield ("UNLINK", *_with_metadata(page))
 
     def owned_by(self, owner: str) -> Listing:
         """See :meth:`coatcheck.Store.owned_by`."""
@@ -168,7 +168,7 @@ class RedisOperations:
             return  # somebody else has put something there; the next write replaces it
         for page in self._pages(entries, PAGE):
             places = [self._layout.prefix + entry for entry in page]
-            keys = _with_notes(places)
+            keys = _with_metadata(places)
             if not self._cluster:
                 keys.insert(0, index)
             now = _number(self._clock())
@@ -178,7 +178,7 @@ class RedisOperations:
     def ping(self) -> Requests:
         """See :meth:`coatcheck.Store.ping`."""
         for node in (yield Primaries()):
-            yield On(node, ("PING",))
+            yield OnNode(node, ("PING",))
 
     def _indexed(self, owner: bytes, entry: bytes, expiry: bytes, now: float) -> Requests:
         """Have a record in its owner's index: return the key that its script needs to do so.
@@ -198,7 +198,7 @@ class RedisOperations:
             cursor = -1
             while cursor:
                 start = max(0, cursor)
-                cursor, found = yield On(
+                cursor, found = yield OnNode(
                     node, ("SCAN", start, "MATCH", self._layout.pattern, "COUNT", SCANNED)
                 )
                 cursor = int(cursor)
@@ -222,8 +222,8 @@ class RedisOperations:
         ]
 
 
-def _with_notes(places: Iterable[bytes]) -> list[bytes]:
-    return [name for place in places for name in (place, note(place))]
+def _with_metadata(places: Iterable[bytes]) -> list[bytes]:
+    return [name for place in places for name in (place, metadata(place))]
 
 
 def _record(reply: bytes) -> Record:

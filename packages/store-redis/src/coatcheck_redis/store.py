@@ -13,7 +13,7 @@ from coatcheck.storekit import AsyncGeneratorStore, BaseGeneratorStore, Generato
 from .clients import API, ASYNC, SYNC, is_cluster, where
 from .failures import PACKAGES, translated
 from .layout import DEFAULT_PREFIX, Layout
-from .operations import On, RedisOperations
+from .operations import OnNode, RedisOperations
 from .url import parse
 
 
@@ -81,7 +81,7 @@ class RedisStore(_BaseRedisStore, GeneratorStore):
         """See :meth:`coatcheck.storekit.GeneratorStore.send_request`."""
         if isinstance(request, tuple):
             return client.execute_command(*request)
-        if isinstance(request, On):
+        if isinstance(request, OnNode):
             return request.node.execute_command(*request.command)
         return client.primaries()
 
@@ -103,6 +103,6 @@ class AsyncRedisStore(_BaseRedisStore, AsyncGeneratorStore):
         """See :meth:`coatcheck.storekit.AsyncGeneratorStore.send_request`."""
         if isinstance(request, tuple):
             return await client.execute_command(*request)
-        if isinstance(request, On):
+        if isinstance(request, OnNode):
             return await request.node.execute_command(*request.command)
         return await client.primaries()

@@ -9,7 +9,7 @@ end
 -- Remove a record, and remember who did it for as long as somebody may ask again.
 -- The removal comes first: it is allowed, and allows the rest, where memory is short.
 local REMEMBERED = 10000
-local function remove(record, note, token)
-  redis.call('DEL', record, note)
-  redis.pcall('SET', note, '!' .. token, 'PX', REMEMBERED)
+local function remove(record, metadata, token)
+  redis.call('DEL', record, metadata)
+  redis.pcall('SET', metadata, '!' .. token, 'PX', REMEMBERED)
 end

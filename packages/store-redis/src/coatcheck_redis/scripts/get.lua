@@ -1,4 +1,4 @@
--- KEYS: for each record its key and that of its note. ARGV: now.
+-- KEYS: for each record its key and its metadata key. ARGV: now.
 -- Return for each record what `reply` makes of it, or false.
 local now, found = tonumber(ARGV[1]), {}
 for i = 1, #KEYS, 2 do

@@ -1,10 +1,10 @@
--- KEYS: record, note, what was overwritten, and the owner's index where this script is to keep it.
--- ARGV: now, condition, expected data, token, data, expiry, milliseconds to live, the note's text,
+-- KEYS: record, metadata, what was overwritten, and the owner's index where this script is to keep it.
+-- ARGV: now, condition, expected data, token, data, expiry, milliseconds to live, the metadata,
 -- the key as the index has it.
 -- Return 1 if the record was written, now or by an earlier attempt with the same token.
 local now, token, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[7])
-local data, _, last, _, note = live(KEYS[1], KEYS[2], now)
-if (data and last == token) or note == '!' .. token then return 1 end
+local data, _, last, _, metadata = live(KEYS[1], KEYS[2], now)
+if (data and last == token) or metadata == '!' .. token then return 1 end
 if not holds(ARGV[2], data, ARGV[3]) then
   return sorted_set('ZSCORE', KEYS[3], token) and 1 or 0
 end

@@ -1,10 +1,10 @@
--- KEYS: record, note, and the index of the owner that the caller knows, where it is to be kept.
+-- KEYS: record, metadata, and the index of the owner that the caller knows, where it is to be kept.
 -- ARGV: now, expiry, milliseconds to live, token, that owner or '', the key as the index has it.
 -- Return false if there is no live record; 1; or the record's owner if it is another than the
 -- caller knows: then nothing was changed, because that owner's index has to be written first.
 local now, ttl = tonumber(ARGV[1]), tonumber(ARGV[3])
-local data, _, last, owner, note = live(KEYS[1], KEYS[2], now)
-if not data then return note == '!' .. ARGV[4] and 1 or false end
+local data, _, last, owner, metadata = live(KEYS[1], KEYS[2], now)
+if not data then return metadata == '!' .. ARGV[4] and 1 or false end
 if ttl <= 0 then
   remove(KEYS[1], KEYS[2], ARGV[4])
   return 1

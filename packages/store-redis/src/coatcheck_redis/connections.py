@@ -1,4 +1,4 @@
-"""What sends commands: redis-py's connections to one server, or its client of a cluster.
+"""The connections that carry commands: pools of redis-py's connections, or its cluster client.
 
 redis-py's own client and pools of one server spend more on each command than the command itself
 takes; the pools here do what a session needs: a bounded number of connections, a bounded wait for
@@ -324,7 +324,7 @@ class AsyncPool(_Connections):
             await link.disconnect(nowait=True)
 
 
-class Single:
+class BorrowedServer:
     """redis-py's client of one server, which the caller made."""
 
     def __init__(self, client: Any) -> None:
@@ -348,8 +348,8 @@ class Single:
         return [self._client]
 
 
-class AsyncSingle:
-    """The same, asynchronous."""
+class AsyncBorrowedServer:
+    """redis-py's async client of one server, which the caller made."""
 
     def __init__(self, client: Any) -> None:
         self.execute_command = client.execute_command
