@@ -36,7 +36,8 @@ from .middleware import (
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
 from .runners import AsyncRunner
-from .session import AsyncSession, AsyncSessionCore, Session
+from .session import AsyncSession, Session
+from .session_core import AsyncSessionCore
 from .shielding import RequestLoop, Run, to_the_end
 from .store import AsyncStore
 
@@ -123,7 +124,7 @@ class SessionMiddleware(OpensAgain):
                 scope, receive if kind == "http" else connection.receive, connection.send
             )
             if connection.has_late_changes():
-                await session._exclusively(connection.finish)
+                await session.exclusively(connection.finish)
         except BaseException as error:
             await connection.give_up(error, self._waits)
             raise
@@ -273,7 +274,7 @@ class _Connection(Exchange):
         elif kind in _HEADER_POINTS:
             changes = self.answer()
             if changes is None:
-                changes = await self.session._exclusively(self.respond)
+                changes = await self.session.exclusively(self.respond)
             if changes is not NOTHING:
                 headers = _HEADERS.changed(message.get("headers") or (), changes, self._engine)
                 message = {**message, "headers": headers}
@@ -286,7 +287,7 @@ class _Connection(Exchange):
             else:
                 self._unused_headers = None
                 if self.has_late_changes(self._streams):
-                    await self.session._exclusively(self.finish)
+                    await self.session.exclusively(self.finish)
         elif kind in _ENDS:
             await self._end()
         await self._send(message)
@@ -312,7 +313,7 @@ class _Connection(Exchange):
         """
         try:
             if self.must_abandon():
-                await to_the_end(self.session._run, self.abandon)
+                await to_the_end(self.session.run, self.abandon)
         finally:
             if error is None:
                 self.end()
@@ -326,7 +327,7 @@ class _Connection(Exchange):
         A store that does not block is called now. In a worker thread another one is waited for,
         and on the event loop it is called beside the error page.
         """
-        run = self.session._run
+        run = self.session.run
         if self._loop is not None:
             self._loop.carry_out(run, self.abandon)
             return
@@ -339,7 +340,7 @@ class _Connection(Exchange):
         self._unused_headers = None
         self.seal()
         if self.has_late_changes():
-            await self.session._exclusively(self.finish)
+            await self.session.exclusively(self.finish)
 
 
 lay_out(_Connection, ATTRIBUTES + "_receive _send _streams")

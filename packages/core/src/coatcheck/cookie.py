@@ -281,7 +281,7 @@ class SessionCookie:
             changes[_EXCLUSIVE[name]] = None
         options = replace(self._session.contents.cookie_options, **changes)
         changed = {changed: getattr(options, changed) for changed in changes}
-        self._session._change_cookie(options, changed)
+        self._session.change_cookie(options, changed)
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(

@@ -30,7 +30,8 @@ from .policy import Policy
 from .records import Snapshot
 from .replacement import LEFT_ALONE, author, is_cleared, is_order
 from .request_cookie import RequestCookie
-from .session import PendingWrite, Session, SessionCore, gone
+from .session import Session, core_of
+from .session_core import PendingWrite, SessionCore, gone
 from .store import Record
 
 _ID_ATTEMPTS: Final = 3
@@ -136,7 +137,7 @@ class Exchange(RequestCookie):
     def load(self) -> Steps[None]:
         """Look up the presented ids until one is known; otherwise begin a new session."""
         session = self.session
-        if session._loaded:
+        if session.is_loaded:
             return  # by another task, while this one waited
         for ticket in self.tickets():
             try:
@@ -151,14 +152,14 @@ class Exchange(RequestCookie):
                 self._load_failed(error)
                 return
             except ConfigurationError as error:
-                session._fail(error)
+                session.fail(error)
                 return
             if found is not None:
                 if ticket.other_key is not None:
                     # A move that was cut short leaves the session in two places.
                     is_there = found[0].key == ticket.other_key
                     self._other_key = key if is_there else ticket.other_key
-                session._fill(ticket.id, *found)
+                session.fill(ticket.id, *found)
                 self._resign = not ticket.current
                 snapshot, state = found
                 if self.policy.little_is_left(
@@ -166,7 +167,7 @@ class Exchange(RequestCookie):
                 ):
                     yield from self._touch_at_arrival(snapshot)
                 return
-        session._start()
+        session.start()
 
     def save(self) -> Steps[None]:
         """Do what the application asked for now."""
@@ -204,10 +205,10 @@ class Exchange(RequestCookie):
         if session.identity.snapshot is None:
             # Nobody else knows it yet. It is stored with the response.
             state, value = lifecycle.applied(session.contents.state(), function)
-            session._replace_data(state.data)
+            session.replace_data(state.data)
             return value
         before, writes = session.identity.snapshot, self._writes
-        change = yield from self._update(session._draft(), function=function)
+        change = yield from self._update(session.begin_write(), function=function)
         if session.identity.is_gone:
             raise gone()
         try:
@@ -223,15 +224,15 @@ class Exchange(RequestCookie):
             raise gone()
         before = session.identity.latest
         if before is None:
-            session._empty()
+            session.reset()
             return
         found = yield from self.policy.lifecycle.load(before.key)
         if session.identity.latest is not before:
             return  # ended meanwhile, or given another id
         if found is None:
-            session._record_deleted()
+            session.record_deleted()
             raise gone()
-        session._refill(*found)
+        session.refill(*found)
 
     # What the driver asks for
 
@@ -242,61 +243,61 @@ class Exchange(RequestCookie):
         self.policy = engine.fixed_policy or self._policy_for(session)
         session.contents.settings = self.policy.settings
         if not (engine.everywhere or self.in_path()):
-            session._failure = SessionUnavailable(
+            session.failure = SessionUnavailable(
                 "the request's path is outside the session cookie's path "
                 f"({self.policy.cookie.path}): there is no session here"
             )
-            session._hold_off()
+            session.hold_off()
             return False
         if not engine.eager:
-            session._hold_off()
+            session.hold_off()
             return False
         if self.tickets():
             return True
-        session._blank = True
+        session.has_no_cookie = True
         return False
 
     def _policy_for(self, session: SessionCore) -> Policy:
-        session._failure = SessionUnavailable("the callable `cookie` cannot use the session")
+        session.failure = SessionUnavailable("the callable `cookie` cannot use the session")
         try:
             policy = self._policy_of_request()
         except BaseException:
-            session._failure = SessionUnavailable(
+            session.failure = SessionUnavailable(
                 "the callable `cookie` raised: there is no session here"
             )
             raise
-        session._failure = None
+        session.failure = None
         return policy
 
     def answer(self) -> HeaderChanges | None:
         """Return what to add to the response headers, where that takes no store; or None."""
         session, options = self.session, self._engine.options
         is_ours = self._request.get(self.place) is session.contents.data
-        if not is_ours or session._busy or self._inert:
+        if not is_ours or session.is_busy or self._inert:
             return None
         snapshot = session.identity.snapshot
         if snapshot is None:
             # Nobody used it, and there is nothing that would have to be moved or stored.
-            if session._accessed or (options.save_uninitialized and session._failure is None):
+            if session.is_accessed or (options.save_uninitialized and session.failure is None):
                 return None
-            session._advance(HEADERS_SENT)
+            session.advance(HEADERS_SENT)
             return NOTHING
         resaves = options.resave and not self._writes
-        if resaves or session._may_differ() or self._touch_expiry(snapshot) is not None:
+        if resaves or session.may_differ() or self._touch_expiry(snapshot) is not None:
             return None
-        session._advance(HEADERS_SENT)
-        if session._extend:
-            session._extend = None  # the touch that was asked for moves nothing
+        session.advance(HEADERS_SENT)
+        if session.extends:
+            session.extends = None  # the touch that was asked for moves nothing
         set_cookie = self._cookie_line()
         if set_cookie is None:
-            return _READ if session._accessed else NOTHING
+            return _READ if session.is_accessed else NOTHING
         return HeaderChanges(set_cookie, True)
 
     def respond(self) -> Steps[HeaderChanges]:
         """Decide and do what the session needs before the first byte."""
         session = self.session
         if self._inert:
-            return _READ if session._accessed else NOTHING
+            return _READ if session.is_accessed else NOTHING
         current = self._request.get(self.place)
         try:
             if current is session.contents.data or not self._is_order(current):
@@ -313,18 +314,18 @@ class Exchange(RequestCookie):
                 set_cookie = self._removal()
         except BaseException:
             self._inert = True
-            session._advance(FAILED)
+            session.advance(FAILED)
             raise
-        session._advance(HEADERS_SENT)
-        if session._extend:
-            session._extend = None  # the touch that was asked for is done
+        session.advance(HEADERS_SENT)
+        if session.extends:
+            session.extends = None  # the touch that was asked for is done
         if self._engine.announce.is_verbose():
             self._announce_decision(set_cookie)
-        return HeaderChanges(set_cookie, session._accessed or set_cookie is not None)
+        return HeaderChanges(set_cookie, session.is_accessed or set_cookie is not None)
 
     def seal(self) -> None:
         """Note that the headers went out without a decision being needed."""
-        self.session._advance(HEADERS_SENT)
+        self.session.advance(HEADERS_SENT)
 
     def sent_unused(self, headers: Sequence[tuple[Any, Any]]) -> None:
         """Note headers that went out before the session was used."""
@@ -341,12 +342,12 @@ class Exchange(RequestCookie):
         current = self._request.get(self.place)
         if current is not session.contents.data and self._is_news(current):
             return True
-        if not session._loaded:
+        if not session.is_loaded:
             return False
         identity = session.identity
         if identity.snapshot is None:
             return identity.ends_presented
-        return bool(session._extend) or session._may_differ(nested)
+        return bool(session.extends) or session.may_differ(nested)
 
     def finish(self) -> Steps[None]:
         """Save what changed since the headers went out."""
@@ -358,7 +359,7 @@ class Exchange(RequestCookie):
             yield from self.end_pending()
         elif session.identity.snapshot is not None:
             before, writes = session.identity.snapshot, self._writes
-            change = session._change()
+            change = session.change_to_write()
             if change is not None:
                 yield from self._update(change)
                 self._warn_if_dropped(before)
@@ -378,9 +379,9 @@ class Exchange(RequestCookie):
         if self._displaced:
             self._give_place_back()
         session = self.session
-        session._advance(CLOSED)
-        session._cookie = None
-        if not session._busy:
+        session.advance(CLOSED)
+        session.cookie = None
+        if not session.is_busy:
             self.let_go()
 
     def let_go(self) -> None:
@@ -411,12 +412,12 @@ class Exchange(RequestCookie):
             self._give_place_back()
         self.is_open = False
         self._unused_headers = None
-        self.session._advance(RAISED)
+        self.session.advance(RAISED)
 
     def must_abandon(self) -> bool:
         """Tell whether the session still has a record that was to be ended."""
         session = self.session
-        if not session._loaded:
+        if not session.is_loaded:
             return False
         identity = session.identity
         if identity.old is None and not (identity.ends_presented or identity.is_detached):
@@ -441,10 +442,10 @@ class Exchange(RequestCookie):
         session = self.session
         self._engine.announce("store_error", None, error)
         if self._engine.options.on_store_error == "raise":
-            session._fail(error)
+            session.fail(error)
             return
         self._engine.announce("degraded", None, error)
-        session._start()
+        session.start()
         session.identity = Detached()
 
     def _announce_decision(self, set_cookie: str | None) -> None:
@@ -459,9 +460,9 @@ class Exchange(RequestCookie):
     def _is_there(self) -> bool:
         """Tell whether there is a session to be brought in line with the store."""
         session = self.session
-        if self._engine.options.save_uninitialized and session._failure is None:
-            session._use()
-        return session._loaded and session._failure is None
+        if self._engine.options.save_uninitialized and session.failure is None:
+            session.use()
+        return session.is_loaded and session.failure is None
 
     def take_place(self, session: Session, own_key: str) -> None:
         """Put the session where the application finds it.
@@ -478,8 +479,8 @@ class Exchange(RequestCookie):
         request: Any = self._request
         displaced: dict[str, Session] = {}
         named: Session | None = request.get(own_key)
-        if named is not None and not named._core._is_over:
-            if not named._core._backend.is_of(self._engine):
+        if named is not None and not core_of(named).is_over:
+            if not core_of(named).backend.is_of(self._engine):
                 name = self._engine.options.name
                 raise ConfigurationError(
                     f"two session middlewares of the name {name!r} serve this request: remove one "
@@ -490,9 +491,9 @@ class Exchange(RequestCookie):
         request[own_key] = session
         outer = request.get(self.place)
         if outer is None or isinstance(outer, Session):
-            if outer is not None and not outer._core._is_over:
+            if outer is not None and not core_of(outer).is_over:
                 displaced[self.place] = outer
-                outer._core._backend.leave_place(request, True)
+                core_of(outer).backend.leave_place(request, True)
             request[self.place] = session
         else:
             self._is_order(outer)
@@ -521,7 +522,7 @@ class Exchange(RequestCookie):
                 request[key] = session
         outer = self._displaced.get(self.place)
         if outer is not None:
-            outer._core._backend.leave_place(request, False)
+            core_of(outer).backend.leave_place(request, False)
         self._displaced = _NO_SESSIONS
 
     def _is_order(self, current: object) -> bool:
@@ -544,13 +545,13 @@ class Exchange(RequestCookie):
             # Neither saved nor touched, whatever it holds.
             self._inert = True
             return False
-        if not (session._loaded or session._blank or session._failure):
+        if not (session.is_loaded or session.has_no_cookie or session.failure):
             yield from self.load()
-        session._use()
+        session.use()
         if isinstance(current, Mapping):
-            session._replace_data(current)
+            session.replace_data(current)
         elif is_cleared(current):
-            session._destroy()
+            session.destroy()
         else:
             raise TypeError(
                 f"the session was replaced by a {type(current).__name__}; it takes a dict"
@@ -566,9 +567,10 @@ class Exchange(RequestCookie):
         if not self._is_order(current):
             return False
         if current is not self._replacement:
-            # Nothing instead of nothing is no news.
+            # Replacing an empty session with an empty dict changes nothing.
             is_empty = isinstance(current, Mapping) and not current
-            has_none = session.identity.snapshot is None and (session._loaded or session._blank)
+            is_known = session.is_loaded or session.has_no_cookie
+            has_none = is_known and session.identity.snapshot is None
             return not (is_empty and has_none)
         return isinstance(current, Mapping) and current != session.contents.data
 
@@ -582,17 +584,17 @@ class Exchange(RequestCookie):
         while not (done or session.identity.is_gone):
             changed = session.identity.snapshot or session.identity.old
             if session.identity.snapshot is not None:
-                change = session._change()
+                change = session.change_to_write()
                 if change is not None:
                     yield from self._update(change)
                 elif final and options.resave and not self._writes:
-                    changed, change = None, session._draft()
+                    changed, change = None, session.begin_write()
                     yield from self._update(change, changed=False)
                 else:
                     return
                 done = not change.is_superseded
             elif not session.identity.is_detached and (
-                session._has_contents() or (final and self._wants_empty())
+                session.has_contents() or (final and self._wants_empty())
             ):
                 done = yield from self._store_new()
             else:
@@ -619,12 +621,12 @@ class Exchange(RequestCookie):
         key = self._engine.key_of(session.identity.id)
         if not session.identity.continues:
             session.contents.cookie = self._recorded_settings(session.contents.cookie)
-        pending = session.pending = session._draft()
+        pending = session.pending = session.begin_write()
         try:
             stored = yield from self._store_under(key, pending)
         except KeyTaken:
             pending.id = session.identity.id = None  # what is stored there is another session
-            session._write_failed(pending)
+            session.write_failed(pending)
             self._taken_ids += 1
             if self._taken_ids < _ID_ATTEMPTS:
                 return False
@@ -632,7 +634,7 @@ class Exchange(RequestCookie):
                 f"`generate_id` returned ids of other sessions {_ID_ATTEMPTS} times in a row"
             ) from None
         except BaseException:
-            session._write_failed(pending)
+            session.write_failed(pending)
             raise
         return self._note(pending, stored)
 
@@ -711,7 +713,7 @@ class Exchange(RequestCookie):
             )
             stored = yield from lifecycle.write(change)
         except BaseException:
-            session._write_failed(pending)
+            session.write_failed(pending)
             raise
         if stored is not None:
             lasts = renew and (cookie.max_age is not None or cookie.expires is not None)
@@ -736,9 +738,9 @@ class Exchange(RequestCookie):
         :param wrote: False: all of it was stored already. The expiry has not been moved then.
         """
         if stored is None:
-            self.session._record_deleted(pending)
+            self.session.record_deleted(pending)
         else:
-            self.session._write_succeeded(pending, *stored)
+            self.session.write_succeeded(pending, *stored)
             self._writes += wrote
         return not pending.is_superseded
 
@@ -838,10 +840,10 @@ class Exchange(RequestCookie):
         :param writes: how many there were before the save.
         """
         session = self.session
-        snapshot, asked = session.identity.snapshot, session._extend
+        snapshot, asked = session.identity.snapshot, session.extends
         follows = self._cookie_follows()
-        if session._extend:
-            session._extend = None
+        if session.extends:
+            session.extends = None
         wrote = self._writes > writes
         is_late = session.phase is not OPEN
         if snapshot is None or not (is_late and follows if wrote else asked):
@@ -869,7 +871,7 @@ class Exchange(RequestCookie):
         record: Record | None = yield Get(snapshot.key)
         if record is None:
             if self.session.identity.snapshot is snapshot:
-                self.session._record_deleted()
+                self.session.record_deleted()
         elif record.data == mine.data and abs(record.expires_at - mine.expires_at) <= _ROUNDING:
             yield from self._move_expiry(snapshot, expires_at)
 
@@ -880,7 +882,7 @@ class Exchange(RequestCookie):
         if session.identity.snapshot is not snapshot:
             return False  # ended meanwhile, or given another id
         if touched is None:
-            session._record_deleted()
+            session.record_deleted()
             return False
         session.identity.touched(touched)
         return True
@@ -903,7 +905,7 @@ class Exchange(RequestCookie):
         return None
 
     def _touch_is_due(self, snapshot: Snapshot) -> bool:
-        stored, forced = snapshot.record.expires_at, self.session._extend
+        stored, forced = snapshot.record.expires_at, self.session.extends
         return self.policy.touch_is_due(self._next_expiry(), stored, forced)
 
     def _next_expiry(self) -> float:
@@ -930,8 +932,8 @@ class Exchange(RequestCookie):
         )
 
     def _extends(self) -> bool:
-        if self.session._extend is not None:
-            return self.session._extend
+        if self.session.extends is not None:
+            return self.session.extends
         rule = self._engine.options.extends
         return rule is None or bool(rule(self._request))
 
@@ -958,14 +960,14 @@ class Exchange(RequestCookie):
         line = self.line(identity.id, self._session_cookie, session.contents.began_at())
         if line is not None:
             identity.announce()
-            session._sent_cookie = session.contents.cookie
+            session.sent_cookie = session.contents.cookie
         return line
 
     def _removal(self) -> str | None:
         session = self.session
         if not session.identity.ends_presented:
             return None
-        return self.removal_line(session._sent_cookie)
+        return self.removal_line(session.sent_cookie)
 
     # Ids
 

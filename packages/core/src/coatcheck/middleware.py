@@ -17,7 +17,7 @@ from .events import logger
 from .exchange import HeaderChanges
 from .memory import MemoryStore
 from .options import Request, SessionOptions
-from .session import Session
+from .session import Session, core_of
 from .store import AsyncStore, Store
 
 
@@ -109,7 +109,7 @@ def session_in(request: Request, place: str, name: str | None) -> Session | None
     if isinstance(session, Session):
         return session
     ours = [value for key, value in request.items() if key.startswith(_OWN)]
-    ours.sort(key=lambda each: not each._core._is_over)  # what is over comes first
+    ours.sort(key=lambda each: not core_of(each).is_over)  # what is over comes first
     return ours[-1] if ours else None
 
 

@@ -33,7 +33,8 @@ from .middleware import (
 from .options import OptionFields, Request, SessionOptions, make_options
 from .registry import Registry
 from .runners import SyncRunner
-from .session import Session, SyncSession, SyncSessionCore
+from .session import Session, SyncSession
+from .session_core import SyncSessionCore
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -226,7 +227,7 @@ class _Response(Exchange):
         status, headers, *exc_info = self._started
         changes = self.answer()
         if changes is None:
-            changes = self.session._exclusively(self.respond)
+            changes = self.session.exclusively(self.respond)
         self._changes = changes
         # Servers add their own to the list they get: it must not be the application's.
         if changes is NOTHING:
@@ -239,7 +240,7 @@ class _Response(Exchange):
 
     def _finish_late(self, nested: bool = True) -> None:
         if self.has_late_changes(nested):
-            self.session._exclusively(self.finish)
+            self.session.exclusively(self.finish)
 
     def _give_up(self, error: BaseException | None = None) -> None:
         if self.must_abandon():
@@ -250,7 +251,7 @@ class _Response(Exchange):
             self.end_with(error)
 
     def end_outside(self) -> None:
-        self.session._exclusively(self.end_pending)
+        self.session.exclusively(self.end_pending)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
