@@ -239,7 +239,8 @@ def typing(session: nox.Session) -> None:
     session.run("mypy", *sources, "testing", "--exclude", "testing/typing")
     session.run("mypy", "testing/typing/use.py")
     session.run("pyright", "testing/typing/use.py")
-    session.run("pyright", "--ignoreexternal", "--verifytypes", "coatcheck_conformance")
+    for module in ("coatcheck_conformance", "coatcheck_express"):
+        session.run("pyright", "--ignoreexternal", "--verifytypes", module)
     session.run("python", "testing/typing/check_misuse.py")
 
 

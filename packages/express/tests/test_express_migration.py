@@ -430,7 +430,7 @@ async def test_refs_open_nothing() -> None:
 
 
 async def test_a_stored_key_is_no_id() -> None:
-    """Whoever has a key of the store and Express's secret opens no session with it."""
+    """Nobody opens a session with a key of the store and Express's secret."""
     shop = Shop(owner="user")
 
     def begins(session: Any) -> None:

@@ -127,7 +127,7 @@ class _BothCookies:
         token = self._native.unsign(value)
         if token is not None:
             if self._writes_native:
-                # What a move that was cut short has left is to end with the session.
+                # A record that an interrupted migration left there ends with the session.
                 return token._replace(other_key=token.id)
             return CookieToken(token.id, True, _hashed(token.id), lookup_other_key=True)
         token = self._express.unsign(value)
@@ -182,13 +182,13 @@ class _ReadsBoth:
     def may_be_under(self, session_id: str, key: str, data: bytes) -> bool:
         """Tell whether a record can be the session with an id of the form of a hash.
 
-        Under a key of that form, coatcheck's records have hashed ids. Whoever presents such a key
-        as an id knows a ref and not the id, and must not get the session.
+        coatcheck's records have the hashes of ids as keys. A client that sends such a key as its id
+        knows a ref and not the id, and must not get the session.
         """
         try:
             return key != session_id or self.key_is_id(data, key)
         except CorruptRecord:
-            return True  # whoever decodes it says so
+            return True  # decoding it reports the error
 
 
 class _WritesNative(_ReadsBoth):

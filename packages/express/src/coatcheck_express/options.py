@@ -41,7 +41,7 @@ def express_options(
 ) -> SessionOptions:
     """Return options for sessions that are shared with an Express application.
 
-    Cookie, ids and records are Node's: whoever is logged in there is logged in here. Both sides
+    Cookie, ids and records are Node's, so a login there is a login here, too. Both sides
     need the same ``secret``, ``name``, ``cookie`` and store, with the same prefix.
 
     :param secret: of any length; of several the first signs and all verify. Add a new one as the

@@ -41,10 +41,10 @@ from coatcheck.errors import ConfigurationError, CorruptRecord
 
 try:
     from coatcheck_express import ExpressCodec, as_node_has_it
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
-        "coatcheck_mongo.express needs `pip install coatcheck-mongo[express]`", name=error.name
-    ) from error
+        "coatcheck_mongo.express needs `pip install coatcheck-mongo[express]`", name=_error.name
+    ) from _error
 
 _OPTIONS: Final[CodecOptions[RawBSONDocument]] = CodecOptions(
     # Documents as they are: a dictionary with `$ref` and `$id` would become a DBRef.
