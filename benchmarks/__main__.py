@@ -1,8 +1,8 @@
 """What a session costs: ``python -m benchmarks`` prints the tables of docs/performance.md.
 
-Short rounds of the bare application, the floor and coatcheck take turns, each round gives a ratio,
-(coatcheck - bare) / (floor - bare), and the table shows the medians of all rounds: a machine that
-changes its speed disturbs all three alike.
+Short rounds of the bare application, the baseline and coatcheck take turns. Each round gives a
+ratio, (coatcheck - bare) / (baseline - bare), and the table shows the medians of all rounds: a
+machine that changes its speed disturbs all three alike.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import contention
-from benchmarks.floor import ASGIFloor, WSGIFloor
+from benchmarks.baseline import ASGIBaseline, WSGIBaseline
 from coatcheck import MemoryStore, Record
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
 SECRET = "benchmark secret of 32 bytes or more"
-#: The budgets: µs over bare for "public", ratios to the floor for the others.
+#: The budgets: µs over bare for "public", ratios to the baseline for the others.
 BUDGETS = {"public": 2.5, "read scalar": 1.4, "read nested": 1.4, "write": 2.1, "new": 2.0}
 SCENARIOS = ("public", "idle", "read scalar", "read nested", "write", "new")
 
@@ -84,7 +84,7 @@ def wsgi_application(scenario: str, key: str | None) -> Any:
 class ASGICalls:
     """Calls ASGI applications in one event loop."""
 
-    floor, sessions = ASGIFloor, ASGISessions
+    baseline, sessions = ASGIBaseline, ASGISessions
     key = "session"
 
     def application(self, scenario: str, key: str | None) -> Any:
@@ -128,7 +128,7 @@ class ASGICalls:
 class WSGICalls:
     """Calls WSGI applications."""
 
-    floor, sessions = WSGIFloor, WSGISessions
+    baseline, sessions = WSGIBaseline, WSGISessions
     key = "coatcheck.session"
 
     def application(self, scenario: str, key: str | None) -> Any:
@@ -163,9 +163,9 @@ class WSGICalls:
 def measure(
     calls: Any, scenario: str, rounds: int, size: int
 ) -> tuple[float, float, float, float, float]:
-    """Return medians: bare, floor and coatcheck in µs per request, µs over bare, the ratio."""
+    """Return medians: bare, baseline and coatcheck in µs per request, µs over bare, the ratio."""
     cases: list[tuple[Any, str | None]] = [(calls.application(scenario, None), None)]
-    for middleware, options in ((calls.floor, {}), (calls.sessions, {"secret": SECRET})):
+    for middleware, options in ((calls.baseline, {}), (calls.sessions, {"secret": SECRET})):
         store = MemoryStore()
         cookie = None
         if scenario not in ("public", "new"):
@@ -175,26 +175,26 @@ def measure(
         cases.append((middleware(calls.application(scenario, key), store=store, **options), cookie))
     rows = []
     for _ in range(rounds):
-        bare, floor, ours = (calls.seconds(*case, size) / size * 1e6 for case in cases)
-        rows.append((bare, floor, ours, ours - bare, (ours - bare) / (floor - bare)))
-    bare, floor, ours, over, ratio = (
+        bare, baseline, ours = (calls.seconds(*case, size) / size * 1e6 for case in cases)
+        rows.append((bare, baseline, ours, ours - bare, (ours - bare) / (baseline - bare)))
+    bare, baseline, ours, over, ratio = (
         statistics.median(column) for column in zip(*rows, strict=True)
     )
-    return bare, floor, ours, over, ratio
+    return bare, baseline, ours, over, ratio
 
 
 def speed(rounds: int, size: int) -> None:
-    print(f"{'':5}{'scenario':13}{'bare':>8}{'floor':>8}{'coatcheck':>11}{'over bare':>11}"
+    print(f"{'':5}{'scenario':13}{'bare':>8}{'baseline':>10}{'coatcheck':>11}{'over bare':>11}"
           f"{'ratio':>7}  budget")  # fmt: skip
     for name, calls in (("ASGI", ASGICalls()), ("WSGI", WSGICalls())):
         for scenario in SCENARIOS:
-            bare, floor, ours, over, ratio = measure(calls, scenario, rounds, size)
+            bare, baseline, ours, over, ratio = measure(calls, scenario, rounds, size)
             budget = BUDGETS.get(scenario)
-            unit = "µs over bare" if scenario == "public" else "x the floor"
+            unit = "µs over bare" if scenario == "public" else "x the baseline"
             met = "" if budget is None else f"<= {budget} {unit}"
             if budget is not None and (over if scenario == "public" else ratio) > budget:
                 met += "  MISSED"
-            print(f"{name:5}{scenario:13}{bare:8.2f}{floor:8.2f}{ours:11.2f}{over:11.2f}"
+            print(f"{name:5}{scenario:13}{bare:8.2f}{baseline:10.2f}{ours:11.2f}{over:11.2f}"
                   f"{ratio:7.2f}  {met}")  # fmt: skip
 
 
@@ -264,7 +264,7 @@ def main() -> None:
         "speed": lambda: speed(arguments.rounds, arguments.calls),
         "memory": memory,
         "import": start_up,
-        "files": lambda: file_store().against_the_floor(session_data(), arguments.rounds),
+        "files": lambda: file_store().against_the_baseline(session_data(), arguments.rounds),
         "redis": lambda: with_server("redis").compare(session_data(), arguments.rounds),
         "mongo": lambda: with_server("mongo").compare(session_data(), arguments.rounds),
         "dynamodb": lambda: with_server("dynamodb").compare(session_data(), arguments.rounds),

@@ -52,7 +52,7 @@ class SlowStore(AsyncStore):
 
 
 #: What a request does with its session.
-Act = Callable[[Any], Awaitable[None]]
+Action = Callable[[Any], Awaitable[None]]
 
 
 class Site:
@@ -63,7 +63,7 @@ class Site:
 
     def __init__(self, store: Any, processes: int = 1, **options: Any) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            await scope["act"](scope["session"])
+            await scope["action"](scope["session"])
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"ok"})
 
@@ -73,7 +73,7 @@ class Site:
         self._turn = 0
         self._cookie: list[tuple[bytes, bytes]] = []
 
-    async def request(self, act: Act) -> None:
+    async def request(self, action: Action) -> None:
         """Make a request of the visitor."""
 
         async def receive() -> Any:
@@ -87,7 +87,7 @@ class Site:
         self._turn += 1
         scope = {
             "type": "http", "method": "GET", "scheme": "http", "path": "/", "raw_path": b"/",
-            "query_string": b"", "headers": self._cookie, "act": act,
+            "query_string": b"", "headers": self._cookie, "action": action,
         }  # fmt: skip
         await self._apps[self._turn % len(self._apps)](scope, receive, send)
 
@@ -102,13 +102,13 @@ class Site:
         return found
 
 
-def put(**data: Any) -> Act:
-    """Return an act that sets keys."""
+def put(**data: Any) -> Action:
+    """Return an action that sets keys."""
 
-    async def act(session: Any) -> None:
+    async def action(session: Any) -> None:
         session.update(data)
 
-    return act
+    return action
 
 
 async def _slow(writers: int, rounds: int, processes: int) -> tuple[int, int, float]:
@@ -175,12 +175,12 @@ async def _counted(store: Any, clients: int, increments: int) -> tuple[float, in
     def count(data: dict[str, Any]) -> None:
         data["n"] = data.get("n", 0) + 1
 
-    async def act(session: Any) -> None:
+    async def action(session: Any) -> None:
         await session.change(count)
 
     async def client() -> None:
         for _ in range(increments):
-            await site.request(act)
+            await site.request(action)
 
     began = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(clients)))
@@ -235,13 +235,13 @@ async def _stops(writers: int, keys: int) -> float:
             longest, before = max(longest, now - before), now
 
     async def write(number: int) -> None:
-        async def act(session: Any) -> None:
+        async def action(session: Any) -> None:
             session[f"key{number}"] = "new"
             # They meet at the write, but what each has to do for itself is no part of this.
             await asyncio.sleep(max(0, start + (writers + number) * 0.01 - time.perf_counter()))
 
         await asyncio.sleep(number * 0.01)
-        await site.request(act)
+        await site.request(action)
 
     start = time.perf_counter()
     watching = asyncio.ensure_future(watch())

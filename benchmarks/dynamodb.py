@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from benchmarks.with_server import LIFETIME, SECRET, Candidate, act, against_the_floor
+from benchmarks.with_server import LIFETIME, SECRET, Candidate, act, against_the_baseline
 from coatcheck.storekit import as_async
 from coatcheck.wsgi import SessionMiddleware
 from coatcheck_dynamodb import DynamoDBStore
@@ -63,7 +63,7 @@ def compare(data: dict[str, Any], rounds: int) -> None:
             lambda key, data: asyncio.to_thread(set, key, data),
             timer=time.process_time,
         )
-        against_the_floor(candidate, runner, data, rounds)
+        against_the_baseline(candidate, runner, data, rounds)
         candidate.store.close()
         runner.run(candidate.async_store.close())
 

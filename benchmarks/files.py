@@ -1,4 +1,4 @@
-"""The file store: against a floor of system calls, and how it grows."""
+"""The file store: against a baseline of system calls, and how it grows."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 
 from anyio import to_thread
 
-from benchmarks.floor import FileFloor
+from benchmarks.baseline import FileBaseline
 from coatcheck import ABSENT, Record
 from coatcheck.storekit import as_async
 from coatcheck_file import Durability, FileStore
 
-#: The budgets: ratios to the floor.
+#: The budgets: ratios to the baseline.
 BUDGETS = {"read": 2.0, "write (full)": 1.5, "new (full)": 1.5}
 LIFETIME = 86400.0
 
@@ -33,16 +33,16 @@ def temporary_store(durability: Durability) -> Iterator[FileStore]:
         store.close()
 
 
-def against_the_floor(data: dict[str, Any], rounds: int) -> None:
+def against_the_baseline(data: dict[str, Any], rounds: int) -> None:
     """Print µs per call and the medians of each round's ratio.
 
-    The floor writes into the store's own folders: where files lie decides what a disk takes.
+    The baseline writes into the store's own folders: where files lie decides what a disk takes.
     """
-    print(f"\n{'file store':16}{'floor':>9}{'coatcheck':>11}{'ratio':>7}  budget")
+    print(f"\n{'file store':16}{'baseline':>9}{'coatcheck':>11}{'ratio':>7}  budget")
     encoded = json.dumps(data, separators=(",", ":")).encode()
     for durability in ("full", "process"):
         with temporary_store(durability) as store:
-            floor = FileFloor(store.folder / "records", durable=durability == "full")
+            baseline = FileBaseline(store.folder / "records", durable=durability == "full")
             numbers = iter(range(10**9))
 
             def record(store: FileStore = store) -> Record:
@@ -54,18 +54,20 @@ def against_the_floor(data: dict[str, Any], rounds: int) -> None:
             for _ in range(1500):
                 new()  # until each folder is there
             store.set("key", record())
-            floor.write("key", encoded)
+            baseline.write("key", encoded)
             pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
                 "read": (
-                    lambda floor=floor: json.loads(floor.read("key")),
+                    lambda baseline=baseline: json.loads(baseline.read("key")),
                     lambda store=store: json.loads(store.get("key").data),
                 ),
                 "write": (
-                    lambda floor=floor: floor.write("key", encoded),
+                    lambda baseline=baseline: baseline.write("key", encoded),
                     lambda store=store: store.set("key", record()),
                 ),
                 "new": (
-                    lambda floor=floor, numbers=numbers: floor.write(str(next(numbers)), encoded),
+                    lambda baseline=baseline, numbers=numbers: baseline.write(
+                        str(next(numbers)), encoded
+                    ),
                     new,
                 ),
             }
@@ -99,22 +101,23 @@ async def asynchronous(encoded: bytes, rounds: int) -> None:
     hop, read = (statistics.median(column) for column in zip(*rows, strict=True))
     ratio = statistics.median(read / hop for hop, read in rows)
     print(
-        f"{'async read':16}{hop:9.1f}{read:11.1f}{ratio:7.2f}  (floor: a hop to a thread, a read)"
+        f"{'async read':16}{hop:9.1f}{read:11.1f}{ratio:7.2f}"
+        "  (baseline: a hop to a thread, a read)"
     )
 
 
 def growth(data: dict[str, Any], largest: int) -> None:
     """Print what a call takes with ever more sessions in the folder.
 
-    The floor opens and reads the same kind of files: what it loses, the file system loses.
+    The baseline opens and reads the same kind of files: what it loses, the file system loses.
     """
     encoded = json.dumps(data, separators=(",", ":")).encode()
     print(
-        f"\n{'sessions':>9}{'floor':>9}{'read':>9}{'touch':>9}{'write':>9}{'new':>9}  µs (process)"
-        f"{'length':>9}{'prune':>9}  s"
+        f"\n{'sessions':>9}{'baseline':>9}{'read':>9}{'touch':>9}{'write':>9}{'new':>9}"
+        f"  µs (process){'length':>9}{'prune':>9}  s"
     )
     with temporary_store("process") as store:
-        floor = FileFloor(store.folder / "records", durable=False, prefix="")
+        baseline = FileBaseline(store.folder / "records", durable=False, prefix="")
         stored = 0
         size = 1000
         while size <= largest:
@@ -126,7 +129,7 @@ def growth(data: dict[str, Any], largest: int) -> None:
             record = Record(encoded, expires_at)
             half = len(keys) // 2  # each key is met for the first time
             columns = [
-                _median_µs(floor.read, keys[:half]),
+                _median_µs(baseline.read, keys[:half]),
                 _median_µs(store.get, keys[half:]),
                 _median_µs(lambda key, end=expires_at: store.touch(key, end + 1), keys),
                 _median_µs(lambda key, record=record: store.set(key, record), keys),

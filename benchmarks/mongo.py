@@ -13,7 +13,7 @@ from typing import Any
 
 from pymongo import AsyncMongoClient, MongoClient, WriteConcern
 
-from benchmarks.with_server import LIFETIME, Candidate, against_the_floor
+from benchmarks.with_server import LIFETIME, Candidate, against_the_baseline
 from coatcheck import ABSENT, Record, Unchanged
 from coatcheck_mongo import AsyncMongoStore, MongoStore
 from testing.servers.mongo import server
@@ -36,9 +36,9 @@ def compare(data: dict[str, Any], rounds: int) -> None:
     """Print the table."""
     with server() as url, asyncio.Runner() as runner, MongoClient[dict[str, Any]](url) as client:
         place = f"{url}benchmark?collection=ours"
-        collection = client.benchmark.get_collection("floor", write_concern=SAFE)
+        collection = client.benchmark.get_collection("baseline", write_concern=SAFE)
         async_client = runner.run(_made(url))
-        async_collection = async_client.benchmark.get_collection("floor", write_concern=SAFE)
+        async_collection = async_client.benchmark.get_collection("baseline", write_concern=SAFE)
         collection.create_index("expires", expireAfterSeconds=0)
 
         async def async_get(key: str) -> str | None:
@@ -54,7 +54,7 @@ def compare(data: dict[str, Any], rounds: int) -> None:
             async_get,
             lambda key, data: async_collection.update_one({"_id": key}, _update(data), upsert=True),
         )
-        against_the_floor(candidate, runner, data, rounds)
+        against_the_baseline(candidate, runner, data, rounds)
         candidate.store.close()
         runner.run(candidate.async_store.close())
         runner.run(async_client.close())
@@ -62,7 +62,7 @@ def compare(data: dict[str, Any], rounds: int) -> None:
 
 
 def growth(largest: int) -> None:
-    """Print µs of calls among more and more sessions: the floor's read, and the store's calls."""
+    """Print µs of calls among more and more sessions: the baseline's read and the store's calls."""
     with server() as url, MongoClient[dict[str, Any]](url) as client:
         expires_at = time.time() + LIFETIME
         sizes = [10**power for power in range(3, 10) if 10**power <= largest]

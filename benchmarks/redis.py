@@ -8,7 +8,7 @@ from typing import Any
 import redis.asyncio
 
 import redis
-from benchmarks.with_server import LIFETIME, Candidate, against_the_floor
+from benchmarks.with_server import LIFETIME, Candidate, against_the_baseline
 from coatcheck_redis import AsyncRedisStore, RedisStore
 from testing.servers.redis import server
 
@@ -33,8 +33,8 @@ def compare(data: dict[str, Any], rounds: int) -> None:
             async_client.get,
             lambda key, data: async_client.set(key, data, ex=LIFETIME),
         )
-        against_the_floor(candidate, runner, data, rounds)
-        for key in client.scan_iter(match="floor:*", count=1000):
+        against_the_baseline(candidate, runner, data, rounds)
+        for key in client.scan_iter(match="baseline:*", count=1000):
             client.unlink(key)
         candidate.store.clear()
         candidate.store.close()

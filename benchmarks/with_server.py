@@ -1,6 +1,6 @@
-"""Stores with servers behind the middleware, against a floor of their plain client libraries.
+"""Stores with servers behind the middleware, against a baseline of their plain client libraries.
 
-The floor is what one would write by hand: verify the cookie, read, decode; encode, write with a
+The baseline is what one would write by hand: verify the cookie, read, decode; encode, write with a
 time to live. It overwrites what parallel requests wrote, and revives what was logged out.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.floor import sign, verify
+from benchmarks.baseline import sign, verify
 from coatcheck import AsyncStore, Store
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
@@ -24,7 +24,7 @@ from coatcheck.wsgi import SessionMiddleware as WSGISessions
 SECRET = "benchmark secret of 32 bytes or more"
 #: Seconds.
 LIFETIME = 86_400
-#: Ratios to the floor, by API and scenario.
+#: Ratios to the baseline, by API and scenario.
 Budgets = dict[str, dict[str, float]]
 HEADERS = [(b"content-type", b"text/plain"), (b"content-length", b"2")]
 
@@ -56,11 +56,11 @@ class Candidate:
     timer: Callable[[], float] = time.perf_counter
 
 
-class Floor:
-    """What both floors share; `data` is None where nothing is to be written."""
+class Baseline:
+    """What both baselines share; `data` is None where nothing is to be written."""
 
     def place(self, session_id: str) -> str:
-        return f"floor:{hashlib.sha256(session_id.encode()).hexdigest()}"
+        return f"baseline:{hashlib.sha256(session_id.encode()).hexdigest()}"
 
     def known(self, header: str | None) -> str | None:
         return None if header is None else verify(header)
@@ -78,7 +78,7 @@ class Floor:
         return session_id, f"sid={sign(session_id)}; Path=/; HttpOnly; SameSite=Lax"
 
 
-class ASGIFloor(Floor):
+class ASGIBaseline(Baseline):
     def __init__(self, app: Any, candidate: Candidate) -> None:
         self.app, self.candidate = app, candidate
 
@@ -110,7 +110,7 @@ class ASGIFloor(Floor):
         await self.app(scope, receive, send_with_cookie)
 
 
-class WSGIFloor(Floor):
+class WSGIBaseline(Baseline):
     def __init__(self, app: Any, candidate: Candidate) -> None:
         self.app, self.candidate = app, candidate
 
@@ -141,25 +141,25 @@ def act(scenario: str, session: Any, filling: dict[str, Any]) -> None:
         session.update(filling)
 
 
-def against_the_floor(
+def against_the_baseline(
     candidate: Candidate, runner: asyncio.Runner, data: dict[str, Any], rounds: int
 ) -> None:
     """Print µs per request, and the medians of each round's ratio.
 
     :param runner: of the event loop that the candidate's asynchronous side is used on.
     """
-    print(f"\n{candidate.name + ' store':16}{'floor':>9}{'coatcheck':>11}{'ratio':>7}  budget")
+    print(f"\n{candidate.name + ' store':16}{'baseline':>9}{'coatcheck':>11}{'ratio':>7}  budget")
     for api, rows in (
         ("async", _asynchronous(candidate, runner, data, rounds)),
         ("sync", _synchronous(candidate, data, rounds)),
     ):
         for scenario, pairs in rows:
-            floor, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
+            baseline, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
             ratio = statistics.median(our / low for low, our in pairs)
             budget = candidate.budgets[api][scenario]
             met = f"<= {budget}" + " MISSED" * (ratio > budget)
             label = f"{api} {scenario}"
-            print(f"{label:16}{floor:9.1f}{ours:11.1f}{ratio:7.2f}  {met}", flush=True)
+            print(f"{label:16}{baseline:9.1f}{ours:11.1f}{ratio:7.2f}  {met}", flush=True)
 
 
 _Rows = Iterator[tuple[str, list[tuple[float, float]]]]
@@ -195,7 +195,7 @@ def _asynchronous(
         return app
 
     yield from _measured(
-        lambda scenario: ASGIFloor(application(scenario), candidate),
+        lambda scenario: ASGIBaseline(application(scenario), candidate),
         lambda scenario: ASGISessions(
             application(scenario), secret=SECRET, store=candidate.async_store
         ),
@@ -229,7 +229,7 @@ def _synchronous(candidate: Candidate, data: dict[str, Any], rounds: int) -> _Ro
         return app
 
     yield from _measured(
-        lambda scenario: WSGIFloor(application(scenario), candidate),
+        lambda scenario: WSGIBaseline(application(scenario), candidate),
         lambda scenario: WSGISessions(application(scenario), secret=SECRET, store=candidate.store),
         seconds,
         rounds,
@@ -237,12 +237,12 @@ def _synchronous(candidate: Candidate, data: dict[str, Any], rounds: int) -> _Ro
 
 
 def _measured(
-    floor: Callable[[str], Any],
+    baseline: Callable[[str], Any],
     ours: Callable[[str], Any],
     seconds: Callable[[Any, str | None, int], tuple[float, str]],
     rounds: int,
 ) -> _Rows:
-    both = floor, ours
+    both = baseline, ours
     cookies = [seconds(make("new"), None, 20)[1] for make in both]
     for scenario in ("read", "write", "new"):
         used = cookies if scenario != "new" else [None, None]

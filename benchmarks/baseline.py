@@ -1,8 +1,8 @@
-"""The floor: the least code that keeps a session on the server, as ASGI and WSGI middleware, and
+"""The baseline: the least code that keeps a session on the server, as ASGI and WSGI middleware, and
 the least that keeps bytes in files.
 
-It verifies the cookie, reads the record, decodes it, compares, writes. No rotation, no expiry, no
-races, no options, no errors: what remains is what any server-side session has to cost.
+It verifies the cookie, reads the record, decodes it, compares, writes. It has no rotation, no
+expiry, no races, no options and no errors, so it costs what any server-side session has to cost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from coatcheck import ABSENT, MemoryStore, Record, Unchanged
 
-_KEY = hashlib.sha256(b"floor").digest()
+_KEY = hashlib.sha256(b"baseline").digest()
 _YEAR_2100 = 4_102_444_800.0
 
 
@@ -37,7 +37,7 @@ def verify(header: str) -> str | None:
     return None
 
 
-class Floor:
+class Baseline:
     """What both middlewares share."""
 
     def __init__(self, app: Any, store: MemoryStore) -> None:
@@ -69,8 +69,8 @@ class Floor:
         return f"sid={sign(session_id)}; Path=/; HttpOnly; SameSite=Lax"
 
 
-class ASGIFloor(Floor):
-    """The floor for ASGI."""
+class ASGIBaseline(Baseline):
+    """The baseline for ASGI."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         header = None
@@ -91,8 +91,8 @@ class ASGIFloor(Floor):
         await self.app(scope, receive, send_with_cookie)
 
 
-class WSGIFloor(Floor):
-    """The floor for WSGI."""
+class WSGIBaseline(Baseline):
+    """The baseline for WSGI."""
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         session_id, base, data = self.load(environ.get("HTTP_COOKIE"))
@@ -107,7 +107,7 @@ class WSGIFloor(Floor):
         return self.app(environ, start_with_cookie)
 
 
-class FileFloor:
+class FileBaseline:
     """Files that are replaced as a whole: no expiry, no conditions, no owners, no checksum.
 
     :param folder: has 256 folders, as many as the file store's.
@@ -115,7 +115,7 @@ class FileFloor:
     :param prefix: what its files' names begin with.
     """
 
-    def __init__(self, folder: Path, *, durable: bool, prefix: str = "floor-") -> None:
+    def __init__(self, folder: Path, *, durable: bool, prefix: str = "baseline-") -> None:
         self._folder = str(folder)
         self._durable = durable
         self._prefix = prefix
