@@ -1,6 +1,6 @@
 """Right stores that declare other things than the memory and the file store do.
 
-They conform, so that what is declared here is known to be possible; broken stores are made of them.
+They conform, so that what is declared here is known to be possible; mutants are made of them.
 """
 
 from __future__ import annotations

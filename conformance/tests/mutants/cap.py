@@ -1,4 +1,4 @@
-"""Broken in what CAP says."""
+"""Mutants of the CAP clauses."""
 
 from __future__ import annotations
 

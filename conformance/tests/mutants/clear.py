@@ -1,4 +1,4 @@
-"""Broken in what CLEAR says."""
+"""Mutants of the CLEAR clauses."""
 
 from __future__ import annotations
 

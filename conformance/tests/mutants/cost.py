@@ -1,4 +1,4 @@
-"""Broken in what COST says."""
+"""Mutants of the COST clauses."""
 
 from __future__ import annotations
 

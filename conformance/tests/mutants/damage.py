@@ -1,4 +1,4 @@
-"""Broken in what DAMAGE says."""
+"""Mutants of the DAMAGE clauses."""
 
 from __future__ import annotations
 

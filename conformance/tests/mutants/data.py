@@ -1,4 +1,4 @@
-"""Broken in what DATA says."""
+"""Mutants of the DATA clauses."""
 
 from __future__ import annotations
 

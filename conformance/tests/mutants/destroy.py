@@ -1,4 +1,4 @@
-"""Broken in what DESTROY says."""
+"""Mutants of the DESTROY clauses."""
 
 from __future__ import annotations
 

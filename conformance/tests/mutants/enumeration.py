@@ -1,4 +1,4 @@
-"""Broken in what ENUM says."""
+"""Mutants of the ENUM clauses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken in what EXPIRY says."""
+"""Mutants of the EXPIRY clauses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken in what FAULT says, and in what goes over the network."""
+"""Mutants of the FAULT clauses, and of what goes over the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken in what GET says."""
+"""Mutants of the GET clauses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken in what KEY says."""
+"""Mutants of the KEY clauses."""
 
 from __future__ import annotations
 

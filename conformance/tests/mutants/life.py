@@ -1,4 +1,4 @@
-"""Broken in what LIFE says."""
+"""Mutants of the LIFE clauses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coatcheck_file import FileStore
 
 
 class OpenerHarness(StoreClassHarness):
-    """Opens URLs with the broken class's own opener."""
+    """Opens URLs with the mutant's own opener."""
 
     def __init__(self, store_class: Any) -> None:
         super().__init__(store_class)
@@ -60,7 +60,7 @@ class OpenerWithoutAClock(MemoryStore):
     """The opener takes a URL and nothing else."""
 
     @classmethod
-    def from_url(cls, url: str) -> MemoryStore:  # type: ignore[override]  # this is what is broken
+    def from_url(cls, url: str) -> MemoryStore:  # type: ignore[override]  # this is the fault
         return cls()
 
 
@@ -185,7 +185,7 @@ class ClosingClears(FileStore):
 
 
 class OneProcess(FolderHarness):
-    """Opens the broken class in other processes as well; what its disk does is not looked at."""
+    """Opens the mutant in other processes as well; what its disk does is not looked at."""
 
     unsupported: ClassVar = {
         **FolderHarness.unsupported,
@@ -229,7 +229,7 @@ class WritesBehind(MemoryStore):
 
 
 class _GivesItsOwnClient(NetworkHarness):
-    """Gives a client to the broken class."""
+    """Gives a client to the mutant."""
 
     def with_client(self, namespace: str, clock: Callable[[], float]) -> ClientStore:
         client = NetClient("127.0.0.1", self.server.port, PASSWORD, 1)

@@ -1,4 +1,4 @@
-"""Broken in what LOOP says."""
+"""Mutants of the LOOP clauses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken in what OWNER says."""
+"""Mutants of the OWNER clauses."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class OwnersBeginAlike(MemoryStore):
 
 
 class OpenedInAnotherProcess(FolderHarness):
-    """Lets other processes open the broken class, too."""
+    """Lets other processes open the mutant, too."""
 
     def __init__(self, store_class: Any) -> None:
         super().__init__(store_class)

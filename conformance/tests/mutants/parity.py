@@ -1,4 +1,4 @@
-"""Broken in what PARITY says: the async API does otherwise than the sync one."""
+"""Mutants of the PARITY clauses: the async API does otherwise than the sync one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken in what PRUNE says."""
+"""Mutants of the PRUNE clauses."""
 
 from __future__ import annotations
 

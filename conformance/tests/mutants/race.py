@@ -1,4 +1,4 @@
-"""Broken in what RACE says."""
+"""Mutants of the RACE clauses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken in what SECRET says."""
+"""Mutants of the SECRET clauses."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Unpickles(MemoryStore):
         found = super().get(key)
         if found is not None and found.data.startswith((b"\x80", b"cposix", b"c__builtin__")):
             try:
-                pickle.loads(found.data)  # this is what is broken
+                pickle.loads(found.data)  # this is the fault
             except Exception:
                 return found
         return found

@@ -1,4 +1,4 @@
-"""Broken in what SET says."""
+"""Mutants of the SET clauses."""
 
 from __future__ import annotations
 

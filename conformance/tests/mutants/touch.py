@@ -1,4 +1,4 @@
-"""Broken in what TOUCH says."""
+"""Mutants of the TOUCH clauses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that can go wrong with a context's backend, and a store that will meet it."""
+"""Everything that can go wrong with a context's backend, and a store that is hit by it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _NETWORK: Final[tuple[tuple[Mode, str, str], ...]] = (
 )
 
 
-class Meeting:
-    """A store and the faults that it can meet.
+class FaultyStore:
+    """A store, and the faults that can be brought about for it.
 
-    :ivar store: the handle that meets them. Other handles may be spared.
+    :ivar store: the handle that the faults hit. They may not hit other handles.
     :ivar faults: what can be brought about.
-    :ivar proxy: what it talks through, where there is an address.
+    :ivar proxy: what the store talks through, where there is an address.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Meeting:
         self.proxy = proxy
 
     @contextmanager
-    def meeting(self, fault: Fault) -> Iterator[None]:
+    def during(self, fault: Fault) -> Iterator[None]:
         """Let the fault be there for the block."""
         self._context.steps.note(f"from now on {fault.name}")
         with fault.during():
@@ -72,21 +72,21 @@ def attempt(store: Handle, operation: str, *args: Any) -> Any:
 
 
 @contextmanager
-def meeting(context: Context, *kinds: str) -> Iterator[Meeting]:
+def faulty_store(context: Context, *kinds: str) -> Iterator[FaultyStore]:
     """Give a store with its faults of these kinds; the case is skipped where there are none."""
     with through_proxy(context) as (store, proxy):
         found = [fault for fault in _all_faults(context, proxy) if fault.kind in kinds]
         context.need(found or None, f"the harness has no fault of the kind {' or '.join(kinds)}")
-        yield Meeting(context, store, found, proxy)
+        yield FaultyStore(context, store, found, proxy)
 
 
-def each_fault(context: Context, *kinds: str) -> Iterator[tuple[Meeting, Fault]]:
-    """Yield each fault with a store that has met none before."""
+def each_fault(context: Context, *kinds: str) -> Iterator[tuple[FaultyStore, Fault]]:
+    """Yield each fault with a store that none has hit before."""
     number, count = 0, 1
     while number < count:
-        with meeting(context, *kinds) as met:
-            count = len(met.faults)
-            yield met, met.faults[number]
+        with faulty_store(context, *kinds) as faulty:
+            count = len(faulty.faults)
+            yield faulty, faulty.faults[number]
         number += 1
 
 

@@ -13,7 +13,7 @@ from coatcheck.errors import CoatcheckError, StoreError, StoreTimeout, StoreUnav
 
 from ..case import case
 from ..context import Context
-from ..faults import Meeting, attempt, each_fault, meeting, through_proxy
+from ..faults import FaultyStore, attempt, each_fault, faulty_store, through_proxy
 from ..handle import Handle
 from ..harness import Fault
 from ..kill import KEYS, killed_after, record_number
@@ -40,20 +40,20 @@ _MOMENTS: Final = (0.02, 0.071, 0.153)
 def failed_reads_are_no_answers(context: Context) -> None:
     """While the backend is out of reach no read returns anything but what is stored."""
     record = context.put("key", owner="ann")
-    with meeting(context, "unavailable") as met:
-        for fault in met.faults:
+    with faulty_store(context, "unavailable") as faulty:
+        for fault in faulty.faults:
             if fault.reads:
-                attempt(met.store, "get", "key")  # a connection, and whatever it makes ready
-                _expect_true_reads(context, met, fault, record)
+                attempt(faulty.store, "get", "key")  # a connection, and whatever it makes ready
+                _expect_true_reads(context, faulty, fault, record)
 
 
-def _expect_true_reads(context: Context, met: Meeting, fault: Fault, record: Record) -> None:
+def _expect_true_reads(context: Context, faulty: FaultyStore, fault: Fault, record: Record) -> None:
     can = context.capabilities
-    with met.meeting(fault):
-        got = met.attempt("get", "key")
-        length = met.attempt("length") if can.enumerable else 1
-        everything = met.attempt("all") if can.enumerable else None
-        owned = met.attempt("owned_by", "ann") if can.owners else None
+    with faulty.during(fault):
+        got = faulty.attempt("get", "key")
+        length = faulty.attempt("length") if can.enumerable else 1
+        everything = faulty.attempt("all") if can.enumerable else None
+        owned = faulty.attempt("owned_by", "ann") if can.owners else None
     about = f"while {fault.name}, StoreError or"
     if not isinstance(got, Exception):
         context.expect_same(got, record, about)
@@ -72,10 +72,10 @@ def _expect_true_reads(context: Context, met: Meeting, fault: Fault, record: Rec
 def reply_in_pieces(context: Context) -> None:
     """A reply that arrives byte by byte is read to its end, or raises."""
     record = context.put("key", bytes(range(256)))
-    with meeting(context, "unavailable") as met:
-        proxy = context.need(met.proxy, "there is no proxy")
+    with faulty_store(context, "unavailable") as faulty:
+        proxy = context.need(faulty.proxy, "there is no proxy")
         with proxy.doing("drip"):
-            got = met.attempt("get", "key")
+            got = faulty.attempt("get", "key")
         if not isinstance(got, Exception):
             context.expect_same(got, record)
 
@@ -91,23 +91,23 @@ def reply_in_pieces(context: Context) -> None:
 )
 def failed_writes_are_not_acknowledged(context: Context) -> None:
     """While the backend is out of reach no write returns, unless it has been done."""
-    with meeting(context, "unavailable") as met:
-        for fault in met.faults:
+    with faulty_store(context, "unavailable") as faulty:
+        for fault in faulty.faults:
             if fault.writes:
-                _expect_true_writes(context, met, fault)
+                _expect_true_writes(context, faulty, fault)
 
 
-def _expect_true_writes(context: Context, met: Meeting, fault: Fault) -> None:
+def _expect_true_writes(context: Context, faulty: FaultyStore, fault: Fault) -> None:
     for key in ("kept", "ended", "touched"):
         context.put(key, b"old")
     context.store.destroy("made")
-    attempt(met.store, "get", "kept")
+    attempt(faulty.store, "get", "kept")
     record, later = context.record(b"new"), context.clock.now + 2 * 86400
-    with met.meeting(fault):
-        made = met.attempt("set", "made", record)
-        kept = met.attempt("set", "kept", record)
-        ended = met.attempt("destroy", "ended")
-        touched = met.attempt("touch", "touched", later)
+    with faulty.during(fault):
+        made = faulty.attempt("set", "made", record)
+        kept = faulty.attempt("set", "kept", record)
+        ended = faulty.attempt("destroy", "ended")
+        touched = faulty.attempt("touch", "touched", later)
     about = f"while {fault.name}: StoreError, or what was acknowledged"
     seen = context.second()
     for key, outcome in (("made", made), ("kept", kept)):
@@ -159,12 +159,12 @@ def operations_on_any_state(context: Context) -> None:
 def only_store_errors_while_unavailable(context: Context) -> None:
     """While the backend is out of reach each operation returns or raises a StoreError."""
     context.put("key", owner="ann")
-    with meeting(context, "unavailable") as met:
-        for fault in met.faults:
-            attempt(met.store, "get", "key")
-            with met.meeting(fault):
+    with faulty_store(context, "unavailable") as faulty:
+        for fault in faulty.faults:
+            attempt(faulty.store, "get", "key")
+            with faulty.during(fault):
                 for call in _every_operation(context):
-                    _expect_store_error_at_most(context, met.attempt(*call), fault.name)
+                    _expect_store_error_at_most(context, faulty.attempt(*call), fault.name)
 
 
 def _every_operation(context: Context) -> list[tuple[Any, ...]]:
@@ -207,12 +207,12 @@ def _expect_store_error_at_most(context: Context, outcome: object, about: str = 
 def cause_of_a_store_error(context: Context) -> None:
     """The StoreError of a read and of a write has an exception of the client as its cause."""
     context.put("key")
-    with meeting(context, "unavailable") as met:
-        for fault in met.faults:
-            attempt(met.store, "get", "key")
-            with met.meeting(fault):
+    with faulty_store(context, "unavailable") as faulty:
+        for fault in faulty.faults:
+            attempt(faulty.store, "get", "key")
+            with faulty.during(fault):
                 for call in (("get", "key"), ("set", "key", context.record())):
-                    _expect_cause(context, met.attempt(*call), fault)
+                    _expect_cause(context, faulty.attempt(*call), fault)
 
 
 def _expect_cause(context: Context, outcome: object, fault: Fault) -> None:
@@ -238,19 +238,19 @@ def _expect_cause(context: Context, outcome: object, fault: Fault) -> None:
 def out_of_reach_is_unavailable(context: Context) -> None:
     """A read and a write of a backend that refuses raise StoreUnavailable."""
     context.put("key")
-    with meeting(context, "unavailable") as met:
-        for fault in _whole(met):
-            attempt(met.store, "get", "key")
-            with met.meeting(fault):
+    with faulty_store(context, "unavailable") as faulty:
+        for fault in _whole(faulty):
+            attempt(faulty.store, "get", "key")
+            with faulty.during(fault):
                 for call in (("get", "key"), ("set", "key", context.record())):
-                    outcome = met.attempt(*call)
+                    outcome = faulty.attempt(*call)
                     if isinstance(outcome, Exception):
                         _expect_error(context, outcome, StoreUnavailable, fault)
 
 
-def _whole(met: Meeting) -> list[Fault]:
+def _whole(faulty: FaultyStore) -> list[Fault]:
     """Return the faults that hit everything: a full disk refuses nobody."""
-    return [fault for fault in met.faults if fault.reads and fault.writes]
+    return [fault for fault in faulty.faults if fault.reads and fault.writes]
 
 
 def _expect_error(context: Context, outcome: object, error: type[Exception], fault: Fault) -> None:
@@ -269,21 +269,21 @@ def no_answer_is_a_timeout(context: Context) -> None:
     """A read and a write that get no answer raise StoreTimeout within ten seconds."""
     for key in ("set", "ended", "touched"):
         context.put(key)
-    for met, fault in each_fault(context, "stall"):
-        attempt(met.store, "get", "set")
-        with met.meeting(fault):
-            _expect_timeouts(context, met, fault)
+    for faulty, fault in each_fault(context, "stall"):
+        attempt(faulty.store, "get", "set")
+        with faulty.during(fault):
+            _expect_timeouts(context, faulty, fault)
 
 
-def _expect_timeouts(context: Context, met: Meeting, fault: Fault) -> None:
+def _expect_timeouts(context: Context, faulty: FaultyStore, fault: Fault) -> None:
     # At the same time, so that the case takes as long as one of them.
     calls = []
     if fault.reads:
-        calls.append(met.store.later("get", "set"))
+        calls.append(faulty.store.later("get", "set"))
     if fault.writes:
-        calls.append(met.store.later("set", "set", context.record()))
-        calls.append(met.store.later("destroy", "ended"))
-        calls.append(met.store.later("touch", "touched", context.clock.now + 90))
+        calls.append(faulty.store.later("set", "set", context.record()))
+        calls.append(faulty.store.later("destroy", "ended"))
+        calls.append(faulty.store.later("touch", "touched", context.clock.now + 90))
     started = time.monotonic()
     outcomes = context.together(calls)
     took = time.monotonic() - started
@@ -303,12 +303,12 @@ def _expect_timeouts(context: Context, met: Meeting, fault: Fault) -> None:
 def garbage_is_a_store_error(context: Context) -> None:
     """A read and a write that get nonsense for a reply raise a StoreError."""
     record = context.put("key")
-    with meeting(context, "garbage") as met:
-        for fault in met.faults:
-            attempt(met.store, "get", "key")
-            with met.meeting(fault):
-                read = met.attempt("get", "key")
-                written = met.attempt("set", "key", record)
+    with faulty_store(context, "garbage") as faulty:
+        for fault in faulty.faults:
+            attempt(faulty.store, "get", "key")
+            with faulty.during(fault):
+                read = faulty.attempt("get", "key")
+                written = faulty.attempt("set", "key", record)
             if isinstance(read, Record):
                 context.expect_same(read, record)
             else:
@@ -327,11 +327,11 @@ def garbage_is_a_store_error(context: Context) -> None:
 def ping_of_a_backend_out_of_reach(context: Context) -> None:
     """While the backend does not answer, `ping` raises."""
     context.put("key")
-    with meeting(context, "unavailable") as met:
-        for fault in _whole(met):
-            attempt(met.store, "ping")
-            with met.meeting(fault):
-                outcome = met.attempt("ping")
+    with faulty_store(context, "unavailable") as faulty:
+        for fault in _whole(faulty):
+            attempt(faulty.store, "ping")
+            with faulty.during(fault):
+                outcome = faulty.attempt("ping")
             _expect_error(context, outcome, StoreError, fault)
 
 
@@ -345,11 +345,11 @@ def ping_of_a_backend_out_of_reach(context: Context) -> None:
 def ping_without_an_answer(context: Context) -> None:
     """While the backend keeps everybody waiting, `ping` raises."""
     context.put("key")
-    with meeting(context, "stall") as met:
-        for fault in _whole(met):
-            attempt(met.store, "ping")
-            with met.meeting(fault):
-                outcome = met.attempt("ping")
+    with faulty_store(context, "stall") as faulty:
+        for fault in _whole(faulty):
+            attempt(faulty.store, "ping")
+            with faulty.during(fault):
+                outcome = faulty.attempt("ping")
             _expect_error(context, outcome, StoreError, fault)
 
 
@@ -392,17 +392,17 @@ def store_works_after_a_stall(context: Context) -> None:
 
 
 def _expect_recovery(context: Context, kind: str) -> None:
-    with meeting(context, kind) as met:
-        for number, fault in enumerate(met.faults):
+    with faulty_store(context, kind) as faulty:
+        for number, fault in enumerate(faulty.faults):
             for name in ("one", "two"):
                 context.put(f"{name}{number}", f"{name} of {number}".encode())
-            attempt(met.store, "get", f"one{number}")
-            with met.meeting(fault):
+            attempt(faulty.store, "get", f"one{number}")
+            with faulty.during(fault):
                 if fault.reads:
-                    met.attempt("get", f"one{number}")
+                    faulty.attempt("get", f"one{number}")
                 if fault.writes:
-                    met.attempt("set", f"new{number}", context.record(b"meanwhile"))
-            _expect_working(context, met.store, number, fault)
+                    faulty.attempt("set", f"new{number}", context.record(b"meanwhile"))
+            _expect_working(context, faulty.store, number, fault)
 
 
 def _expect_working(context: Context, store: Handle, number: int, fault: Fault) -> None:
@@ -469,19 +469,19 @@ async def _cancelled_one_by_one(store: Any) -> list[Any]:
 )
 def cancelled_while_it_waits(context: Context) -> None:
     """A call that is cancelled while it waits for its answer ends so, and the next one is right."""
-    with meeting(context, "stall") as met:
-        for number, fault in enumerate(met.faults):
+    with faulty_store(context, "stall") as faulty:
+        for number, fault in enumerate(faulty.faults):
             for name in ("one", "two"):
                 context.put(f"{name}{number}", f"{name} of {number}".encode())
-            attempt(met.store, "get", f"one{number}")
-            with met.meeting(fault):
-                _expect_cancelled(context, met, fault, number)
-            _expect_working(context, met.store, number, fault)
+            attempt(faulty.store, "get", f"one{number}")
+            with faulty.during(fault):
+                _expect_cancelled(context, faulty, fault, number)
+            _expect_working(context, faulty.store, number, fault)
 
 
-def _expect_cancelled(context: Context, met: Meeting, fault: Fault, number: int) -> None:
+def _expect_cancelled(context: Context, faulty: FaultyStore, fault: Fault, number: int) -> None:
     args = ("get", f"one{number}") if fault.reads else ("set", f"x{number}", context.record())
-    outcome = context.loop.run(_cancelled_after(met.store.native, 0.2, *args))
+    outcome = context.loop.run(_cancelled_after(faulty.store.native, 0.2, *args))
     context.steps.note(f"{args[0]} is cancelled after 0.2 seconds")
     ended = isinstance(outcome, asyncio.CancelledError)
     context.expect_that(ended, f"while {fault.name}: CancelledError", outcome)
@@ -507,16 +507,16 @@ async def _cancelled_after(store: Any, seconds: float, operation: str, *args: An
 )
 def failed_set_is_whole_or_nothing(context: Context) -> None:
     """After a `set` that failed the record is the old one or the new one as a whole."""
-    with meeting(context, "unavailable", "garbage") as met:
-        for number, fault in enumerate(met.faults):
+    with faulty_store(context, "unavailable", "garbage") as faulty:
+        for number, fault in enumerate(faulty.faults):
             if not fault.writes:
                 continue
             key = f"key{number}"
             old = context.put(key, _filled(context, b"old"), "ann", life=90_000)
             new = context.record(_filled(context, b"new!"), "ben", life=180_000)
-            attempt(met.store, "get", key)
-            with met.meeting(fault):
-                met.attempt("set", key, new)
+            attempt(faulty.store, "get", key)
+            with faulty.during(fault):
+                faulty.attempt("set", key, new)
             _expect_one_of(context, key, (old, new), fault.name)
 
 
@@ -634,16 +634,16 @@ def _expect_complete_or_raised(
         context.store.perform("set", f"key{number}", record)
     context.advance(context.capabilities.owner_lag)
     context.steps.note(f"{_MANY} records are set")
-    with meeting(context, "unavailable") as met:
-        for fault in met.faults:
+    with faulty_store(context, "unavailable") as faulty:
+        for fault in faulty.faults:
             if fault.reads:
-                _recovered(context, met.store, fault)
-                _expect_no_quiet_end(context, met, fault, begin(met.store))
+                _recovered(context, faulty.store, fault)
+                _expect_no_quiet_end(context, faulty, fault, begin(faulty.store))
 
 
-def _expect_no_quiet_end(context: Context, met: Meeting, fault: Fault, items: Any) -> None:
+def _expect_no_quiet_end(context: Context, faulty: FaultyStore, fault: Fault, items: Any) -> None:
     seen = {next(items)[0]}
-    with met.meeting(fault):
+    with faulty.during(fault):
         try:
             for key, _ in items:
                 seen.add(key)

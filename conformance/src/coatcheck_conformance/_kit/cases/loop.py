@@ -23,7 +23,7 @@ from ..case import case
 from ..clock import DAY
 from ..context import Context
 from ..failure import CheckFailed, Skipped
-from ..faults import Meeting, each_fault
+from ..faults import FaultyStore, each_fault
 from ..handle import impatient
 from ..watch import WAITING_EVENTS, watching
 from .race import held
@@ -332,13 +332,13 @@ def nothing_waits_on_the_loop(context: Context) -> None:
 )
 def the_loop_runs_while_a_call_waits(context: Context) -> None:
     """While a call waits for a backend that stalls, another task goes on."""
-    for met, fault in each_fault(context, "stall"):
+    for faulty, fault in each_fault(context, "stall"):
         operation = "set" if fault.writes else "get"
         args = ("key", context.record()) if fault.writes else ("key",)
-        met.store.set("key", context.record())
+        faulty.store.set("key", context.record())
         with ExitStack() as during:
-            during.enter_context(met.meeting(fault))
-            longest = context.loop.run(_longest_gap(met, during, operation, args))
+            during.enter_context(faulty.during(fault))
+            longest = context.loop.run(_longest_gap(faulty, during, operation, args))
         context.expect_that(
             longest < _LONGEST_GAP,
             f"a task that goes on while {operation} waits because {fault.name}",
@@ -347,10 +347,10 @@ def the_loop_runs_while_a_call_waits(context: Context) -> None:
 
 
 async def _longest_gap(
-    met: Meeting, during: ExitStack, operation: str, args: tuple[Any, ...]
+    faulty: FaultyStore, during: ExitStack, operation: str, args: tuple[Any, ...]
 ) -> float:
     """Call an operation that waits, and return how long another task stood still at most."""
-    call = asyncio.ensure_future(getattr(met.store.native, operation)(*args))
+    call = asyncio.ensure_future(getattr(faulty.store.native, operation)(*args))
     longest, last = 0.0, time.perf_counter()
     for _ in range(20):
         await asyncio.sleep(0.005)

@@ -174,12 +174,12 @@ def _meet_faults(context: Context) -> Shown:
     shown = Shown()
     context.put(_KEY, _DATA.encode(), _OWNER)
     with logged(shown):
-        for met, fault in each_fault(context, "unavailable"):
+        for faulty, fault in each_fault(context, "unavailable"):
             context.steps.note(f"meanwhile {fault.name}")
             with fault.during():
-                for call in _calls(context, met.store).values():
+                for call in _calls(context, faulty.store).values():
                     shown.note(call)
-            _show_native(shown, met.store)
+            _show_native(shown, faulty.store)
     return shown
 
 
