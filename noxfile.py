@@ -360,7 +360,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"], default=False, tags=["nightly"])
 def slow(session: nox.Session) -> None:
-    """Run what takes long: all servers, all cases on all mutants, long walks, fuzzing."""
+    """Run what takes long: all servers, all cases on all mutants, long random walks, fuzzing."""
     without = left_out(session, *SERVERS)
     install_all(session, without)
     options = ("-m", "slow or hypothesis", "--hypothesis-profile=nightly", "--require-backend",

@@ -79,7 +79,7 @@ def apache_modules(name: str) -> str | None:
 def folder_in_memory() -> str | None:
     """Return a folder in memory that has room for some servers; None if there is none.
 
-    Servers that wait for the disk at each write make tests slow, and prove nothing more.
+    Servers that wait for the disk at each write make tests slow, and show nothing more.
     """
     try:
         has_room = shutil.disk_usage(_MEMORY).free > _ROOM

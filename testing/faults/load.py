@@ -1,4 +1,4 @@
-"""Sessions in use, and a book of what was promised about them."""
+"""Sessions in use, and a ledger of what was acknowledged."""
 
 from __future__ import annotations
 
@@ -121,10 +121,10 @@ class Load:
             self.outcome.longest = max(self.outcome.longest, time.monotonic() - began)
 
     async def _act(self, session: Session) -> None:
-        act = self._random.choices(
+        action = self._random.choices(
             (self._read, self._write, self._touch, self._end), (40, 40, 10, 10)
         )
-        await act[0](session)
+        await action[0](session)
 
     async def _begin(self, session: Session) -> None:
         data = self._content()

@@ -1,6 +1,6 @@
 """The Express application, and ASGI and WSGI applications that do the same with coatcheck.
 
-Each takes a list of acts, as ``[["set", ["cart", "n"], 2], ["touch"]]``, does them with its
+Each takes a list of actions, as ``[["set", ["cart", "n"], 2], ["touch"]]``, does them with its
 session, and answers with what the session is then.
 """
 
@@ -40,7 +40,7 @@ PATHS: Final[dict[str, dict[str, Any]]] = {
 }
 
 #: An operation and its arguments.
-Act: TypeAlias = list[Any]
+Action: TypeAlias = list[Any]
 #: What a session is: its id, its data, its cookie's settings.
 View: TypeAlias = dict[str, Any]
 #: Returns the options for sessions below a path.
@@ -86,7 +86,7 @@ def _date_of_node(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _act(session: Any, name: str, *given: Any) -> None:
+def _perform(session: Any, name: str, *given: Any) -> None:
     """Do what needs no I/O."""
     if name == "set":
         path, value = given
@@ -122,11 +122,11 @@ def asgi_application(options: SessionOptions) -> ASGISessions:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         session = scope["session"]
-        for act in json.loads(body):
-            if act[0] in ("save", "reload"):
-                await getattr(session, act[0])()
+        for action in json.loads(body):
+            if action[0] in ("save", "reload"):
+                await getattr(session, action[0])()
             else:
-                _act(session, *act)
+                _perform(session, *action)
         answer = json.dumps(_view(session), default=_date_of_node).encode()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": answer})
@@ -139,8 +139,8 @@ def wsgi_application(options: SessionOptions) -> WSGISessions:
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
         session = environ["coatcheck.session"]
-        for act in json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))):
-            _act(session, *act)
+        for action in json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))):
+            _perform(session, *action)
         start_response("200 OK", [("Content-Type", "application/json")])
         return [json.dumps(_view(session), default=_date_of_node).encode()]
 

@@ -1,4 +1,4 @@
-"""Express and coatcheck on one store, and a walk through what can be done with a session there."""
+"""Express and coatcheck on one store, and a random walk through what can be done there."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from coatcheck.events import SessionEvent
 from testing.servers.node import NodeServer
 
 from .applications import asgi_server, options_of, wsgi_server
-from .walk import EXPRESS, Walk
+from .random_walk import EXPRESS, RandomWalk
 
-#: How many steps a walk takes: some by day, many at night.
+#: How many steps a random walk takes: some by day, many at night.
 each_length = pytest.mark.parametrize("steps", [300, pytest.param(2000, marks=pytest.mark.slow)])
-#: So that a walk can be taken again.
+#: So that a random walk can be repeated.
 SEED: Final = int(os.environ.get("COATCHECK_SEED", secrets.randbits(32)))
 
 
-def walk_on_both(
+def random_walk_on_both(
     express: NodeServer,
     asynchronous: AsyncStore,
     plain: Store,
@@ -32,7 +32,7 @@ def walk_on_both(
     steps: int,
     **more: Any,
 ) -> None:
-    """Take a walk with an Express application, and with ASGI and WSGI applications of coatcheck.
+    """Take a random walk with an Express application, and with ASGI and WSGI ones of coatcheck.
 
     :param asynchronous: the ASGI application's store.
     :param plain: the WSGI application's.
@@ -48,7 +48,7 @@ def walk_on_both(
         httpx.Client() as client,
     ):
         servers = {EXPRESS: express.url, "asgi": asgi, "wsgi": wsgi}
-        walk = Walk(client, servers, expire, remaining, SEED)
+        walk = RandomWalk(client, servers, expire, remaining, SEED)
         walk.run(steps)
     assert {event.kind for event in events}.isdisjoint({"corrupt", "store_error", "gone"})
     assert sum(walk.counts.values()) == steps

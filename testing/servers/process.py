@@ -27,12 +27,12 @@ class ServerFailed(Exception):
     """A server ended, or did not become ready; the message has its last words."""
 
 
-class Claim:
-    """A port of 127.0.0.1 that nobody listens on, and that no other claim is given until the end.
+class PortReservation:
+    """A port of 127.0.0.1 that nobody listens on, and that no other reservation has until it ends.
 
     A server needs a moment before it listens: two that are started at the same time, by one
-    process or by two, must not get the same port. The claim is a lock on a file, which ends with
-    the process at the latest.
+    process or by two, must not get the same port. The reservation is a lock on a file, which ends
+    with the process at the latest.
 
     Below those ports that the system gives to clients, and low enough for servers that take a
     second one 10,000 above.
@@ -93,8 +93,8 @@ class ServerProcess:
         self._command = command
         self._ready = ready
         self._process: subprocess.Popen[bytes] | None = None
-        self._claim = Claim()
-        self.port = self._claim.port
+        self._reservation = PortReservation()
+        self.port = self._reservation.port
         self.folder = Path(tempfile.mkdtemp(prefix="coatcheck-server-", dir=folder_in_memory()))
 
     def __enter__(self) -> Self:
@@ -187,4 +187,4 @@ class ServerProcess:
 
     def _clean(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._claim.end()
+        self._reservation.end()

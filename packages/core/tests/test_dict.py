@@ -41,8 +41,8 @@ class Model(pydantic.BaseModel):
     n: int = 0
 
 
-class Visitor:
-    """A browser that visits an application, which does what the test says."""
+class ScriptedClient:
+    """A client of an application that does what the test says."""
 
     def __init__(self, mode: str, data: dict[str, Any]) -> None:
         self.store = CountingStore()
@@ -59,7 +59,7 @@ class Visitor:
         await session.load()
         return self._handler(session)
 
-    async def visit(self, handler: Handler) -> Any:
+    async def run(self, handler: Handler) -> Any:
         """Let one request do something, and return what it came to."""
         results: list[Any] = []
         self._handler = lambda session: results.append(handler(session))
@@ -75,9 +75,9 @@ def mode(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-async def visitor(mode: str, data: dict[str, Any] = DATA) -> Visitor:
-    """Return a visitor whose session has data."""
-    made = Visitor(mode, data)
+async def client_with(mode: str, data: dict[str, Any] = DATA) -> ScriptedClient:
+    """Return a client whose session has data."""
+    made = ScriptedClient(mode, data)
     await made.client.get("/")
     return made
 
@@ -157,8 +157,8 @@ READS: dict[str, Handler] = {
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 async def test_a_session_is_read_as_a_dict(mode: str, read: Handler) -> None:
     """Whatever reads a dict gets the same from a session, as the first thing in a request."""
-    made = await visitor(mode)
-    result = await made.visit(read)
+    made = await client_with(mode)
+    result = await made.run(read)
     assert result == read(copy.deepcopy(DATA))
     if isinstance(result, dict):
         assert [*result] == [*read(copy.deepcopy(DATA))]
@@ -175,9 +175,9 @@ async def test_encoders_in_c_find_a_loaded_session(mode: str, encode: Handler) -
             session.load()
         return encode(session)
 
-    assert await (await visitor(mode)).visit(handler) == encode(DATA)
-    assert await (await visitor(mode, {"a": 1})).visit(handler) == encode({"a": 1})
-    assert await Visitor(mode, {}).visit(handler) == encode({})
+    assert await (await client_with(mode)).run(handler) == encode(DATA)
+    assert await (await client_with(mode, {"a": 1})).run(handler) == encode({"a": 1})
+    assert await ScriptedClient(mode, {}).run(handler) == encode({})
 
 
 def swallow(value: Any) -> str:
@@ -211,9 +211,9 @@ async def test_encoders_in_c_fail_where_nothing_is_loaded(encode: Handler) -> No
         with pytest.raises((TypeError, ValueError, SessionUnavailable)):
             encode(session)
 
-    made = await visitor("wsgi")
+    made = await client_with("wsgi")
     made.store.taken()
-    await made.visit(handler)
+    await made.run(handler)
     assert made.store.taken() == []
 
 
@@ -222,14 +222,14 @@ async def test_encoders_in_c_fail_where_nothing_is_loaded(encode: Handler) -> No
 )
 async def test_what_was_not_awaited_is_no_empty_dict(encode: Handler) -> None:
     """With `load="lazy"` under ASGI nothing but `await session.load()` can load a session."""
-    made = await visitor("lazy asgi")
+    made = await client_with("lazy asgi")
     made._loads = False
 
     def handler(session: Any) -> None:
         with pytest.raises((TypeError, SessionUnavailable)):
             encode(session)
 
-    await made.visit(handler)
+    await made.run(handler)
 
 
 @pytest.mark.parametrize("encode", [json.dumps, orjson.dumps])
@@ -268,9 +268,9 @@ async def test_a_session_is_written_as_a_dict(mode: str, write: Handler) -> None
     """Whatever changes a dict changes a session, and the next request sees it."""
     expected = copy.deepcopy(DATA)
     result = write(expected)
-    made = await visitor(mode)
-    assert await made.visit(lambda session: [write(session), session == expected]) == [result, True]
-    assert await made.visit(lambda session: repr(dict(session))) == repr(expected)
+    made = await client_with(mode)
+    assert await made.run(lambda session: [write(session), session == expected]) == [result, True]
+    assert await made.run(lambda session: repr(dict(session))) == repr(expected)
 
 
 async def test_ior_gives_the_session_itself(mode: str) -> None:
@@ -281,7 +281,7 @@ async def test_ior_gives_the_session_itself(mode: str) -> None:
         same |= {"x": 1}
         return same is session
 
-    assert await (await visitor(mode)).visit(handler)
+    assert await (await client_with(mode)).run(handler)
 
 
 async def test_other_types_are_no_operands_of_unions(mode: str) -> None:
@@ -300,13 +300,13 @@ async def test_other_types_are_no_operands_of_unions(mode: str) -> None:
         with pytest.raises(KeyError):
             session.popitem()
 
-    await (await visitor(mode)).visit(handler)
+    await (await client_with(mode)).run(handler)
 
 
 async def test_a_finished_session_is_read_as_a_dict(mode: str) -> None:
     """After the request it shows what it held."""
-    made = await visitor(mode)
-    session = await made.visit(lambda session: (len(session), session)[1])
+    made = await client_with(mode)
+    session = await made.run(lambda session: (len(session), session)[1])
     for name, read in READS.items():
         if name != "setdefault of a new key":
             assert read(session) == read(dict(DATA)), name
@@ -323,14 +323,14 @@ async def test_a_copy_is_a_plain_dict(mode: str, make: Handler) -> None:
         assert "x" not in session
         assert type(session | {}) is dict
 
-    await (await visitor(mode)).visit(handler)
+    await (await client_with(mode)).run(handler)
 
 
 async def test_a_deep_copy_shares_nothing(mode: str) -> None:
     """Changes of it are not saved."""
-    made = await visitor(mode)
-    await made.visit(lambda session: copy.deepcopy(session)["cart"].append(1))
-    assert await made.visit(dict) == DATA
+    made = await client_with(mode)
+    await made.run(lambda session: copy.deepcopy(session)["cart"].append(1))
+    assert await made.run(dict) == DATA
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -342,7 +342,7 @@ async def test_a_session_cannot_be_pickled(mode: str, protocol: int) -> None:
             pickle.dumps(session, protocol)
         assert pickle.loads(pickle.dumps(dict(session), protocol)) == DATA
 
-    await (await visitor(mode)).visit(handler)
+    await (await client_with(mode)).run(handler)
 
 
 @pytest.mark.parametrize(
@@ -356,8 +356,8 @@ async def test_a_session_cannot_be_pickled(mode: str, protocol: int) -> None:
 )  # fmt: skip
 async def test_what_is_shown_has_neither_id_nor_data(mode: str, show: Handler) -> None:
     """`pprint` shows a dict's data by itself, and a session's by its repr."""
-    made = await visitor(mode)
-    shown, secret = await made.visit(lambda session: (show(session), str(session.id)))
+    made = await client_with(mode)
+    shown, secret = await made.run(lambda session: (show(session), str(session.id)))
     assert secret not in shown
     assert "ada" not in shown
     assert "user" not in shown
@@ -380,10 +380,10 @@ async def test_a_change_is_noticed_however_the_value_was_reached(
     mode: str, take: Callable[[Any], list[Any]]
 ) -> None:
     """Each way out of a dict is watched."""
-    made = await visitor(mode)
-    await made.visit(lambda session: take(session).append("new"))
+    made = await client_with(mode)
+    await made.run(lambda session: take(session).append("new"))
     expected = {**DATA, "cart": [*DATA["cart"], "new"]}  # type: ignore[misc]
-    assert await made.visit(dict) == expected
+    assert await made.run(dict) == expected
 
 
 IN_C: dict[str, Handler] = {
@@ -403,17 +403,17 @@ async def test_after_load_changes_through_code_in_c_are_noticed(mode: str, chang
             session.load()
         change(session)
 
-    made = await visitor(mode, {"tags": {1}})
-    await made.visit(handler)
-    assert await made.visit(dict) == {"tags": {1, 2}}
+    made = await client_with(mode, {"tags": {1}})
+    await made.run(handler)
+    assert await made.run(dict) == {"tags": {1, 2}}
     assert made.headers["vary"] == "Cookie"
 
 
 async def test_what_is_only_read_is_not_written(mode: str) -> None:
     """Handing out everything is no change."""
-    made = await visitor(mode)
+    made = await client_with(mode)
     made.store.taken()
-    await made.visit(lambda session: [json.dumps(session), dict(session), session.copy()])
+    await made.run(lambda session: [json.dumps(session), dict(session), session.copy()])
     assert made.store.taken() == ["get"]
 
 
@@ -445,7 +445,7 @@ async def test_templates_do_not_show_the_secret(
         ]
         return [*shown, str(session.id)]
 
-    *shown, secret = await (await visitor(mode)).visit(handler)
+    *shown, secret = await (await client_with(mode)).run(handler)
     for text in shown:
         assert secret not in text
         assert "ada" not in text
@@ -467,7 +467,7 @@ async def test_templates_find_keys_and_loop_over_items(
             ),
         ]
 
-    assert await (await visitor(mode)).visit(handler) == ["ada user cart n"] * 2
+    assert await (await client_with(mode)).run(handler) == ["ada user cart n"] * 2
 
 
 async def test_django_looks_up_keys_first(mode: str, django_engine: django.template.Engine) -> None:
@@ -478,7 +478,7 @@ async def test_django_looks_up_keys_first(mode: str, django_engine: django.templ
         context = django.template.Context({"session": session})
         return django_engine.from_string("{{ session.id }}").render(context)
 
-    assert await (await visitor(mode)).visit(handler) == "mine"
+    assert await (await client_with(mode)).run(handler) == "mine"
 
 
 async def test_the_id_is_a_string(mode: str) -> None:
@@ -496,9 +496,9 @@ async def test_the_id_is_a_string(mode: str) -> None:
         assert pickle.loads(pickle.dumps(secret)) == plain
         session["kept"] = [secret]
 
-    made = await visitor(mode)
-    await made.visit(handler)
-    assert await made.visit(lambda session: session["kept"] == [session.id])
+    made = await client_with(mode)
+    await made.run(handler)
+    assert await made.run(lambda session: session["kept"] == [session.id])
 
 
 @pytest.mark.parametrize("name", ["user", "usr", "_private", "items", "get"])
@@ -517,9 +517,9 @@ async def test_attributes_cannot_be_assigned(mode: str, name: str) -> None:
                 getattr(session, name)
         assert not hasattr(session, "anything")
 
-    made = await visitor(mode)
-    await made.visit(handler)
-    assert await made.visit(dict) == DATA
+    made = await client_with(mode)
+    await made.run(handler)
+    assert await made.run(dict) == DATA
 
 
 async def test_what_is_read_only_says_so(mode: str) -> None:
@@ -539,7 +539,7 @@ async def test_what_is_read_only_says_so(mode: str) -> None:
         session.owner = "ada"
         assert session.owner == "ada"
 
-    await (await visitor(mode)).visit(handler)
+    await (await client_with(mode)).run(handler)
 
 
 METHODS = ["destroy", "regenerate", "clear", "popitem", "touch", "save", "reload", "load"]
@@ -555,11 +555,11 @@ async def test_a_django_template_changes_nothing(
         context = django.template.Context({"session": session})
         return django_engine.from_string("{{ session.%s }}" % name).render(context)  # noqa: UP031
 
-    made = await visitor(mode)
+    made = await client_with(mode)
     made.store.taken()
-    assert await made.visit(handler) == ""
+    assert await made.run(handler) == ""
     assert made.store.taken() == ["get"]
-    assert await made.visit(dict) == DATA
+    assert await made.run(dict) == DATA
 
 
 @pytest.mark.parametrize(
@@ -581,4 +581,4 @@ async def test_names_of_other_libraries_lead_to_ours(mode: str, name: str, advic
         with pytest.raises(AttributeError, match=advice):
             setattr(session, name, True)
 
-    await (await visitor(mode)).visit(handler)
+    await (await client_with(mode)).run(handler)

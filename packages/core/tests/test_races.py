@@ -83,7 +83,7 @@ def all_answered(responses: list[Any]) -> bool:
     )
 
 
-class Meeting:
+class Barrier:
     """Where requests wait, with the session loaded, until all are there and may go on."""
 
     def __init__(self, parties: int) -> None:
@@ -98,7 +98,7 @@ class Meeting:
         await self.may_go.wait()
 
 
-class Place:
+class SharedSessionApp:
     """An application whose requests meet in one session.
 
     :param processes: how many middlewares take the requests in turn. Each has locks of its own.
@@ -107,12 +107,12 @@ class Place:
     def __init__(self, store: Any, *, processes: int = 1, **options: Any) -> None:
         self._apps = [asgi_app(self._act, store=store, **options) for _ in range(processes)]
         self._turn = 0
-        self._meeting: Meeting | None = None
+        self._barrier: Barrier | None = None
         self.browser = Client(self)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self._turn += 1
-        scope["meeting"] = self._meeting
+        scope["barrier"] = self._barrier
         await self._apps[self._turn % len(self._apps)](scope, receive, send)
 
     async def login(self) -> None:
@@ -124,7 +124,7 @@ class Place:
         :param first: a request that is answered between their loading and their changes; its
             response comes first.
         """
-        meeting = self._meeting = Meeting(len(paths))
+        barrier = self._barrier = Barrier(len(paths))
         results: list[Any] = [None] * len(paths)
 
         async def visit(index: int, path: str) -> None:
@@ -136,17 +136,17 @@ class Place:
         async with anyio.create_task_group() as tasks:
             for index, path in enumerate(paths):
                 tasks.start_soon(visit, index, path)
-            await meeting.complete.wait()
-            self._meeting = None
+            await barrier.complete.wait()
+            self._barrier = None
             if first is not None:
                 results.insert(0, await self.browser.tab().get(first))
                 offset = results.pop(0)
-            meeting.may_go.set()
+            barrier.may_go.set()
         return results if first is None else [offset, *results]
 
     async def _act(self, session: Any, scope: dict[str, Any]) -> None:
-        if scope["meeting"] is not None:
-            await scope["meeting"].wait()
+        if scope["barrier"] is not None:
+            await scope["barrier"].wait()
         act(session, scope["path"])
 
 
@@ -160,9 +160,9 @@ CROWDS = [(50, 1), (50, 2), (200, 2), pytest.param(200, 1, marks=pytest.mark.slo
 @pytest.mark.parametrize(("writers", "processes"), [(2, 1), (2, 2), *CROWDS])
 async def test_parallel_writers_lose_nothing(store: Any, writers: int, processes: int) -> None:
     """Requests that each add a key are all answered, and all their keys are there."""
-    place = Place(store, processes=processes)
-    await place.login()
-    responses = await place.meet(*(f"/add/{key}" for key in keys(writers)))
+    app = SharedSessionApp(store, processes=processes)
+    await app.login()
+    responses = await app.meet(*(f"/add/{key}" for key in keys(writers)))
     assert all_answered(responses)
     assert stored(store) == [{"user": "ann", "cart": 0} | dict.fromkeys(keys(writers), 1)]
 
@@ -196,18 +196,18 @@ def test_writers_in_threads_lose_nothing(writers: int, processes: int) -> None:
 
 async def test_of_two_changes_of_one_key_the_later_is_kept(store: Any) -> None:
     """Who is saved last wins the key both changed."""
-    place = Place(store)
-    await place.login()
-    assert all_answered(await place.meet("/cart/red", first="/cart/blue"))
+    app = SharedSessionApp(store)
+    await app.login()
+    assert all_answered(await app.meet("/cart/red", first="/cart/blue"))
     assert stored(store) == [{"user": "ann", "cart": "red"}]
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_with_error_one_of_the_writers_wins(store: Any, processes: int) -> None:
     """With `concurrency="error"` one of 50 parallel writes is stored and the others raise."""
-    place = Place(store, processes=processes, concurrency="error")
-    await place.login()
-    responses = await place.meet(*(f"/add/{key}" for key in keys(50)))
+    app = SharedSessionApp(store, processes=processes, concurrency="error")
+    await app.login()
+    responses = await app.meet(*(f"/add/{key}" for key in keys(50)))
     assert sum(isinstance(response, ConflictError) for response in responses) == 49
     winner = next(key for key, response in zip(keys(50), responses, strict=True)
                   if isinstance(response, httpx.Response))  # fmt: skip
@@ -217,9 +217,9 @@ async def test_with_error_one_of_the_writers_wins(store: Any, processes: int) ->
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_with_error_equal_changes_are_conflicts_too(store: Any, processes: int) -> None:
     """Of 20 requests that count from the same number one is answered, and the others raise."""
-    place = Place(store, processes=processes, concurrency="error")
-    await place.login()
-    responses = await place.meet(*["/count"] * 20)
+    app = SharedSessionApp(store, processes=processes, concurrency="error")
+    await app.login()
+    responses = await app.meet(*["/count"] * 20)
     assert sum(isinstance(response, ConflictError) for response in responses) == 19
     assert stored(store) == [{"user": "ann", "cart": 1}]
 
@@ -227,11 +227,11 @@ async def test_with_error_equal_changes_are_conflicts_too(store: Any, processes:
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_with_last_write_wins_one_whole_session_is_kept(store: Any, processes: int) -> None:
     """With `concurrency="last-write-wins"` all are answered, and the last write is there."""
-    place = Place(store, processes=processes, concurrency="last-write-wins")
-    await place.login()
-    assert all_answered(await place.meet("/add/late", first="/add/early"))
+    app = SharedSessionApp(store, processes=processes, concurrency="last-write-wins")
+    await app.login()
+    assert all_answered(await app.meet("/add/late", first="/add/early"))
     assert stored(store) == [{"user": "ann", "cart": 0, "late": 1}]
-    assert all_answered(await place.meet(*(f"/add/{key}" for key in keys(50))))
+    assert all_answered(await app.meet(*(f"/add/{key}" for key in keys(50))))
     (data,) = stored(store)
     assert len(data) == 4
 
@@ -246,10 +246,10 @@ async def test_a_logout_is_never_undone(
     store: Any, concurrency: str, position: int, processes: int
 ) -> None:
     """However many of 20 slow writers are faster than the logout, no session is left."""
-    place = Place(store, processes=processes, concurrency=concurrency)
-    await place.login()
+    app = SharedSessionApp(store, processes=processes, concurrency=concurrency)
+    await app.login()
     writers = [f"/add/{key}" for key in keys(20)]
-    responses = await place.meet(*writers[:position], "/logout", *writers[position:])
+    responses = await app.meet(*writers[:position], "/logout", *writers[position:])
     assert "Max-Age=0" in set_cookies(responses[position])[0]
     assert stored(store) == []
 
@@ -258,7 +258,7 @@ async def test_a_logout_is_never_undone(
 async def test_who_finds_the_session_gone_gets_no_cookie(store: Any, concurrency: str) -> None:
     """Writers, readers and rotations behind a logout are answered, without a cookie of ours."""
     clock = Clock(4_000_000_000)
-    place = Place(
+    app = SharedSessionApp(
         store,
         concurrency=concurrency,
         clock=clock,
@@ -266,10 +266,10 @@ async def test_who_finds_the_session_gone_gets_no_cookie(store: Any, concurrency
         rolling=True,
         touch_interval=1,
     )
-    await place.login()
+    await app.login()
     clock.advance(1)
     paths = ["/add/x", "/cart/red", "/delete", "/clear", "/rotate", "/read", "/nothing"]
-    logout, *others = await place.meet(*paths, first="/logout")
+    logout, *others = await app.meet(*paths, first="/logout")
     assert "Max-Age=0" in set_cookies(logout)[0]
     assert all_answered(others)
     assert [set_cookies(response) for response in others] == [[] for _ in paths]
@@ -285,12 +285,12 @@ async def test_a_cookie_that_is_due_anyway_is_not_sent_for_a_dead_session(
     store: Any, options: dict[str, Any], ending: str
 ) -> None:
     """Rolling and signing anew ask whether the session still lives, though no touch is due."""
-    before = Place(store)
+    before = SharedSessionApp(store)
     await before.login()
-    place = Place(store, **options)
-    place.browser.cookies = before.browser.cookies
+    app = SharedSessionApp(store, **options)
+    app.browser.cookies = before.browser.cookies
     paths = ["/read", "/nothing"]
-    _, *others = await place.meet(*paths, first=ending)
+    _, *others = await app.meet(*paths, first=ending)
     assert all_answered(others)
     assert [set_cookies(response) for response in others] == [[], []]
 
@@ -329,19 +329,19 @@ async def test_a_deletion_is_never_undone(
     store: Any, deletion: str, left: dict[str, Any], position: int, processes: int
 ) -> None:
     """A key that one request deleted stays deleted though 20 others change it."""
-    place = Place(store, processes=processes)
-    await place.login()
+    app = SharedSessionApp(store, processes=processes)
+    await app.login()
     writers = [f"/cart/{key}" for key in keys(20)]
-    assert all_answered(await place.meet(*writers[:position], deletion, *writers[position:]))
+    assert all_answered(await app.meet(*writers[:position], deletion, *writers[position:]))
     assert stored(store) == [left]
 
 
 async def test_a_clear_keeps_what_others_added(store: Any) -> None:
     """clear() deletes the keys that it saw, and not those of parallel writers."""
-    place = Place(store)
-    await place.login()
+    app = SharedSessionApp(store)
+    await app.login()
     adds = [f"/add/{key}" for key in keys(20)]
-    assert all_answered(await place.meet(*adds[:10], "/clear", *adds[10:]))
+    assert all_answered(await app.meet(*adds[:10], "/clear", *adds[10:]))
     assert stored(store) == [dict.fromkeys(keys(20), 1)]
 
 
@@ -354,9 +354,9 @@ async def test_a_rotation_behind_a_logout_does_not_revive_it(
     store: Any, concurrency: str, path: str, left: list[dict[str, Any]]
 ) -> None:
     """With its data the session is gone; without them it is a new one, which does no harm."""
-    place = Place(store, concurrency=concurrency)
-    await place.login()
-    _, response = await place.meet(path, first="/logout")
+    app = SharedSessionApp(store, concurrency=concurrency)
+    await app.login()
+    _, response = await app.meet(path, first="/logout")
     assert len(set_cookies(response)) == len(left)
     assert stored(store) == left
 
@@ -369,9 +369,9 @@ async def test_a_rotation_behind_a_write_takes_it_along(
     store: Any, path: str, left: dict[str, Any]
 ) -> None:
     """What a parallel request wrote to the old id is in the new session, if data are kept."""
-    place = Place(store)
-    await place.login()
-    responses = await place.meet(path, first="/add/x")
+    app = SharedSessionApp(store)
+    await app.login()
+    responses = await app.meet(path, first="/add/x")
     assert all_answered(responses)
     assert [len(set_cookies(response)) for response in responses] == [0, 1]
     assert stored(store) == [left]
@@ -385,9 +385,9 @@ async def test_a_write_behind_a_rotation_does_not_revive_the_old_id(
     store: Any, concurrency: str, path: str, left: dict[str, Any]
 ) -> None:
     """The writer is answered without a cookie, and the old id opens nothing."""
-    place = Place(store, concurrency=concurrency)
-    await place.login()
-    rotation, *others = await place.meet("/add/x", "/cart/red", "/delete", first=path)
+    app = SharedSessionApp(store, concurrency=concurrency)
+    await app.login()
+    rotation, *others = await app.meet("/add/x", "/cart/red", "/delete", first=path)
     assert len(set_cookies(rotation)) == 1
     assert all_answered(others)
     assert [set_cookies(response) for response in others] == [[], [], []]
@@ -401,9 +401,9 @@ async def test_of_parallel_rotations_one_survives(
     store: Any, concurrency: str, rotations: int, processes: int
 ) -> None:
     """One response carries the new id, the others no cookie, and one session is left."""
-    place = Place(store, processes=processes, concurrency=concurrency)
-    await place.login()
-    responses = await place.meet(*["/rotate"] * rotations)
+    app = SharedSessionApp(store, processes=processes, concurrency=concurrency)
+    await app.login()
+    responses = await app.meet(*["/rotate"] * rotations)
     assert all_answered(responses)
     assert sum(len(set_cookies(response)) for response in responses) == 1
     assert stored(store) == [{"user": "ann", "cart": 0}]
@@ -411,10 +411,10 @@ async def test_of_parallel_rotations_one_survives(
 
 async def test_rotations_among_writers_lose_no_answered_session(store: Any) -> None:
     """50 writers and 5 rotations at once leave one session, with the data it began with."""
-    place = Place(store)
-    await place.login()
+    app = SharedSessionApp(store)
+    await app.login()
     writers = [f"/add/{key}" for key in keys(50)]
-    responses = await place.meet(*writers[:25], *["/rotate"] * 5, *writers[25:])
+    responses = await app.meet(*writers[:25], *["/rotate"] * 5, *writers[25:])
     assert all_answered(responses)
     assert sum(len(set_cookies(response)) for response in responses) == 1
     (data,) = stored(store)
@@ -746,7 +746,7 @@ def test_a_rotation_that_reloads_finds_a_logout() -> None:
 
 
 def test_a_destroyed_session_that_is_written_again_leaves_nothing_of_the_old_one() -> None:
-    """What a rotation made of the session ends although a new session takes its place."""
+    """What a rotation made of the session ends although a new session takes its app."""
 
     def start_anew(session: Any, path: str) -> None:
         act(session, path)

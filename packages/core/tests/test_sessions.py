@@ -54,7 +54,7 @@ def visit(session: Any, environ: dict[str, Any]) -> str:
     return str(session.get("user"))
 
 
-class House:
+class Site:
     """A site with one visitor, and its sessions as an operator sees them."""
 
     def __init__(self, *, lag: bool = False, **options: Any) -> None:
@@ -78,83 +78,83 @@ def test_a_session_that_keeps_rotating_does_not_survive_revoke_all(
     lag: bool, looks: str, age: float
 ) -> None:
     """Rotations between the index and the records, in whatever looks (`r`), hide nothing."""
-    house = House(lag=lag)
-    house.clock.advance(age)
-    house.store.meanwhile = iter([house.rotate if look == "r" else int for look in looks])
-    assert house.sessions.revoke_all("ann") == 1
-    assert house.sessions.list("ann") == []
-    assert house.browser.get("/").text == "None"
+    site = Site(lag=lag)
+    site.clock.advance(age)
+    site.store.meanwhile = iter([site.rotate if look == "r" else int for look in looks])
+    assert site.sessions.revoke_all("ann") == 1
+    assert site.sessions.list("ann") == []
+    assert site.browser.get("/").text == "None"
 
 
 def test_revoke_all_follows_a_session_that_was_rotated_several_times() -> None:
     """A session that has moved on by several ids since the index was read is found."""
-    house = House()
-    house.clock.advance(1000)
+    site = Site()
+    site.clock.advance(1000)
 
     def rotate_thrice() -> None:
         for _ in range(3):
-            house.rotate()
+            site.rotate()
 
-    house.store.meanwhile = iter([rotate_thrice, rotate_thrice])
-    assert house.sessions.revoke_all("ann") == 1
-    assert sessions_in(house.store) == {}
+    site.store.meanwhile = iter([rotate_thrice, rotate_thrice])
+    assert site.sessions.revoke_all("ann") == 1
+    assert sessions_in(site.store) == {}
 
 
 def test_revoking_a_long_succession_takes_a_few_calls_a_rotation() -> None:
     """Each of its records leads to the same session, and is followed once in a look."""
-    house = House()
+    site = Site()
     for _ in range(50):
-        house.rotate()
+        site.rotate()
     destroyed: list[str] = []
-    destroy = house.store.destroy
-    house.store.destroy = lambda key, *more: destroyed.append(key) or destroy(key, *more)
-    assert house.sessions.revoke_all("ann") == 1
-    assert house.sessions.list("ann") == []
+    destroy = site.store.destroy
+    site.store.destroy = lambda key, *more: destroyed.append(key) or destroy(key, *more)
+    assert site.sessions.revoke_all("ann") == 1
+    assert site.sessions.list("ann") == []
     assert len(destroyed) <= 3 * 51
 
 
 def test_the_session_to_keep_is_kept_after_a_rotation() -> None:
     """A session that is spared lives on, although the record of its rotation names it."""
-    house = House()
-    other = house.browser.stranger()
+    site = Site()
+    other = site.browser.stranger()
     other.get("/login")
     kept: list[int] = []
 
     def revoke(session: Any, environ: dict[str, Any]) -> str:
-        kept.append(house.sessions.revoke_all("ann", keep=session))
+        kept.append(site.sessions.revoke_all("ann", keep=session))
         return str(session["user"])
 
-    house.rotate()
-    again = SyncClient(wsgi_app(revoke, options=house.options), cookies=house.browser.cookies)
+    site.rotate()
+    again = SyncClient(wsgi_app(revoke, options=site.options), cookies=site.browser.cookies)
     again.get("/")
     assert kept == [1]
-    assert [house.browser.get("/").text, other.get("/").text] == ["ann", "None"]
+    assert [site.browser.get("/").text, other.get("/").text] == ["ann", "None"]
 
 
 @pytest.mark.parametrize("hash_ids", [True, False])
 def test_revoking_a_session_that_was_rotated_ends_its_successor(hash_ids: bool) -> None:
     """The reference that an operator was shown ends the session under its new id."""
-    house = House(hash_ids=hash_ids)
-    [entry] = house.sessions.list("ann")
-    house.rotate()
-    house.rotate()
-    assert house.sessions.revoke(entry.ref) is True
-    assert house.sessions.revoke(entry.ref) is False
-    assert sessions_in(house.store) == {}
+    site = Site(hash_ids=hash_ids)
+    [entry] = site.sessions.list("ann")
+    site.rotate()
+    site.rotate()
+    assert site.sessions.revoke(entry.ref) is True
+    assert site.sessions.revoke(entry.ref) is False
+    assert sessions_in(site.store) == {}
 
 
 def test_each_session_whose_cookie_was_presented_is_ended() -> None:
     """`destroy()` ends them all: those of a cookie with another domain, and a planted one."""
-    house = House()
-    thief = house.browser.stranger()
+    site = Site()
+    thief = site.browser.stranger()
     thief.get("/login")
-    unknown = house.browser.stranger()
+    unknown = site.browser.stranger()
     unknown.get("/login")
     unknown.get("/logout")
-    cookies = "; ".join(f"sid={browser.cookie}" for browser in (thief, house.browser))
-    answer = house.browser.present(cookies, "/logout")
+    cookies = "; ".join(f"sid={browser.cookie}" for browser in (thief, site.browser))
+    answer = site.browser.present(cookies, "/logout")
     assert "Max-Age=0" in set_cookies(answer)[0]
-    assert sessions_in(house.store) == {}
+    assert sessions_in(site.store) == {}
 
 
 # What is asked for
@@ -219,12 +219,12 @@ def test_an_owner_is_text_that_can_be_stored(owner: str) -> None:
 def test_what_leads_from_one_session_to_the_next_is_no_session() -> None:
     """A rotated session is listed once, and the record of the rotation cannot be looked up."""
     for hash_ids in (True, False):
-        house = House(hash_ids=hash_ids)
-        house.rotate()
-        [entry] = house.sessions.list("ann")
-        [other] = set(dict(house.store.all())) - set(sessions_in(house.store))
-        assert house.sessions.get(entry.ref) is not None
-        assert house.sessions.get(other) is None
+        site = Site(hash_ids=hash_ids)
+        site.rotate()
+        [entry] = site.sessions.list("ann")
+        [other] = set(dict(site.store.all())) - set(sessions_in(site.store))
+        assert site.sessions.get(entry.ref) is not None
+        assert site.sessions.get(other) is None
 
 
 @pytest.mark.parametrize("hash_ids", [True, False])
@@ -254,17 +254,17 @@ def test_the_key_of_a_request_s_session_is_not_shown(hash_ids: bool) -> None:
 
 def test_the_data_of_an_entry_are_a_plain_dict() -> None:
     """Frameworks encode what `Sessions` returns, and what is done to the copy stays there."""
-    house = House()
-    (entry,) = house.sessions.list("ann")
+    site = Site()
+    (entry,) = site.sessions.list("ann")
     assert json.dumps(dataclasses.asdict(entry)["data"]) == '{"user": "ann"}'
     entry.data["user"] = "eve"
-    assert house.sessions.list("ann")[0].data == {"user": "ann"}
+    assert site.sessions.list("ann")[0].data == {"user": "ann"}
 
 
 @pytest.mark.parametrize("wrong", [{"user": "ann"}, "ann", 42])
 def test_only_a_session_can_be_kept(wrong: Any) -> None:
     """Another framework's session would be ended with the rest."""
-    house = House()
+    site = Site()
     with pytest.raises(TypeError, match=r"`keep` must be a session .* `session_of\(request\)`"):
-        house.sessions.revoke_all("ann", keep=wrong)
-    assert len(house.sessions.list("ann")) == 1
+        site.sessions.revoke_all("ann", keep=wrong)
+    assert len(site.sessions.list("ann")) == 1

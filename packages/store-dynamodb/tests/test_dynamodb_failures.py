@@ -27,7 +27,7 @@ from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb.url import parse
 from testing.interrupts import interrupted
 from testing.servers.dynamodb import DynamoDBServer
-from testing.servers.process import Claim
+from testing.servers.process import PortReservation
 
 pytestmark = pytest.mark.integration("dynamodb")
 
@@ -300,7 +300,7 @@ def test_refusals(
 
 def test_errors_name_the_service(backend: Backend) -> None:
     """By its host and port; a caller's client knows them, too."""
-    nobody = Claim()
+    nobody = PortReservation()
     endpoint = f"http://127.0.0.1:{nobody.port}"
     opened = DynamoDBStore.from_url(
         f"dynamodb://sessions?region=eu-west-1&endpoint_url={endpoint}&attempts=1"

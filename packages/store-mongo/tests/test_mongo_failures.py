@@ -18,7 +18,7 @@ from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck.storekit import as_sync
 from coatcheck_mongo import AsyncMongoStore, MongoStore
 from testing.servers.mongo import MongoServer
-from testing.servers.process import Claim
+from testing.servers.process import PortReservation
 
 pytestmark = pytest.mark.integration("mongo")
 
@@ -46,7 +46,7 @@ def locked_server() -> Iterator[MongoServer]:
 
 
 def test_errors_name_the_servers_and_nobody_s_password() -> None:
-    nobody = Claim()
+    nobody = PortReservation()
     address = f"127.0.0.1:{nobody.port}"
     url = f"mongodb://app:s3cret@{address},localhost:{nobody.port}/shop?timeoutMS=300"
     opened = MongoStore.from_url(url)

@@ -16,7 +16,7 @@ import redis
 from coatcheck import Record, Unchanged
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from coatcheck_redis import AsyncRedisStore, RedisStore
-from testing.servers.process import Claim
+from testing.servers.process import PortReservation
 from testing.servers.programs import ServerMissing
 from testing.servers.redis import KINDS, RedisServer, ask, program
 
@@ -226,9 +226,9 @@ def test_a_cluster_reached_by_the_wrong_scheme_says_so(own_server: RedisServer) 
 def test_servers_that_start_at_the_same_time_get_different_ports() -> None:
     """Before they listen, nobody sees that a port is taken."""
     state = random.getstate()
-    first = Claim()
+    first = PortReservation()
     random.setstate(state)
-    second = Claim()
+    second = PortReservation()
     try:
         assert first.port != second.port
     finally:

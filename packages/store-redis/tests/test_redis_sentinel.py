@@ -15,7 +15,7 @@ from coatcheck import ABSENT, Record, Store, open_async_store, open_store
 from coatcheck.errors import StoreTimeout, StoreUnavailable
 from coatcheck.storekit import as_sync
 from testing.interrupts import interrupted
-from testing.servers.process import Claim
+from testing.servers.process import PortReservation
 from testing.servers.redis import RedisServer, Watched, ask, watched
 
 pytestmark = pytest.mark.integration("redis")
@@ -50,7 +50,7 @@ def opened(api: str, url: str) -> Store:
 @pytest.mark.parametrize("api", ["sync", "async"])
 def test_a_store_goes_on_with_the_new_master(servers: Watched, api: str) -> None:
     """The first Sentinel of the URL is not there, and then the master fails."""
-    nobody = Claim()
+    nobody = PortReservation()
     url = f"redis+sentinel://127.0.0.1:{nobody.port},127.0.0.1:{servers.port}/shop"
     store = opened(api, url)
     assert store.set("key", record(b"1", "ada"), ABSENT)

@@ -34,7 +34,7 @@ const STORES = {
 };
 
 // What can be done with a session. Each gets the request and its arguments.
-const ACTS = {
+const ACTIONS = {
   set(request, path, value) {
     let place = request.session;
     for (const name of path.slice(0, -1)) place = place[name];
@@ -80,7 +80,7 @@ async function main() {
   for (const [path, own] of Object.entries(options.paths)) {
     app.use(path, session({ secret: options.secret, store: makeStore(), ...own }));
     app.post(path, async (request, response) => {
-      for (const [name, ...given] of request.body) await ACTS[name](request, ...given);
+      for (const [name, ...given] of request.body) await ACTIONS[name](request, ...given);
       response.json(view(request));
     });
   }

@@ -13,7 +13,7 @@ from coatcheck.storekit import as_async
 from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb.url import parse
 from testing.interop.applications import express_application
-from testing.interop.both import each_length, walk_on_both
+from testing.interop.both import each_length, random_walk_on_both
 from testing.servers.dynamodb import server
 
 pytestmark = pytest.mark.integration("express", "dynamodb")
@@ -29,7 +29,7 @@ def url() -> Iterator[str]:
 
 @each_length
 def test_both_sides_see_the_same_sessions(steps: int, url: str) -> None:
-    """The steps, texts and numbers of the walk are all that JSON can say."""
+    """The steps, texts and numbers of the random walk are all that JSON can say."""
     settings = parse(url)
     service = boto3.session.Session().resource(
         "dynamodb", region_name=settings.region, endpoint_url=settings.endpoint_url
@@ -51,6 +51,6 @@ def test_both_sides_see_the_same_sessions(steps: int, url: str) -> None:
     asynchronous, plain = as_async(DynamoDBStore.from_url(url)), DynamoDBStore.from_url(url)
     node = {"region": settings.region, "table": settings.table}
     with express_application("dynamodb", str(settings.endpoint_url), **node) as express:
-        walk_on_both(express, asynchronous, plain, expire, remaining, steps)
+        random_walk_on_both(express, asynchronous, plain, expire, remaining, steps)
     plain.close()
     service.meta.client.close()

@@ -14,7 +14,7 @@ from pymongo import MongoClient
 from coatcheck_mongo import AsyncMongoStore, MongoStore
 from coatcheck_mongo.express import DocumentCodec, WebCryptoCodec
 from testing.interop.applications import NAME, express_application, options_of, wsgi_server
-from testing.interop.both import each_length, walk_on_both
+from testing.interop.both import each_length, random_walk_on_both
 from testing.servers.mongo import server
 
 pytestmark = pytest.mark.integration("express", "mongo")
@@ -32,7 +32,7 @@ def url() -> Iterator[str]:
 @pytest.mark.parametrize("form", ["text", "encrypted"])
 @each_length
 def test_both_sides_see_the_same_sessions(steps: int, url: str, form: str) -> None:
-    """The steps, texts and numbers of the walk are all that JSON can say."""
+    """The steps, texts and numbers of the random walk are all that JSON can say."""
     place = f"{url}test?collection={form}"
     asynchronous, plain = AsyncMongoStore.from_url(place), MongoStore.from_url(place)
     more: dict[str, Any] = {}
@@ -55,7 +55,7 @@ def test_both_sides_see_the_same_sessions(steps: int, url: str, form: str) -> No
             return (expires - datetime.now(UTC)).total_seconds()
 
         with express_application("mongo", url, **node) as express:
-            walk_on_both(express, asynchronous, plain, expire, remaining, steps, **more)
+            random_walk_on_both(express, asynchronous, plain, expire, remaining, steps, **more)
     plain.close()
 
 
@@ -68,8 +68,8 @@ def test_native_documents_are_read_and_written_on_both_sides(url: str) -> None:
         httpx.Client() as client,
     ):
 
-        def ask(base: str, path: str, *acts: list[Any]) -> Any:
-            response = client.post(f"{base}{path}", json=acts)
+        def ask(base: str, path: str, *actions: list[Any]) -> Any:
+            response = client.post(f"{base}{path}", json=actions)
             assert response.status_code == 200, response.text
             return response.json()
 

@@ -14,7 +14,7 @@ from coatcheck import SessionOptions
 from coatcheck_express import migrate_from_express
 from coatcheck_redis import AsyncRedisStore, RedisStore
 from testing.interop.applications import NAME, express_application, options_of, wsgi_server
-from testing.interop.both import each_length, walk_on_both
+from testing.interop.both import each_length, random_walk_on_both
 from testing.servers.node import NodeServer
 from testing.servers.redis import server
 
@@ -46,7 +46,7 @@ def test_both_sides_see_the_same_sessions(steps: int, url: str, express: NodeSer
     def remaining(session_id: str) -> float:
         return raw.pttl(f"sess:{session_id}") / 1000
 
-    walk_on_both(express, asynchronous, plain, expire, remaining, steps)
+    random_walk_on_both(express, asynchronous, plain, expire, remaining, steps)
 
 
 def test_nobody_is_logged_out_by_the_end_of_express(url: str, express: NodeServer) -> None:
@@ -59,8 +59,8 @@ def test_nobody_is_logged_out_by_the_end_of_express(url: str, express: NodeServe
     def both(path: str) -> SessionOptions:
         return migrate_from_express(native(path), options_of(path, store))
 
-    def ask(client: httpx.Client, base: str, *acts: list[Any]) -> Any:
-        response = client.post(f"{base}/plain", json=acts)
+    def ask(client: httpx.Client, base: str, *actions: list[Any]) -> Any:
+        response = client.post(f"{base}/plain", json=actions)
         assert response.status_code == 200, response.text
         return response.json()
 

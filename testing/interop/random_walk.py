@@ -1,4 +1,4 @@
-"""A walk at random through what can be done with a session, on Express and coatcheck in turn."""
+"""A random walk through what can be done with a session, on Express and coatcheck in turn."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ import httpx
 from coatcheck_express import as_node_has_it
 from coatcheck_express.cookie import settings_of
 
-from .applications import NAME, PATHS, Act, View
+from .applications import NAME, PATHS, Action, View
 
 #: The name of the Express application among the servers.
 EXPRESS: Final = "express"
 
 #: Steps that are shown when something is wrong.
 _SHOWN: Final = 12
-#: A lifetime in milliseconds that the walk waits for, and the seconds until every store agrees.
+#: A lifetime in milliseconds that the random walk waits for, and the seconds until every store
+#: agrees.
 _SHORT_MS, _WAIT = 300, 1.1
 
 #: The lifetime of a session whose cookie ends with the browser, and what may be missing from one:
@@ -50,7 +51,7 @@ class Difference(Exception):
     """The two sides do not see the same session; the message says after which steps."""
 
 
-class Walk:
+class RandomWalk:
     """One visitor, whose session lives in a store that all servers share.
 
     :param servers: their URLs; :data:`EXPRESS` is one of them.
@@ -148,14 +149,14 @@ class Walk:
 
     def _save(self) -> None:
         value = self._value()
-        acts: list[Act] = [["set", ["n"], value], ["save"]]
+        actions: list[Action] = [["set", ["n"], value], ["save"]]
         if self._random.random() < 0.5:
-            acts.append(["set", ["m"], value])
+            actions.append(["set", ["m"], value])
         if self._data is None:
-            acts = acts[:1]
-        self._do(acts)
+            actions = actions[:1]
+        self._do(actions)
         self._changed()["n"] = as_node_has_it(value)
-        if len(acts) == 3:
+        if len(actions) == 3:
             self._changed()["m"] = as_node_has_it(value)
 
     def _reload(self) -> None:
@@ -163,13 +164,13 @@ class Walk:
             self._do([["set", ["dropped"], 1], ["reload"]])
 
     def _regenerate(self) -> None:
-        acts: list[Act] = [["regenerate"]]
+        actions: list[Action] = [["regenerate"]]
         if self._random.random() < 0.5:
-            acts += [["set", ["user"], {"id": 42}], ["save"]]
+            actions += [["set", ["user"], {"id": 42}], ["save"]]
         self._data = None
-        self._do(acts)
+        self._do(actions)
         self._changed()
-        if len(acts) > 1:
+        if len(actions) > 1:
             self._changed()["user"] = {"id": 42}
 
     def _destroy(self) -> None:
@@ -197,10 +198,10 @@ class Walk:
 
     # What they lead to
 
-    def _do(self, acts: list[Act]) -> View:
+    def _do(self, actions: list[Action]) -> View:
         server = self._random.choice([*self._servers])
         self._path = self._random.choice([*PATHS])
-        return self._send(server, self._path, acts)
+        return self._send(server, self._path, actions)
 
     def _changed(self) -> dict[str, Any]:
         """Return the data of the session, which begins now if there is none."""
@@ -209,11 +210,11 @@ class Walk:
             self._max_age = PATHS[self._path].get("cookie", {}).get("maxAge")
         return self._data
 
-    def _send(self, server: str, path: str, acts: list[Act]) -> View:
-        self._recent.append(f"{server}{path} {json.dumps(acts)[:300]}")
+    def _send(self, server: str, path: str, actions: list[Action]) -> View:
+        self._recent.append(f"{server}{path} {json.dumps(actions)[:300]}")
         response = self._client.post(
             self._servers[server] + path,
-            content=json.dumps(acts),  # escaped, because UTF-8 has no lone surrogates
+            content=json.dumps(actions),  # escaped, because UTF-8 has no lone surrogates
             headers={"content-type": "application/json"},
         )
         if response.status_code != 200:
