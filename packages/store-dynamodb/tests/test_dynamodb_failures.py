@@ -158,7 +158,7 @@ def test_a_conditional_ending_whose_reply_was_lost_is_known_again(
 def test_an_ending_by_somebody_else_between_the_attempts(
     through: DynamoDBStore, proxy: Proxy, store: DynamoDBStore
 ) -> None:
-    """Of two that leave a mark one was it; of one that removes all nothing is known."""
+    """Of two that leave a tombstone one was it; of one that removes all nothing is known."""
     store.set("key", Record(b"other", 4102444800.0))
     meanwhile(through, lambda: store.destroy("key", PRESENT))
     assert not with_a_lost_reply(proxy, lambda: through.destroy("key", Unchanged(b"data")))

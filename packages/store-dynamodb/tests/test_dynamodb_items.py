@@ -86,21 +86,21 @@ def test_what_has_expired_is_absent_while_it_is_there(store: DynamoDBStore) -> N
 def test_what_a_session_that_goes_on_elsewhere_leaves(
     store: DynamoDBStore, backend: Backend
 ) -> None:
-    """A mark, without anything of the session."""
+    """A tombstone, without anything of the session."""
     for condition in (PRESENT, Unchanged(b"{}")):
         backend.put("key", sess={"S": "{}"}, expires=LATER, owner={"S": "ann"}, user={"S": "ann"})
         before = time.time()
         assert store.destroy("key", condition)
         item = backend.item("key")
         assert item is not None
-        assert item.keys() == {"id", "type", "expires", "coatcheck_ended"}
+        assert item.keys() == {"id", "type", "expires", "coatcheck_tombstone"}
         # No longer than that, and not before a repetition has seen it.
         assert before + 59 <= float(item["expires"]["N"]) <= time.time() + 60
         assert (store.get("key"), store.length(), list(store.owned_by("ann"))) == (None, 0, [])
         assert not store.destroy("key", condition)
         assert not store.touch("key", later())
     assert store.set("key", Record(b"{}", later()))
-    assert "coatcheck_ended" not in (backend.item("key") or {})
+    assert "coatcheck_tombstone" not in (backend.item("key") or {})
     assert store.destroy("key")
     assert backend.item("key") is None
 

@@ -1,4 +1,4 @@
-"""What a request costs, and what rights that takes."""
+"""What a request costs, and which permissions it needs."""
 
 from __future__ import annotations
 

@@ -116,7 +116,9 @@ class DynamoDBHarness(Harness):
         empty = {"id": {"S": self._prefix(namespace)}, "expires": {"N": "4102444800"}}
         return {
             **{f"the type {value}": change(type=value) for value in _VALUES[1:2]},
-            **{f"the mark {value}": change(coatcheck_ended=value) for value in _VALUES[:2]},
+            **{
+                f"the tombstone {value}": change(coatcheck_tombstone=value) for value in _VALUES[:2]
+            },
             **{f"an expiry of {number}": change(expires={"N": number}) for number in _NUMBERS},
             "other attributes": change(**{f"other{n}": value for n, value in enumerate(_VALUES)}),
             "no owner": without_owner,

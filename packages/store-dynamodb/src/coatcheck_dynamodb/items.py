@@ -8,9 +8,9 @@ removes expired items takes whole ones. ``owner`` is coatcheck's, and there alon
 has one. ``coatcheck_written`` names the write that made the item, so that one that was repeated
 because its reply was lost is known again. What other programs add is left alone.
 
-A session that goes on under another key, as after a login, leaves a mark for a while::
+A session that goes on under another key, as after a login, leaves a tombstone for a minute::
 
-    {id: "sess:KEY", expires: 1795456528, type: "connect-session", coatcheck_ended: "5f0c7a9e"}
+    {id: "sess:KEY", expires: 1795456528, type: "connect-session", coatcheck_tombstone: "5f0c7a9e"}
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ _END: Final = 253_402_300_799.0
 _TYPE: Final = "connect-session"
 #: The attribute with the token of the write that made the item.
 _WRITTEN: Final = "coatcheck_written"
-#: Seconds that a mark must stay: longer than an ending is repeated.
-_MARKED: Final = 60.0
+#: The attribute of a tombstone, with the token of the call that ended the session.
+_TOMBSTONE: Final = "coatcheck_tombstone"
+#: Seconds that a tombstone must stay: longer than an ending is repeated.
+_TOMBSTONE_SECONDS: Final = 60.0
 #: Names of attributes that are reserved words in expressions, others' too.
 _NAMES: Final = {"#t": "type", "#o": "owner"}
 _LIVE: Final = (
@@ -125,10 +127,10 @@ def writing(record: Record, token: str, expression: Expression) -> Expression:
     values[":w"] = found[_WRITTEN]
     text = f"SET sess = :s, expires = :e, #t = :t, {_WRITTEN} = :w"
     if "owner" in found:
-        text += ", #o = :o REMOVE coatcheck_ended"
+        text += f", #o = :o REMOVE {_TOMBSTONE}"
         values[":o"] = found["owner"]
     else:
-        text += " REMOVE coatcheck_ended, #o"
+        text += f" REMOVE {_TOMBSTONE}, #o"
     return expression.add("UpdateExpression", text, values)
 
 
@@ -137,18 +139,18 @@ def touching(expires_at: float, expression: Expression) -> Expression:
     return expression.add("UpdateExpression", "SET expires = :e", {":e": seconds(expires_at)})
 
 
-def ended(mark: str, now: float) -> Item:
-    """Return what is left of a session that was ended, but for the id.
+def tombstone(token: str, now: float) -> Item:
+    """Return the tombstone of a session that was ended, without the id.
 
-    :param mark: tells who ended it.
+    :param token: names the call that ended it.
     """
-    kept = {"expires": seconds(now + _MARKED), "type": {"S": _TYPE}}
-    return {**kept, "coatcheck_ended": {"S": mark}}
+    kept = {"expires": seconds(now + _TOMBSTONE_SECONDS), "type": {"S": _TYPE}}
+    return {**kept, _TOMBSTONE: {"S": token}}
 
 
-def is_ended_by(mark: str, item: Item) -> bool:
-    """Tell whether an item is what was left of a session."""
-    return item.get("coatcheck_ended") == {"S": mark}
+def is_tombstone_of(token: str, item: Item) -> bool:
+    """Tell whether an item is the tombstone that a call has left."""
+    return item.get(_TOMBSTONE) == {"S": token}
 
 
 def record_of(item: Item | None) -> Record | None:

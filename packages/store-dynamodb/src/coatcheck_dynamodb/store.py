@@ -38,7 +38,7 @@ from . import items, logs, table
 from .clients import UNSURE, per_process, watched
 from .failures import PACKAGES, code_of, named, translated
 from .items import GRANULARITY, LARGEST, Expression, Item
-from .pace import Pace, Patience
+from .throttling import Backoff, RateLimiter
 from .url import DEFAULT_PREFIX, SCAN_UNITS, check_prefix, check_table, parse
 
 #: Seconds after which the index of owners shows a write. AWS: "a fraction of a second", normally.
@@ -129,7 +129,7 @@ class DynamoDBStore(Store):
     def ensure_table(self) -> bool:
         """Make the table, its index and its removal of expired items, where they are not.
 
-        Takes rights that the store itself does without; safe to be called twice, and at once.
+        Needs permissions that the store itself does without; safe to be called twice, and at once.
 
         :returns: whether anything was made.
         :raises StoreError: it failed, or was not active in ten minutes.
@@ -172,11 +172,11 @@ class DynamoDBStore(Store):
             return False
         if only_if is ALWAYS:
             return self._remove(key)
-        # The session goes on under another key: its end is marked, for repetitions to know it.
-        mark, now = secrets.token_hex(8), self._clock()
-        ended = {**self._id(key), **items.ended(mark, now)}
+        # The session goes on under another key. The tombstone tells a repetition who ended it.
+        token, now = secrets.token_hex(8), self._clock()
+        tombstone = {**self._id(key), **items.tombstone(token, now)}
         condition = items.condition(only_if, now)
-        reply = self._write("put_item", Item=ended, **condition.arguments())
+        reply = self._write("put_item", Item=tombstone, **condition.arguments())
         if not reply.get("Refused"):
             return True
         if not _is_unsure(reply):
@@ -184,7 +184,7 @@ class DynamoDBStore(Store):
         item = self._item(key)
         if item is None:
             raise _unknown_ending(reply)
-        return items.is_ended_by(mark, item)
+        return items.is_tombstone_of(token, item)
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         """See :meth:`coatcheck.Store.touch`."""
@@ -210,10 +210,10 @@ class DynamoDBStore(Store):
         ours = Expression().add(
             "FilterExpression", "begins_with(id, :prefix)", {":prefix": {"S": self._prefix}}
         )
-        pace = Pace(self._scan_units)
-        for page in self._scan(ours, pace, ProjectionExpression="id"):
+        limiter = RateLimiter(self._scan_units)
+        for page in self._scan(ours, limiter, ProjectionExpression="id"):
             for keys in _pieces(page["Items"], _REMOVED_AT_ONCE):
-                self._remove_all(keys, pace)
+                self._remove_all(keys, limiter)
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.owned_by`."""
@@ -239,7 +239,7 @@ class DynamoDBStore(Store):
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def ping(self) -> None:
-        """See :meth:`coatcheck.Store.ping`. It is a read like others, by the same rights."""
+        """See :meth:`coatcheck.Store.ping`. It is a read like others, with the same permissions."""
         self._item("ping")
 
     def close(self) -> None:
@@ -263,9 +263,9 @@ class DynamoDBStore(Store):
     def _items(self, keys: Sequence[Item]) -> Iterator[Item]:
         """Return items by their keys; those that the service leaves out are asked for again."""
         left = list(keys)
-        patience = Patience()
+        backoff = Backoff()
         while left:
-            patience.wait(len(left))
+            backoff.wait(len(left))
             wanted = {self._table: {"Keys": left, "ConsistentRead": True}}
             reply = self._ask("batch_get_item", RequestItems=wanted)
             yield from reply["Responses"].get(self._table, ())
@@ -282,18 +282,18 @@ class DynamoDBStore(Store):
             raise _unknown_ending(reply)
         return self._live(removed) is not None
 
-    def _remove_all(self, keys: Sequence[Item], pace: Pace) -> None:
+    def _remove_all(self, keys: Sequence[Item], limiter: RateLimiter) -> None:
         left = [{"DeleteRequest": {"Key": key}} for key in keys]
-        patience = Patience()
+        backoff = Backoff()
         while left:
-            patience.wait(len(left))
+            backoff.wait(len(left))
             reply = self._ask(
                 "batch_write_item",
                 RequestItems={self._table: left},
                 ReturnConsumedCapacity="TOTAL",
             )
             left = (reply.get("UnprocessedItems") or {}).get(self._table, [])
-            pace.keep(sum(each["CapacityUnits"] for each in reply["ConsumedCapacity"]))
+            limiter.wait(sum(each["CapacityUnits"] for each in reply["ConsumedCapacity"]))
 
     def _live(self, item: Item | None) -> Record | None:
         record = items.record_of(item)
@@ -306,11 +306,11 @@ class DynamoDBStore(Store):
                 yield key, record
 
     def _scan(
-        self, expression: Expression, pace: Pace | None = None, **more: Any
+        self, expression: Expression, limiter: RateLimiter | None = None, **more: Any
     ) -> Iterator[dict[str, Any]]:
         """Return the pages of the table, and take no more of its capacity than is allowed."""
         start: dict[str, Any] = {}
-        pace = pace or Pace(self._scan_units)
+        limiter = limiter or RateLimiter(self._scan_units)
         while True:
             page = self._ask(
                 "scan",
@@ -325,7 +325,7 @@ class DynamoDBStore(Store):
             if "LastEvaluatedKey" not in page:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-            pace.keep(page["ConsumedCapacity"]["CapacityUnits"])
+            limiter.wait(page["ConsumedCapacity"]["CapacityUnits"])
 
     def _update(self, key: str, expression: Expression) -> dict[str, Any]:
         return self._write("update_item", Key=self._id(key), **expression.arguments())

@@ -16,7 +16,7 @@ OWNER_INDEX: Final = "owner-index"
 #: The attribute that tells when an item is to be removed.
 _EXPIRES: Final = "expires"
 #: Seconds until a new table, or a new index, has to be ready; a large table's index takes long.
-_PATIENCE: Final = 600.0
+_ACTIVE_TIMEOUT: Final = 600.0
 _PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 
@@ -110,7 +110,7 @@ def _description(client: Any, table: str) -> dict[str, Any]:
 
 def _active(client: Any, table: str) -> dict[str, Any]:
     """Wait until the table and all its indexes are active; return their description."""
-    deadline, pause = time.monotonic() + _PATIENCE, _PAUSE
+    deadline, pause = time.monotonic() + _ACTIVE_TIMEOUT, _PAUSE
     while True:
         found = _description(client, table)
         parts = [found.get("TableStatus")]

@@ -1,4 +1,4 @@
-"""How fast the service is asked, where a call of the store is many requests."""
+"""Slow down if one call of the store takes many requests: a rate limiter, and a backoff."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ _REPEATS: Final = 6
 _PAUSE: Final = 0.05
 
 
-class Pace:
-    """Lets capacity be used at a rate: so many units a second, on the average."""
+class RateLimiter:
+    """Limits the capacity units that are used in a second, on average."""
 
     def __init__(self, units: float) -> None:
         self._units = units
         self._began, self._used = time.monotonic(), 0.0
 
-    def keep(self, used: float) -> None:
-        """Wait until as many units as were used are due."""
+    def wait(self, used: float) -> None:
+        """Wait until the units that were used, ``used`` more among them, are within the limit."""
         self._used += used
         time.sleep(max(0.0, self._began + self._used / self._units - time.monotonic()))
 
 
-class Patience:
-    """Waits ever longer for a service that leaves undone what it is asked for, and then no more."""
+class Backoff:
+    """Waits longer after each attempt without progress, and gives up after several."""
 
     def __init__(self) -> None:
         self._left: int | None = None
         self._attempts = 0
 
     def wait(self, left: int) -> None:
-        """Wait, unless this is the first time; begin anew if there was progress.
+        """Wait, except before the first attempt. Progress resets the pause.
 
-        :param left: how much is to be done.
-        :raises StoreUnavailable: nothing was done in several attempts.
+        :param left: the number of items that are left.
+        :raises StoreUnavailable: several attempts made no progress.
         """
         if self._left is not None:
             self._attempts = self._attempts + 1 if left >= self._left else 0
