@@ -193,7 +193,7 @@ class LocksOnlyThreads(FileStore):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._locks.held = self._held_by_thread  # type: ignore[method-assign]  # breaking it
-        self._sweep._locks = self._locks
+        self._garbage._locks = self._locks
 
     @contextmanager
     def _held_by_thread(self, name: str, *, wait: bool = True) -> Iterator[None]:

@@ -107,7 +107,7 @@ def test_loose_permissions_are_reported_once(
     for number in range(3):
         store.set(f"key {number}", Record(b"data", NOW + DAY))
     [line] = caplog.messages
-    assert f"{store.folder} has the rights 0755" in line
+    assert f"{store.folder} has the permissions 0755" in line
     store.folder.chmod(0o700)
     FileStore(store.folder, durability="process").set("key", Record(b"data", NOW + DAY))
     assert len(caplog.messages) == 1

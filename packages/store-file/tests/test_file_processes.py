@@ -546,13 +546,13 @@ say("released")
 @contextmanager
 def stopped(folder: Path, key: str) -> Iterator[Process]:
     """A process that has been stopped by SIGSTOP while it holds a key's lock."""
-    with running(folder, HOLDING, stripe(key)) as process:
+    with running(folder, HOLDING, shard(key)) as process:
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
         yield process
 
 
-def stripe(key: str) -> int:
+def shard(key: str) -> int:
     """Return the number of a key's lock."""
     return hashlib.sha256(key.encode()).digest()[0]
 
@@ -562,7 +562,7 @@ def test_stopped_holder(folder: Path, store: FileStore) -> None:
     """A call that waits for a stopped process raises StoreTimeout, until the process goes on."""
     limit = 0.05
     hasty = FileStore(folder, durability="process", lock_timeout=limit)
-    assert stripe("key") != stripe("other")
+    assert shard("key") != shard("other")
     store.set("key", old(0))
     operations: list[Callable[[], object]] = [
         lambda: hasty.set("key", Record(b"new", LATER)),

@@ -138,7 +138,7 @@ class SQLiteHarness(Harness):
         """Give a connection that is none of the store's."""
         if not self._file.exists():
             with closing(SQLiteStore(self._file)) as store:
-                store.ping()  # it is the store that makes it, with the rights that it gives
+                store.ping()  # it is the store that makes it, with the permissions that it gives
         with closing(sqlite3.connect(self._file, isolation_level=None)) as database:
             yield database
 

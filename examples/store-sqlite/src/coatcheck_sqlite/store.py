@@ -46,7 +46,7 @@ _PAGE: Final = 100
 #: Rows that one transaction removes at most, so that no other writer waits for long.
 _PIECE: Final = 500
 #: Expired rows that a write removes at most.
-_SWEPT: Final = 4
+_PRUNED: Final = 4
 
 
 class SQLiteStore(Store):
@@ -101,7 +101,7 @@ class SQLiteStore(Store):
         name = check_key(key).encode()
         check_record(record)
         with self._transaction() as run:
-            # One whose expiry is past is written like others: it is absent, and soon swept away.
+            # One whose expiry is past is written like others: it is absent, and soon removed.
             written = run(
                 self._sql.set(only_if),
                 key=name,
@@ -110,7 +110,7 @@ class SQLiteStore(Store):
                 owner=None if record.owner is None else record.owner.encode(),
                 expected=_expected(only_if),
             )
-            run(self._sql.prune, limit=_SWEPT)
+            run(self._sql.prune, limit=_PRUNED)
         return written > 0
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from coatcheck_conformance import Fault, Harness
 
-from .layout import STRIPES, Layout
+from .layout import SHARDS, Layout
 from .locks import Locks
 from .url import parse
 
@@ -152,6 +152,6 @@ def _all_locks(folder: Path) -> Iterator[None]:
     layout.locks.mkdir(parents=True, exist_ok=True)
     locks = Locks(layout.locks, timeout=1)
     with ExitStack() as held:
-        for stripe in STRIPES:
-            held.enter_context(locks.held(stripe))
+        for shard in SHARDS:
+            held.enter_context(locks.held(shard))
         yield

@@ -42,8 +42,8 @@ def is_no_folder(error: OSError) -> bool:
 NEW: Final = ".new"
 
 _WINDOWS: Final = sys.platform == "win32"
-#: Seconds for which a file that is open elsewhere cannot be replaced or removed on Windows.
-_PATIENCE: Final = 2.0
+#: Seconds for which to try again on Windows, where a file that is open elsewhere is locked.
+_RETRY_SECONDS: Final = 2.0
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def opened(path: str, flags: int = _READ) -> Iterator[int]:
     descriptors: list[int] = []
     closing = map(os.close, descriptors)
     try:
-        _patiently(lambda: descriptors.extend(map(os.open, (path,), (flags,), (0o600,))))
+        _with_retries(lambda: descriptors.extend(map(os.open, (path,), (flags,), (0o600,))))
         yield descriptors[0]
     finally:
         any(closing)
@@ -91,7 +91,7 @@ def replace(path: str, content: bytes, modified: int, *, durable: bool) -> None:
     try:
         _write(temporary, content, modified, durable=durable)
         try:
-            _patiently(os.replace, temporary, path)
+            _with_retries(os.replace, temporary, path)
         except IsADirectoryError:
             remove(path)
             os.replace(temporary, path)
@@ -160,7 +160,7 @@ def scanned(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
 def remove(path: str) -> bool:
     """Remove a file, and put a folder aside that stands in its place. Returns False without one."""
     try:
-        _patiently(os.unlink, path)
+        _with_retries(os.unlink, path)
     except FileNotFoundError:
         return False
     except IsADirectoryError:
@@ -194,11 +194,11 @@ else:
     _flush = os.fsync
 
 
-def _patiently(call: Callable[..., T], *arguments: object) -> T:
+def _with_retries(call: Callable[..., T], *arguments: object) -> T:
     """Call, and where Windows refuses because somebody else has the file open, try again."""
     if not _WINDOWS:
         return call(*arguments)
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _RETRY_SECONDS
     while True:
         try:
             return call(*arguments)

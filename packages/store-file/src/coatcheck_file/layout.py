@@ -1,11 +1,11 @@
-"""Where everything stands in the store's folder.
+"""The files and folders of a store.
 
 ::
 
     coatcheck-file           what the folder is, and the version of its layout
     records/3f/9c…           the record whose key has the SHA-256 3f9c…, in hexadecimal
     records/3f/9c….new       the same while it is being written
-    owners/a1/b2…/3f9c…      an empty file: the owner with the SHA-256 a1b2… has that record
+    owners/a1/b2…/3f9c…      an index entry, an empty file: the owner a1b2… has that record
     locks/3f                 whoever writes in records/3f holds it
 
 256 folders of records are few to list, and none becomes large: with a million sessions each
@@ -23,8 +23,8 @@ from typing import Final
 _NAME: Final = re.compile(r"[0-9a-f]{62}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SEP: Final = os.sep
-#: All folders of records, and all locks.
-STRIPES: Final = tuple(f"{number:02x}" for number in range(256))
+#: The names of the shards: the folders of records, and their locks.
+SHARDS: Final = tuple(f"{number:02x}" for number in range(256))
 
 
 def digest(name: bytes) -> str:
@@ -59,10 +59,10 @@ class Layout:
         """Return the path of a record."""
         return f"{self.records}{_SEP}{key_digest[:2]}{_SEP}{key_digest[2:]}"
 
-    def stripe(self, name: str) -> str:
-        """Return the path of a folder of records."""
+    def shard(self, name: str) -> str:
+        """Return the path of a shard, a folder of records."""
         return f"{self.records}{_SEP}{name}"
 
     def owner(self, owner_digest: str) -> str:
-        """Return the path of the folder that has an owner's marks."""
+        """Return the path of the folder with an owner's index entries."""
         return f"{self.owners}{_SEP}{owner_digest[:2]}{_SEP}{owner_digest[2:]}"

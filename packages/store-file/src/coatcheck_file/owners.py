@@ -1,8 +1,9 @@
-"""Which records an owner has: a folder for each owner, an empty file for each record.
+"""The index of owners: a folder for each owner, and in it an index entry for each record.
 
-A mark is made before its record and removed after it, so that no live record lacks its mark,
-whoever dies in between. A mark without its record is harmless, and removed when it is met. What is
-no folder in the place of one has no marks, and gives way to the next.
+An index entry is an empty file. It is made before its record and removed after it, so a live record
+always has its entry, even if a process dies in between. An entry without a record is harmless, and
+is removed when it is found. Anything that has the name of such a folder and is no folder counts as
+an empty index, and is removed by the next write.
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ from .content import encode_owner
 from .files import flush_folder, is_no_folder, make_empty, make_folder, remove
 from .layout import Layout, digest, is_digest
 
-#: How often an owner's folder may vanish while a mark is put there.
+#: How often an owner's folder may vanish while an entry is put there.
 _ATTEMPTS: Final = 100
 
 
 class Owners:
-    """The marks of one store. Marks of a key are made and removed under the key's lock.
+    """The index entries of one store. Those of a key are made and removed under the key's lock.
 
     :param layout: where they are.
-    :param durable: whether a mark is on the disk before its record is written.
+    :param durable: whether an entry is on the disk before its record is written.
     """
 
     def __init__(self, layout: Layout, *, durable: bool) -> None:
         self._layout = layout
         self._durable = durable
 
-    def mark(self, owner: str, key_digest: str) -> None:
-        """Note that an owner has a record."""
+    def add(self, owner: str, key_digest: str) -> None:
+        """Make the index entry of an owner's record."""
         folder = self.folder_of(owner)
         outer = os.path.dirname(folder)
         for attempt in range(_ATTEMPTS):
@@ -41,9 +42,9 @@ class Owners:
                 make_empty(os.path.join(folder, key_digest))
                 break
             except FileExistsError:
-                break  # the name is the mark, whatever has it
+                break  # the name is the entry, whatever has it
             except OSError as error:
-                # Somebody removed the last mark, and the folder with it; or there is no folder.
+                # Somebody removed the last entry, and the folder with it; or there is no folder.
                 if attempt + 1 == _ATTEMPTS or not is_no_folder(error):
                     raise
                 _give_way(outer)
@@ -53,16 +54,16 @@ class Owners:
             for made in (folder, outer, self._layout.owners):
                 flush_folder(made)
 
-    def has_mark(self, owner: str, key_digest: str) -> bool:
-        """Tell whether it is noted that an owner has a record."""
+    def has(self, owner: str, key_digest: str) -> bool:
+        """Tell whether an owner's record has its index entry."""
         return os.path.lexists(os.path.join(self.folder_of(owner), key_digest))
 
-    def unmark(self, owner: str, key_digest: str) -> None:
-        """Note that an owner does not have a record any more."""
-        self.remove_mark(self.folder_of(owner), key_digest)
+    def remove(self, owner: str, key_digest: str) -> None:
+        """Remove the index entry of an owner's record."""
+        self.remove_entry(self.folder_of(owner), key_digest)
 
-    def remove_mark(self, folder: str, key_digest: str) -> None:
-        """Remove a mark, and the owner's folder with the last one."""
+    def remove_entry(self, folder: str, key_digest: str) -> None:
+        """Remove an entry from an owner's folder, and the folder with the last one."""
         try:
             remove(os.path.join(folder, key_digest))
         except OSError as error:
@@ -71,7 +72,7 @@ class Owners:
         self.remove_if_empty(folder)
 
     def remove_if_empty(self, folder: str) -> None:
-        """Remove an owner's folder unless it has marks."""
+        """Remove an owner's folder unless it has entries."""
         with suppress(OSError):
             os.rmdir(folder)
 
@@ -79,7 +80,7 @@ class Owners:
         """Return the path of an owner's folder."""
         return self._layout.owner(digest(encode_owner(owner)))
 
-    def marks_in(self, folder: str) -> list[str]:
+    def entries_in(self, folder: str) -> list[str]:
         """Return the digests of the keys that an owner's folder names, stale ones among them."""
         try:
             return [*filter(is_digest, os.listdir(folder))]
@@ -89,7 +90,7 @@ class Owners:
             return []
 
     def is_no_index(self, error: OSError) -> bool:
-        """Tell whether a call failed because there is no folder of marks where one may be.
+        """Tell whether a call failed because there is no owner's folder where one may be.
 
         Where the whole index is none, that is another thing: nobody knows who has what.
         """

@@ -28,12 +28,12 @@ class Reports:
             reason,
         )
 
-    def loose_rights(self, folder: Path, mode: int) -> None:
+    def loose_permissions(self, folder: Path, mode: int) -> None:
         """Warn of a folder that others may enter."""
         self._once(
-            "rights",
-            "the file store's folder %s has the rights %04o: others than its owner may enter it; "
-            "0700 is advised",
+            "permissions",
+            "the file store's folder %s has the permissions %04o: others than its owner may enter "
+            "it; 0700 is advised",
             folder,
             mode,
         )

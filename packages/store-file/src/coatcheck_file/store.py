@@ -62,11 +62,11 @@ from .files import (
     scanned,
     set_modified,
 )
-from .layout import STRIPES, Layout, digest, is_record_name
+from .garbage import GarbageCollector
+from .layout import SHARDS, Layout, digest, is_record_name
 from .locks import Busy, Locks
 from .owners import Owners
 from .reports import Reports
-from .sweep import Sweep
 from .url import parse
 
 Durability: TypeAlias = Literal["full", "process"]
@@ -144,7 +144,7 @@ class FileStore(Store):
         self._layout = Layout(path)
         self._locks = Locks(self._layout.locks, lock_timeout)
         self._owners = Owners(self._layout, durable=self._durable)
-        self._sweep = Sweep(self._layout, self._locks, self._owners, clock)
+        self._garbage = GarbageCollector(self._layout, self._locks, self._owners, clock)
         self._reports = Reports()
         self._ready: set[str] = set()
         self._was_there = False
@@ -189,7 +189,7 @@ class FileStore(Store):
                 return self._set(key_digest, name, record, only_if)
         finally:
             # Also where it failed: a full disk needs it most.
-            self._sweep.some()
+            self._garbage.collect_some()
 
     @_translated
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
@@ -220,20 +220,20 @@ class FileStore(Store):
 
     @_translated
     def length(self) -> int:
-        return sum(map(self._count, STRIPES)) if self._is_there() else 0
+        return sum(map(self._count, SHARDS)) if self._is_there() else 0
 
     @_translated
     def clear(self) -> None:
         if not self._is_there():
             return
-        for stripe in STRIPES:
-            folder = self._layout.stripe(stripe)
-            with self._unchanging(stripe) as is_there:
-                for name in self._names(stripe) if is_there else ():
+        for shard in SHARDS:
+            folder = self._layout.shard(shard)
+            with self._unchanging(shard) as is_there:
+                for name in self._names(shard) if is_there else ():
                     remove(os.path.join(folder, name))
                 if is_there and self._durable:
                     flush_folder(folder)
-        self._sweep.everything()  # the marks that are left, and what was half written
+        self._garbage.collect_all()  # the index entries that are left, and half-written files
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         self._check_open()
@@ -244,11 +244,11 @@ class FileStore(Store):
         if not self._is_there():
             return 0
         self._check_still_there()
-        return self._sweep.everything() if limit is None else self._sweep.examine(limit)
+        return self._garbage.collect_all() if limit is None else self._garbage.examine(limit)
 
     @_translated
     def ping(self) -> None:
-        self._prepare(STRIPES[0])
+        self._prepare(SHARDS[0])
         self._check_layout()
         self._check_still_there()
         if not os.access(self._layout.records, os.W_OK | os.X_OK):
@@ -256,7 +256,7 @@ class FileStore(Store):
 
     def close(self) -> None:
         self._closed = True
-        self._sweep.stop()
+        self._garbage.stop()
 
     @_translated
     def check_layout(self) -> None:
@@ -325,28 +325,28 @@ class FileStore(Store):
         return False
 
     @contextmanager
-    def _unchanging(self, stripe: str) -> Iterator[bool]:
+    def _unchanging(self, shard: str) -> Iterator[bool]:
         """Let nobody write into a folder of records. Gives whether it is there.
 
         Where files are replaced meanwhile, a listing may miss some: tmpfs does.
         """
-        if exists(self._layout.stripe(stripe)):
-            with self._locks.held(stripe):
+        if exists(self._layout.shard(shard)):
+            with self._locks.held(shard):
                 yield True
         else:
             self._check_still_there()
             yield False
 
-    def _names(self, stripe: str) -> list[str]:
+    def _names(self, shard: str) -> list[str]:
         """Return the names of the records in a folder."""
-        return [*filter(is_record_name, os.listdir(self._layout.stripe(stripe)))]
+        return [*filter(is_record_name, os.listdir(self._layout.shard(shard)))]
 
     def _all(self) -> Iterator[tuple[str, Record]]:
-        for stripe in STRIPES if self._is_there() else ():
-            with self._unchanging(stripe) as is_there:
-                names = self._names(stripe) if is_there else []
+        for shard in SHARDS if self._is_there() else ():
+            with self._unchanging(shard) as is_there:
+                names = self._names(shard) if is_there else []
             for name in names:
-                found = self._read(stripe + name, None)
+                found = self._read(shard + name, None)
                 if found is not None and self._live(found[1]) is not None:
                     yield decode_name(found[0]), found[1]
 
@@ -354,26 +354,26 @@ class FileStore(Store):
         if not self._is_there():
             return
         folder = self._owners.folder_of(owner)
-        marks = self._owners.marks_in(folder)
-        if not marks:
+        entries = self._owners.entries_in(folder)
+        if not entries:
             self._check_still_there()
-        for key_digest in marks:
+        for key_digest in entries:
             found = self._read(key_digest, None)
             if found is None or found[1].owner != owner:
-                self._forget_mark(folder, key_digest, owner)
+                self._drop_entry(folder, key_digest, owner)
             elif self._live(found[1]) is not None:
                 yield decode_name(found[0]), found[1]
 
-    def _forget_mark(self, folder: str, key_digest: str, owner: str) -> None:
+    def _drop_entry(self, folder: str, key_digest: str, owner: str) -> None:
         with suppress(Busy), self._locks.held(key_digest[:2], wait=False):
             found = self._read(key_digest, None)
-            stripe = self._layout.stripe(key_digest[:2])
-            if (found is None and exists(stripe)) or (found and found[1].owner != owner):
-                self._owners.remove_mark(folder, key_digest)
+            shard = self._layout.shard(key_digest[:2])
+            if (found is None and exists(shard)) or (found and found[1].owner != owner):
+                self._owners.remove_entry(folder, key_digest)
 
-    def _count(self, stripe: str) -> int:
-        count, folder, is_expired = 0, self._layout.stripe(stripe), self._sweep.is_expired
-        with self._unchanging(stripe) as is_there:
+    def _count(self, shard: str) -> int:
+        count, folder, is_expired = 0, self._layout.shard(shard), self._garbage.is_expired
+        with self._unchanging(shard) as is_there:
             if not is_there:
                 return 0
             with scanned(folder) as entries:
@@ -386,16 +386,16 @@ class FileStore(Store):
 
     def _damaged(self) -> Iterator[tuple[Path, str]]:
         self._check_layout()
-        for stripe in STRIPES:
-            with self._unchanging(stripe) as is_there:
-                names = self._names(stripe) if is_there else []
+        for shard in SHARDS:
+            with self._unchanging(shard) as is_there:
+                names = self._names(shard) if is_there else []
             for name in names:
                 try:
-                    self._open(stripe + name, None)
+                    self._open(shard + name, None)
                 except FileNotFoundError:
                     continue
                 except Damaged as damage:
-                    yield Path(self._layout.record(stripe + name)), str(damage)
+                    yield Path(self._layout.record(shard + name)), str(damage)
 
     def _listed(self, items: Iterator[R]) -> Iterator[R]:
         """Iterate, and turn what the system raises into a StoreError."""
@@ -420,25 +420,25 @@ class FileStore(Store):
         if self._live(record) is None:
             self._remove(key_digest, former)
             return True
-        self._mark(key_digest, record.owner, former)
+        self._add_entry(key_digest, record.owner, former)
         path = self._layout.record(key_digest)
         modified = modification_time(record.expires_at)
         replace(path, pack(name, record), modified, durable=self._durable)
         if former is not None and former != record.owner:
-            self._owners.unmark(former, key_digest)
+            self._owners.remove(former, key_digest)
         return True
 
-    def _mark(self, key_digest: str, owner: str | None, former: str | None) -> None:
-        """Make the mark of the owner, also where there was one that somebody has removed."""
-        if owner is not None and (owner != former or not self._owners.has_mark(owner, key_digest)):
-            self._owners.mark(owner, key_digest)
+    def _add_entry(self, key_digest: str, owner: str | None, former: str | None) -> None:
+        """Make the owner's index entry, also if there was one that somebody has removed."""
+        if owner is not None and (owner != former or not self._owners.has(owner, key_digest)):
+            self._owners.add(owner, key_digest)
 
     def _remove(self, key_digest: str, owner: str | None) -> None:
         path = self._layout.record(key_digest)
         if remove(path) and self._durable:
             flush_folder(os.path.dirname(path))
         if owner is not None:
-            self._owners.unmark(owner, key_digest)
+            self._owners.remove(owner, key_digest)
 
     def _touch(self, key_digest: str, name: bytes, expires_at: float) -> bool:
         found = self._read(key_digest, name)
@@ -448,7 +448,7 @@ class FileStore(Store):
         if self._live(record) is None:
             self._remove(key_digest, record.owner)
             return True
-        self._mark(key_digest, record.owner, record.owner)
+        self._add_entry(key_digest, record.owner, record.owner)
         path, modified = self._layout.record(key_digest), modification_time(expires_at)
         if modified == FAR:
             replace(path, pack(name, record), modified, durable=self._durable)
@@ -460,19 +460,19 @@ class FileStore(Store):
 
     # The folder
 
-    def _prepare(self, stripe: str) -> None:
+    def _prepare(self, shard: str) -> None:
         """Make the folders that a write needs, once for each process."""
-        if stripe in self._ready:
+        if shard in self._ready:
             return
         if not self._ready:
             self._make_layout()
-        folder = self._layout.stripe(stripe)
+        folder = self._layout.shard(shard)
         make_folder(folder)
         _check_owner(folder)
         if self._durable:
             # Whoever made it: it has to be on the disk before what is written into it.
             flush_folder(self._layout.records)
-        self._ready.add(stripe)
+        self._ready.add(shard)
 
     def _make_layout(self) -> None:
         layout = self._layout
@@ -483,7 +483,7 @@ class FileStore(Store):
         else:
             layout.folder.parent.mkdir(parents=True, exist_ok=True)
             make_folder(str(layout.folder))
-            self._warn_of_loose_rights()
+            self._warn_of_loose_permissions()
             self._check_owners()
             for folder in (layout.records, layout.owners, str(layout.locks)):
                 make_folder(folder)
@@ -506,17 +506,17 @@ class FileStore(Store):
                     "store cannot keep expiries there"
                 )
 
-    def _warn_of_loose_rights(self) -> None:
+    def _warn_of_loose_permissions(self) -> None:
         if sys.platform != "win32":
             mode = stat.S_IMODE(os.stat(self._layout.folder).st_mode)
             if mode & 0o077:
-                self._reports.loose_rights(self._layout.folder, mode)
+                self._reports.loose_permissions(self._layout.folder, mode)
 
     def _check_owners(self) -> None:
         """Raise StoreError where somebody else could read or write sessions: they have the folder.
 
-        What is below these has the rights that this store gave it; files are looked at when they
-        are read, and never written into.
+        Everything below these has the permissions that this store gave it. Files are looked at when
+        they are read, and never written into.
         """
         layout = self._layout
         levels = (layout.folder, layout.about, layout.records, layout.owners, layout.locks)
@@ -544,7 +544,7 @@ class FileStore(Store):
                 self._check_layout()
             except StoreUnavailable:
                 return False
-            self._warn_of_loose_rights()
+            self._warn_of_loose_permissions()
             self._was_there = True
         return True
 

@@ -1,4 +1,4 @@
-"""Removing what has expired, and what somebody who died on the way has left."""
+"""The garbage collection: it removes expired records, and files of processes that have died."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from typing import Final, TypeAlias
 
 from .content import FAR, FAR_SECONDS, HEADER_BYTES, SECOND, Damaged, unpack_head
 from .files import NEW, exists, opened, read, remove
-from .layout import STRIPES, Layout, is_digest, is_record_name
+from .layout import SHARDS, Layout, is_digest, is_record_name
 from .locks import Busy, Locks
 from .owners import Owners
 
-#: Yields for each step whether it removed an expired record; None where it examined nothing.
-Round: TypeAlias = Generator[bool | None, None, None]
+#: A pass through the whole folder. It yields for each step whether the step removed an expired
+#: record, or None if it examined nothing.
+Pass: TypeAlias = Generator[bool | None, None, None]
 
-#: Steps of a round that each write makes.
+#: Steps of a pass that each write makes.
 _STEPS: Final = 4
 
 
-class Sweep:
-    """Goes through the whole folder, round and round, a few steps at a time.
+class GarbageCollector:
+    """Goes through the whole folder, pass after pass, a few steps at a time.
 
-    No data is opened: whether a record has expired is in its modification time.
+    It opens no record: the modification time tells whether a record has expired.
 
     :param clock: returns POSIX seconds.
     """
@@ -37,10 +38,10 @@ class Sweep:
         self._locks = locks
         self._owners = owners
         self._clock = clock
-        # The round that goes on with the next write, and whose process it is. Whoever takes it
-        # has it alone; meanwhile others begin rounds of their own. So there is no lock that an
+        # The pass that the next write continues, with the id of its process. The caller that takes
+        # it has it alone; others begin passes of their own meanwhile. So there is no lock that an
         # exception of a signal handler, or a fork, could leave behind.
-        self._waiting: deque[tuple[int, Round]] = deque(maxlen=1)
+        self._waiting: deque[tuple[int, Pass]] = deque(maxlen=1)
         self._stopped = False
 
     def is_expired(self, folder: str, name: str, modified: int) -> bool:
@@ -53,36 +54,36 @@ class Sweep:
             return modified / SECOND <= now
         return now >= FAR_SECONDS and _far_expiry(f"{folder}{os.sep}{name}") <= now
 
-    def some(self) -> None:
-        """Make a few steps. What goes wrong can wait."""
-        a_round = self._taken()
+    def collect_some(self) -> None:
+        """Make a few steps, and ignore errors: a later pass comes by again."""
+        current = self._taken()
         with suppress(OSError):
             for _ in range(_STEPS):
-                if next(a_round, _END) is _END:
+                if next(current, _END) is _END:
                     return
-            self._put_back(a_round)
+            self._put_back(current)
 
     def examine(self, limit: int) -> int:
         """Examine up to that many files, from where the last call ended; count the removed."""
         removed = examined = 0
-        a_round = self._taken()
-        for _ in range(2):  # the rest of one round, and another one
-            while examined < limit and (step := next(a_round, _END)) is not _END:
+        current = self._taken()
+        for _ in range(2):  # the rest of one pass, and another one
+            while examined < limit and (step := next(current, _END)) is not _END:
                 examined += step is not None
                 removed += bool(step)
             if examined >= limit:
-                self._put_back(a_round)
+                self._put_back(current)
                 break
-            a_round = self._make_round()
+            current = self._new_pass()
         return removed
 
-    def everything(self) -> int:
-        """Make a whole round, and return how many expired records it removed.
+    def collect_all(self) -> int:
+        """Make a whole pass, and return how many expired records it removed.
 
         :raises OSError: something could not be removed; everything else was.
         """
         failures: list[OSError] = []
-        removed = sum(map(bool, self._make_round(failures)))
+        removed = sum(map(bool, self._new_pass(failures)))
         if failures:
             raise failures[0]
         return removed
@@ -92,19 +93,19 @@ class Sweep:
         self._stopped = True
         self._waiting.clear()
 
-    def _taken(self) -> Round:
+    def _taken(self) -> Pass:
         with suppress(IndexError):
-            process, a_round = self._waiting.pop()
+            process, current = self._waiting.pop()
             if process == os.getpid():
-                return a_round
-            # A forked child has the parent's folder open; it begins a round of its own.
-        return self._make_round()
+                return current
+            # A forked child has the parent's folder open; it begins a pass of its own.
+        return self._new_pass()
 
-    def _put_back(self, a_round: Round) -> None:
+    def _put_back(self, current: Pass) -> None:
         if not self._stopped:
-            self._waiting.append((os.getpid(), a_round))
+            self._waiting.append((os.getpid(), current))
 
-    def _make_round(self, failures: list[OSError] | None = None) -> Round:
+    def _new_pass(self, failures: list[OSError] | None = None) -> Pass:
         """Go through everything once, from anywhere.
 
         :param failures: wait for locks, and note here what fails; None: do not wait, and raise.
@@ -112,39 +113,41 @@ class Sweep:
         if failures is None:
             yield from self._anywhere()
             return
-        for stripe in STRIPES:
-            yield from self._records(stripe, failures)
-        for stripe in STRIPES:  # now that it is known which records are left
-            yield from self._marks(stripe, failures)
+        for shard in SHARDS:
+            yield from self._records(shard, failures)
+        for shard in SHARDS:  # now that it is known which records are left
+            yield from self._index_entries(shard, failures)
 
-    def _anywhere(self) -> Round:
-        """Begin at any file: many processes live for a few writes, and each begins here."""
-        parts = [(part, stripe) for stripe in STRIPES for part in (self._records, self._marks)]
+    def _anywhere(self) -> Pass:
+        """Begin at a random file: many processes live for a few writes, and each begins here."""
+        parts = [(part, shard) for shard in SHARDS for part in (self._records, self._index_entries)]
         first = random.randrange(len(parts))  # noqa: S311  # no secret
-        for number, (part, stripe) in enumerate(parts[first:] + parts[:first]):
-            yield from part(stripe, None, number == 0)
+        for number, (part, shard) in enumerate(parts[first:] + parts[:first]):
+            yield from part(shard, None, number == 0)
 
-    def _records(
-        self, stripe: str, failures: list[OSError] | None, anywhere: bool = False
-    ) -> Round:
-        folder = self._layout.stripe(stripe)
+    def _records(self, shard: str, failures: list[OSError] | None, anywhere: bool = False) -> Pass:
+        folder = self._layout.shard(shard)
         for entry in _entries(folder, anywhere):
-            yield self._noting(failures, self._record, stripe, entry, failures is not None)
+            yield self._noting(failures, self._record, shard, entry, failures is not None)
         yield None  # a step, too: there may be many that are empty
 
-    def _marks(self, stripe: str, failures: list[OSError] | None, anywhere: bool = False) -> Round:
-        outer = os.path.join(self._layout.owners, stripe)
-        for owner in self._folders_of_marks(outer, anywhere):
+    def _index_entries(
+        self, shard: str, failures: list[OSError] | None, anywhere: bool = False
+    ) -> Pass:
+        outer = os.path.join(self._layout.owners, shard)
+        for owner in self._owner_folders(outer, anywhere):
             yield None
             if owner.is_dir(follow_symlinks=False):
                 folder = os.path.join(outer, owner.name)
                 for entry in _entries(folder, anywhere):
                     if is_digest(entry.name):
-                        self._noting(failures, self._mark, folder, entry.name, failures is not None)
+                        self._noting(
+                            failures, self._index_entry, folder, entry.name, failures is not None
+                        )
                     yield False
                 self._owners.remove_if_empty(folder)
 
-    def _folders_of_marks(self, outer: str, anywhere: bool) -> Iterator[os.DirEntry[str]]:
+    def _owner_folders(self, outer: str, anywhere: bool) -> Iterator[os.DirEntry[str]]:
         try:
             yield from _entries(outer, anywhere)
         except OSError as error:
@@ -162,16 +165,16 @@ class Sweep:
             failures.append(error)
             return False
 
-    def _record(self, stripe: str, entry: os.DirEntry[str], wait: bool) -> bool:
+    def _record(self, shard: str, entry: os.DirEntry[str], wait: bool) -> bool:
         name = entry.name
         is_new = name.endswith(NEW) and is_record_name(name[: -len(NEW)])
         if not (is_new or is_record_name(name)) or not entry.is_file(follow_symlinks=False):
             return False  # not ours
-        folder = self._layout.stripe(stripe)
+        folder = self._layout.shard(shard)
         path = f"{folder}{os.sep}{name}"
         # Whoever writes it holds the lock: a .new file that is there under it is left over.
         if is_new or self._has_expired(folder, name):
-            with suppress(Busy), self._locks.held(stripe, wait=wait):
+            with suppress(Busy), self._locks.held(shard, wait=wait):
                 if is_new:
                     remove(path)
                 elif self._has_expired(folder, name):
@@ -185,20 +188,20 @@ class Sweep:
         except FileNotFoundError:
             return False
 
-    def _mark(self, folder: str, key_digest: str, wait: bool) -> bool:
+    def _index_entry(self, folder: str, key_digest: str, wait: bool) -> bool:
         if self._is_gone(key_digest):
             with suppress(Busy), self._locks.held(key_digest[:2], wait=wait):
                 if self._is_gone(key_digest):
-                    self._owners.remove_mark(folder, key_digest)
+                    self._owners.remove_entry(folder, key_digest)
         return False
 
     def _is_gone(self, key_digest: str) -> bool:
         # Where the whole folder is missing, nobody knows what was in it.
-        stripe = self._layout.stripe(key_digest[:2])
-        return not exists(self._layout.record(key_digest)) and exists(stripe)
+        shard = self._layout.shard(key_digest[:2])
+        return not exists(self._layout.record(key_digest)) and exists(shard)
 
 
-#: Comes after the last step of a round.
+#: Comes after the last step of a pass.
 _END: Final = object()
 
 
