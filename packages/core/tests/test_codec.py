@@ -26,7 +26,6 @@ from hypothesis import strategies as st
 from webclient import SECRET, Client, Clock, CountingStore, SyncClient, asgi_app, wsgi_app
 
 from coatcheck import JSONCodec, MemoryStore, Record, SessionState
-from coatcheck.codec import _prepared_encode, encode_json
 from coatcheck.cookie_format import NativeCookieFormat
 from coatcheck.errors import CorruptRecord, SerializationError
 from testing.stack import near_the_end_of_the_stack
@@ -543,15 +542,3 @@ def test_the_envelope_is_one_json_object() -> None:
         "o": "42",
         "d": {"n": 1, "when": {"$": "date", "=": "2026-01-02"}},
     }
-
-
-def test_an_interpreter_without_the_fast_encoder_writes_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Where CPython's encoder is missing the documented way gives the same bytes and errors."""
-    monkeypatch.setattr(json.encoder, "c_make_encoder", None)
-    encode = _prepared_encode()
-    value = {"name": "Zoë", "list": [1, 2.5, None, True, "\n"], "empty": {}}
-    assert encode(value) == encode_json(value)
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        encode(math.nan)

@@ -756,31 +756,6 @@ class TestGenerateId:
             visitor.get("/login")
         assert store.taken() == []
 
-    def test_asynchronous(self) -> None:
-        """Under ASGI an id may take awaiting; until then `.id` says that there is none."""
-
-        async def generate(request: Any) -> str:
-            await asyncio.sleep(0)  # awaits, as a service would have it
-            return "made-by-a-service"
-
-        def early(session: Any, request: Any) -> str:
-            with pytest.raises(SessionUnavailable, match="`generate_id` is asynchronous"):
-                session.id  # noqa: B018  # reading it is the point
-            return login(session, request)
-
-        visitor = ASGIStack().visitor(early, generate_id=generate)
-        visitor.get("/")
-        assert visitor.id == "made-by-a-service"
-
-    def test_asynchronous_under_wsgi(self) -> None:
-        """Under WSGI nobody could await the id, so that is refused at once."""
-
-        async def generate(request: Any) -> str:
-            return "made-by-a-service"
-
-        with pytest.raises(ConfigurationError, match="needs the ASGI middleware"):
-            WSGIStack().app(page, generate_id=generate)
-
 
 class TestName:
     @pytest.mark.parametrize(("options", "name"), [({}, "sid"), ({"name": "shop"}, "shop")])

@@ -279,12 +279,16 @@ def test_options_of_another_type_are_refused(middleware: Middleware) -> None:
     )
 
 
-def test_an_asynchronous_id_generator_needs_asgi() -> None:
-    """WSGI has no event loop to await a generator on."""
-    assert ASGISessions(application, secret=SECRET, generate_id=asynchronous_id)
-    assert refusal(WSGISessions, generate_id=asynchronous_id) == (
-        "an asynchronous `generate_id` needs the ASGI middleware"
-    )
+@both
+def test_ids_need_no_waiting(middleware: Middleware) -> None:
+    """An asynchronous function for ids is refused, on its own or as a method."""
+
+    class Maker:
+        async def __call__(self, request: Any) -> str:
+            return "x" * 32
+
+    for make in (asynchronous_id, Maker()):
+        assert "must be a plain function" in refusal(middleware, generate_id=make)
 
 
 @both

@@ -117,34 +117,9 @@ _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 IMMUTABLE: Final = _SCALARS | {bytes, datetime, date, time, timedelta, Decimal, UUID}
 
 
-def _prepared_encode() -> Callable[[Any], str]:
-    """Return a JSON encoder's ``encode``, set up once instead of for each value.
-
-    The class that does the work is a detail of CPython's. Where it is missing or has changed,
-    the documented way is as good, and slower.
-    """
-    encoder = json.JSONEncoder(
-        ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
-    )
-    internal: Any = json.encoder
-    try:
-        chunks = internal.c_make_encoder(
-            None, encoder.default, internal.encode_basestring, None, ":", ",", False, False, False
-        )
-        if "".join(chunks(_SAMPLE, 0)) == encoder.encode(_SAMPLE):
-            return lambda value: "".join(chunks(value, 0))
-    except (AttributeError, TypeError):
-        pass
-    return encoder.encode
-
-
-_SAMPLE: Final[dict[str, Any]] = {
-    "text": 'ü"\\\n',
-    "numbers": [1, 1.5, True, None],
-    "more": [{}, []],
-}
-
-_encode: Final = _prepared_encode()
+_encode: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+).encode
 
 
 def encode_json(value: Any, encode: Callable[[Any], str] = _encode) -> str:

@@ -5,8 +5,7 @@ The decisions of a request stand here, in the order in which a request meets the
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -24,7 +23,7 @@ from .events import logger, short_ref
 from .group_commit import Change, ChangeFunction, check_function
 from .identity import Detached
 from .lifecycle import KeyTaken
-from .operations import Await, Get, Steps
+from .operations import Get, Steps
 from .phase import CLOSED, FAILED, HEADERS_SENT, OPEN, RAISED, outside
 from .policy import Policy
 from .records import Snapshot
@@ -91,20 +90,9 @@ class Exchange(RequestCookie):
     # What the session asks for
 
     def new_id(self) -> str:
-        """Make an id, unless that takes awaiting."""
+        """Make an id."""
         options = self._engine.options
-        if options.generates_asynchronously:
-            raise SessionUnavailable(
-                "the id is made when the session is saved, because `generate_id` is asynchronous"
-            )
-        made = options.generate_id(self._request)
-        if inspect.isawaitable(made):
-            if inspect.iscoroutine(made):
-                made.close()
-            raise SessionUnavailable(
-                "the id is made when the session is saved, because `generate_id` is asynchronous"
-            )
-        return self._checked_id(made)
+        return self._checked_id(options.generate_id(self._request))
 
     def expiry(self, state: SessionState) -> float:
         """Return when a session expires that is used now, in POSIX seconds."""
@@ -613,11 +601,7 @@ class Exchange(RequestCookie):
             yield from self._leave_unstored()
             return True
         if session.identity.id is None:
-            made: str | Awaitable[str] = self._engine.options.generate_id(self._request)
-            if not isinstance(made, str) and inspect.isawaitable(made):
-                session.identity.id = self._checked_id((yield Await(made)))
-                return False
-            session.identity.id = self._checked_id(made)
+            session.identity.id = self.new_id()
         key = self._engine.key_of(session.identity.id)
         if not session.identity.continues:
             session.contents.cookie = self._recorded_settings(session.contents.cookie)

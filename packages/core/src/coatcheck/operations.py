@@ -6,7 +6,7 @@ asynchronous store. Rules are written once, and without I/O.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from typing import Any, TypeAlias, TypeVar
 
 from .store import ALWAYS, Condition, Record
@@ -129,16 +129,7 @@ class Sleep:
         self.seconds = seconds
 
 
-class Await:
-    """Await what a callable of the application returned; the result is its result."""
-
-    __slots__ = ("awaitable",)
-
-    def __init__(self, awaitable: Awaitable[Any]) -> None:
-        self.awaitable = awaitable
-
-
-Operation: TypeAlias = StoreCall | ToTheEnd | Select | Turn | Sleep | Await
+Operation: TypeAlias = StoreCall | ToTheEnd | Select | Turn | Sleep
 
 #: A generator of operations that returns a ``T``.
 Steps: TypeAlias = Generator[Operation, Any, T]

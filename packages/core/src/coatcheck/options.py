@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
 from typing import Any, Final, Literal, TypeAlias, TypedDict
@@ -69,7 +69,7 @@ class OptionFields(CommonFields, total=False):
     store: Store | AsyncStore | str | None
     name: str
     cookie: CookieOptions | Callable[[Request], CookieOptions]
-    generate_id: Callable[[Request], str | Awaitable[str]]
+    generate_id: Callable[[Request], str]
     trust_proxy: bool | Callable[[Request], bool] | None
     resave: bool
     rolling: bool
@@ -94,8 +94,8 @@ class SessionOptions:
     :ivar store: a store, a URL, or None for a memory store of this middleware's own.
     :ivar name: the cookie's name.
     :ivar cookie: the cookie's attributes, or a callable of the request that returns them.
-    :ivar generate_id: makes an id for a request: 16 to 128 of ``A-Za-z0-9_-``. May be
-        asynchronous under ASGI; then an unsaved session has no ``id`` yet.
+    :ivar generate_id: makes an id for a request: 16 to 128 of ``A-Za-z0-9_-``. A plain function,
+        because an id needs no waiting.
     :ivar trust_proxy: True: the first entry of X-Forwarded-Proto or, without it, of Forwarded
         (RFC 7239) tells whether the client's connection is secure. A callable of the request
         tells it itself. Otherwise the server's own scheme does.
@@ -141,7 +141,7 @@ class SessionOptions:
     store: Store | AsyncStore | str | None = field(default=None, repr=False)
     name: str = "sid"
     cookie: CookieOptions | Callable[[Request], CookieOptions] = CookieOptions()
-    generate_id: Callable[[Request], str | Awaitable[str]] = random_id
+    generate_id: Callable[[Request], str] = random_id
     trust_proxy: bool | Callable[[Request], bool] | None = False
     https: bool | None = None
     resave: bool = False
@@ -208,6 +208,12 @@ class SessionOptions:
             CookieOptions().check_name(self.name)
         for name in ("generate_id", "clock"):
             self._check(name, callable(getattr(self, name)), "a callable")
+        # What an instance's call runs is a method of its class.
+        make = self.generate_id
+        if any(map(inspect.iscoroutinefunction, (make, getattr(make, "__call__", make)))):  # noqa: B004
+            raise ConfigurationError(
+                "`generate_id` must be a plain function, not `async def`: an id needs no waiting"
+            )
         of_dates = getattr(self.clock, "__self__", None)
         if isinstance(of_dates, type) and issubclass(of_dates, date):
             raise ConfigurationError(
@@ -283,13 +289,6 @@ class SessionOptions:
         raise ConfigurationError(
             f"`owner` must give a string, an integer or None, not {type(owner).__name__}"
         )
-
-    @property
-    def generates_asynchronously(self) -> bool:
-        """Whether ``generate_id`` is a coroutine function."""
-        make = self.generate_id
-        # An instance's method of that name is what a call runs.
-        return any(map(inspect.iscoroutinefunction, (make, getattr(make, "__call__", make))))  # noqa: B004
 
 
 def make_options(options: SessionOptions | None, fields_given: OptionFields) -> SessionOptions:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .bridge import AsyncBridge, as_async, as_sync, runs_trio
-from .errors import CoatcheckError, ConfigurationError, StoreError
+from .errors import CoatcheckError, StoreError
 from .interruptions import interruption
 from .operations import Operation, Select, Sleep, Steps, StoreCall, ToTheEnd, Turn
 from .shielding import uninterrupted
@@ -64,7 +64,7 @@ class SyncRunner:
             return getattr(self._store, operation.call.verb)(*operation.call.args)
         if isinstance(operation, Select):
             return self._select(operation)
-        raise ConfigurationError("an asynchronous callable needs the ASGI middleware")
+        raise AssertionError("all operations are known")
 
     def _wait_for_turn(self, turn: Turn) -> Any:
         writer = turn.writer
@@ -149,8 +149,7 @@ class AsyncRunner:
         if isinstance(operation, ToTheEnd):
             call = getattr(self._store, operation.call.verb)(*operation.call.args)
             return call if self._direct else await uninterrupted(lambda: call)
-        assert not isinstance(operation, StoreCall | Turn)
-        return await operation.awaitable
+        raise AssertionError("all operations are known")
 
     def _signal(self, turn: Turn) -> _TaskSignal | _TrioSignal | None:
         """Let a writer enter its line. Return what it has to wait for, if anything."""

@@ -229,7 +229,6 @@ class Session(Redacted, dict[str, Any]):
     def id(self) -> str:
         """The secret that the cookie carries. Do not log it.
 
-        :raises SessionUnavailable: an asynchronous ``generate_id`` has not made it yet.
         :raises LateWriteError: the request is over, and the session has none.
         """
         self._core.use()

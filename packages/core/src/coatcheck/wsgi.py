@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from .cookie import PATH_SAFE
 from .engine import Engine
-from .errors import ConfigurationError, SessionUnavailable
+from .errors import SessionUnavailable
 from .exchange import ATTRIBUTES, NOTHING, Exchange
 from .layout import lay_out
 from .middleware import (
@@ -63,8 +63,6 @@ class SessionMiddleware(OpensAgain):
         check_application(app, "wsgi", "asgi")
         self.app = app
         self.options = make_options(options, kwargs)
-        if self.options.generates_asynchronously:
-            raise ConfigurationError("an asynchronous `generate_id` needs the ASGI middleware")
         self._engine = Engine(self.options, _WSGIDialect(), eager=False)
         self._own_key = own_key(self.options)
         wsgi_names.add(self.options.name)
