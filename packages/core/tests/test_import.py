@@ -113,6 +113,12 @@ def test_importing_a_driver_loads_no_more(driver: str, name: str) -> None:
     assert name not in loaded_by(f"import coatcheck.{driver}")
 
 
+@pytest.mark.parametrize("name", HEAVY)
+def test_importing_the_toolbox_for_stores_loads_no_more(name: str) -> None:
+    """A sync store does not load asyncio."""
+    assert name not in loaded_by("import coatcheck.storekit")
+
+
 def test_the_middleware_is_made_without_reading_metadata() -> None:
     """A middleware with a store object, or with none, never looks for plugins."""
     modules = loaded_by(

@@ -67,7 +67,9 @@ def test_the_guide_for_store_authors_names_everything() -> None:
 
 def test_the_names_are_there_and_sorted() -> None:
     assert [name for name in storekit.__all__ if not hasattr(storekit, name)] == []
-    assert len(set(storekit.__all__)) == len(storekit.__all__)
+    assert dir(storekit) == sorted(set(storekit.__all__))
+    with pytest.raises(AttributeError, match="no attribute 'missing'"):
+        storekit.missing  # type: ignore[attr-defined]  # noqa: B018  # reading it is the test
 
 
 class Operations:

@@ -19,6 +19,8 @@ nothing else of the core. What it offers:
 docs/writing-a-store.md shows how the pieces fit together.
 """
 
+from typing import TYPE_CHECKING
+
 from ..bridge import THREADS as WORKER_THREADS
 from ..bridge import AsyncBridge, SyncBridge, as_async, as_sync
 from ..interruptions import Place, Places, interruption, raise_interruption
@@ -31,14 +33,7 @@ from ..store import (
     condition_holds,
     is_text,
 )
-from .clients import (
-    BorrowedClient,
-    ClientPerLoop,
-    ClientPerProcess,
-    SingleLoopClient,
-    SingleProcessClient,
-    close_socket,
-)
+from .clients import BorrowedClient, ClientPerProcess, SingleProcessClient
 from .generators import (
     AsyncClientProvider,
     AsyncGeneratorStore,
@@ -58,6 +53,9 @@ from .url_options import (
     split_url,
     text_option,
 )
+
+if TYPE_CHECKING:
+    from .loop_clients import ClientPerLoop, SingleLoopClient, close_socket
 
 __all__ = [
     "MAX_KEY_LENGTH",
@@ -98,3 +96,18 @@ __all__ = [
     "split_url",
     "text_option",
 ]
+
+#: Sync stores do not need asyncio, which takes longer to import than everything else here.
+_WITH_ASYNCIO = ("ClientPerLoop", "SingleLoopClient", "close_socket")
+
+
+def __getattr__(name: str) -> object:
+    if name in _WITH_ASYNCIO:
+        from . import loop_clients
+
+        return getattr(loop_clients, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
