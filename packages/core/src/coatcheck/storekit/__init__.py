@@ -16,7 +16,8 @@ nothing else of the core. What it offers:
   :class:`Places`, a semaphore that they cannot break.
 - The bridges between the two APIs: :func:`as_sync` and :func:`as_async`.
 
-docs/writing-a-store.md shows how the pieces fit together.
+docs/writing-a-store.md shows how the pieces fit together, and
+docs/decisions/2026-11-30-storekit.md has the reasons.
 """
 
 from typing import TYPE_CHECKING
