@@ -268,12 +268,17 @@ class Exchange(RequestCookie):
             # Nobody used it, and there is nothing that would have to be moved or stored.
             if session.is_accessed or (options.save_uninitialized and session.failure is None):
                 return None
-            session.advance(HEADERS_SENT)
+            session.phase = HEADERS_SENT
             return NOTHING
         resaves = options.resave and not self._writes
-        if resaves or session.may_differ() or self._touch_expiry(snapshot) is not None:
+        if (
+            resaves
+            or session.identity.attempts is not None
+            or session.contents.may_differ()
+            or self._touch_expiry(snapshot) is not None
+        ):
             return None
-        session.advance(HEADERS_SENT)
+        session.phase = HEADERS_SENT
         if session.extends:
             session.extends = None  # the touch that was asked for moves nothing
         set_cookie = self._cookie_line()
@@ -335,7 +340,8 @@ class Exchange(RequestCookie):
         identity = session.identity
         if identity.snapshot is None:
             return identity.ends_presented
-        return bool(session.extends) or session.may_differ(nested)
+        may_differ = identity.attempts is not None or session.contents.may_differ(nested)
+        return may_differ or bool(session.extends)
 
     def finish(self) -> Steps[None]:
         """Save what changed since the headers went out."""
@@ -367,7 +373,7 @@ class Exchange(RequestCookie):
         if self._displaced:
             self._give_place_back()
         session = self.session
-        session.advance(CLOSED)
+        session.phase = CLOSED
         session.cookie = None
         if not session.is_busy:
             self.let_go()

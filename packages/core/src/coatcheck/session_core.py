@@ -46,26 +46,19 @@ class PendingWrite:
     """The session as a write that is under way stores it; the application may go on meanwhile.
 
     :ivar draft: the contents that are written.
+    :ivar state: what the session showed when the write began. Its values may change.
+    :ivar encoded: the encoded state. It does not change.
     :ivar id: the new id under which they are, or None.
     :ivar is_superseded: whether the session was ended or got another id meanwhile.
     """
 
-    __slots__ = ("draft", "id", "is_superseded")
+    __slots__ = ("draft", "encoded", "id", "is_superseded", "state")
 
     def __init__(self, draft: Draft, new_id: str | None) -> None:
         self.draft = draft
+        self.state, self.encoded, _ = draft
         self.id = new_id
         self.is_superseded = False
-
-    @property
-    def state(self) -> SessionState:
-        """What the session showed when the write began. Its values may change."""
-        return self.draft.state
-
-    @property
-    def encoded(self) -> bytes:
-        """The encoded state. It does not change."""
-        return self.draft.encoded
 
 
 class SessionCore:
@@ -231,18 +224,11 @@ class SessionCore:
         """Whether a session that is not stored is worth it."""
         return self.identity.must_store or not self.contents.is_empty()
 
-    def may_differ(self, nested: bool = True) -> bool:
-        """Whether the session can differ from what is stored; cheaper than finding out.
-
-        :param nested: ask also whether values have changed that the application has.
-        """
-        return self.identity.attempts is not None or self.contents.may_differ(nested)
-
     def change_to_write(self) -> PendingWrite | None:
         """Return what is to be written if the session differs from what is stored."""
         identity = self.identity
         assert identity.snapshot is not None, "it is stored"
-        if not self.may_differ():
+        if identity.attempts is None and not self.contents.may_differ():
             return None
         write = self.begin_write()
         if identity.attempts is not None and identity.attempts.unknown:
