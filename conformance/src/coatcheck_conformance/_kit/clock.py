@@ -12,7 +12,7 @@ DAY: Final = 86400.0
 
 
 class Clock:
-    """POSIX seconds that stand still until a case moves them.
+    """POSIX seconds that do not change until a case moves them.
 
     It begins at a whole minute that is just ahead, so that expiries of coarse backends are exact,
     and a backend that cleans up by its own clock removes nothing too early.

@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("url", nargs="?", help="the store, as an application opens it; the kit works in namespaces "
-        "of its own, which `{namespace}` in the URL stands for where the store's package has no "
+        "of its own: `{namespace}` in the URL is replaced by their names where the package has no "
         "harness")  # fmt: skip
     add(
         "--report",

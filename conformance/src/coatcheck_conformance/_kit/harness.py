@@ -214,7 +214,7 @@ class Harness:
     # Faults
 
     def address(self) -> tuple[str, int] | None:
-        """Return host and port of the server, so that the kit can stand in between.
+        """Return host and port of the server, so that the kit can put a proxy in between.
 
         The default takes them from the URL.
         """

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 #: What is done to the traffic:
-#: ``pass`` nothing; ``refuse`` nobody is let in, and whoever is in is thrown out; ``reset`` each
-#: request is answered by a reset; ``cut`` by half of a reply and a reset; ``half-close`` by half of
-#: a reply and an end; ``lost`` the server gets the request, and its reply becomes a reset;
-#: ``stall`` nothing gets through; ``late`` requests get through, and replies when all is well
-#: again; ``garbage`` another protocol's words for a reply; ``noise`` bytes without a meaning;
-#: ``drip`` replies come byte by byte.
+#: ``pass``: nothing.
+#: ``refuse``: new connections are refused, and existing ones are reset.
+#: ``reset``: each request is answered by a reset.
+#: ``cut``: each request is answered by half of a reply and a reset.
+#: ``half-close``: each request is answered by half of a reply and an end.
+#: ``lost``: the server gets the request, and its reply becomes a reset.
+#: ``stall``: nothing gets through.
+#: ``late``: requests get through, and replies when all is well again.
+#: ``garbage``: another protocol's words for a reply.
+#: ``noise``: bytes without a meaning.
+#: ``drip``: replies come byte by byte.
 Mode: TypeAlias = Literal[
     "pass", "refuse", "reset", "cut", "half-close", "lost", "stall", "late", "garbage", "noise",
     "drip",
@@ -165,7 +170,7 @@ class Proxy:
 
     def _stop_listening(self) -> None:
         with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes whoever accepts
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread
         self._listener.close()
 
     def _accept(self, listener: socket.socket) -> None:

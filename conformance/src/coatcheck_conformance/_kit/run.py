@@ -179,7 +179,7 @@ class Run:
         return result
 
     def _is_whole_clause_passed(self, case: Case, api: APIName) -> bool:
-        """Tell whether no other case of the clause fails, for which the deviation may stand."""
+        """Tell whether no other case of the clause fails, which the deviation may be about."""
         for other in cases_of(case.clause):
             if other.id != case.id and api in other.apis:
                 key = (other.id, api)
@@ -258,7 +258,7 @@ class Run:
         def run() -> None:
             try:
                 work()
-            except BaseException as error:  # it is raised again by whoever waits
+            except BaseException as error:  # the waiting thread raises it again
                 raised.append(error)
             finally:
                 done.set()

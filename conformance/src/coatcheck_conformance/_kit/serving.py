@@ -84,7 +84,7 @@ class Browser:
     def copy(self, other: Browser | None = None) -> Browser:
         """Return another one with the same cookie: a second tab, or a thief.
 
-        :param other: one that uses the server which the new one is to use.
+        :param other: one that uses the server which the new one uses, too.
         """
         return Browser((other or self)._port, self.cookie)
 

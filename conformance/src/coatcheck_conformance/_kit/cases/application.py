@@ -90,7 +90,7 @@ def rotation(context: Context) -> None:
 
 @case("RACE-2", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-8", "SET-10"), prerequisite=False)
 def fifty_parallel_requests(context: Context) -> None:
-    """Of fifty requests to two servers, each of which writes a value, no value is lost."""
+    """Fifty requests to two servers each write a value, and no value is lost."""
     with serving(context) as make_browser, serving(context) as make_other:
         ann = _login(context, make_browser, "ann")
         servers = (ann, make_other())

@@ -10,7 +10,7 @@ from ..context import Context
 
 #: More than the first batch of any client that is in use.
 _MANY = 130
-#: Bytes of which a page of a listing may not have more than ten.
+#: Bytes of a large record: a page of a listing may not have more than ten such records.
 _LARGE = 120_000
 
 

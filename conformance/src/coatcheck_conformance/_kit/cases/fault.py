@@ -154,7 +154,7 @@ def operations_on_any_state(context: Context) -> None:
     "FAULT-3",
     needs=("unavailable",),
     limit=450,
-    hint="an operation whose call of the client library stands outside of the `try`.",
+    hint="an operation whose call of the client library is outside of the `try`.",
 )
 def only_store_errors_while_unavailable(context: Context) -> None:
     """While the backend is out of reach each operation returns or raises a StoreError."""
@@ -744,7 +744,7 @@ def _met_by_a_loss(
     what: Literal["request", "reply"],
     meanwhile: tuple[Any, ...] = (),
 ) -> Any:
-    """Return what a write does of which the request or the reply is lost, once.
+    """Return what a write returns if its request or the reply is lost, once.
 
     :param meanwhile: what another caller does before the client learns of the loss.
     """

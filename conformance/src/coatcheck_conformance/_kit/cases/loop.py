@@ -30,7 +30,7 @@ from .race import held
 
 _CALLERS: Final = 12
 _LOOPS: Final = 10
-#: Seconds that an event loop may stand still on a busy machine.
+#: Seconds that an event loop may be blocked on a busy machine.
 _LONGEST_GAP: Final = 0.5
 
 
@@ -83,7 +83,7 @@ def many_tasks(context: Context) -> None:
 
 
 async def _write_and_read(store: AsyncStore, context: Context, name: str) -> None:
-    """Use what all clauses stand on: applications cannot be judged where this does not work."""
+    """Use the operations that all clauses depend on; without them no application can be judged."""
     for data in (b"one", b"two"):
         _expect(await store.set(name, context.record(data)), True)
         found = await store.get(name)
@@ -143,7 +143,7 @@ _ONE_LOOP: Final = "a client or a lock is made on the first event loop, and used
     hint=_ONE_LOOP,
 )
 def one_loop_after_the_other(context: Context) -> None:
-    """The store works on three event loops, of which each is closed before the next begins."""
+    """The store works on three event loops, each of them closed before the next begins."""
     for number in range(3):
         _attempt(context, f"on event loop {number}", lambda: _on_new_loop(context, f"key{number}"))  # noqa: B023  # called at once
 
@@ -349,7 +349,7 @@ def the_loop_runs_while_a_call_waits(context: Context) -> None:
 async def _longest_gap(
     faulty: FaultyStore, during: ExitStack, operation: str, args: tuple[Any, ...]
 ) -> float:
-    """Call an operation that waits, and return how long another task stood still at most."""
+    """Call an operation that waits, and return how long another task was blocked at most."""
     call = asyncio.ensure_future(getattr(faulty.store.native, operation)(*args))
     longest, last = 0.0, time.perf_counter()
     for _ in range(20):

@@ -435,7 +435,7 @@ def records_with_and_without(context: Context) -> None:
     hint="the delay was declared without the index.",
 )
 def lag_without_owners(context: Context) -> None:
-    """Whoever declares `owner_lag` declares `owners`."""
+    """A store that declares `owner_lag` declares `owners`."""
     context.expect_that(context.capabilities.owners, "`owners` beside `owner_lag`", "no `owners`")
 
 

@@ -15,7 +15,7 @@ from ..handle import Handle
 _MANY: Final = 300
 #: The most that one `set` may remove of them.
 _AT_MOST: Final = 200
-#: Seconds for which whoever reads the clock is held, so that others can overtake it.
+#: Seconds for which a reader of the clock is held, so that others can overtake it.
 _PAUSE: Final = 0.0005
 
 

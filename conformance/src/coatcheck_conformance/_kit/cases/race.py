@@ -29,7 +29,7 @@ _PAUSE: Final = 0.0005
 
 @contextmanager
 def held(context: Context) -> Iterator[None]:
-    """Hold whoever reads the clock for a moment."""
+    """Hold each reader of the clock for a moment."""
     context.clock.pause = _PAUSE
     try:
         yield

@@ -90,7 +90,7 @@ def absent_where_something_was(context: Context) -> None:
     context.put()
     context.store.destroy("key")
     if context.store.get("key") is not None:
-        return  # DESTROY-1 says so; it cannot be named here, because its cases stand on SET-3
+        return  # DESTROY-1 says so; it cannot be named here, because its cases depend on SET-3
     context.expect(context.store.set("key", context.record(b"new"), ABSENT), True)
     context.expect_data(b"new")
 
