@@ -32,12 +32,15 @@ class Mutant:
     :ivar seeds: how many seeds are tried at most. It is more than one where chance must find the
         fault: another release of Hypothesis may choose otherwise, and threads race as the machine
         lets them.
+    :ivar by_chance: clauses whose cases find the fault now and then, because they race. They are
+        not run.
     """
 
     name: str
     clauses: frozenset[str]
     make_harness: Callable[[], Harness]
     seeds: int = 1
+    by_chance: frozenset[str] = frozenset()
 
 
 class StoreClassHarness(MemoryHarness):
@@ -60,18 +63,22 @@ _mutants: list[Mutant] = []
 
 
 def mutant(
-    *clauses: str, harness: Callable[[Any], Harness] = StoreClassHarness, seeds: int = 1
+    *clauses: str,
+    harness: Callable[[Any], Harness] = StoreClassHarness,
+    seeds: int = 1,
+    by_chance: tuple[str, ...] = (),
 ) -> Callable[[Any], Any]:
     """Make a class a mutant.
 
     :param clauses: the clauses that must fail.
     :param harness: makes the harness from the class.
     :param seeds: how many seeds are tried at most.
+    :param by_chance: clauses that fail now and then.
     """
 
     def register(store_class: Any) -> Any:
         name, makes = store_class.__name__, lambda: harness(store_class)
-        _mutants.append(Mutant(name, frozenset(clauses), makes, seeds))
+        _mutants.append(Mutant(name, frozenset(clauses), makes, seeds, frozenset(by_chance)))
         return store_class
 
     return register
@@ -116,8 +123,8 @@ def _others(mutant: Mutant, every: int) -> Iterator[tuple[Case, APIName]]:
     wall is left out.
     """
     for number, case in enumerate(all_cases().values(), zlib.crc32(mutant.name.encode())):
-        chosen = number // 2 % every == 0
-        if chosen and case.clause not in mutant.clauses and not case.realtime:
+        chosen = number // 2 % every == 0 and not case.realtime
+        if chosen and case.clause not in mutant.clauses | mutant.by_chance:
             yield case, case.apis[number % len(case.apis)]
 
 

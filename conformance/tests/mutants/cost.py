@@ -8,6 +8,7 @@ from mutation import mutant
 from references import FolderHarness
 
 from coatcheck import ALWAYS, Condition, MemoryStore, Record
+from coatcheck.storekit import check_key
 from coatcheck_file import FileStore
 
 
@@ -16,6 +17,7 @@ class SearchesForTheKey(MemoryStore):
     """`get` compares the key with that of each record."""
 
     def get(self, key: str) -> Record | None:
+        check_key(key)
         with self._lock:
             self._check_open()
             names = [name for name in self._slots if name == key]

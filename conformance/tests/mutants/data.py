@@ -10,6 +10,7 @@ from references import LimitedStore, PlainStore, TextHarness, TextStore
 
 from coatcheck import ALWAYS, Condition, MemoryStore, Record
 from coatcheck.errors import RecordTooLarge, StoreError
+from coatcheck.storekit import check_key
 
 
 class _Reading(MemoryStore):
@@ -139,7 +140,7 @@ class LimitCountsTheKey(LimitedStore):
     """The backend's limit is one of key and data together."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
-        if 1000 >= len(record.data) > 2000 - len(key.encode()):
+        if 1000 >= len(record.data) > 2000 - len(check_key(key).encode()):
             raise RecordTooLarge(len(record.data), 1000)
         return super().set(key, record, only_if)
 

@@ -9,6 +9,7 @@ from references import FolderHarness
 
 from coatcheck import ABSENT, ALWAYS, PRESENT, Condition, MemoryStore, Record, Unchanged
 from coatcheck.errors import StoreError, StoreUnavailable
+from coatcheck.storekit import check_key
 
 from .get import _Damaged
 from .set import _Peeking
@@ -24,7 +25,7 @@ class OnlySaysSo(MemoryStore):
         return super().destroy(key, only_if)
 
 
-@mutant("DESTROY-2")
+@mutant("DESTROY-2", by_chance=("RACE-4", "OWNER-1"))
 class AlwaysTrue(MemoryStore):
     """Removing nothing is said to be a removal."""
 
@@ -32,7 +33,7 @@ class AlwaysTrue(MemoryStore):
         return super().destroy(key, only_if) or only_if is ALWAYS
 
 
-@mutant("DESTROY-2")
+@mutant("DESTROY-2", by_chance=("RACE-4", "OWNER-1"))
 class RaisesTheSecondTime(MemoryStore):
     """Logging out twice is an error."""
 
@@ -56,6 +57,7 @@ class PresentIsNotKnown(MemoryStore):
     """PRESENT removes nothing."""
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        check_key(key)
         return only_if is not PRESENT and super().destroy(key, only_if)
 
 

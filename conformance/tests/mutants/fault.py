@@ -57,7 +57,7 @@ class CountsNothingWhenDown(NetStore):
             return 0
 
 
-@mutant("FAULT-2", harness=_bridged)
+@mutant("FAULT-2", "FAULT-14", harness=_bridged)
 class LosesWrites(NetStore):
     """A write that cannot reach the server is taken for done."""
 
@@ -89,7 +89,7 @@ class _LeaksResets(NetStore):
             raise cause from None
 
 
-@mutant("FAULT-3", harness=_bridged)
+@mutant("FAULT-3", "FAULT-13", "FAULT-14", harness=_bridged)
 class LeaksClientErrors(_LeaksResets):
     """The exceptions of a lost connection come out as they are."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
@@ -14,6 +15,7 @@ from references import FolderHarness, PlainStore, SharedHarness, SharedMemorySto
 
 from coatcheck import ABSENT, ALWAYS, Capabilities, Condition, MemoryStore, Record
 from coatcheck.errors import StoreError
+from coatcheck.storekit import check_owner
 from coatcheck_file import FileStore
 from coatcheck_file.content import modification_time, pack
 from coatcheck_file.files import replace
@@ -36,6 +38,7 @@ class ListsExpiredOwned(MemoryStore):
     """It lists the records of the index without a look at their expiry."""
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        check_owner(owner)
         with self._lock:
             self._check_open()
             owned = self._owned.get(owner, ())
@@ -127,8 +130,9 @@ class IndexIsNotTouched(MemoryStore):
 class _FoldedOwners(MemoryStore):
     """It takes some owners for one another."""
 
+    @abstractmethod
     def folded(self, owner: str) -> str:
-        raise NotImplementedError
+        """Return the owner that it is taken for."""
 
     def _index(self, key: str, owner: str | None) -> None:
         super()._index(key, None if owner is None else self.folded(owner))
@@ -137,7 +141,7 @@ class _FoldedOwners(MemoryStore):
         super()._unindex(key, None if owner is None else self.folded(owner))
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
-        return super().owned_by(self.folded(owner))
+        return super().owned_by(self.folded(check_owner(owner)))
 
 
 @mutant("OWNER-7")
@@ -169,7 +173,8 @@ class OwnersBeginAlike(MemoryStore):
     """It lists whoever begins with the owner that was asked for."""
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
-        owners = [other for other in list(self._owned) if other.startswith(owner[:200])]
+        begin = check_owner(owner)[:200]
+        owners = [other for other in list(self._owned) if other.startswith(begin)]
         return chain(*map(super().owned_by, owners or [owner]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Generator
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from mutation import mutant
 from networked import AsyncNetStore
@@ -13,21 +13,25 @@ from references import DeclaredAsync
 
 from coatcheck import ALWAYS, Condition, MemoryStore, Record, Unchanged
 from coatcheck.errors import StoreClosed, StoreUnavailable
+from coatcheck.storekit import check_key
 from mutants.loop import NativeHarness
 
 
 @mutant("PARITY-1", harness=NativeHarness)
-class QuotesKeys(AsyncNetStore):
-    """The async API quotes what is special in a key."""
+class TurnsKeysRound(AsyncNetStore):
+    """The async API writes a key with special characters from its end to its beginning."""
 
     async def _call(self, operation: str, *args: Any) -> Any:
         if operation in ("get", "set", "destroy", "touch"):
-            args = (quote(args[0], safe=""), *args[1:])
+            args = (self._turned(check_key(args[0])), *args[1:])
         return await super()._call(operation, *args)
 
     async def _listed(self, owner: str | None) -> AsyncIterator[tuple[str, Record]]:
         async for key, record in super()._listed(owner):
-            yield unquote(key), record
+            yield self._turned(key), record
+
+    def _turned(self, key: str) -> str:
+        return key if quote(key, safe="") == key else key[::-1]
 
 
 @mutant("PARITY-2", "DESTROY-2", harness=NativeHarness)

@@ -21,7 +21,7 @@ from coatcheck import (
     Record,
     Unchanged,
 )
-from coatcheck.storekit import condition_holds
+from coatcheck.storekit import check_record, condition_holds
 from coatcheck_file import FileStore
 from coatcheck_file.conformance import FileHarness
 
@@ -123,7 +123,7 @@ class RemovesBeforeItWrites(MemoryStore):
     """It replaces a record by removing it and writing another one."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
-        if only_if is ALWAYS:
+        if only_if is ALWAYS and check_record(record):
             super().destroy(key)
             self._clock()
         return super().set(key, record, only_if)
