@@ -81,7 +81,8 @@ def serve(request, key):
     if used:
         request[key]["cart"] = [1]
         request[key]["cart"].append(2)
-        objects.extend([request[key]._core, request[key]._core.backend])
+        core = request[key]._core
+        objects.extend([core, core.backend])
 
 async def asgi_app(scope, receive, send):
     serve(scope, "session")

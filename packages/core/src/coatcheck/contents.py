@@ -11,6 +11,8 @@ from .codec import IMMUTABLE, Codec, SessionState
 from .cookie import CookieOptions, with_own
 
 _set_item: Final = dict.__setitem__
+#: Never changed in place.
+_NOTHING: Final[dict[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +65,33 @@ class Contents:
     :ivar extra: what else the stored form has.
     """
 
-    # Most requests never use their session, and pay for none of these. No default is changed in
-    # place.
+    __slots__ = (
+        "_all_cookie_settings",
+        "_fingerprints",
+        "cookie",
+        "cookie_changed",
+        "created_at",
+        "data",
+        "extra",
+        "is_written",
+        "owner",
+        "settings",
+        "shared",
+    )
+    # These three are there once the session is loaded.
     settings: Settings
     shared: set[str]
-    is_written = False
-    cookie: Mapping[str, Any] = {}  # see above
-    cookie_changed = False
-    owner: str | None = None
-    created_at: float | None = None
-    extra: Mapping[str, Any] = {}  # see above
-    _all_cookie_settings: tuple[Mapping[str, Any], CookieOptions] | None = None
     #: Shared values, some at a time, with what they looked like when last stored or handed out.
     _fingerprints: list[tuple[Any, bytes | None]]
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.data = data
+        self.is_written = self.cookie_changed = False
+        self.cookie: Mapping[str, Any] = _NOTHING
+        self.owner: str | None = None
+        self.created_at: float | None = None
+        self.extra: Mapping[str, Any] = _NOTHING
+        self._all_cookie_settings: tuple[Mapping[str, Any], CookieOptions] | None = None
 
     # What the application does
 

@@ -21,7 +21,7 @@ from .errors import (
 )
 from .events import logger, short_ref
 from .group_commit import Change, ChangeFunction, check_function
-from .identity import Detached
+from .identity import Detached, Stored
 from .lifecycle import KeyTaken
 from .operations import Get, Steps
 from .phase import CLOSED, FAILED, HEADERS_SENT, OPEN, RAISED, outside
@@ -414,6 +414,8 @@ class Exchange(RequestCookie):
         if not session.is_loaded:
             return False
         identity = session.identity
+        if type(identity) is Stored and identity.is_announced and not identity.orphans:
+            return False  # nearly always
         if identity.old is None and not (identity.ends_presented or identity.is_detached):
             unannounced = identity.snapshot is not None or identity.attempts is not None
             if not identity.orphans and (identity.is_announced or not unannounced):
@@ -939,10 +941,8 @@ class Exchange(RequestCookie):
         """Return the one Set-Cookie of this response, if it needs one."""
         session = self.session
         identity = session.identity
-        if identity.is_gone:
-            return None
-        if identity.snapshot is None:
-            return self._removal()
+        if type(identity) is not Stored:
+            return None if identity.is_gone else self._removal()
         is_due = self._resign or self._renew or self._engine.options.rolling
         if identity.is_announced and not is_due:
             return None
