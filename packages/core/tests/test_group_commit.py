@@ -33,7 +33,7 @@ from coatcheck.events import Announcer
 from coatcheck.group_commit import ChangeFunction
 from coatcheck.lifecycle import Lifecycle
 from coatcheck.merge_rules import counter
-from coatcheck.operations import Steps, StoreCall, ToTheEnd, Turn
+from coatcheck.operations import Operations, StoreCall, ToTheEnd, Turn
 from coatcheck.records import Attempts, Snapshot
 from coatcheck.runners import AsyncRunner, SyncRunner
 from coatcheck.store import Condition
@@ -64,7 +64,7 @@ def lifecycle(**options: Any) -> Lifecycle:
 
 def changing(
     cycle: Lifecycle, attempts: Attempts, function: ChangeFunction
-) -> Steps[tuple[tuple[Snapshot, SessionState] | None, Any]]:
+) -> Operations[tuple[tuple[Snapshot, SessionState] | None, Any]]:
     """Apply a function to a session, and return what is stored and what the function returned."""
     change = cycle.change_of(snapshot(n=0), state(n=0), True, attempts, function=function)
     stored = yield from cycle.write(change)
@@ -751,7 +751,7 @@ class ByHand:
                     self.breaks -= 1
                     resume, outcome = steps.throw, StoreTimeout("no reply")
                 else:
-                    outcome = getattr(self.store, call.verb)(*call.args)
+                    outcome = getattr(self.store, call.name)(*call.args)
         del self.steps[name]
 
     def finish(self) -> None:

@@ -20,7 +20,7 @@ from coatcheck.errors import (
 )
 from coatcheck.events import Announcer, SessionEvent
 from coatcheck.lifecycle import KeyTaken, Lifecycle
-from coatcheck.operations import Operation, Sleep, Steps, StoreCall, Turn
+from coatcheck.operations import Operation, Operations, Sleep, StoreCall, Turn
 from coatcheck.records import Attempts, Snapshot
 from coatcheck.succession import SUCCESSION_SECONDS, successors_key
 from coatcheck.writers import Lines
@@ -70,7 +70,7 @@ def snapshot(key: str = "key", **data: Any) -> Snapshot:
 
 
 class Play:
-    """Steps that are taken one at a time.
+    """Operations that are taken one at a time.
 
     :ivar operation: what the steps wait for.
     :ivar result: what they returned, once they have.
@@ -79,7 +79,7 @@ class Play:
     operation: Operation | None
     result: Any
 
-    def __init__(self, steps: Steps[Any]) -> None:
+    def __init__(self, steps: Operations[Any]) -> None:
         self._steps = steps
         self._lines = Lines()
         self._resume(steps.send, None)
@@ -97,7 +97,7 @@ class Play:
         """The operation in plain words."""
         operation = self.operation
         if isinstance(operation, StoreCall):
-            return (operation.verb, *operation.args)
+            return (operation.name, *operation.args)
         if isinstance(operation, Sleep):
             return ("sleep", operation.seconds)
         return ()
@@ -265,8 +265,8 @@ def test_a_conflict_is_merged_and_written_over_what_was_met() -> None:
     play = Play(life.cycle.update(snapshot(a=1), state(a=1, b=2), True, Attempts())).answer(False)
     assert play.asks == ("get", "key")
     play.answer(record(a=1, c=3))
-    verb, key, written, only_if = play.asks
-    assert (verb, key, only_if) == ("set", "key", Unchanged(packed(a=1, c=3)))
+    name, key, written, only_if = play.asks
+    assert (name, key, only_if) == ("set", "key", Unchanged(packed(a=1, c=3)))
     assert JSONCodec().loads(written.data, key).data == {"a": 1, "b": 2, "c": 3}
     assert data_of(play.answer(True).result) == {"a": 1, "b": 2, "c": 3}
     assert life.told() == ["conflict", "merged"]
@@ -516,8 +516,8 @@ def test_a_rotation_never_revives_a_logout(concurrency: str) -> None:
 def test_a_rotation_takes_along_what_others_wrote() -> None:
     """A change of the old session is merged into the new one before the old one is destroyed."""
     play = rotate(Life(), True, a=1, mine=1).answer(True, False, record(a=1, theirs=1))
-    verb, key, written, only_if = play.asks
-    assert (verb, key, only_if) == ("set", "new", Unchanged(packed(a=1, mine=1)))
+    name, key, written, only_if = play.asks
+    assert (name, key, only_if) == ("set", "new", Unchanged(packed(a=1, mine=1)))
     assert JSONCodec().loads(written.data, key).data == {"a": 1, "mine": 1, "theirs": 1}
     while play.asks[0] != "destroy":
         play.answer(True)

@@ -279,7 +279,7 @@ class _Connection(Exchange):
                 headers = _HEADERS.changed(message.get("headers") or (), changes, self._engine)
                 message = {**message, "headers": headers}
             # Where no cookie of ours came, a later use is no secret: nearly all such requests.
-            if not changes.vary and self._tickets != [] and kind == "http.response.start":
+            if not changes.vary and self._tokens != [] and kind == "http.response.start":
                 message = self._note_unused(message)
         elif kind in _BODIES:
             if message.get("more_body", False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from .codec import IMMUTABLE, Codec, SessionState
 from .cookie import CookieOptions, with_own
@@ -34,19 +34,6 @@ class Settings:
     name: str
 
 
-class Draft(NamedTuple):
-    """The contents as a write stores them.
-
-    :ivar state: what the session showed. Its values may change while the write is under way.
-    :ivar encoded: the encoded state, which does not change.
-    :ivar cookie_changed: whether the session's cookie settings had changed.
-    """
-
-    state: SessionState
-    encoded: bytes
-    cookie_changed: bool
-
-
 class Contents:
     """What a session holds.
 
@@ -55,7 +42,8 @@ class Contents:
 
     :param data: the session itself, which is a dict. Once the request is over, an empty dict that
         nobody else has.
-    :ivar settings: those of the middleware.
+    :param settings: those of the middleware.
+    :param state: a stored session; None for a new, empty one.
     :ivar shared: the keys whose values are mutable and known to the application.
     :ivar is_written: whether the application wrote something since the last draft.
     :ivar cookie: the session's own cookie settings.
@@ -78,20 +66,29 @@ class Contents:
         "settings",
         "shared",
     )
-    # These three are there once the session is loaded.
-    settings: Settings
-    shared: set[str]
-    #: Shared values, some at a time, with what they looked like when last stored or handed out.
-    _fingerprints: list[tuple[Any, bytes | None]]
 
-    def __init__(self, data: dict[str, Any]) -> None:
+    def __init__(
+        self, data: dict[str, Any], settings: Settings, state: SessionState | None = None
+    ) -> None:
         self.data = data
+        self.settings = settings
+        self.shared: set[str] = set()
+        #: Shared values, some at a time, with what they looked like when last stored or handed out.
+        self._fingerprints: list[tuple[Any, bytes | None]] = []
         self.is_written = self.cookie_changed = False
-        self.cookie: Mapping[str, Any] = _NOTHING
-        self.owner: str | None = None
-        self.created_at: float | None = None
-        self.extra: Mapping[str, Any] = _NOTHING
         self._all_cookie_settings: tuple[Mapping[str, Any], CookieOptions] | None = None
+        dict.clear(data)
+        self.cookie: Mapping[str, Any]
+        self.owner: str | None
+        self.created_at: float | None
+        self.extra: Mapping[str, Any]
+        if state is None:
+            self.cookie = self.extra = _NOTHING
+            self.owner = self.created_at = None
+        else:
+            dict.update(data, state.data)
+            self.cookie, self.extra = state.cookie, state.extra
+            self.owner, self.created_at = state.owner, state.created_at
 
     # What the application does
 
@@ -164,17 +161,6 @@ class Contents:
 
     # How they become another session's
 
-    def begin(self) -> None:
-        """Become a new, empty session."""
-        dict.clear(self.data)
-        self.shared, self._fingerprints = set(), []
-
-    def fill(self, state: SessionState) -> None:
-        """Become a stored session."""
-        dict.clear(self.data)
-        dict.update(self.data, state.data)
-        self._take(state)
-
     def refill(self, state: SessionState) -> None:
         """Show what was read again, without changes."""
         self._show(state.data)
@@ -183,14 +169,11 @@ class Contents:
 
     def forget(self) -> None:
         """Become an empty session, which begins anew."""
-        self.begin()
-        self.cookie, self.extra = {}, {}
+        dict.clear(self.data)
+        self.shared, self._fingerprints = set(), []
+        self.cookie = self.extra = _NOTHING
         self.owner = self.created_at = None
         self.is_written = self.cookie_changed = False
-
-    def hold_off(self, placeholder: Mapping[str, Any]) -> None:
-        """Show something that no encoder can encode, until the session is loaded."""
-        dict.update(self.data, placeholder)
 
     # Whether they have changed
 
@@ -211,23 +194,29 @@ class Contents:
             return True
         return False
 
-    def draft(self) -> Draft:
-        """Encode them as they are now. What changes from here on is another change."""
+    def draft(self) -> tuple[SessionState, bytes, bool]:
+        """Encode them as they are now. What changes from here on is another change.
+
+        :returns: the state, its stored form, and whether the cookie settings had changed.
+        """
         cookie_changed = self.cookie_changed
         self.is_written = self.cookie_changed = False
         if self.shared:
             self._take_fingerprints()
         state = self.state()
         try:
-            return Draft(state, self.settings.codec.dumps(state), cookie_changed)
+            return state, self.settings.codec.dumps(state), cookie_changed
         except BaseException:
-            self.is_written, self.cookie_changed = True, cookie_changed
+            self.take_back(cookie_changed)
             raise
 
-    def take_back(self, draft: Draft) -> None:
-        """Note that a draft is not stored, so they still differ from what is."""
+    def take_back(self, cookie_changed: bool) -> None:
+        """Note that a draft is not stored, so they still differ from what is.
+
+        :param cookie_changed: whether the cookie settings had changed before it.
+        """
         self.is_written = True
-        self.cookie_changed = self.cookie_changed or draft.cookie_changed
+        self.cookie_changed = self.cookie_changed or cookie_changed
 
     def show_stored(
         self, state: SessionState, rebase: Callable[[SessionState], SessionState]

@@ -40,7 +40,7 @@ class SessionEvent:
 
     :ivar kind: what happened.
     :ivar ref: a short hash that tells sessions apart in a log, and opens nothing; None where no
-        session is involved.
+        session is involved. :class:`~coatcheck.Sessions` takes another one, its ``ref_of``.
     :ivar at: POSIX seconds by the middleware's clock.
     :ivar error: the exception behind it, if there is one.
     """

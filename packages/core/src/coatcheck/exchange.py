@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from . import deployment
 from .codec import SessionState
+from .contents import Settings
 from .cookie import CookieOptions
 from .errors import (
     ConfigurationError,
@@ -23,7 +24,7 @@ from .events import logger, short_ref
 from .group_commit import Change, ChangeFunction, check_function
 from .identity import Detached, Stored
 from .lifecycle import KeyTaken
-from .operations import Get, Steps
+from .operations import Get, Operations
 from .phase import CLOSED, FAILED, HEADERS_SENT, OPEN, RAISED, outside
 from .policy import Policy
 from .records import Snapshot
@@ -56,7 +57,7 @@ _READ: Final = HeaderChanges(None, True)
 
 #: The attributes that nearly each exchange with a session sets.
 ATTRIBUTES: Final = """
-    _engine _request session policy is_open presented _tickets _https _resolved _resign _writes
+    _engine _request session policy is_open presented _tokens _https _resolved _resign _writes
     _renew _unused_headers
 """
 
@@ -94,6 +95,11 @@ class Exchange(RequestCookie):
         options = self._engine.options
         return self._checked_id(options.generate_id(self._request))
 
+    @property
+    def settings(self) -> Settings:
+        """What the session needs to know of its middleware."""
+        return self.policy.settings
+
     def expiry(self, state: SessionState) -> float:
         """Return when a session expires that is used now, in POSIX seconds."""
         return self.policy.expires_at(self._recorded_settings(state.cookie), state.created_at)
@@ -114,7 +120,7 @@ class Exchange(RequestCookie):
         headers, engine = self._unused_headers, self._engine
         if (
             headers is not None
-            and self.tickets()
+            and self.tokens()
             and engine.dialect.may_be_shared(headers, engine.options.clock())
         ):
             raise SessionUnavailable(
@@ -122,19 +128,19 @@ class Exchange(RequestCookie):
                 "session before the response starts, or send `Cache-Control: private`"
             )
 
-    def load(self) -> Steps[None]:
+    def load(self) -> Operations[None]:
         """Look up the presented ids until one is known; otherwise begin a new session."""
         session = self.session
         if session.is_loaded:
             return  # by another task, while this one waited
-        for ticket in self.tickets():
+        for token in self.tokens():
             try:
-                key = self._engine.key_of(ticket.id)
+                key = self._engine.key_of(token.id)
                 found = yield from self.policy.lifecycle.load(
                     key,
-                    ticket.other_key if ticket.lookup_other_key else None,
-                    ticket.migrate,
-                    ticket.accepts,
+                    token.other_key if token.lookup_other_key else None,
+                    token.migrate,
+                    token.accepts,
                 )
             except StoreError as error:
                 self._load_failed(error)
@@ -143,12 +149,12 @@ class Exchange(RequestCookie):
                 session.fail(error)
                 return
             if found is not None:
-                if ticket.other_key is not None:
+                if token.other_key is not None:
                     # A move that was cut short leaves the session in two places.
-                    is_there = found[0].key == ticket.other_key
-                    self._other_key = key if is_there else ticket.other_key
-                session.fill(ticket.id, *found)
-                self._resign = not ticket.current
+                    is_there = found[0].key == token.other_key
+                    self._other_key = key if is_there else token.other_key
+                session.fill(token.id, *found)
+                self._resign = not token.current
                 snapshot, state = found
                 if self.policy.little_is_left(
                     state.cookie, state.created_at, snapshot.record.expires_at
@@ -157,7 +163,7 @@ class Exchange(RequestCookie):
                 return
         session.start()
 
-    def save(self) -> Steps[None]:
+    def save(self) -> Operations[None]:
         """Do what the application asked for now."""
         session = self.session
         self._check_savable()
@@ -181,7 +187,7 @@ class Exchange(RequestCookie):
         if session.phase is not OPEN and not identity.is_announced:
             raise LateWriteError("the response headers are sent: a new session cannot be saved")
 
-    def change(self, function: ChangeFunction) -> Steps[Any]:
+    def change(self, function: ChangeFunction) -> Operations[Any]:
         """Apply a function to what is stored, and return what it returned."""
         check_function(function)
         session, lifecycle = self.session, self.policy.lifecycle
@@ -205,7 +211,7 @@ class Exchange(RequestCookie):
             self._touch_failed(before, error)  # the change itself is stored
         return change.value
 
-    def reload(self) -> Steps[None]:
+    def reload(self) -> Operations[None]:
         """Show what is stored."""
         session = self.session
         if session.identity.is_gone:
@@ -229,7 +235,6 @@ class Exchange(RequestCookie):
         self.session = session
         engine = self._engine
         self.policy = engine.fixed_policy or self._policy_for(session)
-        session.contents.settings = self.policy.settings
         if not (engine.everywhere or self.in_path()):
             session.failure = SessionUnavailable(
                 "the request's path is outside the session cookie's path "
@@ -240,7 +245,7 @@ class Exchange(RequestCookie):
         if not engine.eager:
             session.hold_off()
             return False
-        if self.tickets():
+        if self.tokens():
             return True
         session.has_no_cookie = True
         return False
@@ -260,7 +265,7 @@ class Exchange(RequestCookie):
     def answer(self) -> HeaderChanges | None:
         """Return what to add to the response headers, where that takes no store; or None."""
         session, options = self.session, self._engine.options
-        is_ours = self._request.get(self.place) is session.contents.data
+        is_ours = self._request.get(self.place) is session.data
         if not is_ours or session.is_busy or self._inert:
             return None
         snapshot = session.identity.snapshot
@@ -286,14 +291,14 @@ class Exchange(RequestCookie):
             return _READ if session.is_accessed else NOTHING
         return HeaderChanges(set_cookie, True)
 
-    def respond(self) -> Steps[HeaderChanges]:
+    def respond(self) -> Operations[HeaderChanges]:
         """Decide and do what the session needs before the first byte."""
         session = self.session
         if self._inert:
             return _READ if session.is_accessed else NOTHING
         current = self._request.get(self.place)
         try:
-            if current is session.contents.data or not self._is_order(current):
+            if current is session.data or not self._is_order(current):
                 is_there = self._is_there()
             else:
                 is_there = yield from self._notice_replacement(current)
@@ -333,7 +338,7 @@ class Exchange(RequestCookie):
         if self._inert or session.phase is OPEN:
             return False
         current = self._request.get(self.place)
-        if current is not session.contents.data and self._is_news(current):
+        if current is not session.data and self._is_news(current):
             return True
         if not session.is_loaded:
             return False
@@ -343,10 +348,10 @@ class Exchange(RequestCookie):
         may_differ = identity.attempts is not None or session.contents.may_differ(nested)
         return may_differ or bool(session.extends)
 
-    def finish(self) -> Steps[None]:
+    def finish(self) -> Operations[None]:
         """Save what changed since the headers went out."""
         current = self._request.get(self.place)
-        if current is not self.session.contents.data and self._is_news(current):
+        if current is not self.session.data and self._is_news(current):
             yield from self._notice_replacement(current)
         session = self.session
         if session.identity.ends_presented:
@@ -390,7 +395,9 @@ class Exchange(RequestCookie):
         except AttributeError:
             return  # another thread was faster
         # A dict of its own: what anybody might still put there reaches no other session.
-        session.contents.data = {}
+        session.data = {}
+        if session.is_loaded and session.failure is None:
+            session.contents.data = session.data
         self._request = {}
 
     def end_with(self, error: BaseException) -> None:
@@ -420,9 +427,9 @@ class Exchange(RequestCookie):
             unannounced = identity.snapshot is not None or identity.attempts is not None
             if not identity.orphans and (identity.is_announced or not unannounced):
                 return False
-        return bool(self._pending_keys()) or (identity.ends_presented and bool(self.tickets()))
+        return bool(self._pending_keys()) or (identity.ends_presented and bool(self.tokens()))
 
-    def abandon(self) -> Steps[None]:
+    def abandon(self) -> Operations[None]:
         """Drop the changes, but carry out a requested end of the session."""
         self._inert = True
         try:
@@ -514,7 +521,7 @@ class Exchange(RequestCookie):
         for key, session in self._displaced.items():
             current = request.get(key)
             # An order was meant for this session: the one outside never sees it.
-            if current is self.session.contents.data or is_order(request, current):
+            if current is self.session.data or is_order(request, current):
                 request[key] = session
         outer = self._displaced.get(self.place)
         if outer is not None:
@@ -533,7 +540,7 @@ class Exchange(RequestCookie):
         self._engine.notices.give(LEFT_ALONE, author(self._request, current))
         return False
 
-    def _notice_replacement(self, current: object) -> Steps[bool]:
+    def _notice_replacement(self, current: object) -> Operations[bool]:
         """Act on what the application put in the session's place. False: leave it alone."""
         session = self.session
         options = self._engine.options
@@ -568,9 +575,9 @@ class Exchange(RequestCookie):
             is_known = session.is_loaded or session.has_no_cookie
             has_none = is_known and session.identity.snapshot is None
             return not (is_empty and has_none)
-        return isinstance(current, Mapping) and current != session.contents.data
+        return isinstance(current, Mapping) and current != session.data
 
-    def _commit(self, final: bool = False) -> Steps[None]:
+    def _commit(self, final: bool = False) -> Operations[None]:
         """Bring the store in line with the session, which may change meanwhile.
 
         :param final: at the end of the request, where nothing is stored without need.
@@ -602,7 +609,7 @@ class Exchange(RequestCookie):
     def _wants_empty(self) -> bool:
         return self._engine.options.save_uninitialized and not self.session.identity.ends_presented
 
-    def _store_new(self) -> Steps[bool]:
+    def _store_new(self) -> Operations[bool]:
         """Store a new or regenerated session. False: the application changed what is to be done."""
         session = self.session
         if not self.can_be_sent(self._session_cookie):
@@ -632,7 +639,7 @@ class Exchange(RequestCookie):
 
     def _store_under(
         self, key: str, pending: PendingWrite
-    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+    ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Store a new or regenerated session under its key, and end what it takes the place of."""
         session, lifecycle = self.session, self.policy.lifecycle
         attempts, old = session.identity.begin_write(), session.identity.old
@@ -652,7 +659,7 @@ class Exchange(RequestCookie):
             yield from self._end_presented(() if old is None else (old.key,))
         return stored
 
-    def _leave_unstored(self) -> Steps[None]:
+    def _leave_unstored(self) -> Operations[None]:
         """Say that the session's cookie cannot be sent, so nobody could come back to it."""
         self._engine.announce("insecure")
         self._engine.notices.give(deployment.INSECURE)
@@ -675,7 +682,7 @@ class Exchange(RequestCookie):
         *,
         changed: bool = True,
         function: ChangeFunction | None = None,
-    ) -> Steps[Change]:
+    ) -> Operations[Change]:
         """Store a session over what was loaded, and return the change that was written.
 
         :param changed: whether there is a change, with which a cookie that has a lifetime goes.
@@ -686,7 +693,7 @@ class Exchange(RequestCookie):
         assert loaded is not None, "it is stored"
         snapshot = loaded
         attempts = session.identity.begin_write()
-        changed_cookie, cookie = pending.draft.cookie_changed, self._session_cookie
+        changed_cookie, cookie = pending.cookie_changed, self._session_cookie
         extends, renew = self._extends(), changed
         if self._before_arrival is not None and not extends:
             record = replace(snapshot.record, expires_at=self._before_arrival)
@@ -751,7 +758,7 @@ class Exchange(RequestCookie):
             keys.append(identity.old.key)
         return keys
 
-    def end_pending(self) -> Steps[None]:
+    def end_pending(self) -> Operations[None]:
         """Carry out what the application asked to end."""
         session = self.session
         keys = self._pending_keys()
@@ -763,7 +770,7 @@ class Exchange(RequestCookie):
             yield from self._end_elsewhere()
         session.identity = session.identity.ended()
 
-    def _end_presented(self, ended: Collection[str]) -> Steps[None]:
+    def _end_presented(self, ended: Collection[str]) -> Operations[None]:
         """End each session whose cookie came, the one in use among them.
 
         A browser sends several cookies of one name after a change of the cookie's domain, or where
@@ -772,20 +779,20 @@ class Exchange(RequestCookie):
         :param ended: keys of sessions that were ended already.
         """
         seen = set(ended)
-        for ticket in self.tickets():
-            for key in (self._engine.key_of(ticket.id), ticket.other_key):
+        for token in self.tokens():
+            for key in (self._engine.key_of(token.id), token.other_key):
                 if key is not None and key not in seen:
                     seen.add(key)
-                    yield from self.policy.lifecycle.end(key, ticket.accepts)
-        self._tickets, self._other_key = [], None
+                    yield from self.policy.lifecycle.end(key, token.accepts)
+        self._tokens, self._other_key = [], None
 
-    def _end_elsewhere(self) -> Steps[None]:
+    def _end_elsewhere(self) -> Operations[None]:
         """Remove what may be left of the ended session under another key."""
         if self._other_key is not None:
             yield from self.policy.lifecycle.end(self._other_key)
             self._other_key = None
 
-    def _touch_at_arrival(self, snapshot: Snapshot) -> Steps[None]:
+    def _touch_at_arrival(self, snapshot: Snapshot) -> Operations[None]:
         """Move the expiry of a session that was loaded, where little is left.
 
         Otherwise a request that takes longer than that would find its session expired, and lose
@@ -806,7 +813,7 @@ class Exchange(RequestCookie):
             self._before_arrival = snapshot.record.expires_at
             self._renew = self._renew or self._cookie_follows()
 
-    def _touch(self) -> Steps[None]:
+    def _touch(self) -> Operations[None]:
         """Move the expiry of a session that was not written, where that is due."""
         snapshot = self.session.identity.snapshot
         if snapshot is None:
@@ -823,7 +830,7 @@ class Exchange(RequestCookie):
         except StoreError as error:
             self._touch_failed(snapshot, error)
 
-    def _touch_if_asked(self, writes: int) -> Steps[None]:
+    def _touch_if_asked(self, writes: int) -> Operations[None]:
         """Move the expiry after a save, where the application asked for it and the save did not.
 
         After the headers no cookie can go along. There the expiry of a session whose cookie has a
@@ -852,7 +859,7 @@ class Exchange(RequestCookie):
         if (yield from self._move_expiry(snapshot, expires_at)) and session.phase is OPEN:
             self._renew = self._renew or follows
 
-    def _move_back(self, snapshot: Snapshot, expires_at: float) -> Steps[None]:
+    def _move_back(self, snapshot: Snapshot, expires_at: float) -> Operations[None]:
         """Move the expiry back to where it was when the session was loaded.
 
         The application said only then that this request does not keep the session alive; the
@@ -867,7 +874,7 @@ class Exchange(RequestCookie):
         elif record.data == mine.data and abs(record.expires_at - mine.expires_at) <= _ROUNDING:
             yield from self._move_expiry(snapshot, expires_at)
 
-    def _move_expiry(self, snapshot: Snapshot, expires_at: float) -> Steps[bool]:
+    def _move_expiry(self, snapshot: Snapshot, expires_at: float) -> Operations[bool]:
         """Touch the record. Returns whether the session is still the one that was touched."""
         session = self.session
         touched = yield from self.policy.lifecycle.touch(snapshot, expires_at)

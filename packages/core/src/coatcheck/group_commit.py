@@ -28,7 +28,7 @@ from .errors import (
     StoreUnavailable,
 )
 from .events import Announcer
-from .operations import Set, Sleep, Steps, ToTheEnd, Turn
+from .operations import Operations, Set, Sleep, ToTheEnd, Turn
 from .records import Attempts, Records, Snapshot
 from .store import Unchanged
 from .writers import Writer
@@ -152,7 +152,7 @@ class GroupCommit:
 
     def write(
         self, change: Change, *, look: bool = False
-    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+    ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Write a change, by itself or through another writer.
 
         :param look: read what is stored before the first attempt.
@@ -192,7 +192,7 @@ class GroupCommit:
             change.leave()
         return self._outcome(change)
 
-    def back_off(self, attempt: int, elapsed: float = 0.0) -> Steps[None]:
+    def back_off(self, attempt: int, elapsed: float = 0.0) -> Operations[None]:
         """Wait for a random time before the next attempt.
 
         :param elapsed: seconds that the last one took. Who always lost by a little would lose
@@ -215,7 +215,7 @@ class GroupCommit:
 
     def _lead(
         self, change: Change, stored: Snapshot | None = None, was_refused: bool = False
-    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+    ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Write a change, and those of others that wait, over what is stored.
 
         :param stored: what is stored, as far as we know; None to read it.
@@ -243,7 +243,7 @@ class GroupCommit:
 
     def _attempt(
         self, change: Change, others: list[Change], stored: Snapshot
-    ) -> Steps[tuple[Snapshot, SessionState] | _Again]:
+    ) -> Operations[tuple[Snapshot, SessionState] | _Again]:
         """Write a change and those of others over what is stored."""
         size = len(others) + 1
         group, seconds = yield from self._merged(change, others, stored)
@@ -272,7 +272,7 @@ class GroupCommit:
 
     def _read(
         self, change: Change, others: list[Change], was_refused: bool
-    ) -> Steps[Snapshot | None]:
+    ) -> Operations[Snapshot | None]:
         """Return what is stored; where nothing is, the others learn it.
 
         :param was_refused: a write was refused before.
@@ -293,7 +293,7 @@ class GroupCommit:
 
     def _merged(
         self, change: Change, others: list[Change], stored: Snapshot
-    ) -> Steps[tuple[Snapshot, float]]:
+    ) -> Operations[tuple[Snapshot, float]]:
         """Return what is stored with the changes of all, and the seconds that merging took."""
         newest = _Newest(self._records, self._expiry, stored)
         known: dict[bytes, SessionState] = {}
@@ -353,7 +353,7 @@ class GroupCommit:
 
     def _set(
         self, change: Change, others: list[Change], group: Snapshot, over: Snapshot
-    ) -> Steps[bool]:
+    ) -> Operations[bool]:
         """Write a group. Whoever has a change in it notes a write of unknown outcome."""
         call = Set(group.key, group.record, Unchanged(over.record.data))
         try:
@@ -371,7 +371,7 @@ class GroupCommit:
 
     def _done(
         self, change: Change, others: list[Change], stored: Snapshot, group: Snapshot, pace: int
-    ) -> Steps[tuple[Snapshot, SessionState]]:
+    ) -> Operations[tuple[Snapshot, SessionState]]:
         """Tell the others what is stored, and return it.
 
         :param pace: how many of them are told before other tasks get their turn.

@@ -19,7 +19,7 @@ from .errors import ConflictError
 from .events import Announcer
 from .group_commit import Change, ChangeFunction, GroupCommit, apply, conflict, unknown_outcome
 from .merging import MergeRule
-from .operations import Destroy, Get, Set, Steps, Touch
+from .operations import Destroy, Get, Operations, Set, Touch
 from .records import Attempts, Records, Snapshot
 from .store import ABSENT, PRESENT, Condition, Record, Unchanged
 from .succession import Succession
@@ -91,7 +91,7 @@ class Lifecycle:
         other_key: str | None = None,
         migrate: bool = False,
         accepts: Callable[[str, bytes], bool] | None = None,
-    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+    ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Return what is stored under a key, or None if there is no live, readable record.
 
         :param other_key: where the session is looked for if it is not there.
@@ -116,7 +116,9 @@ class Lifecycle:
             self._announce("unknown", key)
         return found
 
-    def _get(self, key: str, accepts: Callable[[str, bytes], bool] | None) -> Steps[Record | None]:
+    def _get(
+        self, key: str, accepts: Callable[[str, bytes], bool] | None
+    ) -> Operations[Record | None]:
         record: Record | None = yield Get(key)
         if record is None or accepts is None or accepts(key, record.data):
             return record
@@ -124,7 +126,7 @@ class Lifecycle:
 
     def _move(
         self, found: tuple[Snapshot, SessionState] | None, key: str
-    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+    ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Move a session to another key, as :meth:`rotate` does, while others may do the same.
 
         :param found: the session under its old key, if it is still there.
@@ -140,7 +142,7 @@ class Lifecycle:
 
     def _finish_move(
         self, old: Snapshot, new: Snapshot, state: SessionState
-    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+    ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """End the record that was moved. If others write under both keys, take theirs along."""
         moved = new, state
         for _ in range(_MOVE_ATTEMPTS):
@@ -156,7 +158,7 @@ class Lifecycle:
 
     def create(
         self, key: str, state: SessionState, attempts: Attempts, content: bytes | None = None
-    ) -> Steps[tuple[Snapshot, SessionState]]:
+    ) -> Operations[tuple[Snapshot, SessionState]]:
         """Store a new session.
 
         :param attempts: what earlier calls may have stored under this key.
@@ -204,7 +206,7 @@ class Lifecycle:
         attempts: Attempts,
         content: bytes | None = None,
         shown: bytes | None = None,
-    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+    ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Store a changed session over what was loaded, merging with what others wrote.
 
         Parameters, result and errors are those of :meth:`change_of` and :meth:`write`.
@@ -236,7 +238,7 @@ class Lifecycle:
         content = None  # so that error reports with local variables do not show it
         return Change(snapshot, mine, state, extend, attempts, shown, function)
 
-    def write(self, change: Change) -> Steps[tuple[Snapshot, SessionState] | None]:
+    def write(self, change: Change) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Store a change.
 
         A function is applied to what is stored, again and again until nobody was faster, under
@@ -250,7 +252,7 @@ class Lifecycle:
             return self._group.write(change)
         return self._write_alone(change)
 
-    def _write_alone(self, change: Change) -> Steps[tuple[Snapshot, SessionState] | None]:
+    def _write_alone(self, change: Change) -> Operations[tuple[Snapshot, SessionState] | None]:
         base, mine = change.base, change.mine
         condition = self._condition(base)
         if (yield from self._set(mine, condition, change.attempts)):
@@ -269,7 +271,7 @@ class Lifecycle:
         new = self._records.encode("", self._records.with_owner(changed), copy.record.expires_at)
         return self._records.shown(state, new), value
 
-    def touch(self, snapshot: Snapshot, expires_at: float) -> Steps[Snapshot | None]:
+    def touch(self, snapshot: Snapshot, expires_at: float) -> Operations[Snapshot | None]:
         """Move the expiry. Returns None if the session is gone."""
         touched = yield Touch(snapshot.key, expires_at, snapshot.record.owner)
         if not touched:
@@ -279,7 +281,9 @@ class Lifecycle:
         record = replace(snapshot.record, expires_at=expires_at)
         return replace(snapshot, record=record)
 
-    def end(self, key: str, accepts: Callable[[str, bytes], bool] | None = None) -> Steps[None]:
+    def end(
+        self, key: str, accepts: Callable[[str, bytes], bool] | None = None
+    ) -> Operations[None]:
         """Remove a session for good, under whatever key it goes on.
 
         :param accepts: as for :meth:`load`: what it refuses stays.
@@ -297,7 +301,7 @@ class Lifecycle:
         keep: bool,
         attempts: Attempts,
         content: bytes | None = None,
-    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+    ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Move a session to a new key: the new record first, then the old one's end.
 
         :param keep: the new session continues the old one, so what others wrote to the old one
@@ -332,7 +336,7 @@ class Lifecycle:
         stored: tuple[Snapshot, SessionState],
         attempts: Attempts,
         merges: bool,
-    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+    ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """End the record that a new one continues, taking over what others write to it.
 
         :param stored: the new one.
@@ -390,7 +394,7 @@ class Lifecycle:
             return PRESENT
         return Unchanged(snapshot.record.data)
 
-    def _set(self, snapshot: Snapshot, only_if: Condition, attempts: Attempts) -> Steps[bool]:
+    def _set(self, snapshot: Snapshot, only_if: Condition, attempts: Attempts) -> Operations[bool]:
         try:
             written: bool = yield Set(snapshot.key, snapshot.record, only_if)
         except BaseException:
@@ -400,7 +404,7 @@ class Lifecycle:
 
     def _refused(
         self, base: Snapshot, mine: Snapshot, state: SessionState, attempts: Attempts
-    ) -> Steps[tuple[Snapshot, SessionState] | None]:
+    ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Settle a write that was refused, where nothing is merged."""
         found = yield from self._records.read(base.key)
         if found is not None and self._concurrency == "error":

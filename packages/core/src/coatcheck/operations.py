@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 class StoreCall:
-    """Call a verb of the store; the result is the verb's."""
+    """Call an operation of the store; the result is the operation's."""
 
-    __slots__ = ("args", "verb")
+    __slots__ = ("args", "name")
 
-    verb: str
+    name: str
     args: tuple[Any, ...]
 
 
@@ -30,7 +30,7 @@ class Get(StoreCall):
     __slots__ = ()
 
     def __init__(self, key: str) -> None:
-        self.verb = "get"
+        self.name = "get"
         self.args = (key,)
 
 
@@ -40,7 +40,7 @@ class Set(StoreCall):
     __slots__ = ()
 
     def __init__(self, key: str, record: Record, only_if: Condition) -> None:
-        self.verb = "set"
+        self.name = "set"
         self.args = (key, record, only_if)
 
 
@@ -50,7 +50,7 @@ class Destroy(StoreCall):
     __slots__ = ()
 
     def __init__(self, key: str, only_if: Condition = ALWAYS) -> None:
-        self.verb = "destroy"
+        self.name = "destroy"
         self.args = (key, only_if)
 
 
@@ -60,7 +60,7 @@ class Touch(StoreCall):
     __slots__ = ()
 
     def __init__(self, key: str, expires_at: float, owner: str | None) -> None:
-        self.verb = "touch"
+        self.name = "touch"
         self.args = (key, expires_at, owner)
 
 
@@ -71,23 +71,23 @@ class Select:
     :ivar first: stop at the first one.
     """
 
-    __slots__ = ("args", "first", "keep", "verb")
+    __slots__ = ("args", "first", "keep", "name")
 
     def __init__(
         self,
-        verb: str,
+        name: str,
         *args: str,
         keep: Callable[[tuple[str, Record]], bool] = lambda _: True,
         first: bool = False,
     ) -> None:
-        self.verb = verb
+        self.name = name
         self.args = args
         self.keep = keep
         self.first = first
 
 
 class ToTheEnd:
-    """Call a verb of the store, and let nothing cut the call short.
+    """Call an operation of the store, and let nothing cut the call short.
 
     A request that is cancelled meanwhile is cancelled afterwards.
     """
@@ -132,4 +132,4 @@ class Sleep:
 Operation: TypeAlias = StoreCall | ToTheEnd | Select | Turn | Sleep
 
 #: A generator of operations that returns a ``T``.
-Steps: TypeAlias = Generator[Operation, Any, T]
+Operations: TypeAlias = Generator[Operation, Any, T]

@@ -10,7 +10,7 @@ from .codec import Codec, SessionState
 from .errors import CorruptRecord
 from .events import Announcer
 from .merging import PLAIN, MergeRule, merge
-from .operations import Get, Steps
+from .operations import Get, Operations
 from .store import Record
 
 
@@ -78,7 +78,7 @@ class Records:
         self._owner = owner
         self._rules = {key: self._safe(key, rule) for key, rule in rules.items()}
 
-    def read(self, key: str) -> Steps[tuple[Snapshot, SessionState] | None]:
+    def read(self, key: str) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Read what is stored under a key, or None if there is no live, readable record."""
         record: Record | None = yield Get(key)
         return None if record is None else self.open(key, record)

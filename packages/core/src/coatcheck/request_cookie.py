@@ -27,7 +27,7 @@ class RequestCookie:
     presented = False
     #: The settings that apply to this request.
     policy: Policy
-    _tickets: list[CookieToken] | None = None
+    _tokens: list[CookieToken] | None = None
     _https: bool | None = None
     _resolved: tuple[CookieOptions, CookieAttributes] | None = None
 
@@ -42,11 +42,11 @@ class RequestCookie:
             return True
         return path_matches(self._engine.dialect.path(self._request), cookie_path)
 
-    def tickets(self) -> list[CookieToken]:
+    def tokens(self) -> list[CookieToken]:
         """Return the ids to try, those with a good signature and syntax."""
-        if self._tickets is None:
-            self._tickets = self._read()
-        return self._tickets
+        if self._tokens is None:
+            self._tokens = self._read()
+        return self._tokens
 
     def can_be_sent(self, options: CookieOptions) -> bool:
         """Tell whether a browser would accept the cookie on this connection."""
@@ -93,7 +93,7 @@ class RequestCookie:
 
         :param own: the settings of the ended session, because the removal repeats them.
         """
-        self.tickets()
+        self.tokens()
         if not self.presented:
             return None
         attributes = self._attributes(with_own(self.policy.cookie, own))
@@ -102,21 +102,21 @@ class RequestCookie:
 
     def _read(self) -> list[CookieToken]:
         engine = self._engine
-        tickets: list[CookieToken] = []
+        tokens: list[CookieToken] = []
         headers = engine.dialect.cookie_headers(self._request)
         if not headers:
-            return tickets
+            return tokens
         writer = engine.writer
         for value in writer.candidates(headers):
             self.presented = True
-            ticket = writer.unsign(value)
-            if ticket is not None and writer.valid_id(ticket.id):
-                tickets.append(ticket)
+            token = writer.unsign(value)
+            if token is not None and writer.valid_id(token.id):
+                tokens.append(token)
             else:
                 engine.announce("bad_cookie")
-                if ticket is None:
+                if token is None:
                     engine.notices.unsigned_cookie()
-        return tickets
+        return tokens
 
     def _policy_of_request(self) -> Policy:
         options = self._engine.options

@@ -1,4 +1,4 @@
-"""Execute the operations that generators yield, on one face or the other."""
+"""Execute the operations that generators yield, on the sync API of a store or the async one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .bridge import AsyncBridge, as_async, as_sync, runs_trio
 from .errors import CoatcheckError, StoreError
 from .interruptions import interruption
-from .operations import Operation, Select, Sleep, Steps, StoreCall, ToTheEnd, Turn
+from .operations import Operation, Operations, Select, Sleep, StoreCall, ToTheEnd, Turn
 from .shielding import uninterrupted
 from .store import AsyncStore, Record, Store
 from .writers import Lines
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class SyncRunner:
-    """Runs steps on the synchronous face of a store.
+    """Runs operations on the sync API of a store.
 
     :param store: any store; an asynchronous one is bridged.
     """
@@ -31,11 +31,11 @@ class SyncRunner:
         self._store = as_sync(store)
         self._lines = Lines()
 
-    def run(self, steps: Steps[T]) -> T:
-        """Execute the steps and return their result."""
+    def run(self, operations: Operations[T]) -> T:
+        """Execute the operations and return the generator's result."""
         store = self._store
         outcome: Any = None
-        resume: Any = steps.send
+        resume: Any = operations.send
         while True:
             try:
                 operation = resume(outcome)
@@ -43,13 +43,13 @@ class SyncRunner:
                 return stop.value  # type: ignore[no-any-return]  # a generator's T
             try:
                 if isinstance(operation, StoreCall):
-                    outcome = getattr(store, operation.verb)(*operation.args)
+                    outcome = getattr(store, operation.name)(*operation.args)
                 else:
                     outcome = self._perform(operation)
-                resume = steps.send
+                resume = operations.send
             except BaseException as error:
-                # Whatever it is, the steps decide.
-                outcome, resume = _for_steps(operation, error), steps.throw
+                # Whatever it is, the generator decides.
+                outcome, resume = _for_generator(operation, error), operations.throw
 
     def close(self) -> None:
         """Close the store."""
@@ -61,7 +61,7 @@ class SyncRunner:
         if isinstance(operation, Sleep):
             return time.sleep(operation.seconds)
         if isinstance(operation, ToTheEnd):
-            return getattr(self._store, operation.call.verb)(*operation.call.args)
+            return getattr(self._store, operation.call.name)(*operation.call.args)
         if isinstance(operation, Select):
             return self._select(operation)
         raise AssertionError("all operations are known")
@@ -74,12 +74,12 @@ class SyncRunner:
             writer.signal.wait(turn.seconds)
         elif turn.call is not None:
             turn.is_called = True
-            return getattr(self._store, turn.call.verb)(*turn.call.args)
+            return getattr(self._store, turn.call.name)(*turn.call.args)
         return None
 
     def _select(self, operation: Select) -> list[tuple[str, Record]]:
         found = []
-        for item in getattr(self._store, operation.verb)(*operation.args):
+        for item in getattr(self._store, operation.name)(*operation.args):
             if operation.keep(item):
                 found.append(item)
                 if operation.first:
@@ -88,7 +88,7 @@ class SyncRunner:
 
 
 class AsyncRunner:
-    """Runs steps on the asynchronous face of a store.
+    """Runs operations on the async API of a store.
 
     :param store: any store. A synchronous one that never blocks is called on the event loop,
         another one in worker threads.
@@ -107,11 +107,11 @@ class AsyncRunner:
         """Whether calls of the store have to be awaited. Others are done at once."""
         return not self._direct
 
-    async def run(self, steps: Steps[T]) -> T:
-        """Execute the steps and return their result."""
+    async def run(self, operations: Operations[T]) -> T:
+        """Execute the operations and return the generator's result."""
         store, direct = self._store, self._direct
         outcome: Any = None
-        resume: Any = steps.send
+        resume: Any = operations.send
         while True:
             try:
                 operation = resume(outcome)
@@ -119,7 +119,7 @@ class AsyncRunner:
                 return stop.value  # type: ignore[no-any-return]  # a generator's T
             try:
                 if isinstance(operation, StoreCall):
-                    outcome = getattr(store, operation.verb)(*operation.args)
+                    outcome = getattr(store, operation.name)(*operation.args)
                     if not direct:
                         outcome = await outcome
                 elif isinstance(operation, Turn):
@@ -129,15 +129,15 @@ class AsyncRunner:
                         await signal.wait(operation.seconds)
                     elif call is not None:
                         operation.is_called = True
-                        outcome = getattr(store, call.verb)(*call.args)
+                        outcome = getattr(store, call.name)(*call.args)
                         if not direct:
                             outcome = await outcome
                 else:
                     outcome = await self._perform(operation)
-                resume = steps.send
+                resume = operations.send
             except BaseException as error:
-                # Whatever it is, a cancellation too, the steps decide.
-                outcome, resume = _for_steps(operation, error), steps.throw
+                # Whatever it is, a cancellation too, the generator decides.
+                outcome, resume = _for_generator(operation, error), operations.throw
 
     async def _perform(self, operation: Operation) -> Any:
         if isinstance(operation, Select):
@@ -147,7 +147,7 @@ class AsyncRunner:
 
             return await anyio.sleep(operation.seconds)
         if isinstance(operation, ToTheEnd):
-            call = getattr(self._store, operation.call.verb)(*operation.call.args)
+            call = getattr(self._store, operation.call.name)(*operation.call.args)
             return call if self._direct else await uninterrupted(lambda: call)
         raise AssertionError("all operations are known")
 
@@ -165,7 +165,7 @@ class AsyncRunner:
     async def _select(self, operation: Select) -> list[tuple[str, Record]]:
         store = AsyncBridge(self._store) if self._direct else self._store
         found = []
-        records = getattr(store, operation.verb)(*operation.args)
+        records = getattr(store, operation.name)(*operation.args)
         try:
             async for item in records:
                 if operation.keep(item):
@@ -178,7 +178,7 @@ class AsyncRunner:
         return found
 
 
-def _for_steps(operation: Operation, error: BaseException) -> BaseException:
+def _for_generator(operation: Operation, error: BaseException) -> BaseException:
     """Wrap what a store raised against the contract. Its text may hold anything: left out."""
     if isinstance(error, CoatcheckError) or not isinstance(error, Exception):
         return error
@@ -187,7 +187,7 @@ def _for_steps(operation: Operation, error: BaseException) -> BaseException:
         return error
     if (outside := interruption(error)) is not None:
         return outside
-    wrapped = StoreError(f"`{call.verb}` of the store failed with {type(error).__name__}")
+    wrapped = StoreError(f"`{call.name}` of the store failed with {type(error).__name__}")
     wrapped.__cause__ = error
     return wrapped
 

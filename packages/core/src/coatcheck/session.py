@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 from .codec import IMMUTABLE
-from .contents import Contents, check_keys
+from .contents import check_keys
 from .cookie import SessionCookie
 from .errors import ConfigurationError
 from .phase import OPEN, check_not_closed
@@ -44,7 +44,7 @@ class Session(Redacted, dict[str, Any]):
 
     def __init__(self, core: SessionCore) -> None:
         _set_core(self, core)
-        core.contents = Contents(self)
+        core.data = self
 
     # The dict
 
@@ -258,7 +258,7 @@ class Session(Redacted, dict[str, Any]):
             return core.has_contents()
         change = core.change_to_write()
         if change is not None:
-            core.contents.take_back(change.draft)
+            core.contents.take_back(change.cookie_changed)
         return change is not None
 
     @property
@@ -279,7 +279,7 @@ class Session(Redacted, dict[str, Any]):
     @property
     def expires_in(self) -> float:
         """The seconds until :attr:`expires_at`."""
-        return self.expires_at - self._core.contents.settings.clock()
+        return self.expires_at - self._core.backend.settings.clock()
 
     @property
     def owner(self) -> str | None:
@@ -293,13 +293,13 @@ class Session(Redacted, dict[str, Any]):
     @owner.setter
     def owner(self, owner: str | None) -> None:
         core = self._core
+        core.before_write()
         if core.contents.settings.derive_owner is not None:
             raise ConfigurationError("`session.owner` follows from the option `owner` here")
         if not (owner is None or (isinstance(owner, str) and owner and is_text(owner))):
             raise TypeError(
                 "`session.owner` must be a non-empty string or None, without lone surrogates"
             )
-        core.before_write()
         core.contents.owner = owner
         core.contents.is_written = True
 
@@ -371,7 +371,7 @@ class Session(Redacted, dict[str, Any]):
         """Return what is behind the session, for reading, even after the request."""
         core = self._core
         core.use()
-        core.contents.data = self
+        core.data = core.contents.data = self
         return core
 
 

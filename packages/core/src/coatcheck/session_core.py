@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar
 
 from .codec import SessionState
-from .contents import Contents, Draft, check_keys
+from .contents import Contents, Settings, check_keys
 from .cookie import CookieOptions, SessionCookie
 from .errors import SessionGone, SessionUnavailable
 from .group_commit import ChangeFunction
 from .identity import UNKNOWN, Identity, New, Stored
 from .layout import lay_out
-from .operations import Steps
+from .operations import Operations
 from .phase import CLOSED, OPEN, RAISED, Phase, check_headers, check_not_closed, check_write
 from .records import Snapshot
 
@@ -29,34 +29,35 @@ class Backend(Protocol):
 
     def is_of(self, engine: object) -> bool: ...
     def leave_place(self, request: object, leaves: bool) -> None: ...
-    def load(self) -> Steps[None]: ...
-    def save(self) -> Steps[None]: ...
-    def reload(self) -> Steps[None]: ...
-    def change(self, function: ChangeFunction) -> Steps[Any]: ...
+    def load(self) -> Operations[None]: ...
+    def save(self) -> Operations[None]: ...
+    def reload(self) -> Operations[None]: ...
+    def change(self, function: ChangeFunction) -> Operations[Any]: ...
     def check_late_use(self) -> None: ...
     def new_id(self) -> str: ...
     def expiry(self, state: SessionState) -> float: ...
     def content(self, snapshot: Snapshot) -> bytes: ...
     def rebase(self, sent: PendingWrite, mine: SessionState, stored: Snapshot) -> SessionState: ...
     def end_outside(self) -> None: ...
+    @property
+    def settings(self) -> Settings: ...
     def let_go(self) -> None: ...
 
 
 class PendingWrite:
     """The session as a write that is under way stores it; the application may go on meanwhile.
 
-    :ivar draft: the contents that are written.
     :ivar state: what the session showed when the write began. Its values may change.
     :ivar encoded: the encoded state. It does not change.
+    :ivar cookie_changed: whether the session's cookie settings are changed.
     :ivar id: the new id under which they are, or None.
     :ivar is_superseded: whether the session was ended or got another id meanwhile.
     """
 
-    __slots__ = ("draft", "encoded", "id", "is_superseded", "state")
+    __slots__ = ("cookie_changed", "encoded", "id", "is_superseded", "state")
 
-    def __init__(self, draft: Draft, new_id: str | None) -> None:
-        self.draft = draft
-        self.state, self.encoded, _ = draft
+    def __init__(self, contents: Contents, new_id: str | None) -> None:
+        self.state, self.encoded, self.cookie_changed = contents.draft()
         self.id = new_id
         self.is_superseded = False
 
@@ -78,6 +79,9 @@ class SessionCore:
     #: The session's own cookie settings as the browser has them.
     sent_cookie: Mapping[str, Any] = {}  # never changed in place
     cookie: SessionCookie | None = None
+    #: The session itself, until the request is over. Then an empty dict that nobody else has.
+    data: dict[str, Any]
+    #: There once the session is loaded.
     contents: Contents
     pending: PendingWrite | None = None
 
@@ -186,17 +190,17 @@ class SessionCore:
 
     def start(self) -> None:
         """Begin as a new, empty session."""
-        self.contents.begin()
+        self.contents = Contents(self.data, self.backend.settings)
         self.identity = New()
         self.is_loaded = True
 
     def hold_off(self) -> None:
         """See to it that code in C, which reads without asking, finds no empty dict."""
-        self.contents.hold_off(_NOT_LOADED)
+        dict.update(self.data, _NOT_LOADED)
 
     def fill(self, session_id: str, snapshot: Snapshot, state: SessionState) -> None:
         """Continue a stored session."""
-        self.contents.fill(state)
+        self.contents = Contents(self.data, self.backend.settings, state)
         self.identity = Stored(session_id, snapshot, is_announced=True)
         self.sent_cookie = state.cookie
         # Last, for other threads: who finds it loaded goes on without a lock.
@@ -214,7 +218,7 @@ class SessionCore:
 
     def replace_data(self, contents: Mapping[str, Any]) -> None:
         """Take over what the application put in the session's place."""
-        if contents is not self.contents.data:
+        if contents is not self.data:
             data = dict(contents)
             check_keys(data)
             self.before_write()
@@ -241,13 +245,13 @@ class SessionCore:
         """Encode the session as it is now. What changes from here on is another change."""
         identity = self.identity
         new_id = identity.id if identity.snapshot is None else None
-        return PendingWrite(self.contents.draft(), new_id)
+        return PendingWrite(self.contents, new_id)
 
     def write_failed(self, pending: PendingWrite) -> None:
         """Note that a write failed, or that nobody knows what became of it."""
         self.pending = None
         if not pending.is_superseded:
-            self.contents.take_back(pending.draft)
+            self.contents.take_back(pending.cookie_changed)
         elif pending.id is not None:
             self.identity.add_orphan(pending.id)
 
@@ -279,7 +283,7 @@ class SessionCore:
 class SyncSessionCore(SessionCore):
     """A session of the WSGI middleware, which loads itself."""
 
-    def __init__(self, backend: Backend, run: Callable[[Steps[Any]], Any]) -> None:
+    def __init__(self, backend: Backend, run: Callable[[Operations[Any]], Any]) -> None:
         self.backend = backend
         self.run = run
         # Reentrant: what is done under it may be the first use of the session.
@@ -293,16 +297,16 @@ class SyncSessionCore(SessionCore):
                 else:
                     self.exclusively(self.backend.load)
 
-    def exclusively(self, steps: Callable[[], Steps[T]]) -> T:
+    def exclusively(self, operations: Callable[[], Operations[T]]) -> T:
         with self._lock:
             if self.is_busy:
-                return self.run(steps())  # type: ignore[no-any-return]  # any runner
+                return self.run(operations())  # type: ignore[no-any-return]  # any runner
             # Before it looks whether the request is over, as the request, in another thread, is
             # noted to be over before it looks whether the session is busy.
             self.is_busy = True
             try:
                 check_not_closed(self.phase)
-                return self.run(steps())  # type: ignore[no-any-return]  # any runner
+                return self.run(operations())  # type: ignore[no-any-return]  # any runner
             finally:
                 self.is_busy = False
                 if self.phase is CLOSED:
@@ -314,7 +318,7 @@ class AsyncSessionCore(SessionCore):
 
     _idle: anyio.Event | None = None
 
-    def __init__(self, backend: Backend, run: Callable[[Steps[Any]], Any]) -> None:
+    def __init__(self, backend: Backend, run: Callable[[Operations[Any]], Any]) -> None:
         self.backend = backend
         self.run = run
 
@@ -324,7 +328,7 @@ class AsyncSessionCore(SessionCore):
             return
         raise SessionUnavailable('with `load="lazy"`, `await session.load()` comes first')
 
-    async def exclusively(self, steps: Callable[[], Steps[T]]) -> T:
+    async def exclusively(self, operations: Callable[[], Operations[T]]) -> T:
         # An anyio.Lock would yield to the event loop each time; nearly always nobody waits.
         while self.is_busy:
             import anyio
@@ -334,7 +338,7 @@ class AsyncSessionCore(SessionCore):
         check_not_closed(self.phase)
         self.is_busy = True
         try:
-            return await self.run(steps())  # type: ignore[no-any-return]  # any runner
+            return await self.run(operations())  # type: ignore[no-any-return]  # any runner
         finally:
             self.is_busy = False
             if self.phase is CLOSED:
@@ -347,7 +351,7 @@ class AsyncSessionCore(SessionCore):
 #: The attributes that nearly each session which is used sets.
 _ATTRIBUTES: Final = """
     backend run has_no_cookie is_ready is_loaded is_accessed phase cookie
-    contents is_busy sent_cookie
+    data contents is_busy sent_cookie
     pending identity
 """
 

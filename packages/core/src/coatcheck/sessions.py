@@ -16,7 +16,7 @@ from .errors import ConfigurationError, CorruptRecord
 from .events import Announcer
 from .group_commit import ChangeFunction, check_function
 from .lifecycle import CONFLICT_SECONDS, Lifecycle
-from .operations import Get, Select, Sleep, Steps
+from .operations import Get, Operations, Select, Sleep
 from .options import SessionOptions
 from .records import Attempts
 from .runners import AsyncRunner, SyncRunner
@@ -176,13 +176,13 @@ class Sessions:
                 return key
         return ref_of(key)
 
-    def _list(self, owner: str | int) -> Steps[Entries]:
+    def _list(self, owner: str | int) -> Operations[Entries]:
         found = yield from self._live(_named(owner))
         sessions = [item for item in found if not is_succession(item[0])]
         entries = [entry for key, record in sessions if (entry := self._entry(key, record))]
         return sorted(entries, key=lambda entry: entry.created_at)
 
-    def _live(self, owner: str) -> Steps[Records]:
+    def _live(self, owner: str) -> Operations[Records]:
         """Return what the owner index finds, each hit verified: the index is but a hint.
 
         Succession records are among it.
@@ -195,7 +195,7 @@ class Sessions:
         )
         return found
 
-    def _find(self, ref: str) -> Steps[tuple[str, Record] | None]:
+    def _find(self, ref: str) -> Operations[tuple[str, Record] | None]:
         if not _is_ref(ref):
             return None
         now = self._options.clock()
@@ -214,11 +214,11 @@ class Sessions:
         )
         return found[0] if found else None
 
-    def _get(self, ref: str) -> Steps[SessionEntry | None]:
+    def _get(self, ref: str) -> Operations[SessionEntry | None]:
         found = yield from self._find(ref)
         return None if found is None else self._entry(*found)
 
-    def _update(self, ref: str, function: ChangeFunction) -> Steps[SessionEntry | None]:
+    def _update(self, ref: str, function: ChangeFunction) -> Operations[SessionEntry | None]:
         check_function(function)
         place = yield from self._find(ref)
         found = None if place is None else self._lifecycle.open(*place)
@@ -228,7 +228,7 @@ class Sessions:
         stored = yield from self._lifecycle.write(change)
         return None if stored is None else self._entry(stored[0].key, stored[0].record)
 
-    def _revoke(self, ref: str) -> Steps[bool]:
+    def _revoke(self, ref: str) -> Operations[bool]:
         if not _is_ref(ref):
             return False
         key: str | None = ref
@@ -241,7 +241,7 @@ class Sessions:
             ended = yield from self._succession.end(key)
         return bool(self._announced(ended))
 
-    def _revoke_all(self, owner: str | int, keep: Session | None) -> Steps[int]:
+    def _revoke_all(self, owner: str | int, keep: Session | None) -> Operations[int]:
         """End what the owner index shows, in several passes.
 
         An index is read before the records that it names, so a pass can miss a session that is

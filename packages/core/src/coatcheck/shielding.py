@@ -9,24 +9,24 @@ from .bridge import runs_trio
 from .engine import ABANDON_SECONDS
 from .errors import LateWriteError
 from .events import logger
-from .operations import Steps
+from .operations import Operations
 
 T = TypeVar("T")
 
-#: Runs steps on the asynchronous face of a store.
-Run: TypeAlias = Callable[[Steps[Any]], Awaitable[Any]]
+#: Runs operations on the async API of a store.
+Run: TypeAlias = Callable[[Operations[Any]], Awaitable[Any]]
 
 
-async def to_the_end(run: Run, steps: Callable[[], Steps[None]]) -> None:
-    """Run steps even though the request was cancelled, for a limited time.
+async def to_the_end(run: Run, operations: Callable[[], Operations[None]]) -> None:
+    """Run operations even though the request was cancelled, for a limited time.
 
-    :param steps: makes the steps. It is called again if the event loop ended in the middle.
+    :param operations: makes them. It is called again if the event loop ended in the middle.
     """
     import anyio
 
     async def bounded() -> None:
         with anyio.move_on_after(ABANDON_SECONDS) as scope:
-            await run(steps())
+            await run(operations())
         if scope.cancelled_caught:
             logger.error("a session could not be ended within %s s", ABANDON_SECONDS)
 
@@ -86,17 +86,17 @@ class RequestLoop:
 
             self._loop = asyncio.get_running_loop()
 
-    def carry_out(self, run: Run, steps: Callable[[], Steps[None]]) -> None:
-        """Run steps beside the caller if this is the loop's thread; otherwise wait for them.
+    def carry_out(self, run: Run, operations: Callable[[], Operations[None]]) -> None:
+        """Run operations beside the caller if this is the loop's thread; otherwise wait for them.
 
         :raises LateWriteError: the loop has ended.
         """
         if self._trio is None:
-            self._with_asyncio(run, steps)
+            self._with_asyncio(run, operations)
         else:
-            self._with_trio(run, steps)
+            self._with_trio(run, operations)
 
-    def _with_asyncio(self, run: Run, steps: Callable[[], Steps[None]]) -> None:
+    def _with_asyncio(self, run: Run, operations: Callable[[], Operations[None]]) -> None:
         import asyncio
 
         try:
@@ -104,30 +104,30 @@ class RequestLoop:
         except RuntimeError:
             here = False
         if here:
-            task = self._loop.create_task(_unattended(run, steps))
+            task = self._loop.create_task(_unattended(run, operations))
             _under_way.add(task)
             task.add_done_callback(_under_way.discard)
         elif self._loop.is_running():
-            asyncio.run_coroutine_threadsafe(to_the_end(run, steps), self._loop).result()
+            asyncio.run_coroutine_threadsafe(to_the_end(run, operations), self._loop).result()
         else:
             raise _too_late()
 
-    def _with_trio(self, run: Run, steps: Callable[[], Steps[None]]) -> None:
+    def _with_trio(self, run: Run, operations: Callable[[], Operations[None]]) -> None:
         import trio
 
         if runs_trio():
-            trio.lowlevel.spawn_system_task(_unattended, run, steps)
+            trio.lowlevel.spawn_system_task(_unattended, run, operations)
             return
         try:
-            trio.from_thread.run(to_the_end, run, steps, trio_token=self._trio)
+            trio.from_thread.run(to_the_end, run, operations, trio_token=self._trio)
         except trio.RunFinishedError:
             raise _too_late() from None
 
 
-async def _unattended(run: Run, steps: Callable[[], Steps[None]]) -> None:
-    """Run steps whose outcome nobody waits for. Trio would end all tasks with what they raise."""
+async def _unattended(run: Run, operations: Callable[[], Operations[None]]) -> None:
+    """Run operations that nobody waits for. Trio would end all tasks with what they raise."""
     try:
-        await to_the_end(run, steps)
+        await to_the_end(run, operations)
     except Exception as error:  # its text may hold anything
         logger.error("a session could not be ended: %s", type(error).__name__)
 

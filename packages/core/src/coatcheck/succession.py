@@ -24,7 +24,7 @@ from typing import Final, cast
 
 from .codec import Codec, SessionState
 from .errors import ConflictError, CorruptRecord
-from .operations import Destroy, Get, Set, Steps
+from .operations import Destroy, Get, Operations, Set
 from .store import ABSENT, Condition, Record, Unchanged
 
 #: Seconds for which a rotated session's successors are known: longer than a request that began
@@ -63,7 +63,7 @@ class Succession:
         self._codec = codec
         self._clock = clock
 
-    def add(self, old_key: str, new_key: str, owner: str | None) -> Steps[None]:
+    def add(self, old_key: str, new_key: str, owner: str | None) -> Operations[None]:
         """Store that a session is about to move to a new key.
 
         :param owner: the owner of the session.
@@ -85,7 +85,7 @@ class Succession:
                 new_keys, only_if = [*new_keys, new_key], Unchanged(found.data)
         raise ConflictError("the session's id is changed by too many requests at the same time")
 
-    def end(self, *keys: str, spared: str | None = None) -> Steps[list[str]]:
+    def end(self, *keys: str, spared: str | None = None) -> Operations[list[str]]:
         """Remove sessions for good; where a record is gone already, remove its successors.
 
         :param spared: the key of a session that stays.
@@ -104,7 +104,7 @@ class Succession:
                 waiting.extend((yield from self._successors(ref_of(key))))
         return ended
 
-    def end_ref(self, ref: str) -> Steps[list[str]]:
+    def end_ref(self, ref: str) -> Operations[list[str]]:
         """Remove the successors of a session whose record is gone.
 
         :param ref: the :func:`ref_of` the session's key.
@@ -123,7 +123,7 @@ class Succession:
             return []
         return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
 
-    def _successors(self, ref: str) -> Steps[list[str]]:
+    def _successors(self, ref: str) -> Operations[list[str]]:
         key = _PREFIX + ref
         found: Record | None = yield Get(key)
         return [] if found is None else self.new_keys(key, found)

@@ -173,7 +173,8 @@ class _Response(Exchange):
             were_sent = self._write is not None  # by the application's write()
             if not were_sent:
                 # The application's code does not run any more.
-                self.session.contents.unshare()
+                if self.session.is_ready:
+                    self.session.contents.unshare()
                 self._send_headers()
             self._finish_late(nested=were_sent)
             self._give_up()

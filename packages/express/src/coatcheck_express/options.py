@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, TypeAlias, Unpack
 
 from coatcheck import AsyncStore, Store
@@ -27,7 +27,7 @@ def express_options(
     store: Store | AsyncStore | str | None = None,
     name: str = "connect.sid",
     cookie: CookieOption | None = None,
-    genid: Callable[[Request], str | Awaitable[str]] = random_id,
+    genid: Callable[[Request], str] = random_id,
     proxy: bool | None = None,
     resave: bool = False,
     rolling: bool = False,
