@@ -181,6 +181,47 @@ def test_the_rules_do_no_io(module: str) -> None:
     assert not names & {"anyio", "asyncio", "trio", "threading", "socket", "http"}
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_private_attributes_are_used_where_they_are_made(module: str) -> None:
+    """No module looks into the objects of another one; a class may use what it has inherited."""
+    tree = parse(module)
+    nodes = list(ast.walk(tree))
+    made = {node.attr for node in nodes if isinstance(node, ast.Attribute) and is_set(node)}
+    made |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    made |= {node.name for node in nodes if isinstance(node, ast.AsyncFunctionDef)}
+    made |= {node.id for node in nodes if isinstance(node, ast.Name) and is_set(node)}
+    strings = (node.value for node in nodes if isinstance(node, ast.Constant))
+    made |= {name for name in strings if isinstance(name, str)}  # slots among them
+    foreign = {
+        ast.unparse(node)
+        for node in nodes
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and node.attr not in made
+        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls", "sys"))
+    }
+    assert not foreign
+
+
+def is_set(node: ast.Attribute | ast.Name) -> bool:
+    return isinstance(node.ctx, ast.Store)
+
+
+@pytest.mark.parametrize("module", sorted({*MODULES} - {"contents", "merging"}))
+def test_only_the_contents_take_fingerprints(module: str) -> None:
+    """Whether a value has changed is found out in one place. Merging compares values, too."""
+    assert "marshal" not in imported(module, ast.walk(parse(module)))
+
+
+@pytest.mark.parametrize("module", sorted({*MODULES} - {"identity", "session_core", "exchange"}))
+def test_only_these_change_the_identity_of_a_session(module: str) -> None:
+    """Nobody else says which record a session is."""
+    nodes = list(ast.walk(parse(module)))
+    changed = [node for node in nodes if isinstance(node, ast.Attribute) and is_set(node)]
+    assert "identity" not in {node.attr for node in changed}
+
+
 @pytest.mark.parametrize(
     ("module", "name"),
     [(module, name) for module, names in PUBLIC.items() for name in names.split()],
