@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from . import deployment
@@ -28,9 +27,9 @@ from .operations import Get, Operations
 from .phase import CLOSED, FAILED, HEADERS_SENT, OPEN, RAISED, outside
 from .policy import Policy
 from .records import Snapshot
-from .replacement import LEFT_ALONE, author, is_cleared, is_order
+from .replacement import Place, is_cleared
 from .request_cookie import RequestCookie
-from .session import Session, core_of
+from .session import Session
 from .session_core import PendingWrite, SessionCore, gone
 from .store import Record
 
@@ -50,7 +49,6 @@ class HeaderChanges(NamedTuple):
     vary: bool
 
 
-_NO_SESSIONS: Final[Mapping[str, Session]] = MappingProxyType({})
 NOTHING: Final = HeaderChanges(None, False)
 _READ: Final = HeaderChanges(None, True)
 
@@ -72,15 +70,11 @@ class Exchange(RequestCookie):
     is_open = True
     _taken_ids = 0
     _inert = False
-    _replacement: object = NOTHING
     #: How many writes have stored something.
     _writes = 0
     _renew = False
     _resign = False
-    #: Sessions of ours that this one stands in the place of, by their keys in the request.
-    _displaced: Mapping[str, Session] = _NO_SESSIONS
-    #: Whether no other session was put into the session's place, as far as we know.
-    _has_place = True
+    _place: Place | None = None
     #: Where else in the store the session may be, which ends with it.
     _other_key: str | None = None
     #: Headers that went out before anybody used the session, as long as the body goes on.
@@ -298,7 +292,7 @@ class Exchange(RequestCookie):
             return _READ if session.is_accessed else NOTHING
         current = self._request.get(self.place)
         try:
-            if current is session.data or not self._is_order(current):
+            if current is session.data or not self._its_place().is_order(current):
                 is_there = self._is_there()
             else:
                 is_there = yield from self._notice_replacement(current)
@@ -338,7 +332,7 @@ class Exchange(RequestCookie):
         if self._inert or session.phase is OPEN:
             return False
         current = self._request.get(self.place)
-        if current is not session.data and self._is_news(current):
+        if current is not session.data and self._its_place().is_news(current, session):
             return True
         if not session.is_loaded:
             return False
@@ -351,9 +345,9 @@ class Exchange(RequestCookie):
     def finish(self) -> Operations[None]:
         """Save what changed since the headers went out."""
         current = self._request.get(self.place)
-        if current is not self.session.data and self._is_news(current):
-            yield from self._notice_replacement(current)
         session = self.session
+        if current is not session.data and self._its_place().is_news(current, session):
+            yield from self._notice_replacement(current)
         if session.identity.ends_presented:
             yield from self.end_pending()
         elif session.identity.snapshot is not None:
@@ -375,8 +369,8 @@ class Exchange(RequestCookie):
         """
         self.is_open = False
         self._unused_headers = None
-        if self._displaced:
-            self._give_place_back()
+        if self._place is not None:
+            self._place.give_back(self.session.data)
         session = self.session
         session.phase = CLOSED
         session.cookie = None
@@ -399,6 +393,7 @@ class Exchange(RequestCookie):
         if session.is_loaded and session.failure is None:
             session.contents.data = session.data
         self._request = {}
+        self._place = None
 
     def end_with(self, error: BaseException) -> None:
         """Note that the application raised.
@@ -409,8 +404,8 @@ class Exchange(RequestCookie):
         if not isinstance(error, Exception):
             self.end()
             return
-        if self._displaced:
-            self._give_place_back()
+        if self._place is not None:
+            self._place.give_back(self.session.data)
         self.is_open = False
         self._unused_headers = None
         self.session.advance(RAISED)
@@ -468,41 +463,8 @@ class Exchange(RequestCookie):
         return session.is_loaded and session.failure is None
 
     def take_place(self, session: Session, own_key: str) -> None:
-        """Put the session where the application finds it.
-
-        What another middleware has put there stays: that one looks for it when the response goes
-        out. A session of ours that is in use comes back at the end of this one's request.
-
-        The same middleware may serve a request again: after it failed, or inside of itself, where
-        an application calls its own stack for a part of a request.
-
-        :param own_key: where the request has the session in any case.
-        :raises ConfigurationError: another middleware of the same name serves the request.
-        """
-        request: Any = self._request
-        displaced: dict[str, Session] = {}
-        named: Session | None = request.get(own_key)
-        if named is not None and not core_of(named).is_over:
-            if not core_of(named).backend.is_of(self._engine):
-                name = self._engine.options.name
-                raise ConfigurationError(
-                    f"two session middlewares of the name {name!r} serve this request: remove one "
-                    "of them, or give it another `name` "
-                    '(`session_of(request, name="...")` finds each)'
-                )
-            displaced[own_key] = named
-        request[own_key] = session
-        outer = request.get(self.place)
-        if outer is None or isinstance(outer, Session):
-            if outer is not None and not core_of(outer).is_over:
-                displaced[self.place] = outer
-                core_of(outer).backend.leave_place(request, True)
-            request[self.place] = session
-        else:
-            self._is_order(outer)
-            self._has_place = False
-        if displaced:
-            self._displaced = displaced
+        """Put the session where the application finds it: see :meth:`Place.take`."""
+        self._its_place().take(session, own_key)
 
     def is_of(self, engine: object) -> bool:
         """Tell whether the middleware of an engine made this exchange."""
@@ -514,31 +476,13 @@ class Exchange(RequestCookie):
         :param request: whose place it is. A copy of ours has a place of its own.
         """
         if request is self._request:
-            self._has_place = not leaves
+            self._its_place().is_ours = not leaves
 
-    def _give_place_back(self) -> None:
-        request: Any = self._request
-        for key, session in self._displaced.items():
-            current = request.get(key)
-            # An order was meant for this session: the one outside never sees it.
-            if current is self.session.data or is_order(request, current):
-                request[key] = session
-        outer = self._displaced.get(self.place)
-        if outer is not None:
-            core_of(outer).backend.leave_place(request, False)
-        self._displaced = _NO_SESSIONS
-
-    def _is_order(self, current: object) -> bool:
-        """Tell whether what stands in the session's place replaces it; warn if it does not.
-
-        Of several sessions it is the one that was put there last.
-        """
-        if isinstance(current, Session) or not self._has_place:
-            return False
-        if is_order(self._request, current):
-            return True
-        self._engine.notices.give(LEFT_ALONE, author(self._request, current))
-        return False
+    def _its_place(self) -> Place:
+        """Return the session's place, which nearly no request needs."""
+        if self._place is None:
+            self._place = Place(self._request, self.place, self._engine)
+        return self._place
 
     def _notice_replacement(self, current: object) -> Operations[bool]:
         """Act on what the application put in the session's place. False: leave it alone."""
@@ -559,23 +503,8 @@ class Exchange(RequestCookie):
             raise TypeError(
                 f"the session was replaced by a {type(current).__name__}; it takes a dict"
             )
-        self._replacement = current
+        self._its_place().replaced_by = current
         return True
-
-    def _is_news(self, current: object) -> bool:
-        """Tell whether what stands in the session's place is not what it was replaced by."""
-        if current is None and self._engine.options.unset == "keep":
-            return False
-        session = self.session
-        if not self._is_order(current):
-            return False
-        if current is not self._replacement:
-            # Replacing an empty session with an empty dict changes nothing.
-            is_empty = isinstance(current, Mapping) and not current
-            is_known = session.is_loaded or session.has_no_cookie
-            has_none = is_known and session.identity.snapshot is None
-            return not (is_empty and has_none)
-        return isinstance(current, Mapping) and current != session.data
 
     def _commit(self, final: bool = False) -> Operations[None]:
         """Bring the store in line with the session, which may change meanwhile.

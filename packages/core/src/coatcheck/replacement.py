@@ -8,17 +8,120 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from .session import Session
+from .errors import ConfigurationError
+from .options import Request
+from .session import Session, core_of
+from .session_core import SessionCore
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 _LITESTAR_SESSIONS: Final = "litestar.middleware.session"
 
-LEFT_ALONE: Final = (
+_LEFT_ALONE: Final = (
     "what stands in the session's place was put there by %s and is left to it: "
     "`session_of(request)` finds the session of this middleware; `session.clear()` and "
     "`session.update(...)` replace its data, and `session.destroy()` ends it"
 )
+
+
+class Place:
+    """Where a request has its session for frameworks, and where they may put something else.
+
+    :param request: the request.
+    :param key: under which it has the session.
+    :param engine: the middleware's.
+    :ivar is_ours: whether no other session was put there, as far as we know.
+    :ivar replaced_by: what has replaced the session.
+    """
+
+    __slots__ = ("_displaced", "_engine", "_key", "_request", "is_ours", "replaced_by")
+
+    def __init__(self, request: Request, key: str, engine: Engine) -> None:
+        self._request: Any = request
+        self._key = key
+        self._engine = engine
+        #: Sessions of ours that this one took the place of, by their keys in the request.
+        self._displaced: dict[str, Session] = {}
+        self.is_ours = True
+        self.replaced_by: object = self
+
+    def take(self, session: Session, own_key: str) -> None:
+        """Put the session where the application finds it.
+
+        What another middleware has put there stays: that one looks for it when the response goes
+        out. A session of ours that is in use comes back at the end of this one's request.
+
+        The same middleware may serve a request again: after it failed, or inside of itself, where
+        an application calls its own stack for a part of a request.
+
+        :param own_key: where the request has the session in any case.
+        :raises ConfigurationError: another middleware of the same name serves the request.
+        """
+        request, name = self._request, self._engine.options.name
+        named: Session | None = request.get(own_key)
+        if named is not None and not core_of(named).is_over:
+            if not core_of(named).backend.is_of(self._engine):
+                raise ConfigurationError(
+                    f"two session middlewares of the name {name!r} serve this request: remove one "
+                    "of them, or give it another `name` "
+                    '(`session_of(request, name="...")` finds each)'
+                )
+            self._displaced[own_key] = named
+        request[own_key] = session
+        outer = request.get(self._key)
+        if outer is None or isinstance(outer, Session):
+            if outer is not None and not core_of(outer).is_over:
+                self._displaced[self._key] = outer
+                core_of(outer).backend.leave_place(request, True)
+            request[self._key] = session
+        else:
+            self.is_order(outer)
+            self.is_ours = False
+
+    def give_back(self, session: dict[str, Any]) -> None:
+        """Put back the sessions that this one took the place of.
+
+        :param session: this one.
+        """
+        request = self._request
+        for key, displaced in self._displaced.items():
+            current = request.get(key)
+            # An order was meant for this session: the one outside never sees it.
+            if current is session or is_order(request, current):
+                request[key] = displaced
+        outer = self._displaced.get(self._key)
+        if outer is not None:
+            core_of(outer).backend.leave_place(request, False)
+        self._displaced = {}
+
+    def is_order(self, current: object) -> bool:
+        """Tell whether what is in the session's place replaces it; warn if it does not.
+
+        Of several sessions it replaces the one that was put there last.
+        """
+        if isinstance(current, Session) or not self.is_ours:
+            return False
+        if is_order(self._request, current):
+            return True
+        self._engine.notices.give(_LEFT_ALONE, author(self._request, current))
+        return False
+
+    def is_news(self, current: object, session: SessionCore) -> bool:
+        """Tell whether what is in the session's place is not what has replaced it before."""
+        if current is None and self._engine.options.unset == "keep":
+            return False
+        if not self.is_order(current):
+            return False
+        if current is not self.replaced_by:
+            # Replacing an empty session with an empty dict changes nothing.
+            is_empty = isinstance(current, Mapping) and not current
+            is_known = session.is_loaded or session.has_no_cookie
+            has_none = is_known and session.identity.snapshot is None
+            return not (is_empty and has_none)
+        return isinstance(current, Mapping) and current != session.data
 
 
 def is_order(request: Mapping[str, Any], current: object) -> bool:
