@@ -60,9 +60,9 @@ class LoggingOutFailsAtGarbage(_ReadsTheIndex):
 class IndexesNewOwnersAlone(FileStore):
     """A write takes it for granted that the index has what the owner had before."""
 
-    def _mark(self, key_digest: str, owner: str | None, former: str | None) -> None:
+    def _add_entry(self, key_digest: str, owner: str | None, former: str | None) -> None:
         if owner is not None and owner != former:
-            self._owners.mark(owner, key_digest)
+            self._owners.add(owner, key_digest)
 
 
 @mutant("DAMAGE-3", harness=FolderHarness)

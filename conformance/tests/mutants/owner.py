@@ -204,7 +204,7 @@ class RecordBeforeIndex(FileStore):
             path = self._layout.record(key_digest)
             replace(path, pack(name, record), modified, durable=False)
             time.sleep(self._delay)  # the other system's answer
-            self._owners.mark(record.owner, key_digest)
+            self._owners.add(record.owner, key_digest)
             return True
         return super()._set(key_digest, name, record, only_if)
 
