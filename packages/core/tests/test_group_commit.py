@@ -624,6 +624,21 @@ def test_event_loops_and_threads_lose_nothing_of_each_other() -> None:
     assert data.keys() == {"n", *names, *(f"t{number}" for number in range(5))}
 
 
+def test_a_write_is_noted_whatever_strikes_after_it() -> None:
+    """An exception of a signal handler in an observer: the session knows its own writing later."""
+    store = MemoryStore()
+    store.set("key", snapshot(n=0).record)
+
+    def observe(event: object) -> None:
+        raise Interrupted
+
+    attempts = Attempts()
+    cycle = lifecycle(announce=Announcer((observe,), Clock(1.0)))
+    with pytest.raises(Interrupted):
+        SyncRunner(store).run(cycle.update(snapshot(n=0), state(n=1), True, attempts))
+    assert list(attempts.unknown) == [snapshot(n=1).record.data]
+
+
 def test_the_error_of_a_merge_rule_names_the_key() -> None:
     """A sum of strings fails in the rule, and which key has it would be hard to guess."""
     store = MemoryStore()

@@ -32,7 +32,7 @@ EVENTS: dict[str, Callable[[Identity], Identity]] = {
 }
 #: The next state; an empty string where the event cannot happen.
 TRANSITIONS = {
-    "New": ("Stored", "New", "Destroyed", "Gone", "New", ""),
+    "New": ("Stored", "New", "Destroyed", "Gone", "New", "Rotating"),
     "Stored": ("Stored", "Rotating", "Destroyed", "Gone", "Stored", ""),
     "Rotating": ("Stored", "Rotating", "Destroyed", "Gone", "New", "Rotating"),
     "Destroyed": ("Stored", "Rotating", "Destroyed", "Gone", "Destroyed", "Destroyed"),
@@ -108,6 +108,13 @@ def test_a_regenerated_session_that_was_destroyed_before_continues_nothing() -> 
         assert not state.continues
 
 
+def test_a_write_that_is_done_after_its_request_failed_is_no_defect() -> None:
+    """A task may save while the application raises and all that was to end has ended."""
+    state = Stored("id", LOADED).regenerate(True, True).ended().superseded_by(WRITTEN)
+    assert state.old is WRITTEN
+    assert not state.continues
+
+
 def test_data_are_kept_only_as_long_as_each_change_of_the_id_keeps_them() -> None:
     """Once they were dropped, nothing of the old record comes back."""
     for keeps in ([True, False], [False, True], [False, False]):
@@ -116,6 +123,14 @@ def test_data_are_kept_only_as_long_as_each_change_of_the_id_keeps_them() -> Non
             state = state.regenerate(keep, False)
         assert not state.continues
     assert Stored("id", LOADED).regenerate(True, False).regenerate(True, False).continues
+
+
+def test_what_was_tried_is_not_forgotten_when_the_session_turns_out_gone() -> None:
+    """A record under the new id may be there, and ends with the request."""
+    state = Stored("id", LOADED).regenerate(True, False)
+    state.id = "new"
+    state.begin_write()
+    assert state.vanished().orphans == ("new",)
 
 
 def test_a_record_that_nobody_was_told_of_ends_with_a_failed_request() -> None:

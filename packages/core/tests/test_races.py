@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from webclient import (
     wsgi_app,
 )
 
-from coatcheck import ALWAYS, CookieOptions, MemoryStore, Record
+from coatcheck import ALWAYS, Capabilities, CookieOptions, MemoryStore, Record
 from coatcheck.codec import JSONCodec
 from coatcheck.errors import ConflictError, SessionGone, StoreTimeout
 from coatcheck.store import Condition
@@ -980,3 +981,61 @@ def test_a_removal_that_was_repeated_revives_nothing(path: str, left: list[dict[
         browser.get("/login")
         browser.get(path)
     assert stored(store) == left
+
+
+@pytest.mark.parametrize("where", ["destroy", "stored_as"])
+def test_a_logout_in_another_thread_than_a_save_is_not_lost(where: str) -> None:
+    """Wherever one thread pauses while it changes the session's state, the session ends."""
+    memory = MemoryStore()
+    asked, answered, paused, go = (threading.Event() for _ in range(4))
+
+    class Slow(MemoryStore):
+        capabilities = Capabilities(blocking=True)
+        get, destroy = memory.get, memory.destroy  # type: ignore[assignment]  # bound ones
+
+        def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+            written = memory.set(key, record, only_if)
+            if threading.current_thread() is not threading.main_thread():
+                asked.set()
+                answered.wait(5)
+            return written
+
+    def pause(frame: Any, event: str, _: object) -> None:
+        if frame.f_code.co_name == where and frame.f_code.co_filename.endswith("identity.py"):
+            sys.settrace(None)
+            paused.set()
+            go.wait(0.2)  # the other thread may have to wait for this one
+
+    def traced(act: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            sys.settrace(pause)
+            act()
+
+        return run
+
+    def handle(session: Any, environ: dict[str, Any]) -> None:
+        if environ["PATH_INFO"] == "/login":
+            session["user"] = "ann"
+            return
+        session["a"] = 2
+        save = threading.Thread(target=traced(session.save))
+        end = threading.Thread(target=traced(session.destroy))
+        save.start()
+        asked.wait(5)
+        for thread in (end, save) if where == "destroy" else (save, end):
+            if thread is end:
+                end.start()
+            if thread is save:
+                answered.set()
+            paused.wait(5)
+        answered.set()
+        end.join(5)
+        go.set()
+        save.join(5)
+
+    with SyncClient(wsgi_app(handle, store=Slow())) as browser:
+        browser.get("/login")
+        response = browser.get("/act")
+    assert response.status_code == 200
+    assert "Expires=Thu, 01 Jan 1970" in set_cookies(response)[0]
+    assert not [key for key, _ in memory.all() if not key.startswith("successors:")]

@@ -28,6 +28,7 @@ from webclient import (
 from coatcheck import AsyncSession, CookieOptions, Record, Session, SyncSession
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.errors import ConfigurationError, LateWriteError, StoreError
+from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
 DAY = 86400.0
 
@@ -944,6 +945,48 @@ async def test_a_request_leaves_nothing_to_the_garbage_collector(
         assert kept[0]() is None
     finally:
         gc.enable()
+
+
+def test_a_request_that_had_something_in_the_session_s_place_leaves_nothing_either() -> None:
+    """The place is looked after for one request."""
+
+    class Environ(dict[str, Any]):
+        """Can be referred to weakly, which a dict cannot."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return []
+
+    middleware = WSGISessions(app, secret=SECRET)
+    environ = Environ({"PATH_INFO": "/", "wsgi.url_scheme": "http", "coatcheck.session": None})
+    kept = weakref.ref(environ)
+    gc.disable()
+    try:
+        middleware(environ, lambda *_: None)
+        del environ
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
+async def test_a_change_is_kept_where_the_owner_cannot_be_derived(driver: str) -> None:
+    """What `owner` raises reaches the application, and the next save stores the change."""
+    broken: list[bool] = []
+
+    def owner(data: Mapping[str, Any]) -> None:
+        if broken:
+            raise ValueError
+
+    def act(session: Any) -> None:
+        session["b"] = 2
+        broken.append(True)
+        with pytest.raises(ValueError, match=r"^$"):
+            session.is_modified  # noqa: B018  # it encodes the session
+        broken.clear()
+
+    site = await Site(driver, owner=owner).returning(a=1)
+    await site.visit(act)
+    assert (await site.visit(lambda session: session["b"])).text == "2"
 
 
 async def test_an_id_cannot_be_made_after_the_request(driver: str) -> None:

@@ -201,10 +201,10 @@ class Contents:
         """
         cookie_changed = self.cookie_changed
         self.is_written = self.cookie_changed = False
-        if self.shared:
-            self._take_fingerprints()
-        state = self.state()
         try:
+            if self.shared:
+                self._take_fingerprints()
+            state = self.state()
             return state, self.settings.codec.dumps(state), cookie_changed
         except BaseException:
             self.take_back(cookie_changed)

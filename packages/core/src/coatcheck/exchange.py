@@ -534,6 +534,8 @@ class Exchange(RequestCookie):
                 return
             if final and changed is not None:
                 self._warn_if_dropped(changed)
+            if not (done or final):
+                self._check_savable()  # the request may have failed meanwhile
 
     def _wants_empty(self) -> bool:
         return self._engine.options.save_uninitialized and not self.session.identity.ends_presented
@@ -549,7 +551,8 @@ class Exchange(RequestCookie):
         key = self._engine.key_of(session.identity.id)
         if not session.identity.continues:
             session.contents.cookie = self._recorded_settings(session.contents.cookie)
-        pending = session.pending = session.begin_write()
+        pending = session.begin_write()
+        session.set_pending(pending)
         try:
             stored = yield from self._store_under(key, pending)
         except KeyTaken:
@@ -594,7 +597,7 @@ class Exchange(RequestCookie):
         self._engine.notices.give(deployment.INSECURE)
         yield from self.end_pending()
         identity = self.session.identity
-        self.session.identity = Detached(identity.orphans, identity.ends_presented)
+        self.session.identity = Detached(identity.orphans, identity.ends_presented, identity.id)
 
     def _recorded_settings(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the cookie settings that a new session's record holds.
@@ -628,12 +631,12 @@ class Exchange(RequestCookie):
             record = replace(snapshot.record, expires_at=self._before_arrival)
             snapshot = replace(snapshot, record=record)
         elif extends and self._cookie_follows():
-            # The expiry moves where the cookie can go along; see also `_touch_now`.
+            # The expiry moves where the cookie can go along.
             if session.phase is not OPEN:
                 extends = False
             elif not changed:
                 extends = renew = self._touch_is_due(snapshot)
-        session.pending = pending
+        session.set_pending(pending)
         attempts.needless = False
         try:
             change = lifecycle.change_of(
@@ -697,7 +700,7 @@ class Exchange(RequestCookie):
             yield from self._end_presented(keys)
         elif session.identity.old is not None:
             yield from self._end_elsewhere()
-        session.identity = session.identity.ended()
+        session.all_ended()
 
     def _end_presented(self, ended: Collection[str]) -> Operations[None]:
         """End each session whose cookie came, the one in use among them.
@@ -807,13 +810,11 @@ class Exchange(RequestCookie):
         """Touch the record. Returns whether the session is still the one that was touched."""
         session = self.session
         touched = yield from self.policy.lifecycle.touch(snapshot, expires_at)
-        if session.identity.snapshot is not snapshot:
-            return False  # ended meanwhile, or given another id
-        if touched is None:
+        if touched is not None:
+            return session.touched(snapshot, touched)
+        if session.identity.snapshot is snapshot:
             session.record_deleted()
-            return False
-        session.identity.touched(touched)
-        return True
+        return False
 
     def _touch_failed(self, snapshot: Snapshot, error: StoreError) -> None:
         self._engine.announce("store_error", snapshot.key, error)

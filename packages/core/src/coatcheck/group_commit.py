@@ -182,8 +182,8 @@ class GroupCommit:
                 known = base if change.function is not None and change.signal is None else None
                 return (yield from self._lead(change, None if look else known, written is False))
         except BaseException as error:
-            if turn.is_called and written is None and not isinstance(error, RecordTooLarge):
-                change.note(mine)  # nobody knows whether it is stored
+            if turn.is_called and written is not False and not isinstance(error, RecordTooLarge):
+                change.note(mine)  # it is stored, or nobody knows
             change.leave()
             if change.stored is not None:
                 change.note(change.stored)

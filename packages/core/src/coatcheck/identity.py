@@ -115,7 +115,7 @@ class Identity(ABC):
 
     def vanished(self) -> Identity:
         """Note that another request ended the session."""
-        return Gone(self.id, self.orphans, self.is_announced)
+        return Gone(self.id, self._left_behind(False), self.is_announced)
 
     def ended(self) -> Identity:
         """Note that all has ended which was to end."""
@@ -158,6 +158,10 @@ class New(Identity):
     def reset(self) -> None:
         """Drop what was not stored."""
         self.must_store = False
+
+    def superseded_by(self, snapshot: Snapshot) -> Identity:
+        """Note what ends: the write was done after its request had failed or changed its mind."""
+        return Rotating(snapshot, False, self.orphans)
 
     def ended(self) -> Identity:
         """Note that nothing is left of writes of unknown outcome."""
@@ -316,8 +320,13 @@ class Detached(Identity):
     __slots__ = ("ends_presented",)
     is_detached = True
 
-    def __init__(self, orphans: tuple[str, ...] = (), ends_presented: bool = False) -> None:
-        super().__init__(orphans=orphans)
+    def __init__(
+        self,
+        orphans: tuple[str, ...] = (),
+        ends_presented: bool = False,
+        session_id: str | None = None,
+    ) -> None:
+        super().__init__(session_id, orphans)
         self.ends_presented = ends_presented
 
     def regenerate(self, keep_data: bool, is_writing: bool) -> Identity:

@@ -18,6 +18,8 @@ from .session_core import SessionCore
 if TYPE_CHECKING:
     from .engine import Engine
 
+#: Nothing has replaced the session.
+_NOTHING: Final = object()
 _LITESTAR_SESSIONS: Final = "litestar.middleware.session"
 
 _LEFT_ALONE: Final = (
@@ -46,7 +48,7 @@ class Place:
         #: Sessions of ours that this one took the place of, by their keys in the request.
         self._displaced: dict[str, Session] = {}
         self.is_ours = True
-        self.replaced_by: object = self
+        self.replaced_by: object = _NOTHING
 
     def take(self, session: Session, own_key: str) -> None:
         """Put the session where the application finds it.

@@ -50,15 +50,17 @@ class PendingWrite:
     :ivar state: what the session showed when the write began. Its values may change.
     :ivar encoded: the encoded state. It does not change.
     :ivar cookie_changed: whether the session's cookie settings are changed.
+    :ivar identity: the session's state when the write began.
     :ivar id: the new id under which they are, or None.
     :ivar is_superseded: whether the session was ended or got another id meanwhile.
     """
 
-    __slots__ = ("cookie_changed", "encoded", "id", "is_superseded", "state")
+    __slots__ = ("cookie_changed", "encoded", "id", "identity", "is_superseded", "state")
 
-    def __init__(self, contents: Contents, new_id: str | None) -> None:
+    def __init__(self, contents: Contents, identity: Identity) -> None:
+        self.identity = identity
         self.state, self.encoded, self.cookie_changed = contents.draft()
-        self.id = new_id
+        self.id = identity.id if identity.snapshot is None else None
         self.is_superseded = False
 
 
@@ -85,15 +87,21 @@ class SessionCore:
     contents: Contents
     pending: PendingWrite | None = None
 
+    #: Held while the state changes, because threads share a session, and never while the store
+    #: is called.
+    _states: threading.RLock
+
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
+        self._states = threading.RLock()
 
     def regenerate(self, keep_data: bool) -> None:
         self.use()
         check_headers(self.phase, "`regenerate()` needs")
         if self.identity.is_gone and keep_data:
             raise gone()
-        self.identity = self.identity.regenerate(keep_data, self._supersede())
+        with self._states:
+            self.identity = self.identity.regenerate(keep_data, self._supersede())
         if not keep_data:
             self.contents.forget()
 
@@ -101,7 +109,8 @@ class SessionCore:
         if not self.is_ready:
             self.prepare(reads=False)
         self.check_open()
-        self.identity = self.identity.destroy(self._supersede())
+        with self._states:
+            self.identity = self.identity.destroy(self._supersede())
         self.contents.forget()
         if self.phase is RAISED:
             self.backend.end_outside()
@@ -243,29 +252,35 @@ class SessionCore:
 
     def begin_write(self) -> PendingWrite:
         """Encode the session as it is now. What changes from here on is another change."""
-        identity = self.identity
-        new_id = identity.id if identity.snapshot is None else None
-        return PendingWrite(self.contents, new_id)
+        return PendingWrite(self.contents, self.identity)
+
+    def set_pending(self, pending: PendingWrite) -> None:
+        """Note that a write is under way. Another thread may have ended the session before."""
+        with self._states:
+            self.pending = pending
+            pending.is_superseded = self.identity is not pending.identity
 
     def write_failed(self, pending: PendingWrite) -> None:
         """Note that a write failed, or that nobody knows what became of it."""
-        self.pending = None
-        if not pending.is_superseded:
-            self.contents.take_back(pending.cookie_changed)
-        elif pending.id is not None:
-            self.identity.add_orphan(pending.id)
+        with self._states:
+            self.pending = None
+            if not pending.is_superseded:
+                self.contents.take_back(pending.cookie_changed)
+            elif pending.id is not None:
+                self.identity.add_orphan(pending.id)
 
     def write_succeeded(
         self, pending: PendingWrite, snapshot: Snapshot, state: SessionState
     ) -> None:
         """Note what is stored now, and show it together with what was changed meanwhile."""
-        self.pending = None
-        if pending.is_superseded:
-            self.identity = self.identity.superseded_by(snapshot)
-            if not self.identity.keeps_data:
-                return
-        else:
-            self.identity = self.identity.stored_as(snapshot)
+        with self._states:
+            self.pending = None
+            if pending.is_superseded:
+                self.identity = self.identity.superseded_by(snapshot)
+                if not self.identity.keeps_data:
+                    return
+            else:
+                self.identity = self.identity.stored_as(snapshot)
         if state is not pending.state:
             self.contents.show_stored(
                 state, lambda mine: self.backend.rebase(pending, mine, snapshot)
@@ -273,11 +288,25 @@ class SessionCore:
 
     def record_deleted(self, pending: PendingWrite | None = None) -> None:
         """Note that the session was ended elsewhere; changes are dropped."""
-        self.pending = None
-        if pending is not None and pending.is_superseded and not self.identity.keeps_data:
-            return  # the old one is ended all the same: it may go on under another id
-        self.identity = self.identity.vanished()
+        with self._states:
+            self.pending = None
+            if pending is not None and pending.is_superseded and not self.identity.keeps_data:
+                return  # the old one is ended all the same: it may go on under another id
+            self.identity = self.identity.vanished()
         self.contents.is_written = self.contents.cookie_changed = False
+
+    def touched(self, before: Snapshot, after: Snapshot) -> bool:
+        """Note that the expiry moved. False: the session was ended or got another id meanwhile."""
+        with self._states:
+            if self.identity.snapshot is not before:
+                return False
+            self.identity.touched(after)
+            return True
+
+    def all_ended(self) -> None:
+        """Note that all has ended which was to end."""
+        with self._states:
+            self.identity = self.identity.ended()
 
 
 class SyncSessionCore(SessionCore):
@@ -286,6 +315,7 @@ class SyncSessionCore(SessionCore):
     def __init__(self, backend: Backend, run: Callable[[Operations[Any]], Any]) -> None:
         self.backend = backend
         self.run = run
+        self._states = threading.RLock()
         # Reentrant: what is done under it may be the first use of the session.
         self._lock = threading.RLock()
 
@@ -321,6 +351,7 @@ class AsyncSessionCore(SessionCore):
     def __init__(self, backend: Backend, run: Callable[[Operations[Any]], Any]) -> None:
         self.backend = backend
         self.run = run
+        self._states = threading.RLock()
 
     def _load_at_first_use(self) -> None:
         if self.has_no_cookie:
@@ -352,7 +383,7 @@ class AsyncSessionCore(SessionCore):
 _ATTRIBUTES: Final = """
     backend run has_no_cookie is_ready is_loaded is_accessed phase cookie
     data contents is_busy sent_cookie
-    pending identity
+    pending identity _states
 """
 
 lay_out(SyncSessionCore, _ATTRIBUTES + "_lock")
