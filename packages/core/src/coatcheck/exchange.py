@@ -574,7 +574,7 @@ class Exchange(RequestCookie):
     ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Store a new or regenerated session under its key, and end what it takes the place of."""
         session, lifecycle = self.session, self.policy.lifecycle
-        attempts, old = session.identity.begin_write(), session.identity.old
+        attempts, old = pending.identity.begin_write(), pending.identity.old
         state = pending.state
         stored: tuple[Snapshot, SessionState] | None
         if old is None:
@@ -583,7 +583,7 @@ class Exchange(RequestCookie):
             if same_site is not None:
                 self._engine.notices.give(deployment.CROSS_SITE, same_site)
         else:
-            keep = session.identity.keeps_data
+            keep = pending.identity.keeps_data
             stored = yield from lifecycle.rotate(old, key, state, keep, attempts, pending.encoded)
             if stored is not None:
                 yield from self._end_elsewhere()
@@ -621,10 +621,11 @@ class Exchange(RequestCookie):
         :param function: is applied to what is stored.
         """
         session, lifecycle = self.session, self.policy.lifecycle
-        loaded = session.identity.snapshot
-        assert loaded is not None, "it is stored"
+        # Another thread may have changed the session's state since the write was drawn up.
+        loaded = pending.identity.snapshot
+        assert loaded is not None, "it was stored"
         snapshot = loaded
-        attempts = session.identity.begin_write()
+        attempts = pending.identity.begin_write()
         changed_cookie, cookie = pending.cookie_changed, self._session_cookie
         extends, renew = self._extends(), changed
         if self._before_arrival is not None and not extends:
