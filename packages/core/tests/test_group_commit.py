@@ -377,13 +377,13 @@ def test_a_task_that_is_cancelled_while_it_writes_for_others() -> None:
         crowd = Crowd()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(crowd.write("first", first=1))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # lets the first one write
 
             async def lead() -> str:
                 try:
                     async with asyncio.timeout(0.05):
                         await crowd.write("leader", leader=1)
-                        await asyncio.sleep(0)
+                        await asyncio.sleep(0)  # takes the cancellation
                 except TimeoutError:
                     return "timeout"
                 return "written"

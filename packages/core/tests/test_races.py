@@ -983,11 +983,12 @@ def test_a_removal_that_was_repeated_revives_nothing(path: str, left: list[dict[
     assert stored(store) == left
 
 
-@pytest.mark.parametrize("where", ["destroy", "stored_as"])
+@pytest.mark.parametrize("where", ["destroy", "_update", "stored_as"])
 def test_a_logout_in_another_thread_than_a_save_is_not_lost(where: str) -> None:
     """Wherever one thread pauses while it changes the session's state, the session ends."""
     memory = MemoryStore()
     asked, answered, paused, go = (threading.Event() for _ in range(4))
+    defects: list[AssertionError] = []
 
     class Slow(MemoryStore):
         capabilities = Capabilities(blocking=True)
@@ -1001,7 +1002,8 @@ def test_a_logout_in_another_thread_than_a_save_is_not_lost(where: str) -> None:
             return written
 
     def pause(frame: Any, event: str, _: object) -> None:
-        if frame.f_code.co_name == where and frame.f_code.co_filename.endswith("identity.py"):
+        file = frame.f_code.co_filename
+        if frame.f_code.co_name == where and file.endswith(("identity.py", "exchange.py")):
             sys.settrace(None)
             paused.set()
             go.wait(0.2)  # the other thread may have to wait for this one
@@ -1009,7 +1011,10 @@ def test_a_logout_in_another_thread_than_a_save_is_not_lost(where: str) -> None:
     def traced(act: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
             sys.settrace(pause)
-            act()
+            try:
+                act()
+            except AssertionError as error:
+                defects.append(error)
 
         return run
 
@@ -1021,7 +1026,8 @@ def test_a_logout_in_another_thread_than_a_save_is_not_lost(where: str) -> None:
         save = threading.Thread(target=traced(session.save))
         end = threading.Thread(target=traced(session.destroy))
         save.start()
-        asked.wait(5)
+        if where != "_update":  # there it has not come to the store yet
+            asked.wait(5)
         for thread in (end, save) if where == "destroy" else (save, end):
             if thread is end:
                 end.start()
@@ -1037,5 +1043,6 @@ def test_a_logout_in_another_thread_than_a_save_is_not_lost(where: str) -> None:
         browser.get("/login")
         response = browser.get("/act")
     assert response.status_code == 200
+    assert not defects
     assert "Expires=Thu, 01 Jan 1970" in set_cookies(response)[0]
     assert not [key for key, _ in memory.all() if not key.startswith("successors:")]
