@@ -19,6 +19,7 @@ settings.load_profile("default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option ``--without``."""
     parser.addoption(
         "--without",
         action="append",
@@ -29,12 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Share servers among the processes of a run."""
     stack = config.stash[_FOR_THE_RUN] = contextlib.ExitStack()
     if not hasattr(config, "workerinput"):  # the workers of xdist use the main process's servers
         stack.enter_context(share())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the shared servers."""
     config.stash[_FOR_THE_RUN].close()
 
 
@@ -66,7 +69,7 @@ def _servers(item: pytest.Item) -> set[str]:
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Asynchronous tests run on asyncio; those for trio say so."""
+    """Run asynchronous tests on asyncio; tests for trio override this fixture."""
     return "asyncio"
 
 

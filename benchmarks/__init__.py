@@ -1,0 +1,1 @@
+"""Measure what sessions and stores cost: see `benchmarks.__main__`."""

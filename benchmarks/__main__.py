@@ -62,6 +62,11 @@ WSGI_HEADERS = [("Content-Type", "text/plain"), ("Content-Length", "2")]
 
 
 def asgi_application(scenario: str, key: str | None) -> Any:
+    """Return an ASGI application that does the scenario's work.
+
+    :param key: the key of the session in the scope, or None if the application uses no session.
+    """
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if key is not None:
             act(scenario, scope[key])
@@ -72,6 +77,11 @@ def asgi_application(scenario: str, key: str | None) -> Any:
 
 
 def wsgi_application(scenario: str, key: str | None) -> Any:
+    """Return a WSGI application that does the scenario's work.
+
+    :param key: the key of the session in the environ, or None if the application uses no session.
+    """
+
     def app(environ: Any, start_response: Any) -> list[bytes]:
         if key is not None:
             act(scenario, environ[key])
@@ -82,15 +92,17 @@ def wsgi_application(scenario: str, key: str | None) -> Any:
 
 
 class ASGICalls:
-    """Calls ASGI applications in one event loop."""
+    """Call ASGI applications in one event loop."""
 
     baseline, sessions = ASGIBaseline, ASGISessions
     key = "session"
 
     def application(self, scenario: str, key: str | None) -> Any:
+        """Return the application of a scenario."""
         return asgi_application(scenario, key)
 
     def seconds(self, app: Any, cookie: str | None, calls: int) -> float:
+        """Return how many seconds the calls take together."""
         headers = [(b"host", b"shop.test"), (b"accept", b"*/*"), (b"user-agent", b"bench")]
         if cookie is not None:
             headers.append((b"cookie", cookie.encode()))
@@ -114,6 +126,7 @@ class ASGICalls:
         return asyncio.run(run())
 
     def new_cookie(self, app: Any) -> str:
+        """Make a request without a cookie, and return the cookie that the response sets."""
         sent: list[Any] = []
 
         async def send(message: Any) -> None:
@@ -126,15 +139,18 @@ class ASGICalls:
 
 
 class WSGICalls:
-    """Calls WSGI applications."""
+    """Call WSGI applications."""
 
     baseline, sessions = WSGIBaseline, WSGISessions
     key = "coatcheck.session"
 
     def application(self, scenario: str, key: str | None) -> Any:
+        """Return the application of a scenario."""
         return wsgi_application(scenario, key)
 
     def seconds(self, app: Any, cookie: str | None, calls: int) -> float:
+        """Return how many seconds the calls take together."""
+
         def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
             return None
 
@@ -151,6 +167,7 @@ class WSGICalls:
         return time.perf_counter() - start
 
     def new_cookie(self, app: Any) -> str:
+        """Make a request without a cookie, and return the cookie that the response sets."""
         seen: dict[str, str] = {}
 
         def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
@@ -184,6 +201,7 @@ def measure(
 
 
 def speed(rounds: int, size: int) -> None:
+    """Print what a request costs in each scenario, over ASGI and over WSGI."""
     print(f"{'':5}{'scenario':13}{'bare':>8}{'baseline':>10}{'coatcheck':>11}{'over bare':>11}"
           f"{'ratio':>7}  budget")  # fmt: skip
     for name, calls in (("ASGI", ASGICalls()), ("WSGI", WSGICalls())):
@@ -248,6 +266,7 @@ PARTS = (
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=101, help="interleaved rounds")
     parser.add_argument("--calls", type=int, default=200, help="requests a round")

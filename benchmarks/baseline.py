@@ -1,8 +1,8 @@
-"""The baseline: the least code that keeps a session on the server, as ASGI and WSGI middleware, and
-the least that keeps bytes in files.
+"""The baseline: the least code that keeps a session on the server, over ASGI and over WSGI.
 
 It verifies the cookie, reads the record, decodes it, compares, writes. It has no rotation, no
 expiry, no races, no options and no errors, so it costs what any server-side session has to cost.
+`FileBaseline` is the least code that keeps bytes in files.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ _YEAR_2100 = 4_102_444_800.0
 
 
 def sign(session_id: str) -> str:
+    """Return a cookie's value: the id and its signature."""
     mac = hmac.new(_KEY, session_id.encode(), hashlib.sha256).digest()
     return f"{session_id}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
 def verify(header: str) -> str | None:
+    """Return the id in a Cookie header whose signature is right, or None."""
     for pair in header.split(";"):
         name, _, value = pair.strip().partition("=")
         if name == "sid":
@@ -38,13 +40,14 @@ def verify(header: str) -> str | None:
 
 
 class Baseline:
-    """What both middlewares share."""
+    """Load and save sessions, for both middlewares."""
 
     def __init__(self, app: Any, store: MemoryStore) -> None:
         self.app = app
         self.store = store
 
     def load(self, header: str | None) -> tuple[str | None, bytes | None, dict[str, Any]]:
+        """Return the id, the stored bytes and the data of a session, or None, None and {}."""
         session_id = None if header is None else verify(header)
         if session_id is not None:
             record = self.store.get(hashlib.sha256(session_id.encode()).hexdigest())
@@ -70,9 +73,10 @@ class Baseline:
 
 
 class ASGIBaseline(Baseline):
-    """The baseline for ASGI."""
+    """Keep sessions for an ASGI application."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle one request."""
         header = None
         for name, value in scope["headers"]:
             if name == b"cookie":
@@ -92,9 +96,10 @@ class ASGIBaseline(Baseline):
 
 
 class WSGIBaseline(Baseline):
-    """The baseline for WSGI."""
+    """Keep sessions for a WSGI application."""
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
+        """Handle one request."""
         session_id, base, data = self.load(environ.get("HTTP_COOKIE"))
         environ["coatcheck.session"] = data
 
@@ -126,6 +131,7 @@ class FileBaseline:
         return folder, f"{folder}/{self._prefix}{digest[2:]}"
 
     def read(self, key: str) -> bytes:
+        """Return the bytes under a key."""
         file = os.open(self._path(key)[1], os.O_RDONLY)
         try:
             return os.read(file, 65536)
@@ -133,6 +139,7 @@ class FileBaseline:
             os.close(file)
 
     def write(self, key: str, data: bytes) -> None:
+        """Replace the bytes under a key."""
         folder, path = self._path(key)
         file = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:

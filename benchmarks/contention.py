@@ -27,21 +27,26 @@ class SlowStore(AsyncStore):
         self.capabilities = as_async(self._store).capabilities
 
     async def get(self, key: str) -> Record | None:
+        """Return the live record under a key, or None."""
         return await self._after(lambda: self._store.get(key))
 
     async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        """Write a record if the condition holds."""
         return await self._after(lambda: self._store.set(key, record, only_if))
 
     async def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        """Remove a record if the condition holds."""
         return await self._after(lambda: self._store.destroy(key, only_if))
 
     async def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        """Change the expiry of a record."""
         return await self._after(lambda: self._store.touch(key, expires_at))
 
     async def ping(self) -> None:
-        pass
+        """Do nothing: the store is always available."""
 
     async def close(self) -> None:
+        """Close the memory store."""
         self._store.close()
 
     async def _after(self, call: Callable[[], Any]) -> Any:

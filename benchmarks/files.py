@@ -27,6 +27,7 @@ LIFETIME = 86400.0
 
 @contextmanager
 def temporary_store(durability: Durability) -> Iterator[FileStore]:
+    """Yield a file store in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="coatcheck-benchmark-") as folder:
         store = FileStore(Path(folder) / "sessions", durability=durability)
         yield store

@@ -57,32 +57,40 @@ class Candidate:
 
 
 class Baseline:
-    """What both baselines share; `data` is None where nothing is to be written."""
+    """Sign, encode and compare, for both baselines."""
 
     def place(self, session_id: str) -> str:
+        """Return the key under which the client library stores a session."""
         return f"baseline:{hashlib.sha256(session_id.encode()).hexdigest()}"
 
     def known(self, header: str | None) -> str | None:
+        """Return the id in a Cookie header, or None."""
         return None if header is None else verify(header)
 
     def decoded(self, stored: bytes | str | None) -> dict[str, Any]:
+        """Return the stored data, or an empty dictionary."""
         return {} if stored is None else json.loads(stored)
 
     def changed(self, stored: bytes | str | None, data: dict[str, Any]) -> bytes | None:
+        """Return what to write, or None if the data are as they were."""
         text = json.dumps(data, separators=(",", ":"))
         before = stored.decode() if isinstance(stored, bytes) else stored
         return None if text == (before or "{}") else text.encode()
 
     def fresh(self) -> tuple[str, str]:
+        """Return a new id and its cookie."""
         session_id = secrets.token_urlsafe(24)
         return session_id, f"sid={sign(session_id)}; Path=/; HttpOnly; SameSite=Lax"
 
 
 class ASGIBaseline(Baseline):
+    """Keep sessions for an ASGI application with the asynchronous client."""
+
     def __init__(self, app: Any, candidate: Candidate) -> None:
         self.app, self.candidate = app, candidate
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle one request."""
         header = None
         for name, value in scope["headers"]:
             if name == b"cookie":
@@ -111,10 +119,13 @@ class ASGIBaseline(Baseline):
 
 
 class WSGIBaseline(Baseline):
+    """Keep sessions for a WSGI application with the synchronous client."""
+
     def __init__(self, app: Any, candidate: Candidate) -> None:
         self.app, self.candidate = app, candidate
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
+        """Handle one request."""
         session_id = self.known(environ.get("HTTP_COOKIE"))
         stored = None if session_id is None else self.candidate.get(self.place(session_id))
         data = environ["coatcheck.session"] = self.decoded(stored)
@@ -133,6 +144,7 @@ class WSGIBaseline(Baseline):
 
 
 def act(scenario: str, session: Any, filling: dict[str, Any]) -> None:
+    """Do what the scenario's application does with its session."""
     if scenario == "read":
         session["user_id"]
     elif scenario == "write":

@@ -35,7 +35,7 @@ class _Way:
 
 @contextlib.contextmanager
 def _service() -> Iterator[DynamoDBServer]:
-    """The service, with its table, in files."""
+    """Start the service with its table; both are stored in files."""
     for name, value in CREDENTIALS.items():
         os.environ.setdefault(name, value)
     with DynamoDBServer(keeps=True) as server:
@@ -46,7 +46,10 @@ def _service() -> Iterator[DynamoDBServer]:
 
 @contextlib.contextmanager
 def _far_away(answer: bytes = b"") -> Iterator[_Way]:
-    """A service behind a proxy, which gives this answer in the mode ``garbage``."""
+    """Start a service behind a proxy.
+
+    :param answer: what the proxy replies in its mode ``garbage``.
+    """
     with _service() as server:
         proxy = Proxy(("127.0.0.1", server.port), answer)
         try:

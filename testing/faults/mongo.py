@@ -46,7 +46,7 @@ def _step_down(primary: MongoServer) -> None:
 
 @contextlib.contextmanager
 def _small_disk() -> Iterator[MongoServer]:
-    """A server whose data are on a small disk in memory; mounting one takes root."""
+    """Start a server whose data lie on a small disk in memory; mounting that disk needs root."""
     server = MongoServer("--syncdelay", "1")  # seconds until data files are written
     data = server.folder / "data"
     data.mkdir()

@@ -47,7 +47,7 @@ def count(data: dict[str, Any]) -> None:
 
 
 def wsgi_app(environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """The application for WSGI."""
+    """Serve the application over WSGI."""
     session = coatcheck_wsgi.session_of(environ)
     query = dict(parse_qsl(environ["QUERY_STRING"]))
     if environ["PATH_INFO"] == "/count":
@@ -59,7 +59,7 @@ def wsgi_app(environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes
 
 
 async def asgi_app(scope: Any, _receive: Any, send: Any) -> None:
-    """The application for ASGI."""
+    """Serve the application over ASGI."""
     session = coatcheck_asgi.session_of(scope)
     query = dict(parse_qsl(scope["query_string"].decode()))
     if scope["path"] == "/count":

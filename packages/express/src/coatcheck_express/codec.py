@@ -1,7 +1,9 @@
-"""express-session's record: one JSON object, the data at its top and ``cookie`` among them::
+"""Read and write express-session's records.
 
-{"cookie":{"originalMaxAge":60000,"expires":"2026-11-23T17:54:48.167Z","httpOnly":true,
-"path":"/"},"user":{"name":"Ada"},"n":1}
+A record is one JSON object with the data at its top level, and ``cookie`` is one of its keys::
+
+    {"cookie":{"originalMaxAge":60000,"expires":"2026-11-23T17:54:48.167Z","httpOnly":true,
+    "path":"/"},"user":{"name":"Ada"},"n":1}
 """
 
 from __future__ import annotations
