@@ -231,6 +231,12 @@ def test_public_names_are_importable(module: str, name: str) -> None:
     assert hasattr(importlib.import_module(module), name)
 
 
+@pytest.mark.parametrize("module", ["coatcheck.asgi", "coatcheck.wsgi"])
+def test_public_names_alone_are_shown(module: str) -> None:
+    """What `dir()` shows is public, and nothing else."""
+    assert dir(importlib.import_module(module)) == sorted(PUBLIC[module].split())
+
+
 def test_the_package_is_typed() -> None:
     """Type checkers read the annotations, because the package says that they may."""
     assert (SOURCE / "py.typed").is_file()

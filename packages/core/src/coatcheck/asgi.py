@@ -41,6 +41,13 @@ from .session_core import AsyncSessionCore
 from .shielding import RequestLoop, Run, to_the_end
 from .store import AsyncStore
 
+__all__ = ["SessionMiddleware", "session_of"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]

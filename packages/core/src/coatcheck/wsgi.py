@@ -39,6 +39,13 @@ from .session_core import SyncSessionCore
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+__all__ = ["SessionMiddleware", "session_of"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: Where the session stands in the environ.
 ENVIRON_KEY: Final = "coatcheck.session"
 
