@@ -93,7 +93,7 @@ class _Meter:
         self.units[kind] += parsed["ConsumedCapacity"]["CapacityUnits"]
 
 
-class _Visitor:
+class _Browser:
     """A browser that visits an application whose store is metered."""
 
     def __init__(self, client: Any, table: str, data: dict[str, Any], **options: Any) -> None:
@@ -150,16 +150,16 @@ def cost(data: dict[str, Any]) -> None:
         meter.attach(client)
         print(f"\n{'a million requests':30}{'calls':>28}{'read units':>13}{'write units':>13}")
         for label, options, scenario, count in _COSTS:
-            visitor = _Visitor(client, table, data, **options)
+            browser = _Browser(client, table, data, **options)
             if scenario != "new":
-                visitor.visit("new")
+                browser.visit("new")
             meter.calls.clear()
             meter.units.clear()
             for _ in range(count):
-                visitor.visit(scenario)
+                browser.visit(scenario)
             calls = ", ".join(f"{name} {n / count:.2f}" for name, n in sorted(meter.calls.items()))
             units = "".join(
                 f"{meter.units[kind] / count * 1e6:13,.0f}" for kind in ("read", "write")
             )
             print(f"{label:30}{calls:>28}{units}")
-            visitor.store.close()
+            browser.store.close()

@@ -42,7 +42,7 @@ def check(root: Path = ROOT) -> list[str]:
 
     The figures in the table of reports are not checked: only a release makes all reports.
 
-    :raises DocumentError: a mark cannot be understood, or names no file.
+    :raises DocumentError: a marker cannot be understood, or names no file.
     """
     lines = [
         f"{path.relative_to(root)} is not current: run `python -m testing.documents`"
@@ -58,7 +58,7 @@ def check(root: Path = ROOT) -> list[str]:
 def write(root: Path = ROOT) -> list[Path]:
     """Write the files that documents include, and return the documents that have changed.
 
-    :raises DocumentError: a mark cannot be understood, or names no file.
+    :raises DocumentError: a marker cannot be understood, or names no file.
     """
     changed = []
     for path, text in _documents(root):
@@ -75,14 +75,14 @@ def with_files(text: str, name: Path, root: Path) -> str:
     :param text: the document.
     :param name: its name, for errors.
     :param root: the folder that the paths in it start from.
-    :raises DocumentError: a mark cannot be understood, or names no file.
+    :raises DocumentError: a marker cannot be understood, or names no file.
     """
     ended = {match.start() for match in _INCLUDE.finditer(text)}
-    for mark in _BEGIN.finditer(text):
-        if mark.start() not in ended:
+    for marker in _BEGIN.finditer(text):
+        if marker.start() not in ended:
             raise DocumentError(
-                f"{name}: `{mark[0]}` must be `<!-- include: PATH -->`, and a line `<!-- end -->` "
-                "must follow before the next one"
+                f"{name}: `{marker[0]}` must be `<!-- include: PATH -->`, and a line "
+                "`<!-- end -->` must follow before the next one"
             )
 
     def current(match: re.Match[str]) -> str:
@@ -94,7 +94,7 @@ def with_files(text: str, name: Path, root: Path) -> str:
         block = _block(file)
         if _MARK.search(block):
             raise DocumentError(
-                f"{name}: `{match['path']}` has marks itself: it cannot be included"
+                f"{name}: `{match['path']}` has markers of its own: it cannot be included"
             )
         return f"{match['begin']}{block}{match['end']}"
 

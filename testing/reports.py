@@ -34,7 +34,7 @@ LEFT_OUT: Final = "left out"
 NOT_JUDGED: Final = "not judged"
 
 #: Seconds that kits have to end. After Ctrl-C their servers are gone, and some wait for them.
-_PATIENCE: Final = 5.0
+_TIMEOUT: Final = 5.0
 NAMES: Final = tuple(backend.name for backend in BACKENDS)
 _SERVERS: Final = tuple(dict.fromkeys(backend.server for backend in BACKENDS if backend.server))
 
@@ -88,7 +88,7 @@ class Reporter:
             kits = list(self._kits)
         for kit in kits:
             kit.terminate()
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT
         for kit in kits:
             _wait_or_kill(kit, deadline)
 

@@ -98,14 +98,14 @@ def test_a_page_that_is_not_current(root: Path, capsys: pytest.CaptureFixture[st
         ),
         (
             PAGE.replace("code/a.py", "docs/conformance.md"),
-            "page.md: `docs/conformance.md` has marks itself: it cannot be included",
+            "page.md: `docs/conformance.md` has markers of its own: it cannot be included",
         ),
     ],
 )
-def test_marks_that_cannot_be_understood(
+def test_markers_that_cannot_be_understood(
     page: str, text: str, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The error names the page and the mark, and nothing is written."""
+    """The error names the page and the marker, and nothing is written."""
     with pytest.raises(DocumentError) as caught:
         with_files(page, Path("page.md"), root)
     assert str(caught.value).startswith(text)

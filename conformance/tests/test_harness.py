@@ -127,7 +127,7 @@ class Forgetful(MemoryStore):
 def test_a_wrong_store_is_no_wrong_harness(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cases find the store's faults, and the harness is not blamed."""
     # What never expires is waited for as long as that.
-    monkeypatch.setattr(self_check, "_PATIENCE", 0.3)
+    monkeypatch.setattr(self_check, "_TIMEOUT", 0.3)
 
     class Opens(MemoryHarness):
         def open(self, namespace: str, clock: Callable[[], float]) -> Store:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from pymongo import MongoClient
 from pymongo.errors import ConnectionFailure, OperationFailure
 
-from .process import PATIENCE, ServerFailed, ServerProcess, accepts
+from .process import TIMEOUT, ServerFailed, ServerProcess, accepts
 from .programs import ServerMissing, in_wheel, on_path
 from .shared import shared_or_own
 
@@ -73,7 +73,7 @@ class MongoServer(ServerProcess):
     def client(self) -> MongoClient[dict[str, Any]]:
         """Return a client of this server alone, for what tests do behind a store's back."""
         return MongoClient(
-            self.url, directConnection=True, serverSelectionTimeoutMS=int(PATIENCE * 1000)
+            self.url, directConnection=True, serverSelectionTimeoutMS=int(TIMEOUT * 1000)
         )
 
 
@@ -97,7 +97,7 @@ class ReplicaSet:
 
         :raises ServerFailed: there is none for a long time.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
             for member in self.members:
                 if _is_primary(member):
@@ -154,7 +154,7 @@ def _is_primary(member: MongoServer) -> bool:
 
 def _wait_for_all(members: ReplicaSet) -> None:
     """Wait until no member is still copying, so that each of them can be lost."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     with members.primary().client() as client:
         while time.monotonic() < deadline:
             status = client.admin.command("replSetGetStatus")

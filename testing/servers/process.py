@@ -20,7 +20,7 @@ from typing import Self
 from ..machine import folder_in_memory
 
 #: Seconds that a server has to become ready, and to end.
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 class ServerFailed(Exception):
@@ -72,7 +72,7 @@ def _is_free(port: int) -> bool:
 def accepts(port: int) -> bool:
     """Tell whether somebody accepts connections on a port."""
     try:
-        socket.create_connection(("127.0.0.1", port), PATIENCE).close()
+        socket.create_connection(("127.0.0.1", port), TIMEOUT).close()
     except OSError:
         return False
     return True
@@ -135,7 +135,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not self._ready(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
@@ -153,7 +153,7 @@ class ServerProcess:
         self.resume()
         self._process.terminate()
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self.kill()
         self._process = None

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .process import PATIENCE, ServerFailed, ServerProcess
+from .process import TIMEOUT, ServerFailed, ServerProcess
 from .programs import ServerMissing, in_node_modules, in_wheel, on_path
 from .shared import shared_or_own
 
@@ -110,7 +110,7 @@ def cluster(
             ask(member.port, "CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
         for member in members[1:]:
             ask(member.port, "CLUSTER", "MEET", "127.0.0.1", str(members[0].port))
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not all(_knows_all(member.port, size) for member in members):
             if time.monotonic() > deadline:
                 raise ServerFailed("the cluster did not form")
@@ -160,7 +160,7 @@ def watched() -> Iterator[Watched]:
             return (str(path), str(folder / "sentinel.conf"), "--sentinel")
 
         with ServerProcess(command, _answers) as sentinel:
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + TIMEOUT
             while not (
                 b"slaves=1" in ask(sentinel.port, "INFO", "sentinel")
                 and b"master_link_status:up" in ask(replica.port, "INFO", "replication")
@@ -177,7 +177,7 @@ def ask(port: int, *words: str) -> bytes:
     For what tests do behind a client's back, with replies of less than 64 KiB.
     """
     encoded = [word.encode() for word in words]
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as link:
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as link:
         link.sendall(b"*%d\r\n" % len(encoded))
         link.sendall(b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded))
         reply = link.recv(65536)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -101,7 +102,7 @@ class KeepsTheOwnerOfTheExpired(MemoryStore):
 
 @mutant("SET-3")
 class MarksKeepOut(MemoryStore):
-    """A mark of what was destroyed keeps a new session out."""
+    """The tombstone of a destroyed session refuses a new one."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(clock=clock)
@@ -448,11 +449,11 @@ class UnchangedRevives(_BlindToExpiry):
 
 
 class _PastExpiry(MemoryStore):
-    """A store that does something else with what is over already."""
+    """A store that treats a record that has expired already in a way of its own."""
 
+    @abstractmethod
     def over(self, key: str, record: Record) -> bool:
-        """Write a record that is over already, for which the condition holds."""
-        raise NotImplementedError
+        """Write a record that has expired already, for which the condition holds."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if record.expires_at > self._clock() or not self._would(key, only_if):

@@ -28,7 +28,7 @@ from hypercorn.config import Config
 from hypercorn.trio import serve as serve_with_hypercorn
 
 HERE = Path(__file__).parent
-_PATIENCE = 10.0
+_TIMEOUT = 10.0
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def in_thread(run: Callable[[], object], stop: Callable[[], object]) -> Iterator
         yield
     finally:
         stop()
-        thread.join(_PATIENCE)
+        thread.join(_TIMEOUT)
         assert not thread.is_alive(), "the server did not stop"
 
 
@@ -87,10 +87,10 @@ def hypercorn_server(app: Any) -> Iterator[str]:
 
 def _await_connection(url: str) -> None:
     host, port = url.removeprefix("http://").split(":")
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while True:
         try:
-            socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+            socket.create_connection((host, int(port)), timeout=_TIMEOUT).close()
         except OSError:
             assert time.monotonic() < deadline, "the server did not start"
             threading.Event().wait(0.01)
@@ -173,7 +173,7 @@ def server_process(module: str, *options: str) -> Iterator[tuple[str, Path]]:
         finally:
             child.terminate()
             try:
-                child.wait(_PATIENCE)
+                child.wait(_TIMEOUT)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()

@@ -20,7 +20,7 @@ from coatcheck import asgi as coatcheck_asgi
 from coatcheck import wsgi as coatcheck_wsgi
 
 SECRET = "a secret of thirty-two bytes, more"
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 # One status and one header list for all responses: what is appended to them in place would go
 # from one user to the next.
@@ -61,7 +61,7 @@ def awaiting(kind: str) -> Iterator[None]:
     WATCHERS.append(watcher)
     try:
         yield
-        assert watcher[1].wait(PATIENCE), f"no session was {kind}"
+        assert watcher[1].wait(TIMEOUT), f"no session was {kind}"
     finally:
         WATCHERS.remove(watcher)
 
@@ -104,7 +104,7 @@ async def asgi_stories(scope: Any, receive: Any, send: Any) -> None:
         session["streamed"] = True
         await send({"type": "http.response.start", "status": 200, "headers": RAW_HEADERS})
         await send_part(send, b"first\n")
-        await anyio.to_thread.run_sync(GATES[query["gate"]].wait, PATIENCE)
+        await anyio.to_thread.run_sync(GATES[query["gate"]].wait, TIMEOUT)
         late_change(session, query["then"])
         await send_part(send, b"last\n")
         await send({"type": "http.response.body", "body": b""})
@@ -137,7 +137,7 @@ def wsgi_stories(environ: Any, start_response: Any) -> Any:
 def stream(session: Session, query: dict[str, str]) -> Iterator[bytes]:
     """Yield the first part, and the last one when its gate is opened."""
     yield b"first\n"
-    GATES[query["gate"]].wait(PATIENCE)
+    GATES[query["gate"]].wait(TIMEOUT)
     late_change(session, query["then"])
     yield b"last\n"
 

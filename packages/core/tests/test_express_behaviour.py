@@ -10,6 +10,7 @@ import errno
 import hashlib
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -63,7 +64,7 @@ HEADERS = "the headers"
 EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"
 
 
-class Stack:
+class Stack(ABC):
     """One of the middlewares, serving a synchronous ``handler(session, request)``.
 
     What the handler returns is the body. A handler that saves or reloads yields the call, which
@@ -72,24 +73,25 @@ class Stack:
 
     session_key: str
 
+    @abstractmethod
     def app(self, handler: Handler, **options: Any) -> Any:
-        raise NotImplementedError
+        """Return an application with this handler and these options."""
 
+    @abstractmethod
     def streaming(self, handler: Handler, **options: Any) -> Any:
         """Return an application whose handler yields the pieces of its body."""
-        raise NotImplementedError
 
+    @abstractmethod
     def nested(self, app: Any, **options: Any) -> Any:
         """Return a second middleware around an application that has one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def client(self, app: Any, base_url: str = "http://shop.test", see: See = id) -> SyncClient:
         """Return a visitor. ``see`` is told of what reaches the server: headers, then pieces."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mounted(self, app: Any, prefix: str) -> SyncClient:
         """Return a visitor of an application that another one mounts below a prefix."""
-        raise NotImplementedError
 
     def visitor(
         self, handler: Handler, base_url: str = "http://shop.test", **kw: Any

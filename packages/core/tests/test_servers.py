@@ -16,7 +16,7 @@ from serving import (
     waitress_server,
     wsgiref_server,
 )
-from stories import GATES, PATIENCE, awaiting, new_asgi_app, new_sockets_app, new_wsgi_app
+from stories import GATES, TIMEOUT, awaiting, new_asgi_app, new_sockets_app, new_wsgi_app
 from webclient import set_cookies
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -53,7 +53,7 @@ def url(request: pytest.FixtureRequest, started: Callable[[str], str]) -> str:
 @pytest.fixture
 def browser(url: str) -> Iterator[httpx.Client]:
     """A client with an empty cookie jar."""
-    with httpx.Client(base_url=url, timeout=PATIENCE) as client:
+    with httpx.Client(base_url=url, timeout=TIMEOUT) as client:
         yield client
 
 
@@ -158,7 +158,7 @@ def test_a_logout_is_done_though_the_client_left(
     started: Callable[[str], str], name: str, gate: str
 ) -> None:
     """A logout in a stream ends the session even if nobody reads the rest of the stream."""
-    with httpx.Client(base_url=started(name), timeout=PATIENCE) as browser:
+    with httpx.Client(base_url=started(name), timeout=TIMEOUT) as browser:
         browser.get("/login?user=ada")
         with awaiting("destroyed"):
             parameters = {"gate": gate, "then": "logout"}
@@ -174,7 +174,7 @@ def test_no_cookie_of_one_user_reaches_another(url: str) -> None:
     def visit_in_turn(numbers: range) -> list[tuple[int, list[str], list[str]]]:
         with httpx.HTTPTransport(limits=httpx.Limits(max_connections=1)) as connection:
             users = [
-                (number, httpx.Client(base_url=url, transport=connection, timeout=PATIENCE), [], [])
+                (number, httpx.Client(base_url=url, transport=connection, timeout=TIMEOUT), [], [])
                 for number in numbers
             ]
             for path in ("/login?user={}", "/me", "/visits", "/visits", "/me"):
@@ -206,7 +206,7 @@ def sockets_url() -> Iterator[str]:
 @pytest.fixture
 def visitor(sockets_url: str) -> Iterator[httpx.Client]:
     """A client of the server of sockets, with an empty cookie jar."""
-    with httpx.Client(base_url=sockets_url, timeout=PATIENCE) as client:
+    with httpx.Client(base_url=sockets_url, timeout=TIMEOUT) as client:
         yield client
 
 
@@ -215,36 +215,36 @@ def open_socket(visitor: httpx.Client, path: str = "/socket") -> ClientConnectio
     sid = visitor.cookies.get("sid")
     headers = {} if sid is None else {"Cookie": f"sid={sid}"}
     url = str(visitor.base_url.join(path)).replace("http:", "ws:")
-    return connect(url, additional_headers=headers, open_timeout=PATIENCE)
+    return connect(url, additional_headers=headers, open_timeout=TIMEOUT)
 
 
 def test_a_socket_sees_the_session_of_its_visitor(visitor: httpx.Client) -> None:
     """A socket has the session of the cookie in its handshake, and sets no second cookie."""
     visitor.get("/login?user=ada")
     with open_socket(visitor) as socket:
-        assert socket.recv(PATIENCE) == "1 ada"
+        assert socket.recv(TIMEOUT) == "1 ada"
         assert "set-cookie" not in socket.response.headers
     with open_socket(visitor) as socket:
-        assert socket.recv(PATIENCE) == "2 ada"
+        assert socket.recv(TIMEOUT) == "2 ada"
 
 
 def test_a_socket_announces_a_new_session_when_accepted(visitor: httpx.Client) -> None:
     """The cookie of a session that began with a socket comes with the handshake's response."""
     with open_socket(visitor) as socket:
-        assert socket.recv(PATIENCE) == "1 None"
+        assert socket.recv(TIMEOUT) == "1 None"
         cookie = socket.response.headers["set-cookie"]
     visitor.cookies.set("sid", cookie.partition("=")[2].partition(";")[0])
     with open_socket(visitor) as socket:
-        assert socket.recv(PATIENCE) == "2 None"
+        assert socket.recv(TIMEOUT) == "2 None"
 
 
 def test_a_write_in_an_open_socket_is_saved_when_it_closes(visitor: httpx.Client) -> None:
     """What is written while the socket is open is there for the requests after its end."""
     visitor.get("/visits")
     with open_socket(visitor) as socket:
-        socket.recv(PATIENCE)
+        socket.recv(TIMEOUT)
         socket.send("hello")
-        assert socket.recv(PATIENCE) == "noted"
+        assert socket.recv(TIMEOUT) == "noted"
         assert visitor.get("/late").text == "None"
         with awaiting("updated"):
             socket.close()

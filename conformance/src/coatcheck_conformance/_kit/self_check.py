@@ -16,8 +16,8 @@ from .failure import HarnessError
 from .handle import APIS, APIName
 from .harness import FEATURES, Harness
 
-#: Seconds by the clock on the wall in which a record that lives for less must have expired.
-_PATIENCE = 2.0
+#: Seconds of real time after its expiry for which a record is watched.
+_TIMEOUT = 2.0
 
 
 def check_harness(harness: Harness, new_context: Callable[[APIName], Context]) -> None:
@@ -138,7 +138,7 @@ def _expires_by_itself(context: Context) -> bool:
         real.set("real", context.record().__class__(b"self-check", time.time() + life))
         if real.get("real") is None:
             return False
-        deadline = time.monotonic() + life + _PATIENCE
+        deadline = time.monotonic() + life + _TIMEOUT
         while time.monotonic() < deadline:
             if real.get("real") is None:
                 return True

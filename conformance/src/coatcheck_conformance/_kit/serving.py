@@ -25,7 +25,7 @@ from .context import Context
 from .failure import HarnessError
 
 #: Seconds that a request may take.
-_PATIENCE: Final = 30.0
+_TIMEOUT: Final = 30.0
 _SECRET: Final = "a secret of the conformance kit's own"
 
 
@@ -90,7 +90,7 @@ class Browser:
 
     def get(self, path: str, **query: str) -> tuple[int, dict[str, Any]]:
         """Request a path, and return the status and what the session holds by the answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT)
         try:
             headers = {"Cookie": self.cookie} if self.cookie else {}
             connection.request("GET", f"{path}?{urlencode(query)}", headers=headers)
@@ -160,7 +160,7 @@ def _wsgi_server(options: SessionOptions) -> Iterator[int]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(_PATIENCE)
+        thread.join(_TIMEOUT)
 
 
 @contextmanager
@@ -180,11 +180,11 @@ def _asgi_server(options: SessionOptions) -> Iterator[int]:
             yield listener.getsockname()[1]
         finally:
             server.should_exit = True
-            work.join(_PATIENCE)
+            work.join(_TIMEOUT)
 
 
 def _wait_for_start(server: Any, work: threading.Thread) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while not server.started:
         if not work.is_alive() or time.monotonic() > deadline:
             raise HarnessError("uvicorn does not start")

@@ -43,7 +43,11 @@ def unknown_key(context: Context) -> None:
     context.expect(context.store.destroy("key", _UNCHANGED), False)
 
 
-@case("DESTROY-2", depends_on=("DESTROY-1",), hint="a mark of what was destroyed is destroyed.")
+@case(
+    "DESTROY-2",
+    depends_on=("DESTROY-1",),
+    hint="the tombstone of a destroyed record is itself destroyed, and counted.",
+)
 def second_time(context: Context) -> None:
     """The second time it returns False, and the third."""
     context.put(owner="owner")
@@ -178,7 +182,7 @@ def almost_unchanged_record(context: Context) -> None:
 @case(
     "DESTROY-8",
     depends_on=("DESTROY-1", "SET-6", "SET-9", "TOUCH-2"),
-    hint="the record is only marked as destroyed, and the mark is lost with the next write.",
+    hint="the record is only marked as destroyed, and the next write overwrites the tombstone.",
 )
 def nothing_brings_it_back(context: Context) -> None:
     """What was destroyed stays so for `PRESENT`, `Unchanged` and `touch`, which return False."""

@@ -25,8 +25,8 @@ _YEAR_2100: Final = 4102444800.0
 #: Middle European time by its rule, which needs no zone files.
 _ZONE: Final = "CET-1CEST,M3.5.0,M10.5.0/3"
 
-#: Seconds by which a backend with a clock of its own may remove a record late.
-_PATIENCE: Final = 2.0
+#: Seconds after its expiry in which a backend with a clock of its own may still show a record.
+_LATE_REMOVAL: Final = 2.0
 
 #: The coarsest granularity in seconds for which waiting by the clock on the wall is worth it.
 _LONGEST_STEP: Final = 10.0
@@ -149,7 +149,7 @@ def by_the_clock_on_the_wall(context: Context) -> None:
     if time.time() < expires_at - granularity:
         context.expect_that(found is not None, "a Record before its expiry", found)
     time.sleep(max(0.0, expires_at - time.time()) + 0.01)  # real time is what this is about
-    late = expires_at + (_PATIENCE if context.capabilities.native_expiry else 0)
+    late = expires_at + (_LATE_REMOVAL if context.capabilities.native_expiry else 0)
     while (found := store.get("key")) is not None and time.time() < late:
         time.sleep(0.05)  # nothing tells when a backend's own clock gets there
     context.expect(found, None, "after its expiry")

@@ -84,7 +84,7 @@ def absent_where_nothing_is(context: Context) -> None:
     context.expect_data(b"data")
 
 
-@case("SET-3", hint="a mark of what was destroyed keeps it out.")
+@case("SET-3", hint="the tombstone of a destroyed record refuses the write.")
 def absent_where_something_was(context: Context) -> None:
     """A write with `ABSENT` after a `destroy` returns True and is there."""
     context.put()

@@ -25,7 +25,7 @@ from .serving import HOST, RunningDemo, running
 
 _COOKIE: Final = "sid"
 #: Seconds. Revoking waits for the owner index of stores that are eventually consistent.
-_PATIENCE: Final = 60.0
+_TIMEOUT: Final = 60.0
 
 
 class CheckFailed(Exception):
@@ -70,7 +70,7 @@ class Browser:
     def __init__(self, url: str) -> None:
         self.http = httpx.Client(
             base_url=url,
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
             trust_env=False,
             # There is no TLS here: an empty context spares reading the certificates.
             verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
@@ -234,7 +234,7 @@ def parallel_requests(browser: NewBrowser) -> None:
 
     def body(hook: int) -> Iterator[bytes]:
         # The headers are out when this runs. All requests have begun before one can end.
-        barrier.wait(_PATIENCE)
+        barrier.wait(_TIMEOUT)
         yield urlencode({"token": token, "hook": hook}).encode()
 
     def hang(hook: int) -> int:
