@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -15,6 +16,9 @@ from .failure import CheckFailed
 from .handle import Handle
 from .harness import Fault
 from .proxy import Mode, Proxy
+
+#: Seconds that a client library may need to notice that the server is back.
+_RECOVERY: Final = 8.0
 
 #: What the network does, as a kind of fault, in words.
 _NETWORK: Final[tuple[tuple[Mode, str, str], ...]] = (
@@ -127,3 +131,19 @@ def _all_faults(context: Context, proxy: Proxy | None) -> list[Fault]:
 
 def _network_fault(proxy: Proxy, mode: Mode, kind: str, name: str) -> Fault:
     return Fault(kind, name, lambda: proxy.doing(mode))
+
+
+def expect_store_error_at_most(context: Context, outcome: object, about: str = "") -> None:
+    """Expect a result or a StoreError, and no other exception."""
+    if isinstance(outcome, Exception) and not isinstance(outcome, StoreError):
+        lead = f"while {about}: " if about else ""
+        context.fail(f"{lead}a result or a StoreError", outcome)
+
+
+def expect_recovered(context: Context, store: Handle, fault: Fault) -> None:
+    """Wait until a read succeeds: pools notice dead connections one by one, monitors in time."""
+    deadline = time.monotonic() + _RECOVERY
+    while isinstance(outcome := attempt(store, "get", "nothing"), Exception):
+        if time.monotonic() > deadline:
+            context.fail(f"a store that works again after this: {fault.name}", outcome)
+        time.sleep(0.05)  # nothing tells when the backend is back
