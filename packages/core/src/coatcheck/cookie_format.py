@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
-from .cookie import MAX_CANDIDATES, CookieAttributes, cookie_values, set_cookie_line
+from .cookie_header import MAX_CANDIDATES, CookieAttributes, cookie_values, set_cookie_line
 from .signing import Signer
 
 __all__ = [

@@ -11,12 +11,13 @@ from datetime import date, timedelta
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from .codec import Codec, JSONCodec
-from .cookie import CookieOptions, advising, checked_seconds
+from .cookie import CookieOptions
 from .cookie_format import CookieFormat, NativeCookieFormat
 from .errors import ConfigurationError
 from .events import Observer
 from .lifecycle import CONFLICT_SECONDS, Concurrency
 from .merging import MergeRule
+from .setting_checks import advising, checked_seconds
 from .signing import check_secrets
 from .store import AsyncStore, Store, is_text
 
