@@ -192,7 +192,7 @@ def run(session: nox.Session, module: str, *options: str) -> None:
 
 
 def run_with(session: nox.Session, server: str, *command: str) -> None:
-    """Run a command with a server; ``{url}`` in it stands for the server's URL."""
+    """Run a command with a server; ``{url}`` in it is replaced by the server's URL."""
     run(session, "testing.servers", server, "--run", *command)
 
 
@@ -214,10 +214,11 @@ def keep_files_in_memory(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the code for errors and layout with ruff."""
+    """Check the code for errors and layout with ruff, and the prose for plain English."""
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("python", "-m", "testing.prose")
 
 
 @nox.session

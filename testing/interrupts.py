@@ -79,7 +79,7 @@ def _interrupt(store: Store, times: int, kind: type[Exception], longest: float) 
     left = times
     while left:
         try:
-            # Again after a second: one that strikes in a `__del__` is lost.
+            # Again after a second: one that is raised in a `__del__` is lost.
             signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00002, longest), 1)
             while True:
                 _round(store, next(numbers))

@@ -58,7 +58,7 @@ class Result:
 
 
 class Stopped(Exception):
-    """Nothing more is to be started, because a signal came."""
+    """Nothing more may be started, because a signal came."""
 
 
 class Reporter:
@@ -232,7 +232,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _named(words: Collection[str]) -> list[Backend]:
-    """Return what words stand for: the names of reports, or of servers for all on them."""
+    """Return what words mean: the names of reports, or of servers for all on them."""
     return [each for each in BACKENDS if each.name in words or each.server in words]
 
 

@@ -15,7 +15,7 @@ _WITH_A_FAILING_SERVER: Final = re.compile(
 class KitScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Runs the kit's cases with a failing server in one process for each store and API.
 
-    They depend on each other, and each process runs anew what its cases depend on.
+    They depend on each other, and each process runs again what its cases depend on.
     All other tests run wherever there is room.
     """
 

@@ -21,7 +21,7 @@ LIFETIME: Final = 3600.0
 class Session:
     """One session, as the only worker that uses it at the moment knows it.
 
-    :ivar key: where it is; a session that is begun anew has a new one.
+    :ivar key: where it is; a session that is started again has a new one.
     :ivar data: what was last seen or acknowledged; None before it was created.
     :ivar possible: what else may be stored, now or later, because a write ended with an error.
         Whatever is acknowledged afterwards rules it out: it was to replace what is no more.

