@@ -9,6 +9,8 @@ from typing import Final
 
 #: Seconds of a day.
 DAY: Final = 86400.0
+#: The first second of the year 2100, in POSIX seconds.
+YEAR_2100: Final = 4102444800.0
 
 
 class Clock:

@@ -10,7 +10,7 @@ from ..case import case
 from ..clock import DAY
 from ..context import Context
 from .get import damaged
-from .set import alike
+from .set_unchanged import alike
 
 _UNCHANGED: Final = Unchanged(b"data")
 _OTHER: Final = Unchanged(b"other")

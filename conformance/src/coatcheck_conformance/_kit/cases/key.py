@@ -3,146 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
 
 from coatcheck import ABSENT, ALWAYS, PRESENT, Unchanged
 
 from ..case import case
 from ..clock import DAY
 from ..context import Context
-
-#: Keys of characters that are easily taken for impossible; NUL and line ends are KEY-4's.
-_UNUSUAL: Final = (
-    "0",
-    "-1",
-    "None",
-    "null",
-    "\x01\x1b\x7f",
-    "\x85\u2028",
-    "caf\u00e9",
-    "\u05d0\u202e\u0627",
-    "\u200b",
-    "\u4f1a\u8a71",
-    "\ufdd0\uffff",
-    "\ue000",
-    "\U0001f9e5",
-    "\U0010ffff",
+from ..unusual_keys import (
+    CASES,
+    COMPATIBLE,
+    COMPOSED,
+    CONTROLS,
+    ENDS,
+    EQUIVALENT,
+    LENGTHS,
+    NO_KEYS,
+    NO_STRINGS,
+    PATHS,
+    PATTERNS,
+    SEPARATORS,
+    TARGET,
+    UNUSUAL,
 )
-#: Keys of one and of 256 characters, in 1, 2, 3 and 4 bytes of UTF-8 each.
-_LENGTHS: Final = tuple(
-    character * count for character in ("k", "\u00e9", "\u4f1a", "\U0001f9e5") for count in (1, 256)
-)
-
-_CASES: Final = (
-    "key",
-    "Key",
-    "KEY",
-    "kEY",
-    "stra\u00dfe",
-    "STRASSE",
-    "strasse",
-    "\u00e9",
-    "\u00c9",
-)
-
-_COMPOSED: Final = ("caf\u00e9", "cafe\u0301", "cafe")
-_EQUIVALENT: Final = (
-    ("\u212b", "\u00c5", "A\u030a"),
-    ("\u1100\u1161", "\uac00"),
-    ("a\u0323\u0307", "a\u0307\u0323", "\u1ea1\u0307"),
-)
-_COMPATIBLE: Final = (
-    ("\ufb01n", "fin"),
-    ("\uff4bey", "key"),
-    ("x\u00b2", "x2"),
-    ("\u2460", "1"),
-)
-
-_PATHS: Final = (
-    "a",
-    "/a",
-    "a/",
-    "a//",
-    "./a",
-    "a/.",
-    "b/../a",
-    "../a",
-    "a/b",
-    "a\\b",
-    "a:b",
-    ".",
-    "..",
-    "/",
-    "//",
-    "\\",
-    ":",
-    "C:a",
-)
-_CONTROLS: Final = (
-    "a",
-    "a\0",
-    "a\0b",
-    "a\0c",
-    "\0",
-    "\0a",
-    "a\n",
-    "a\nb",
-    "a\r\nb",
-    "a\rb",
-    "\n",
-    "\r\n",
-)
-_SEPARATORS: Final = (
-    "a",
-    *(f"a{separator}b" for separator in "|,;#@&=+!~'\"`^{}()<>\x1c\x1d\x1e\x1f"),
-    "a::b",
-    "a%2Fb",
-    "a%00",
-    "sess:a",
-    "session:a",
-)
-
-#: What a request's JSON can hold in the place of a key; dictionaries are queries of databases.
-_NO_STRINGS: Final[tuple[Any, ...]] = (
-    None,
-    0,
-    True,
-    b"key",
-    ["key"],
-    {},
-    {"$ne": None},
-    {"$gt": ""},
-    {"$regex": ".*"},
-    {"S": "key"},
-)
-#: Strings that are no keys by KEY-1.
-_NO_KEYS: Final = ("", "k" * 257, "k" * 3000, "\ud800", "key\udfff")
-
-_PATTERNS: Final = (
-    "*",
-    "?",
-    "a*",
-    "a?c",
-    "a[b]c",
-    "a[!x]c",
-    "[a-z]bc",
-    "%",
-    "a%",
-    "_",
-    "a_c",
-    "___",
-    ".",
-    "a.c",
-    ".*",
-    "...",
-    "$",
-    "abc$",
-    "^abc",
-    "$abc",
-)
-_TARGET: Final = "abc"
-
-_ENDS: Final = ("", " ", "  ", "\t", "\u00a0", "\u3000", "\u2003")
 
 
 def _expect_apart(context: Context, keys: Sequence[str]) -> None:
@@ -182,7 +64,7 @@ def _expect_accepted(context: Context, keys: Iterable[str]) -> None:
 )
 def shortest_and_longest(context: Context) -> None:
     """Keys of 1 and of 256 characters are accepted, of up to 4 bytes each."""
-    _expect_accepted(context, _LENGTHS)
+    _expect_accepted(context, LENGTHS)
 
 
 @case(
@@ -192,7 +74,7 @@ def shortest_and_longest(context: Context) -> None:
 )
 def unusual_characters(context: Context) -> None:
     """Keys of control characters, of other scripts and of non-characters are accepted."""
-    _expect_accepted(context, _UNUSUAL)
+    _expect_accepted(context, UNUSUAL)
 
 
 @case(
@@ -213,21 +95,21 @@ def longest_with_an_owner(context: Context) -> None:
 @case("KEY-2", depends_on=("KEY-1",), hint="the file system or the collation folds case.")
 def letter_case(context: Context) -> None:
     """Keys that differ in case have a record each."""
-    _expect_apart(context, _CASES)
+    _expect_apart(context, CASES)
 
 
 @case("KEY-3", depends_on=("KEY-1", "KEY-2"), hint="the file system or the collation normalises.")
 def canonical_forms(context: Context) -> None:
     """Keys that are canonically equivalent have a record each."""
-    _expect_apart(context, _COMPOSED)
-    for keys in _EQUIVALENT:
+    _expect_apart(context, COMPOSED)
+    for keys in EQUIVALENT:
         _expect_apart(context, keys)
 
 
 @case("KEY-3", depends_on=("KEY-1", "KEY-2"), hint="names are prepared with NFKC.")
 def compatible_forms(context: Context) -> None:
     """Keys that are equivalent by compatibility have a record each."""
-    for keys in _COMPATIBLE:
+    for keys in COMPATIBLE:
         _expect_apart(context, keys)
 
 
@@ -242,7 +124,7 @@ def compatible_forms(context: Context) -> None:
 )
 def paths(context: Context) -> None:
     """Keys that look like paths have a record each."""
-    _expect_apart(context, _PATHS)
+    _expect_apart(context, PATHS)
 
 
 @case(
@@ -257,7 +139,7 @@ def paths(context: Context) -> None:
 )
 def control_characters(context: Context) -> None:
     """Keys with NUL and line ends have a record each."""
-    _expect_apart(context, _CONTROLS)
+    _expect_apart(context, CONTROLS)
 
 
 @case(
@@ -271,7 +153,7 @@ def control_characters(context: Context) -> None:
 )
 def separators(context: Context) -> None:
     """Keys with what commonly separates names have a record each."""
-    _expect_apart(context, _SEPARATORS)
+    _expect_apart(context, SEPARATORS)
 
 
 @case(
@@ -311,13 +193,13 @@ def ways_out_of_the_namespace(context: Context) -> None:
 )
 def patterns_name_nothing_else(context: Context) -> None:
     """A pattern that matches another key finds nothing, and does nothing to it."""
-    record = context.put(_TARGET)
-    for pattern in _PATTERNS:
+    record = context.put(TARGET)
+    for pattern in PATTERNS:
         context.expect_absent(pattern)
         context.expect(context.store.touch(pattern, context.clock.now + 60), False)
         context.expect(context.store.set(pattern, context.record(b"other"), PRESENT), False)
         context.expect(context.store.destroy(pattern), False)
-    context.expect_unchanged(record, _TARGET)
+    context.expect_unchanged(record, TARGET)
 
 
 @case(
@@ -334,7 +216,7 @@ def patterns_name_nothing_else(context: Context) -> None:
 )
 def patterns_are_names(context: Context) -> None:
     """Keys that look like patterns have a record each, beside one that they match."""
-    _expect_apart(context, (_TARGET, *_PATTERNS))
+    _expect_apart(context, (TARGET, *PATTERNS))
 
 
 @case("KEY-6", depends_on=("DESTROY-1",), hint="a key is searched for by its beginning.")
@@ -353,7 +235,7 @@ def prefixes(context: Context) -> None:
 )
 def white_space_at_the_ends(context: Context) -> None:
     """Keys that differ in white space at either end have a record each."""
-    keys = {f"{before}key{after}" for before in _ENDS for after in _ENDS if not before or not after}
+    keys = {f"{before}key{after}" for before in ENDS for after in ENDS if not before or not after}
     _expect_apart(context, [*sorted(keys), " ", "  "])
 
 
@@ -379,8 +261,8 @@ def last_character(context: Context) -> None:
 )
 def keys_as_they_were_set(context: Context) -> None:
     """After keys of every kind were set, `all` yields just these."""
-    keys = {*_LENGTHS, *_UNUSUAL, *_CASES, *_COMPOSED, *_COMPATIBLE[0], *_PATTERNS, " key "}
-    keys |= {*_PATHS, *_CONTROLS, *_SEPARATORS, "%41%2e", "k%C3%A9", "a+b", "=3D", "\\u0041"}
+    keys = {*LENGTHS, *UNUSUAL, *CASES, *COMPOSED, *COMPATIBLE[0], *PATTERNS, " key "}
+    keys |= {*PATHS, *CONTROLS, *SEPARATORS, "%41%2e", "k%C3%A9", "a+b", "=3D", "\\u0041"}
     for key in keys:
         context.put(key)
     context.expect_keys(context.store.all(), sorted(keys))
@@ -395,8 +277,8 @@ def other_things_than_keys(context: Context) -> None:
     """Each operation refuses what is no key, and every record is there afterwards."""
     context.put()
     record = context.record(b"other")
-    for error, junk in (*((TypeError, key) for key in _NO_STRINGS),
-                        *((ValueError, key) for key in _NO_KEYS)):  # fmt: skip
+    for error, junk in (*((TypeError, key) for key in NO_STRINGS),
+                        *((ValueError, key) for key in NO_KEYS)):  # fmt: skip
         with context.expect_raises(error):
             context.store.get(junk)
         for only_if in (ALWAYS, ABSENT, PRESENT):

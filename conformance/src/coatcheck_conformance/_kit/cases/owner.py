@@ -1,8 +1,8 @@
-"""OWNER: whose sessions."""
+"""OWNER-1 to OWNER-6, OWNER-8, OWNER-9 and OWNER-11 to OWNER-14: an owner's records."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from coatcheck import ABSENT, PRESENT, Record, Unchanged
 from coatcheck.errors import UnsupportedOperation
@@ -14,63 +14,8 @@ from ..handle import Handle
 from ..kill import KEYS, killed_after
 from .get import damaged
 
-#: Owners that somebody or something may take for one another.
-_ALIKE: Final = (
-    "ann",
-    "Ann",
-    "ANN",
-    "ann ",
-    " ann",
-    "ann\n",
-    "ann\t",
-    "an",
-    "anna",
-    "ann:1",
-    "ann:",
-    "ann/1",
-    "ann\\1",
-    "ann%",
-    "ann*",
-    "an?",
-    "an_",
-    "a.n",
-    "[a]nn",
-    "*",
-    "%",
-    ".",
-    "..",
-    "{ann}",
-    "ann,bob",
-    "$ann",
-    "\u00e9",
-    "e\u0301",
-    "\ufb01",
-    "fi",
-    "\u00df",
-    "ss",
-    "1",
-    "01",
-    "1.0",
-    "None",
-    "null",
-    "a" * 255,
-    "a" * 256,
-)
 #: Seconds for which a process writes before it is killed.
 _KILLED_AFTER: Final = (0.02, 0.035, 0.05)
-
-
-#: What a request's JSON can hold in the place of an owner; dictionaries are queries of databases.
-_NO_STRINGS: Final[tuple[Any, ...]] = (None, 0, True, b"ann", ["ann"], {"$ne": None}, {"S": "ann"})
-#: Strings that are no owners.
-_NO_OWNERS: Final = ("", "\ud800", "ann\udfff")
-
-
-def _owned(context: Context, owner: str, store: Handle | None = None) -> list[tuple[str, Record]]:
-    """Return what an owner has, as soon as it must be shown."""
-    if context.capabilities.owner_lag > 0:
-        context.advance(context.capabilities.owner_lag)
-    return (store or context.store).owned_by(owner)
 
 
 @case(
@@ -90,7 +35,7 @@ def records_of_an_owner(context: Context) -> None:
         records[key] = context.put(key, f"data{number}".encode(), "ann", life=DAY + 60 * number)
     context.put("other", owner="bob")
     context.put("anonymous")
-    found = _owned(context, "ann")
+    found = context.owned_by("ann")
     context.expect_keys(found, list(records))
     for key, record in found:
         context.expect_same(record, records[key], f"the record of {key!r}")
@@ -113,7 +58,7 @@ def records_of_each_condition(context: Context) -> None:
     context.store.set("present", context.record(owner="ann"), PRESENT)
     context.put("unchanged", b"old")
     context.store.set("unchanged", context.record(owner="ann"), Unchanged(b"old"))
-    context.expect_keys(_owned(context, "ann"), ["absent", "present", "unchanged"])
+    context.expect_keys(context.owned_by("ann"), ["absent", "present", "unchanged"])
 
 
 @case(
@@ -131,7 +76,7 @@ def expired_records(context: Context) -> None:
     for number in range(3):
         context.put(f"key{number}", owner="ann", life=60)
     context.advance(61)
-    context.expect_keys(_owned(context, "ann"), ["live"])
+    context.expect_keys(context.owned_by("ann"), ["live"])
 
 
 @case(
@@ -148,9 +93,9 @@ def destroyed_records(context: Context) -> None:
     for key in ("one", "two"):
         context.put(key, owner="ann")
     context.store.destroy("one")
-    context.expect_keys(_owned(context, "ann"), ["two"])
+    context.expect_keys(context.owned_by("ann"), ["two"])
     context.store.destroy("two")
-    context.expect_keys(_owned(context, "ann"), [])
+    context.expect_keys(context.owned_by("ann"), [])
 
 
 @case(
@@ -169,8 +114,8 @@ def keys_that_are_used_again(context: Context) -> None:
     context.put(owner="ann")
     context.store.destroy("key")
     context.put(owner="bob")
-    context.expect_keys(_owned(context, "ann"), [], "of the former owner")
-    context.expect_keys(_owned(context, "bob"), ["key"], "of the owner")
+    context.expect_keys(context.owned_by("ann"), [], "of the former owner")
+    context.expect_keys(context.owned_by("bob"), ["key"], "of the owner")
 
 
 @case(
@@ -188,7 +133,7 @@ def expired_keys_that_are_used_again(context: Context) -> None:
     """A key that expired and is another owner's now is not yielded for the former one."""
     context.expired(owner="ann")
     context.put(owner="bob")
-    context.expect_keys(_owned(context, "ann"), [], "of the former owner")
+    context.expect_keys(context.owned_by("ann"), [], "of the former owner")
 
 
 @case("OWNER-1", depends_on=("GET-5", "GET-7"), hint="the first batch of an index is all of it.")
@@ -198,8 +143,8 @@ def many_records(context: Context) -> None:
     for key in keys:
         context.put(key, owner="ann")
     context.put("other", owner="bob")
-    context.expect_keys(_owned(context, "ann"), keys)
-    context.expect_keys(_owned(context, "bob"), ["other"])
+    context.expect_keys(context.owned_by("ann"), keys)
+    context.expect_keys(context.owned_by("bob"), ["other"])
 
 
 @case(
@@ -212,7 +157,7 @@ def malformed_records(context: Context) -> None:
     """`owned_by` skips what is malformed, and yields what is beside it."""
     sound = context.put("sound", owner="owner")
     for _, way in damaged(context):
-        found = dict(_owned(context, "owner"))
+        found = dict(context.owned_by("owner"))
         context.expect(sorted(found), ["sound"], way)
         context.expect_same(found["sound"], sound, way)
 
@@ -230,7 +175,7 @@ def each_record_once(context: Context) -> None:
     for key in keys[:10]:
         context.put(key, b"again", "ann")
         context.store.touch(key, context.clock.now + 2 * DAY, "ann")
-    seen = [key for key, _ in _owned(context, "ann")]
+    seen = [key for key, _ in context.owned_by("ann")]
     doubled = sorted({key for key in seen if seen.count(key) > 1})
     context.expect_that(not doubled, "no key twice", doubled)
 
@@ -238,9 +183,9 @@ def each_record_once(context: Context) -> None:
 @case("OWNER-4", hint="the error of a missing index comes out.")
 def owner_without_sessions(context: Context) -> None:
     """An owner who never had a record has none, in an empty store and beside others."""
-    context.expect(_owned(context, "nobody"), [])
+    context.expect(context.owned_by("nobody"), [])
     context.put()
-    context.expect(_owned(context, "nobody"), [], "beside a record without an owner")
+    context.expect(context.owned_by("nobody"), [], "beside a record without an owner")
 
 
 @case(
@@ -252,7 +197,7 @@ def owner_whose_sessions_ended(context: Context) -> None:
     """An owner whose only record was destroyed has none."""
     context.put(owner="ann")
     context.store.destroy("key")
-    context.expect(_owned(context, "ann"), [])
+    context.expect(context.owned_by("ann"), [])
 
 
 @case(
@@ -265,8 +210,8 @@ def record_moves(context: Context) -> None:
     context.put(owner="ann")
     context.put("stays", owner="ann")
     context.put(owner="bob")
-    context.expect_keys(_owned(context, "bob"), ["key"], "of the new owner")
-    context.expect_keys(_owned(context, "ann"), ["stays"], "of the former owner")
+    context.expect_keys(context.owned_by("bob"), ["key"], "of the new owner")
+    context.expect_keys(context.owned_by("ann"), ["stays"], "of the former owner")
 
 
 @case(
@@ -278,9 +223,9 @@ def record_becomes_owned(context: Context) -> None:
     """An anonymous record that gets an owner is found, and one that loses it is not."""
     context.put()
     context.put(owner="ann")
-    context.expect_keys(_owned(context, "ann"), ["key"], "after the login")
+    context.expect_keys(context.owned_by("ann"), ["key"], "after the login")
     context.put()
-    context.expect_keys(_owned(context, "ann"), [], "without an owner again")
+    context.expect_keys(context.owned_by("ann"), [], "without an owner again")
 
 
 @case(
@@ -298,7 +243,7 @@ def touched_records(context: Context) -> None:
     context.put(owner="ann", life=60)
     context.expect(context.store.touch("key", context.clock.now + DAY, "ann"), True)
     context.advance(61)
-    context.expect_keys(_owned(context, "ann"), ["key"])
+    context.expect_keys(context.owned_by("ann"), ["key"])
 
 
 @case(
@@ -317,21 +262,8 @@ def touched_records_of_several(context: Context) -> None:
     context.put("short", owner="ann", life=60)
     context.expect(context.store.touch("long", context.clock.now + 40 * DAY, "ann"), True)
     context.advance(30 * DAY)
-    keys = [key for key, _ in _owned(context, "ann")]
+    keys = [key for key, _ in context.owned_by("ann")]
     context.expect_that("long" in keys, "'long' among the keys", keys)
-
-
-@case(
-    "OWNER-7",
-    depends_on=("OWNER-1",),
-    hint="the owner goes into a pattern, a collation or a composed key as it is.",
-)
-def owners_that_look_alike(context: Context) -> None:
-    """Each of many owners that look alike has its own record alone."""
-    for number, owner in enumerate(_ALIKE):
-        context.put(f"key{number}", owner=owner)
-    for number, owner in enumerate(_ALIKE):
-        context.expect_keys(_owned(context, owner), [f"key{number}"], f"owned by {owner[:20]!r}")
 
 
 @case(
@@ -359,7 +291,7 @@ def _expect_found_by_owner(context: Context, store: Handle, key: str) -> None:
     """
     found = store.get(key)
     while found is not None and found.owner is not None:
-        keys = [owned for owned, _ in _owned(context, found.owner, store)]
+        keys = [owned for owned, _ in context.owned_by(found.owner, store)]
         if keys == [key]:
             return
         before, found = found, store.get(key)
@@ -377,22 +309,8 @@ def writes_are_shown_in_time(context: Context) -> None:
     for number in range(1, 6):
         context.put(f"key{number}", owner="ann")
         keys = [f"key{count}" for count in range(1, number + 1)]
-        context.expect_keys(_owned(context, "ann", other), keys, "by another handle")
+        context.expect_keys(context.owned_by("ann", other), keys, "by another handle")
         context.expect_keys(context.store.owned_by("ann"), keys, "by this handle")
-
-
-@case(
-    "OWNER-10",
-    depends_on=("OWNER-1",),
-    hint="the index has the owner's name alone, without the namespace.",
-)
-def other_namespaces(context: Context) -> None:
-    """An owner's records are those of the namespace, though another has the same owner."""
-    elsewhere = context.elsewhere()
-    context.put("here", owner="ann")
-    context.put("there", owner="ann", store=elsewhere)
-    context.expect_keys(_owned(context, "ann"), ["here"])
-    context.expect_keys(_owned(context, "ann", elsewhere), ["there"], "elsewhere")
 
 
 @case(
@@ -408,7 +326,7 @@ def refused_writes(context: Context) -> None:
         context.expect(
             context.store.set("key", context.record(owner=owner), Unchanged(b"x")), False
         )
-        context.expect_keys(_owned(context, "ann"), ["key"], f"after writes for {owner!r}")
+        context.expect_keys(context.owned_by("ann"), ["key"], f"after writes for {owner!r}")
 
 
 @case("OWNER-12", hint="a generator raises at its first item, or an empty listing is returned.")
@@ -437,22 +355,3 @@ def records_with_and_without(context: Context) -> None:
 def lag_without_owners(context: Context) -> None:
     """A store that declares `owner_lag` declares `owners`."""
     context.expect_that(context.capabilities.owners, "`owners` beside `owner_lag`", "no `owners`")
-
-
-@case(
-    "OWNER-15",
-    depends_on=("OWNER-1", "SET-3"),
-    hint="an owner goes into a query or a name unchecked: use `coatcheck.storekit.check_owner`.",
-)
-def other_things_than_owners(context: Context) -> None:
-    """`owned_by` and `set` refuse what is no owner, and the record is there afterwards."""
-    context.put(owner="ann")
-    for error, junk in (*((TypeError, owner) for owner in _NO_STRINGS),
-                        *((ValueError, owner) for owner in _NO_OWNERS)):  # fmt: skip
-        with context.expect_raises(error):
-            context.store.owned_by(junk)
-        if junk is not None:
-            with context.expect_raises(error):
-                context.store.set("key", context.record(b"other", owner=junk))
-    context.expect_data(b"data")
-    context.expect_keys(_owned(context, "ann"), ["key"])
