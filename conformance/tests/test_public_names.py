@@ -7,6 +7,7 @@ import pkgutil
 import pytest
 
 import coatcheck_conformance
+from testing import public_api
 
 PUBLIC = ["ClientStore", "Clock", "Fault", "Harness", "HarnessError", "StoreConformance"]
 
@@ -16,6 +17,12 @@ def test_the_package_shows_its_public_names() -> None:
     assert coatcheck_conformance.__all__ == PUBLIC
     assert dir(coatcheck_conformance) == PUBLIC
     assert [getattr(coatcheck_conformance, name).__name__ for name in PUBLIC] == PUBLIC
+
+
+def test_the_public_api_is_the_one_that_was_agreed_on() -> None:
+    """No signature changes unnoticed. `python -m testing.public_api` writes the file."""
+    agreed = public_api.file_of("conformance").read_text("utf-8")
+    assert public_api.text_of("conformance") == agreed
 
 
 def test_all_other_modules_are_private() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import coatcheck
+from testing import public_api
 
 SOURCE = Path(coatcheck.__file__).parent
 MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
@@ -31,20 +32,8 @@ HEAVY = [
     "asyncio",
 ]
 
-PUBLIC = {
-    "coatcheck": (
-        "Session SessionOptions CookieOptions MemoryStore Sessions open_store open_async_store "
-        "Store AsyncStore Record Capabilities ALWAYS ABSENT PRESENT Unchanged Condition "
-        "hookimpl StoreSpec"
-    ),
-    "coatcheck.asgi": "SessionMiddleware session_of",
-    "coatcheck.wsgi": "SessionMiddleware session_of",
-    "coatcheck.errors": (
-        "CoatcheckError ConfigurationError PluginError SessionError SessionUnavailable "
-        "SessionGone SerializationError CorruptRecord ConflictError LateWriteError StoreError "
-        "StoreUnavailable StoreTimeout StoreClosed RecordTooLarge UnsupportedOperation"
-    ),
-}
+#: Modules that anybody may import.
+PUBLIC = public_api.MODULES["packages/core"]
 
 
 @functools.cache
@@ -225,19 +214,18 @@ def test_only_these_change_the_identity_of_a_session(module: str) -> None:
     assert "identity" not in {node.attr for node in changed}
 
 
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [(module, name) for module, names in PUBLIC.items() for name in names.split()],
-)
-def test_public_names_are_importable(module: str, name: str) -> None:
-    """Each public name is where the documentation says."""
-    assert hasattr(importlib.import_module(module), name)
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_alone_are_shown(name: str) -> None:
+    """What `dir()` shows of a public module is what it gives, and nothing else."""
+    module = importlib.import_module(name)
+    assert dir(module) == sorted(module.__all__)
+    assert [each for each in module.__all__ if not hasattr(module, each)] == []
 
 
-@pytest.mark.parametrize("module", ["coatcheck.asgi", "coatcheck.wsgi"])
-def test_public_names_alone_are_shown(module: str) -> None:
-    """What `dir()` shows is public, and nothing else."""
-    assert dir(importlib.import_module(module)) == sorted(PUBLIC[module].split())
+def test_the_public_api_is_the_one_that_was_agreed_on() -> None:
+    """No signature changes unnoticed. `python -m testing.public_api` writes the file."""
+    agreed = public_api.file_of("packages/core").read_text("utf-8")
+    assert public_api.text_of("packages/core") == agreed
 
 
 def test_the_package_is_typed() -> None:

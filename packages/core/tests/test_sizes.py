@@ -28,6 +28,7 @@ REASONS = {
     "lifecycle": "it is being split",
     "lifecycle Lifecycle": "it is being split",
     "lifecycle create": "it is being split",
+    "store": "a hundred lines are the example in its docstring",
     "merging merge": "it is being split",
     "options _check_extension_points": "it is being split",
 }

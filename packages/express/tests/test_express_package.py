@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import coatcheck_express
+from testing import public_api
 
 SOURCE = Path(coatcheck_express.__file__).parent
 IMPORTED = sorted(
@@ -25,15 +26,20 @@ IMPORTED = sorted(
 
 @pytest.mark.parametrize(("module", "name"), IMPORTED)
 def test_what_is_taken_from_the_core_is_public(module: str, name: str) -> None:
-    """A module that says what is public says it of this name; no name has an underscore."""
-    public = getattr(importlib.import_module(module), "__all__", [name])
-    assert name in public
-    assert not any(part.startswith("_") for part in (*module.split("."), name))
+    """It is named in `__all__` of a public module."""
+    assert module in public_api.MODULES["packages/core"]
+    assert name in importlib.import_module(module).__all__
 
 
 @pytest.mark.parametrize("name", coatcheck_express.__all__)
 def test_public_names_are_importable_and_explained(name: str) -> None:
     assert getattr(coatcheck_express, name).__doc__
+
+
+def test_the_public_api_is_the_one_that_was_agreed_on() -> None:
+    """No signature changes unnoticed. `python -m testing.public_api` writes the file."""
+    agreed = public_api.file_of("packages/express").read_text("utf-8")
+    assert public_api.text_of("packages/express") == agreed
 
 
 def test_the_package_is_typed() -> None:

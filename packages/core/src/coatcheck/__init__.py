@@ -4,34 +4,58 @@ The middlewares are :class:`coatcheck.asgi.SessionMiddleware` and
 :class:`coatcheck.wsgi.SessionMiddleware`; the errors are in :mod:`coatcheck.errors`.
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from .codec import JSONCodec as JSONCodec
-from .codec import SessionState as SessionState
-from .cookie import CookieOptions as CookieOptions
-from .events import SessionEvent as SessionEvent
-from .hookspecs import StoreSpec as StoreSpec
-from .hookspecs import hookimpl as hookimpl
-from .memory import MemoryStore as MemoryStore
-from .options import SessionOptions as SessionOptions
-from .registry import open_async_store as open_async_store
-from .registry import open_store as open_store
-from .session import AsyncSession as AsyncSession
-from .session import Session as Session
-from .session import SyncSession as SyncSession
-from .sessions import Sessions as Sessions
-from .store import ABSENT as ABSENT
-from .store import ALWAYS as ALWAYS
-from .store import CONTRACT_VERSION as CONTRACT_VERSION
-from .store import PRESENT as PRESENT
-from .store import AsyncStore as AsyncStore
-from .store import Capabilities as Capabilities
-from .store import Condition as Condition
-from .store import Record as Record
-from .store import Store as Store
-from .store import Unchanged as Unchanged
+from .codec import JSONCodec, SessionState
+from .cookie import CookieOptions
+from .events import SessionEvent
+from .hookspecs import StoreSpec, hookimpl
+from .memory import MemoryStore
+from .options import SessionOptions
+from .registry import open_async_store, open_store
+from .session import AsyncSession, Session, SyncSession
+from .sessions import Sessions
+from .store import (
+    ABSENT,
+    ALWAYS,
+    CONTRACT_VERSION,
+    PRESENT,
+    AsyncStore,
+    Capabilities,
+    Condition,
+    Record,
+    Store,
+    Unchanged,
+)
 
-if _TYPE_CHECKING:
+__all__ = [
+    "ABSENT",
+    "ALWAYS",
+    "CONTRACT_VERSION",
+    "PRESENT",
+    "AsyncSession",
+    "AsyncStore",
+    "Capabilities",
+    "Condition",
+    "CookieOptions",
+    "JSONCodec",
+    "MemoryStore",
+    "Record",
+    "Session",
+    "SessionEvent",
+    "SessionOptions",
+    "SessionState",
+    "Sessions",
+    "Store",
+    "StoreSpec",
+    "SyncSession",
+    "Unchanged",
+    "hookimpl",
+    "open_async_store",
+    "open_store",
+]
+
+if TYPE_CHECKING:
     __version__: str
 else:
 
@@ -41,3 +65,7 @@ else:
 
             return version("coatcheck")
         raise AttributeError(f"module 'coatcheck' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

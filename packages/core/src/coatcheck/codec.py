@@ -64,6 +64,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 @dataclass(slots=True)
 class SessionState:
     """Hold a session in the form that codecs read and write.

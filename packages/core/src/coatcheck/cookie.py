@@ -48,6 +48,11 @@ __all__ = [
     "setting_error",
 ]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 SameSite: TypeAlias = Literal["lax", "strict", "none", "auto"] | bool | None
 
 #: Seconds to which browsers cut the lifetime of a cookie.

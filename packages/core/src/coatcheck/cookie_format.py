@@ -23,6 +23,11 @@ __all__ = [
     "is_native_id",
 ]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 _ID = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 

@@ -23,6 +23,29 @@
 No message contains a session id, a store key, a secret, a credential or session data.
 """
 
+__all__ = [
+    "CoatcheckError",
+    "ConfigurationError",
+    "ConflictError",
+    "CorruptRecord",
+    "LateWriteError",
+    "PluginError",
+    "RecordTooLarge",
+    "SerializationError",
+    "SessionError",
+    "SessionGone",
+    "SessionUnavailable",
+    "StoreClosed",
+    "StoreError",
+    "StoreTimeout",
+    "StoreUnavailable",
+    "UnsupportedOperation",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 class CoatcheckError(Exception):
     """The root of all errors of this package."""

@@ -10,6 +10,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+__all__ = [
+    "EventKind",
+    "Observer",
+    "SessionEvent",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: The logger of this package. Decisions are logged at DEBUG.
 logger: Final = logging.getLogger("coatcheck")
 

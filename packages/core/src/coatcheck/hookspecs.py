@@ -27,6 +27,17 @@ import pluggy
 
 from .errors import PluginError
 
+__all__ = [
+    "Opener",
+    "StoreSpec",
+    "hookimpl",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 PROJECT: Final = "coatcheck"
 
 #: Marks the function ``coatcheck_stores`` of a plugin module.

@@ -25,6 +25,15 @@ from .store import (
     condition_holds,
 )
 
+__all__ = [
+    "MemoryStore",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 _log = logging.getLogger("coatcheck")
 
 _URL = re.compile(r"memory:(//)?(\?max_sessions=(?P<limit>[0-9]{1,18}))?", re.IGNORECASE | re.ASCII)

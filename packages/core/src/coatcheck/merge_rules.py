@@ -14,6 +14,15 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+__all__ = [
+    "counter",
+    "union",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def counter(base: Any, mine: Any, theirs: Any) -> Any:
     """Add up what both sides have added to a number, or taken away.

@@ -32,6 +32,11 @@ __all__ = [
     "random_id",
 ]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: What a driver hands to callables: the ASGI scope or the WSGI environ.
 Request: TypeAlias = Mapping[str, Any]
 

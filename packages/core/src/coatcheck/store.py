@@ -111,6 +111,31 @@ from typing import Final, Literal, TypeAlias
 
 from .errors import UnsupportedOperation
 
+__all__ = [
+    "ABSENT",
+    "ALWAYS",
+    "CONTRACT_VERSION",
+    "MAX_KEY_LENGTH",
+    "PRESENT",
+    "AsyncStore",
+    "Capabilities",
+    "Condition",
+    "Presence",
+    "Record",
+    "Store",
+    "Unchanged",
+    "check_key",
+    "check_owner",
+    "check_record",
+    "condition_holds",
+    "is_text",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: The version of ``docs/contract.md`` that this package speaks: MAJOR.MINOR.
 CONTRACT_VERSION: Final = "1.0"
 
