@@ -17,7 +17,7 @@ from benchmarks.with_server import LIFETIME, SECRET, Candidate, act, against_the
 from coatcheck.storekit import as_async
 from coatcheck.wsgi import SessionMiddleware
 from coatcheck_dynamodb import DynamoDBStore
-from coatcheck_dynamodb.url import parse
+from coatcheck_dynamodb._url import parse
 from testing.servers.dynamodb import server
 
 #: Ratios of CPU time. DynamoDB Local is slow: on the wall nothing would be seen but itself.

@@ -10,7 +10,7 @@ import pytest
 from dynamodb_backend import Backend
 
 from coatcheck_dynamodb import DynamoDBStore
-from coatcheck_dynamodb.url import parse
+from coatcheck_dynamodb._url import parse
 from testing.conformance import at_night
 from testing.servers.dynamodb import give_credentials, server
 

@@ -8,9 +8,9 @@ import pytest
 from dynamodb_backend import Backend
 
 from coatcheck import ABSENT, PRESENT, Record, Unchanged
-from coatcheck.errors import RecordTooLarge
 from coatcheck_dynamodb import DynamoDBStore
-from coatcheck_dynamodb.items import seconds
+from coatcheck_dynamodb._items import seconds
+from testing.records import check_largest_record
 
 pytestmark = pytest.mark.integration("dynamodb")
 
@@ -136,13 +136,7 @@ def test_many_sessions_of_an_owner_and_in_all(store: DynamoDBStore) -> None:
 
 
 def test_a_record_that_does_not_fit(store: DynamoDBStore) -> None:
-    limit = store.capabilities.max_data_bytes
-    assert limit is not None
-    largest = Record(b"x" * limit, later(), "o" * 256)
-    assert store.set("k" * 256, largest)
-    assert store.set("k" * 256, largest, Unchanged(largest.data))
-    with pytest.raises(RecordTooLarge):
-        store.set("k" * 256, Record(b"x" * (limit + 1), later()))
+    check_largest_record(store)
 
 
 @pytest.mark.parametrize(

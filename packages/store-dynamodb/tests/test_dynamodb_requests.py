@@ -49,7 +49,7 @@ def test_a_touch_that_is_due_is_one_more(backend: Backend, api: Any) -> None:
     assert counts == {"GetItem": 1, "UpdateItem": 1}
 
 
-def test_the_rights_are_those_that_the_page_grants(backend: Backend) -> None:
+def test_the_permissions_are_those_that_the_page_grants(backend: Backend) -> None:
     """No more, and no less, than what is sent."""
     counts = counted(backend.client)
     store = DynamoDBStore(backend.client, table=backend.table, prefix=backend.prefix)

@@ -16,9 +16,10 @@ from pymongo import MongoClient
 from pymongo.server_api import ServerApi
 
 from coatcheck import ABSENT, PRESENT, Record, Unchanged
-from coatcheck.errors import RecordTooLarge, StoreError
+from coatcheck.errors import StoreError
 from coatcheck_mongo import MongoStore
 from coatcheck_mongo.documents import milliseconds
+from testing.records import check_largest_record
 
 pytestmark = pytest.mark.integration("mongo")
 
@@ -235,13 +236,7 @@ def test_the_server_removes_what_has_expired(store: MongoStore, backend: Backend
 
 
 def test_a_record_that_does_not_fit(store: MongoStore) -> None:
-    limit = store.capabilities.max_data_bytes
-    assert limit is not None
-    largest = Record(b"x" * limit, later(), "o" * 256)
-    assert store.set("k" * 256, largest)
-    assert store.set("k" * 256, largest, Unchanged(largest.data))
-    with pytest.raises(RecordTooLarge):
-        store.set("k" * 256, Record(b"x" * (limit + 1), later()))
+    check_largest_record(store)
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_wrong_passwords_are_not_tried_again_and_not_told(
     assert both("ping", user=":secret@") == [None, None]
 
 
-def test_the_rights_that_the_docs_name_are_enough(own_server: RedisServer, both: Any) -> None:
+def test_the_permissions_that_the_docs_name_are_enough(own_server: RedisServer, both: Any) -> None:
     ask(
         own_server.port, "ACL", "SETUSER", "shop", "on", ">pw", "resetkeys", "~sess:*",
         "~coatcheck:metadata:*", "~coatcheck:overwritten:*", "~coatcheck:owner:*", "resetchannels",

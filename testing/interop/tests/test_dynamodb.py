@@ -11,7 +11,7 @@ import pytest
 
 from coatcheck.storekit import as_async
 from coatcheck_dynamodb import DynamoDBStore
-from coatcheck_dynamodb.url import parse
+from coatcheck_dynamodb._url import parse
 from testing.interop.applications import express_application
 from testing.interop.both import each_length, random_walk_on_both
 from testing.servers.dynamodb import server

@@ -1,4 +1,4 @@
-"""What the conformance kit has to know about DynamoDB; the kit imports it, nothing else."""
+"""The conformance kit's harness for DynamoDB. Only the kit imports this module."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from urllib.parse import quote, urlsplit
 
 from coatcheck_conformance import ClientStore, Harness
 
-from . import logs, table
-from .clients import per_process
-from .items import Item
-from .store import DynamoDBStore
-from .url import parse
+from ._clients import per_process
+from ._items import Item
+from ._logs import quietly
+from ._store import DynamoDBStore
+from ._table import ensure
+from ._url import parse
 
 
 def harness_of(url: str) -> DynamoDBHarness:
@@ -21,7 +22,7 @@ def harness_of(url: str) -> DynamoDBHarness:
     return DynamoDBHarness(url)
 
 
-#: Of each type that DynamoDB has.
+#: A value of each type that DynamoDB has.
 _VALUES: Final[tuple[dict[str, Any], ...]] = (
     {"S": "x"},
     {"N": "0"},
@@ -42,7 +43,9 @@ _NUMBERS: Final = (
 
 
 class DynamoDBHarness(Harness):
-    """Opens stores with prefixes of their own in the table of a URL, which is made if need be.
+    """Opens stores with prefixes of their own in the table of a URL.
+
+    It creates the table unless it exists.
 
     :param url: a DynamoDB store's URL, without the option ``prefix``.
     """
@@ -59,22 +62,26 @@ class DynamoDBHarness(Harness):
         self._settings = parse(url)
         self._base = f"coatcheck-kit-{uuid.uuid4().hex[:8]}:"
         self._client: Any = per_process(self._settings).get()
-        table.ensure(self._client, self._settings.table)
+        ensure(self._client, self._settings.table)
 
     def url(self, namespace: str) -> str:
+        """See :meth:`coatcheck_conformance.Harness.url`."""
         joint = "&" if "?" in self._url else "?"
         return f"{self._url}{joint}prefix={quote(self._prefix(namespace))}"
 
     def has(self, feature: str) -> bool:
+        """See :meth:`coatcheck_conformance.Harness.has`."""
         return feature == "url" or super().has(feature)
 
     def address(self) -> tuple[str, int] | None:
+        """See :meth:`coatcheck_conformance.Harness.address`."""
         parts = urlsplit(self._settings.endpoint_url or "")
         if parts.scheme != "http" or parts.hostname is None or parts.port is None:
             return None
         return parts.hostname, parts.port
 
     def finish(self) -> None:
+        """See :meth:`coatcheck_conformance.Harness.finish`."""
         super().finish()
         self._client.close()
 
@@ -83,6 +90,8 @@ class DynamoDBHarness(Harness):
         return "DynamoDB Local" if self._settings.endpoint_url else "Amazon DynamoDB"
 
     def malformed(self, namespace: str, key: str) -> Mapping[str, Callable[[], None]]:
+        """See :meth:`coatcheck_conformance.Harness.malformed`."""
+
         def change(**attributes: dict[str, Any]) -> Callable[[], None]:
             return lambda: self._put({**self._item(namespace, key), **attributes})
 
@@ -106,6 +115,8 @@ class DynamoDBHarness(Harness):
         }
 
     def garbled(self, namespace: str, key: str, owner: str) -> Mapping[str, Callable[[], None]]:
+        """See :meth:`coatcheck_conformance.Harness.garbled`."""
+
         def change(**attributes: dict[str, Any]) -> Callable[[], None]:
             return lambda: self._put({**self._item(namespace, key), **attributes})
 
@@ -128,17 +139,20 @@ class DynamoDBHarness(Harness):
         }
 
     def stored(self, namespace: str, key: str) -> str | bytes | None:
+        """See :meth:`coatcheck_conformance.Harness.stored`."""
         value = self._item(namespace, key).get("sess", {})
         found: str | bytes | None = value.get("S", value.get("B"))
         return found
 
     def foreign(self, namespace: str) -> Callable[[], bool]:
-        # Its id begins as the namespace's do, but for the last character.
+        """See :meth:`coatcheck_conformance.Harness.foreign`."""
+        # Its id begins as the namespace's ids do, except for the last character.
         item = {"id": {"S": f"{self._prefix(namespace)[:-1]}-foreign"}, "other": {"S": "yes"}}
         self._put(item)
         return lambda: self._get(item["id"]["S"]) == item
 
     def with_client(self, namespace: str, clock: Callable[[], float]) -> ClientStore:
+        """See :meth:`coatcheck_conformance.Harness.with_client`."""
         client: Any = per_process(self._settings).get()
         name = self._settings.table
         store = DynamoDBStore(client, table=name, prefix=self._prefix(namespace), clock=clock)
@@ -155,18 +169,18 @@ class DynamoDBHarness(Harness):
         return self._get(f"{self._prefix(namespace)}{key}") or {}
 
     def _get(self, id: str) -> Item | None:
-        # What the kit reads by it is not the store's doing.
-        reply = logs.quietly(
+        # The store must not be blamed for what is logged about the kit's own requests.
+        reply = quietly(
             lambda client: client.get_item(
                 TableName=self._settings.table, Key={"id": {"S": id}}, ConsistentRead=True
             ),
-            lambda: self._client,
+            self._client,
         )
         item: Item | None = reply.get("Item")
         return item
 
     def _put(self, item: Item) -> None:
-        logs.quietly(
+        quietly(
             lambda client: client.put_item(TableName=self._settings.table, Item=item),
-            lambda: self._client,
+            self._client,
         )

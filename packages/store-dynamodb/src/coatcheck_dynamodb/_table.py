@@ -1,4 +1,4 @@
-"""The table that a store needs."""
+"""Create the table that a store needs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from botocore.exceptions import ClientError
 
 from coatcheck.errors import StoreError, StoreTimeout
 
-from .failures import code_of
+from ._failures import code_of
 
 #: The index that leads from an owner to the ids. Sessions without an owner are not in it.
 OWNER_INDEX: Final = "owner-index"
-#: The attribute that tells when an item is to be removed.
+#: The attribute that tells DynamoDB when to remove an item.
 _EXPIRES: Final = "expires"
-#: Seconds until a new table, or a new index, has to be ready; a large table's index takes long.
+#: Seconds until a new table or index must be ready. The index of a large table takes long.
 _ACTIVE_TIMEOUT: Final = 600.0
 _PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
@@ -32,25 +32,25 @@ _INDEX: Final[dict[str, Any]] = {
 
 
 def ensure(client: Any, table: str) -> bool:
-    """Make a table for sessions, its index and its removal of expired items, where they are not.
+    """Create a table for sessions, its index and its removal of expired items, unless they exist.
 
-    On-demand billing. What is there already is left as it is. Returns when all of it is active;
-    several callers at once do no harm.
+    The table has on-demand billing. An existing table is left as it is. This returns when
+    everything is active. Several callers at once do no harm.
 
-    :returns: whether anything was made.
-    :raises StoreError: the table is another one; it was not active in ten minutes.
+    :returns: whether anything was created.
+    :raises StoreError: the table has other keys; it was not active within ten minutes.
     """
     made = _ensure_table(client, table)
     found = _active(client, table)
     if [each["AttributeName"] for each in found["KeySchema"]] != ["id"]:
-        raise StoreError("the DynamoDB table has another key than `id`: it is not for sessions")
+        raise StoreError("the DynamoDB table's key is not `id`, so it is not a table for sessions")
     kinds = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
     indexes = {each["IndexName"]: each for each in found.get("GlobalSecondaryIndexes", ())}
     index = indexes.get(OWNER_INDEX, _INDEX)
     if index["KeySchema"] != _INDEX["KeySchema"] or {kinds["id"], kinds.get("owner", "S")} != {"S"}:
         raise StoreError(
-            f"the DynamoDB table has an index `{OWNER_INDEX}` of other keys than `owner`, or other "
-            "keys than strings"
+            f"the DynamoDB table's index `{OWNER_INDEX}` must have the key `owner`, and `id` and "
+            "`owner` must be strings"
         )
     if OWNER_INDEX not in indexes:
         _add_index(client, table, found)
@@ -75,7 +75,7 @@ def _ensure_table(client: Any, table: str) -> bool:
             GlobalSecondaryIndexes=[_INDEX],
         )
     except ClientError as error:
-        if code_of(error) != "ResourceInUseException":  # another one was faster
+        if code_of(error) != "ResourceInUseException":  # another caller was faster
             raise
     return True
 
@@ -83,7 +83,7 @@ def _ensure_table(client: Any, table: str) -> bool:
 def _add_index(client: Any, table: str, found: dict[str, Any]) -> None:
     index: dict[str, Any] = dict(_INDEX)
     billing = found.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
-    if billing == "PROVISIONED":  # as connect-dynamodb makes it; each write may be one here
+    if billing == "PROVISIONED":  # as connect-dynamodb does; a write may also write to the index
         units = found["ProvisionedThroughput"]
         names = ("ReadCapacityUnits", "WriteCapacityUnits")
         index["ProvisionedThroughput"] = {name: units[name] for name in names}
@@ -104,12 +104,12 @@ def _description(client: Any, table: str) -> dict[str, Any]:
     except ClientError as error:
         if code_of(error) != "ResourceNotFoundException":
             raise
-        return {}  # it was made this moment, and not everybody knows
+        return {}  # it was just created, and not each part of the service knows it
     return found
 
 
 def _active(client: Any, table: str) -> dict[str, Any]:
-    """Wait until the table and all its indexes are active; return their description."""
+    """Wait until the table and all its indexes are active, and return the table's description."""
     deadline, pause = time.monotonic() + _ACTIVE_TIMEOUT, _PAUSE
     while True:
         found = _description(client, table)
@@ -130,22 +130,22 @@ def _ensure_removal(client: Any, table: str) -> bool:
     try:
         client.update_time_to_live(TableName=table, TimeToLiveSpecification=wanted)
     except ClientError as error:
-        # Another one may have been faster.
+        # Another caller may have been faster.
         if code_of(error) != "ValidationException" or not _removes(client, table):
             raise
     return True
 
 
 def _removes(client: Any, table: str) -> bool:
-    """Tell whether expired items are removed.
+    """Tell whether DynamoDB removes expired items.
 
-    :raises StoreError: by another attribute than sessions have.
+    :raises StoreError: it looks at another attribute than the one that sessions have.
     """
     found = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
     if found.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING"):
         return False
     if found.get("AttributeName") != _EXPIRES:
         raise StoreError(
-            f"the DynamoDB table removes items by another attribute than `{_EXPIRES}`: change that"
+            f"the DynamoDB table's time to live must use the attribute `{_EXPIRES}`: change that"
         )
     return True

@@ -1,4 +1,7 @@
-"""What a failure of boto3 is to callers. No message quotes the service's words, keys or data."""
+"""Turn failures of boto3 into errors of stores.
+
+No message quotes the service's words, keys or data.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from botocore import exceptions
 
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 
-#: Whose exceptions are the client library's.
+#: The packages whose exceptions the client library raises.
 PACKAGES: Final = ("boto3", "botocore", "urllib3", "awscrt")
 
 _THROTTLED: Final = frozenset({
@@ -22,6 +25,7 @@ _CREDENTIALS: Final = frozenset({
     "InvalidSignatureException", "MissingAuthenticationToken",
     "MissingAuthenticationTokenException", "SignatureDoesNotMatch", "UnrecognizedClientException",
 })  # fmt: skip
+#: Errors that say that there are no credentials, or that they cannot be fetched.
 NO_CREDENTIALS: Final = (
     exceptions.NoCredentialsError,
     exceptions.PartialCredentialsError,
@@ -30,12 +34,12 @@ NO_CREDENTIALS: Final = (
     exceptions.SSOError,
 )
 _TIMEOUTS: Final = (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError)
-#: Statuses below say that the service has not done it; from here on nobody knows.
+#: A status from here on leaves open whether the service carried out the request.
 SERVER_ERRORS: Final = 500
 
 
 def translated(error: Exception, where: str) -> StoreError:
-    """Return what a store raises for an exception of the client library.
+    """Return the error that the store raises for an exception of the client library.
 
     :param where: names the service: ``"DynamoDB at localhost:8000"``.
     """
@@ -47,11 +51,11 @@ def translated(error: Exception, where: str) -> StoreError:
         return StoreUnavailable("there are no AWS credentials, or they cannot be fetched")
     if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError | OSError):
         return StoreUnavailable(f"{where} cannot be reached")
-    return StoreError("DynamoDB answered with nonsense, or the request could not be made")
+    return StoreError("DynamoDB's answer could not be read, or the request could not be made")
 
 
 def named(endpoint: str | None, region: str | None) -> str:
-    """Return how errors name the service: by host and port, or else by its region."""
+    """Return the service's name for errors: its host and port, or else its region."""
     parts = urlsplit(endpoint or "")
     if parts.hostname:
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -71,7 +75,7 @@ def _lacks_index(error: exceptions.ClientError) -> bool:
 def _refused(error: exceptions.ClientError, where: str) -> StoreError:
     code = code_of(error)
     if code in _THROTTLED:
-        return StoreUnavailable(f"{where} is asked for more than its capacity")
+        return StoreUnavailable(f"{where} has not enough capacity for the requests")
     if code in _CREDENTIALS:
         return StoreUnavailable(f"{where} refused the credentials: they are wrong, or expired")
     if code == "AccessDeniedException":

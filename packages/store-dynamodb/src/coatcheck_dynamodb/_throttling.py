@@ -1,4 +1,4 @@
-"""Slow down if one call of the store takes many requests: a rate limiter, and a backoff."""
+"""Slow down when one call of the store needs many requests: a rate limiter and a backoff."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Final
 
 from coatcheck.errors import StoreUnavailable
 
-#: How often what a batch left undone is asked for again, and the first pause, in seconds.
+#: How many attempts without progress are made.
 _REPEATS: Final = 6
+#: Seconds: the first pause.
 _PAUSE: Final = 0.05
 
 
@@ -21,7 +22,7 @@ class RateLimiter:
         self._began, self._used = time.monotonic(), 0.0
 
     def wait(self, used: float) -> None:
-        """Wait until the units that were used, ``used`` more among them, are within the limit."""
+        """Add used units, and wait until all used units are within the limit."""
         self._used += used
         time.sleep(max(0.0, self._began + self._used / self._units - time.monotonic()))
 
@@ -42,7 +43,7 @@ class Backoff:
         if self._left is not None:
             self._attempts = self._attempts + 1 if left >= self._left else 0
             if self._attempts == _REPEATS:
-                raise StoreUnavailable("DynamoDB is asked for more than its capacity")
-            share = random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+                raise StoreUnavailable("DynamoDB has not enough capacity for the requests")
+            share = random.uniform(0.5, 1.0)  # noqa: S311  # not for a secret
             time.sleep(share * _PAUSE * 2**self._attempts)
         self._left = left

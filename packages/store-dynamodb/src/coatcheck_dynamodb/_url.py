@@ -16,17 +16,17 @@ from coatcheck.storekit import (
     text_option,
 )
 
-#: connect-dynamodb's.
+#: connect-dynamodb's default.
 DEFAULT_PREFIX: Final = "sess:"
 #: Seconds that one attempt may wait for a connection, and then for each piece of a reply.
 TIMEOUT: Final = 2.0
-#: How often a call is made at most.
+#: How many attempts a call makes at most.
 ATTEMPTS: Final = 3
-#: Read units that a listing takes in a second, on the average.
+#: Read units that a listing uses in a second, on average.
 SCAN_UNITS: Final = 500
 
-#: Bytes. A partition key has 2,048 at most, a session's key 256 characters.
-_PREFIX: Final = 1024
+#: Bytes. A partition key has at most 2,048 bytes, and a session's key at most 256 characters.
+_LONGEST_PREFIX: Final = 1024
 
 _FORM: Final = (
     "a DynamoDB store's URL is `dynamodb://TABLE[?region=REGION&option=value&...]`, "
@@ -37,16 +37,16 @@ _TABLE: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a URL says.
+    """The parts and options of a URL.
 
     :ivar table: the table's name.
-    :ivar prefix: what the ids begin with.
-    :ivar region: of AWS, or None for that of the environment or of AWS's configuration files.
-    :ivar endpoint_url: where the service is, or None for AWS's own.
-    :ivar profile: of AWS's configuration files.
+    :ivar prefix: the start of each id.
+    :ivar region: AWS's region. None: the one of the environment or of AWS's configuration files.
+    :ivar endpoint_url: the service's URL. None: AWS's own.
+    :ivar profile: a profile of AWS's configuration files. None: the default one.
     :ivar timeout: seconds that an attempt may wait.
-    :ivar attempts: how often a call is made at most.
-    :ivar scan_units: read units that a listing takes in a second.
+    :ivar attempts: how many attempts a call makes at most.
+    :ivar scan_units: read units that a listing uses in a second, on average.
     """
 
     table: str
@@ -60,24 +60,26 @@ class Settings:
 
 
 def check_table(name: object) -> str:
-    """Return the name of a table if it can be one.
+    """Return the name of a table.
 
-    :raises ConfigurationError: it cannot.
+    :raises ConfigurationError: no table can have this name.
     """
     if not isinstance(name, str) or not _TABLE.fullmatch(name):
         raise ConfigurationError(
-            "the name of a DynamoDB table has 3 to 255 letters of a-z, A-Z, 0-9, `_`, `-` and `.`"
+            "the name of a DynamoDB table must have 3 to 255 letters of a-z, A-Z, 0-9, `_`, `-` "
+            "and `.`"
         )
     return name
 
 
 def check_prefix(value: object) -> str:
-    """Return a prefix if it leaves room for the ids of sessions, of 256 characters, behind it.
+    """Return a prefix that leaves room for a session's key of 256 characters after it.
 
-    :raises ConfigurationError: it does not, or is empty.
+    :raises ConfigurationError: it is empty or too long.
     """
-    if not isinstance(value, str) or not 0 < len(value.encode(errors="replace")) <= _PREFIX:
-        raise ConfigurationError(f"the prefix must be some text of at most {_PREFIX} bytes")
+    size = len(value.encode(errors="replace")) if isinstance(value, str) else 0
+    if not isinstance(value, str) or not 0 < size <= _LONGEST_PREFIX:
+        raise ConfigurationError(f"the prefix must be text of 1 to {_LONGEST_PREFIX} bytes")
     return value
 
 
@@ -86,7 +88,7 @@ def _endpoint(value: str) -> str:
         parts = urlsplit(value)
         is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         is_usable = is_usable and parts.username is None
-    except ValueError:  # whose text may quote a password
+    except ValueError:  # its text may quote a password
         is_usable = False
     if not is_usable:
         raise ValueError("a URL with `http` or `https`, without a user")
@@ -105,9 +107,9 @@ _OPTIONS: Final = {
 
 
 def parse(url: str) -> Settings:
-    """Return what a URL says. Nothing of the URL is in an error but the names of options.
+    """Return the parts and options of a URL. Errors quote nothing of it except names of options.
 
-    :raises ConfigurationError: it cannot be understood, or has an option that there is not.
+    :raises ConfigurationError: the URL cannot be parsed, or has an unknown option.
     """
     parts, options = split_url(url, _FORM)
     if parts.scheme.lower() != "dynamodb" or parts.path not in ("", "/"):

@@ -1,6 +1,7 @@
-"""botocore logs requests and replies, with ids and data, at the level DEBUG: not those of sessions.
+"""Keep sessions out of botocore's log.
 
-A filter on its loggers drops what is said while a store's call runs in the same thread.
+botocore logs requests and replies at the level DEBUG, with ids and data. A filter on its loggers
+drops everything that it logs in a thread while a store's call runs there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from typing import Final, TypeVar
 
-C = TypeVar("C")
+A = TypeVar("A")
 T = TypeVar("T")
 
 _LOGGERS: Final = tuple(
@@ -31,17 +32,17 @@ _filter: Final = _WithoutSessions()
 
 
 def install() -> None:
-    """Put the filter on botocore's loggers; once, however often this is called."""
+    """Put the filter on botocore's loggers. Calling this again changes nothing."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_filter)
 
 
-def quietly(call: Callable[[C], T], client: Callable[[], C]) -> T:
-    """Call with a client, and drop what botocore logs meanwhile in this thread."""
-    # In a context of its own: nothing has to be undone, also where the call is interrupted.
-    return copy_context().run(_quietly, call, client)
+def quietly(call: Callable[[A], T], argument: A) -> T:
+    """Call a function, and drop what botocore logs in this thread until it returns."""
+    # In a context of its own, so that nothing has to be undone if the call is interrupted.
+    return copy_context().run(_quietly, call, argument)
 
 
-def _quietly(call: Callable[[C], T], client: Callable[[], C]) -> T:
+def _quietly(call: Callable[[A], T], argument: A) -> T:
     _inside.set(True)
-    return call(client())
+    return call(argument)

@@ -1,12 +1,15 @@
-"""The items, as connect-dynamodb has them::
+"""The items of the table, in the form that connect-dynamodb gives them.
+
+::
 
     {id: "sess:KEY", expires: 1795456528, type: "connect-session", sess: "data", owner: "42",
      coatcheck_written: "9d41e0c2"}
 
-``sess`` is a string where the data are UTF-8, and binary otherwise. ``expires`` is in seconds: what
-removes expired items takes whole ones. ``owner`` is coatcheck's, and there alone where the record
-has one. ``coatcheck_written`` names the write that made the item, so that one that was repeated
-because its reply was lost is known again. What other programs add is left alone.
+``sess`` is a string if the data are UTF-8, and binary otherwise. ``expires`` is in whole seconds,
+as DynamoDB's removal of expired items requires. ``owner`` is coatcheck's own; it is there only if
+the record has an owner. ``coatcheck_written`` names the write that made the item: a write that is
+repeated because its reply was lost recognizes itself by it. Attributes that other programs add are
+left alone.
 
 A session that goes on under another key, as after a login, leaves a tombstone for a minute::
 
@@ -25,36 +28,36 @@ from coatcheck.errors import RecordTooLarge
 
 #: Seconds.
 GRANULARITY: Final = 1.0
-#: Bytes of data. An item may have 400 KiB, names and all; 4 KiB are for all but the data.
+#: Bytes of data. An item may have 400 KiB with its names; 4 KiB are kept for all but the data.
 LARGEST: Final = 396 * 1024
-#: POSIX seconds: the end of the year 9999. Numbers of DynamoDB go on.
+#: POSIX seconds: the end of the year 9999. DynamoDB's numbers may be larger.
 _END: Final = 253_402_300_799.0
-#: What is in `type`, for programs that keep other things in the table.
+#: The value of `type`. Other programs may keep other things in the table.
 _TYPE: Final = "connect-session"
 #: The attribute with the token of the write that made the item.
 _WRITTEN: Final = "coatcheck_written"
 #: The attribute of a tombstone, with the token of the call that ended the session.
 _TOMBSTONE: Final = "coatcheck_tombstone"
-#: Seconds that a tombstone must stay: longer than an ending is repeated.
+#: Seconds that a tombstone must stay: longer than a removal may be repeated.
 _TOMBSTONE_SECONDS: Final = 60.0
-#: Names of attributes that are reserved words in expressions, others' too.
+#: Names of attributes that are reserved words in expressions.
 _NAMES: Final = {"#t": "type", "#o": "owner"}
 _LIVE: Final = (
     "expires > :now AND (attribute_type(sess, :S) OR attribute_type(sess, :B)) AND size(sess) > :0"
 )
 _SAME: Final = "expires > :now AND sess = :was"
-#: That there is an item at all. DynamoDB Local tells several removals of one item that they removed
-#: it, unless there is a condition.
+#: The condition that there is an item at all. Without a condition, DynamoDB Local tells each of
+#: several removals of one item that it removed the item.
 PRESENT_AT_ALL: Final = "attribute_exists(id)"
 _KINDS: Final = {":S": {"S": "S"}, ":B": {"S": "B"}, ":0": {"N": "0"}}
 
-#: An item, or a part of one, in the form of the service: ``{"sess": {"S": "{}"}}``.
+#: An item, or a part of one, in the service's form: ``{"sess": {"S": "{}"}}``.
 Item: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass
 class Expression:
-    """Parts of a request, and the names and values that they use.
+    """Parts of a request, with the names and values that they use.
 
     :ivar parts: arguments of the client's method: ``{"ConditionExpression": ...}``.
     """
@@ -63,13 +66,13 @@ class Expression:
     _values: dict[str, Any] = field(default_factory=dict)
 
     def add(self, part: str, text: str, values: Mapping[str, Any]) -> Expression:
-        """Add a part; return this."""
+        """Add a part, and return this expression."""
         self.parts[part] = text
         self._values.update(values)
         return self
 
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments; the service refuses names and values that nothing uses."""
+        """Return the arguments. The service refuses unused names and values, so none is there."""
         text = " ".join(self.parts.values())
         arguments: dict[str, Any] = dict(self.parts)
         if names := {name: word for name, word in _NAMES.items() if name in text}:
@@ -80,7 +83,7 @@ class Expression:
 
 
 def condition(only_if: Condition, now: float) -> Expression:
-    """Return a condition, for writes."""
+    """Return a condition in the form that writes take."""
     expression = Expression()
     if only_if is ALWAYS:
         return expression
@@ -98,10 +101,10 @@ def live(prefix: str, now: float) -> Expression:
 
 
 def attributes(record: Record, token: str) -> Item:
-    """Return what a record is in an item, but for the id.
+    """Return the attributes of a record's item, without the id.
 
     :param token: names the write.
-    :raises RecordTooLarge: the data are more than fit.
+    :raises RecordTooLarge: the data do not fit into an item.
     """
     if len(record.data) > LARGEST:
         raise RecordTooLarge(len(record.data), LARGEST)
@@ -117,10 +120,10 @@ def attributes(record: Record, token: str) -> Item:
 
 
 def writing(record: Record, token: str, expression: Expression) -> Expression:
-    """Return an expression to which the update that writes a record is added.
+    """Add the update that writes a record to an expression, and return the expression.
 
     :param token: names the write.
-    :raises RecordTooLarge: the data are more than fit.
+    :raises RecordTooLarge: the data do not fit into an item.
     """
     found = attributes(record, token)
     values = {":s": found["sess"], ":e": found["expires"], ":t": found["type"]}
@@ -135,12 +138,12 @@ def writing(record: Record, token: str, expression: Expression) -> Expression:
 
 
 def touching(expires_at: float, expression: Expression) -> Expression:
-    """Return an expression to which the update of an expiry is added."""
+    """Add the update of an expiry to an expression, and return the expression."""
     return expression.add("UpdateExpression", "SET expires = :e", {":e": seconds(expires_at)})
 
 
 def tombstone(token: str, now: float) -> Item:
-    """Return the tombstone of a session that was ended, without the id.
+    """Return the tombstone of an ended session, without the id.
 
     :param token: names the call that ended it.
     """
@@ -149,12 +152,12 @@ def tombstone(token: str, now: float) -> Item:
 
 
 def is_tombstone_of(token: str, item: Item) -> bool:
-    """Tell whether an item is the tombstone that a call has left."""
+    """Tell whether an item is the tombstone that a call left."""
     return item.get(_TOMBSTONE) == {"S": token}
 
 
 def record_of(item: Item | None) -> Record | None:
-    """Return the record of an item, or None where it is malformed."""
+    """Return the record of an item, or None if the item is malformed."""
     if not item:
         return None
     data, expires = _data(item.get("sess", {})), item.get("expires", {}).get("N")
@@ -169,12 +172,12 @@ def lives_until(item: Item | None, expires_at: float) -> bool:
 
 
 def is_written_by(token: str, item: Item | None) -> bool:
-    """Tell whether an item is what a write has left; its expiry others may have moved."""
+    """Tell whether a write made an item. Other requests may have moved its expiry since."""
     return item is not None and item.get(_WRITTEN) == {"S": token}
 
 
 def stored(data: bytes) -> dict[str, Any]:
-    """Return data as they are kept."""
+    """Return data in the form in which the item has them."""
     try:
         return {"S": data.decode()}
     except UnicodeDecodeError:
@@ -182,9 +185,9 @@ def stored(data: bytes) -> dict[str, Any]:
 
 
 def seconds(expires_at: float) -> dict[str, str]:
-    """Return an expiry, earlier by less than a second.
+    """Return an expiry, rounded down to a whole second.
 
-    A float's last digits are noise: what is a second to the microsecond is that second.
+    A float's last digits are noise, so the expiry is first rounded to a microsecond.
     """
     return {"N": str(math.floor(round(expires_at, 6)))}
 
