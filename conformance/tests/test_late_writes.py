@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from networked import NetStore, NetworkHarness
+from network_store import NetStore, NetworkHarness
 
 from coatcheck import Record
 from coatcheck_conformance._kit.case import all_cases

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from networked import NetworkHarness
+from network_store import NetworkHarness
 from references import REFERENCES
 
 from coatcheck import Capabilities

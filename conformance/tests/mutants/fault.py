@@ -10,16 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from mutation import mutant
-from networked import (
-    AsyncNetClient,
-    AsyncNetStore,
-    Idle,
-    NetClient,
-    NetStore,
-    NetworkHarness,
-    ProtocolError,
-    item_of,
-)
+from network_clients import AsyncNetClient, Idle, NetClient
+from network_messages import ProtocolError, item_of
+from network_store import AsyncNetStore, NetStore, NetworkHarness
 from references import FolderHarness
 
 from coatcheck import ALWAYS, Condition, Record

@@ -10,7 +10,9 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from mutation import StoreClassHarness, mutant
-from networked import PASSWORD, Idle, NetClient, NetStore, NetworkHarness
+from network_clients import Idle, NetClient
+from network_server import PASSWORD
+from network_store import NetStore, NetworkHarness
 from references import FolderHarness
 
 from coatcheck import ALWAYS, Condition, MemoryStore, Record

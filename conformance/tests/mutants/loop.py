@@ -8,13 +8,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from mutation import mutant
-from networked import (
-    PASSWORD,
-    AsyncNetClient,
-    AsyncNetStore,
-    NetStore,
-    NetworkHarness,
-)
+from network_clients import AsyncNetClient
+from network_server import PASSWORD
+from network_store import AsyncNetStore, NetStore, NetworkHarness
 from references import UndeclaredAsync
 
 from coatcheck import ALWAYS, Condition, MemoryStore, Record

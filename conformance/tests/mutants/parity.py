@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mutation import mutant
-from networked import AsyncNetStore
+from network_store import AsyncNetStore
 from references import DeclaredAsync
 
 from coatcheck import ALWAYS, Condition, MemoryStore, Record, Unchanged

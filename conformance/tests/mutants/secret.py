@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from mutation import mutant
-from networked import NetStore, NetworkHarness
+from network_store import NetStore, NetworkHarness
 from references import FolderHarness
 
 from coatcheck import ALWAYS, Condition, MemoryStore, Record
