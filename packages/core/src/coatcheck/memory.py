@@ -65,7 +65,9 @@ class MemoryStore(Store):
     :raises ConfigurationError: ``max_sessions`` is not a positive integer.
     """
 
-    capabilities = Capabilities(blocking=False, enumerable=True, clearable=True, owners=True)
+    capabilities: Capabilities = Capabilities(
+        blocking=False, enumerable=True, clearable=True, owners=True
+    )
 
     def __init__(
         self, *, max_sessions: int = 100_000, clock: Callable[[], float] = time.time

@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeAlias, TypeVar
 
 from .bridge import runs_trio
-from .engine import ABANDON_SECONDS
 from .errors import LateWriteError
 from .events import logger
 from .operations import Operations
 
 T = TypeVar("T")
+
+#: Seconds that removing a session may take after the application failed or was cancelled.
+ABANDON_SECONDS: Final = 5.0
 
 #: Runs operations on the async API of a store.
 Run: TypeAlias = Callable[[Operations[Any]], Awaitable[Any]]

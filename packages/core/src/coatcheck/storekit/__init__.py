@@ -1,7 +1,7 @@
 """The toolbox for store authors.
 
 A store package imports from :mod:`coatcheck`, :mod:`coatcheck.errors` and this module, and from
-nothing else of the core. What it offers:
+nothing else of the core. A codec of its own may need :mod:`coatcheck.codec`. What it offers:
 
 - Checks of arguments and conditions: :func:`check_key`, :func:`check_owner`, :func:`check_record`,
   :func:`is_text`, :func:`condition_holds`.
