@@ -19,6 +19,7 @@ import pytest
 from webclient import Clock, YieldingStore
 
 from coatcheck import ALWAYS, Capabilities, MemoryStore, Record
+from coatcheck.change import ChangeFunction
 from coatcheck.codec import JSONCodec, SessionState
 from coatcheck.errors import (
     ConflictError,
@@ -30,7 +31,6 @@ from coatcheck.errors import (
     UnsupportedOperation,
 )
 from coatcheck.events import Announcer
-from coatcheck.group_commit import ChangeFunction
 from coatcheck.lifecycle import Lifecycle
 from coatcheck.merge_rules import counter
 from coatcheck.operations import Operations, StoreCall, ToTheEnd, Turn
@@ -776,7 +776,7 @@ class ByHand:
 
 
 def leaders_work(code: Any) -> bool:
-    files = ("group_commit.py", "writers.py")
+    files = ("group_commit.py", "change_group.py", "group_merge.py", "change.py", "writers.py")
     return code.co_filename.endswith(files) and code.co_name not in ("leave", "pass_on", "_lost")
 
 

@@ -179,6 +179,10 @@ CORE = [
     *("session", "cookie", "cookie_header", "setting_checks", "signing"),
     *("codec", "tagged_json", "json_text", "unserializable"),
 ]
+LIFE = [
+    *("lifecycle", "session_writer", "rotation"),
+    *("group_commit", "group_merge", "change_group", "change"),
+]
 OUTSIDE = {"runners", "bridge", "registry", "memory", "middleware", "asgi", "wsgi", "sessions"}
 
 
@@ -187,7 +191,7 @@ OUTSIDE = {"runners", "bridge", "registry", "memory", "middleware", "asgi", "wsg
     [
         ("errors", set(MODULES)),
         ("store", set(MODULES) - {"errors"}),
-        *((module, OUTSIDE | {"engine"}) for module in [*CORE, "lifecycle"]),
+        *((module, OUTSIDE | {"engine"}) for module in [*CORE, *LIFE]),
         ("engine", OUTSIDE),
         ("memory", set(MODULES) - {"errors", "store"}),
     ],
@@ -200,7 +204,7 @@ def test_imports_point_one_way(module: str, forbidden: set[str]) -> None:
     assert not EVERY_IMPORT[module] & (forbidden - {module})
 
 
-@pytest.mark.parametrize("module", ["engine", "lifecycle", "operations", "merging"])
+@pytest.mark.parametrize("module", ["engine", *LIFE, "operations", "merging"])
 def test_the_rules_do_no_io(module: str) -> None:
     """The rules of a session are generators: no event loop, thread or socket is imported."""
     assert not libraries(module) & {"anyio", "asyncio", "trio", "threading", "socket", "http"}

@@ -19,9 +19,10 @@ from coatcheck.errors import (
     StoreUnavailable,
 )
 from coatcheck.events import Announcer, SessionEvent
-from coatcheck.lifecycle import KeyTaken, Lifecycle
+from coatcheck.lifecycle import Lifecycle
 from coatcheck.operations import Operation, Operations, Sleep, StoreCall, Turn
 from coatcheck.records import Attempts, Snapshot
+from coatcheck.session_writer import KeyTaken
 from coatcheck.succession import SUCCESSION_SECONDS, successors_key
 from coatcheck.writers import Lines
 

@@ -15,8 +15,8 @@ from .cookie import CookieOptions
 from .cookie_format import CookieFormat, NativeCookieFormat
 from .errors import ConfigurationError
 from .events import Observer
-from .lifecycle import CONFLICT_SECONDS, Concurrency
 from .merging import MergeRule
+from .session_writer import CONFLICT_SECONDS, Concurrency
 from .setting_checks import advising, checked_seconds
 from .signing import check_secrets
 from .store import AsyncStore, Store, is_text
