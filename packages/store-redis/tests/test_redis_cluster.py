@@ -19,7 +19,7 @@ from coatcheck import ABSENT, AsyncStore, Record, Unchanged, open_async_store, o
 from coatcheck.errors import StoreTimeout, StoreUnavailable
 from coatcheck.storekit import as_sync
 from coatcheck_redis import AsyncRedisStore, RedisStore
-from coatcheck_redis.layout import slot
+from coatcheck_redis._layout import slot
 from testing.interrupts import interrupted
 from testing.servers.redis import RedisServer, ask, cluster
 

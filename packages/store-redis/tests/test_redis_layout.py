@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coatcheck.errors import ConfigurationError
-from coatcheck_redis.layout import Layout, hash_tag, metadata, overwritten, slot
+from coatcheck_redis._layout import Layout, hash_tag, metadata, overwritten, slot
 
 pytestmark = pytest.mark.integration("redis")
 

@@ -1,4 +1,4 @@
-"""What the conformance kit has to know about Redis; the kit imports it, nothing else."""
+"""The conformance kit's harnesses for Redis. Only the kit imports this module."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from redis.cluster import RedisCluster
 import redis
 from coatcheck_conformance import ClientStore, Harness
 
-from .layout import Layout, metadata, overwritten
-from .store import AsyncRedisStore, RedisStore
-from .url import parse
+from ._layout import Layout, metadata, overwritten
+from ._store import AsyncRedisStore, RedisStore
+from ._url import parse
 
 #: Takes time from a record and its metadata, in one step.
-_ELAPSE: Final = """
+_ADVANCE: Final = """
 local left = redis.call('PTTL', KEYS[1])
 if left < 0 then return 0 end
 for _, key in ipairs(KEYS) do
@@ -28,7 +28,7 @@ return 1
 """
 
 
-#: What can be no metadata of a record.
+#: Values that are no metadata of a record.
 _NO_METADATA: Final = (
     b"",
     b" ",
@@ -62,7 +62,7 @@ class RedisHarness(Harness):
     """
 
     unsupported: ClassVar[Mapping[str, str]] = {
-        "stored": "Redis has no other strings than those of bytes",
+        "stored": "all strings in Redis are bytes",
         "folder": "there are no files",
     }
 
@@ -73,17 +73,21 @@ class RedisHarness(Harness):
         self._redis = _client(url)
 
     def url(self, namespace: str) -> str:
+        """See :meth:`coatcheck_conformance.Harness.url`."""
         joint = "&" if "?" in self._url else "?"
         return f"{self._url}{joint}prefix={quote(self._prefix(namespace))}"
 
     def has(self, feature: str) -> bool:
+        """See :meth:`coatcheck_conformance.Harness.has`."""
         return feature == "url" or super().has(feature)
 
     def address(self) -> tuple[str, int] | None:
+        """See :meth:`coatcheck_conformance.Harness.address`."""
         settings = parse(self._url)
         return settings.client["host"], settings.client["port"]
 
     def finish(self) -> None:
+        """See :meth:`coatcheck_conformance.Harness.finish`."""
         super().finish()
         self._redis.close()
 
@@ -96,11 +100,13 @@ class RedisHarness(Harness):
         return f"Redis {about['redis_version']}"
 
     def advance(self, namespace: str, seconds: float) -> None:
+        """See :meth:`coatcheck_conformance.Harness.advance`."""
         milliseconds = round(seconds * 1000)
         for record in self._records(namespace):
-            self._redis.eval(_ELAPSE, 2, record, metadata(record), milliseconds)
+            self._redis.eval(_ADVANCE, 2, record, metadata(record), milliseconds)
 
     def malformed(self, namespace: str, key: str) -> Mapping[str, Callable[[], None]]:
+        """See :meth:`coatcheck_conformance.Harness.malformed`."""
         record, client = self._layout(namespace).record(key), self._redis
 
         def replace(write: Callable[[bytes, Any], object], content: object) -> None:
@@ -117,6 +123,7 @@ class RedisHarness(Harness):
         }
 
     def garbled(self, namespace: str, key: str, owner: str) -> Mapping[str, Callable[[], None]]:
+        """See :meth:`coatcheck_conformance.Harness.garbled`."""
         layout, client = self._layout(namespace), self._redis
         record, index = layout.record(key), layout.index(owner.encode())
         beside, earlier = metadata(record), overwritten(record)
@@ -155,18 +162,21 @@ class RedisHarness(Harness):
         }
 
     def foreign(self, namespace: str) -> Callable[[], bool]:
-        # It begins as the namespace's records do, but for the last character.
+        """See :meth:`coatcheck_conformance.Harness.foreign`."""
+        # It begins as the namespace's records do, except for the last character.
         key = f"{self._prefix(namespace)[:-1]}-foreign"
         self._redis.set(key, b"not a session", ex=3600)
         return lambda: bool(self._redis.get(key) == b"not a session")
 
     def with_client(self, namespace: str, clock: Callable[[], float]) -> ClientStore:
+        """See :meth:`coatcheck_conformance.Harness.with_client`."""
         name = uuid.uuid4().hex
         client = _client(self._url, client_name=name)
         store = RedisStore(client, prefix=self._prefix(namespace), clock=clock)
         return ClientStore(store, lambda: self._is_connected(name), client.close)
 
     async def with_async_client(self, namespace: str, clock: Callable[[], float]) -> ClientStore:
+        """See :meth:`coatcheck_conformance.Harness.with_async_client`."""
         name = uuid.uuid4().hex
         client = _async_client(self._url, client_name=name)
         store = AsyncRedisStore(client, prefix=self._prefix(namespace), clock=clock)
@@ -188,19 +198,21 @@ class RedisHarness(Harness):
 
 
 def _client(url: str, **more: Any) -> Any:
-    settings = parse(url)
-    kind = RedisCluster if settings.cluster else redis.Redis
-    return kind(**settings.client, ssl=settings.tls, **more)
+    return _made(url, redis.Redis, RedisCluster, more)
 
 
 def _async_client(url: str, **more: Any) -> Any:
+    return _made(url, redis.asyncio.Redis, redis.asyncio.RedisCluster, more)
+
+
+def _made(url: str, server: type[Any], cluster: type[Any], more: dict[str, Any]) -> Any:
     settings = parse(url)
-    kind = redis.asyncio.RedisCluster if settings.cluster else redis.asyncio.Redis
+    kind = cluster if settings.cluster else server
     return kind(**settings.client, ssl=settings.tls, **more)
 
 
 class RedisClusterHarness(RedisHarness):
-    """The same in a cluster, whose servers are reached at the addresses that they announce."""
+    """Opens stores with prefixes of their own in the cluster of a URL."""
 
     unsupported: ClassVar[Mapping[str, str]] = {
         **RedisHarness.unsupported,
@@ -211,4 +223,5 @@ class RedisClusterHarness(RedisHarness):
     }
 
     def address(self) -> None:
-        return None
+        """See :meth:`coatcheck_conformance.Harness.address`."""
+        return

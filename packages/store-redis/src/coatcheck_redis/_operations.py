@@ -14,20 +14,20 @@ from redis.exceptions import ResponseError
 from coatcheck import ABSENT, Condition, Record, Unchanged
 from coatcheck.storekit import Listing, Requests
 
-from . import scripts
-from .layout import Layout, metadata, overwritten
+from . import _scripts as scripts
+from ._layout import Layout, metadata, overwritten
 
-#: Records that one script reads; each may have a MiB or more.
+#: How many records one script reads. Each may have a MiB or more.
 PAGE: Final = 32
 #: POSIX seconds: the end of the year 9999.
 _END: Final = 253_402_300_799.0
-#: Keys that one SCAN looks at.
+#: How many keys one SCAN looks at.
 SCANNED: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Primaries:
-    """Asks for the clients of all servers that hold keys: one, but for a cluster."""
+    """Asks for the clients of all servers that hold keys: several in a cluster, otherwise one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class OnNode:
 class RedisOperations:
     """The operations of both stores.
 
-    :param layout: where things are.
+    :param layout: the names of the keys.
     :param clock: returns POSIX seconds.
-    :param cluster: whether keys lie on several servers: no command has keys of two slots then.
+    :param cluster: whether the keys are on several servers. Then no command has keys of two slots.
     """
 
     def __init__(self, layout: Layout, clock: Callable[[], float], *, cluster: bool) -> None:
@@ -60,7 +60,7 @@ class RedisOperations:
         place = self._layout.record(key)
         beside = metadata(place)
         data, about = yield ("MGET", place, beside)
-        if not data:  # what is no string is none, too
+        if not data:  # there is nothing, or something that is no string
             return None
         now = self._clock()
         try:
@@ -70,8 +70,8 @@ class RedisOperations:
                 owner = rest[0].decode() if rest and token != b"?" else None
                 return Record(data, expires_at, owner or None)
         except ValueError:
-            pass  # somebody else has written that
-        # It has expired, or another program has written it. The script tells.
+            pass  # another program wrote the metadata
+        # The record has expired, or another program wrote it. The script tells which.
         (reply,) = yield from scripts.GET.run((place, beside), _number(now))
         return reply and _record(reply)
 
@@ -87,7 +87,7 @@ class RedisOperations:
             text = b"%s %s" % (text, owner)
             if ttl > 0:
                 keys += yield from self._indexed(owner, entry, expiry, now)
-        # A new session: most often there is nothing that has to be looked at.
+        # For a new session there is usually nothing under the key, so a short script is enough.
         elif (
             only_if is ABSENT
             and ttl > 0
@@ -124,7 +124,7 @@ class RedisOperations:
             )
             if not isinstance(reply, bytes):
                 return bool(reply)
-            known = reply  # another request has changed it
+            known = reply  # another request has changed the owner
 
     def all(self) -> Listing:
         """See :meth:`coatcheck.Store.all`."""
@@ -137,7 +137,7 @@ class RedisOperations:
             yield self._items(page, found)
 
     def length(self) -> Requests:
-        """See :meth:`coatcheck.Store.length`: the server leaves out what has expired by it."""
+        """See :meth:`coatcheck.Store.length`. The server's clock decides what has expired."""
         count = 0
 
         def add(places: list[bytes]) -> Listing:
@@ -149,7 +149,7 @@ class RedisOperations:
         return count
 
     def clear(self) -> Requests:
-        """See :meth:`coatcheck.Store.clear`. Indexes lead to nothing then, and expire."""
+        """See :meth:`coatcheck.Store.clear`. The indexes of owners are left, and expire."""
         yield from self._scanned(self._unlink)
 
     def _unlink(self, places: list[bytes]) -> Listing:
@@ -165,7 +165,7 @@ class RedisOperations:
         except ResponseError as error:
             if "WRONGTYPE" not in str(error):
                 raise
-            return  # somebody else has put something there; the next write replaces it
+            return  # another program wrote something else there; the next write replaces it
         for page in self._pages(entries, PAGE):
             places = [self._layout.prefix + entry for entry in page]
             keys = _with_metadata(places)
@@ -181,9 +181,12 @@ class RedisOperations:
             yield OnNode(node, ("PING",))
 
     def _indexed(self, owner: bytes, entry: bytes, expiry: bytes, now: float) -> Requests:
-        """Have a record in its owner's index: return the key that its script needs to do so.
+        """Prepare the entry of a record in its owner's index.
 
-        In a cluster the index is on another server, and is written before the record.
+        In a cluster the index is on another server, so this writes the entry before the record is
+        written. Otherwise the record's script writes it.
+
+        :returns: the keys that the record's script needs for that.
         """
         index = self._layout.index(owner)
         if not self._cluster:
@@ -192,7 +195,7 @@ class RedisOperations:
         return ()
 
     def _scanned(self, visit: Callable[[list[bytes]], Listing]) -> Listing:
-        """Visit the places of all records in pages, each once: SCAN may name some twice."""
+        """Visit all records in pages, each record once, although SCAN may name some twice."""
         seen: set[bytes] = set()
         for node in (yield Primaries()):
             cursor = -1
@@ -207,7 +210,7 @@ class RedisOperations:
                 yield from visit([place for place in new if self._layout.key(place) is not None])
 
     def _pages(self, places: list[bytes], size: int) -> Iterator[list[bytes]]:
-        """Split places so that one command may name a page: in a cluster, one at a time."""
+        """Split names of records into pages for one command. In a cluster each page has one."""
         rest = iter(places)
         while page := list(islice(rest, 1 if self._cluster else size)):
             yield page
@@ -227,18 +230,18 @@ def _with_metadata(places: Iterable[bytes]) -> list[bytes]:
 
 
 def _record(reply: bytes) -> Record:
-    """Read what scripts/reply.lua makes."""
+    """Return the record in a reply, which _lua/reply.lua makes."""
     expiry, size, rest = reply.split(b" ", 2)
     end = int(size)
     try:
         owner = rest[:end].decode() or None
     except UnicodeDecodeError:
-        owner = None  # somebody else has written that
+        owner = None  # another program wrote the metadata
     return Record(rest[end:], float(expiry), owner)
 
 
 def _token() -> bytes:
-    """Return a name for a call, by chance."""
+    """Return a random token, which names a call."""
     return secrets.token_hex(8).encode()
 
 

@@ -1,4 +1,7 @@
-"""What a failure of redis-py is to callers. No message quotes the server's words, keys or data."""
+"""Turn failures of redis-py into errors of stores.
+
+No message quotes the server's words, keys or data.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Final
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 from redis import exceptions
 
-#: Whose exceptions are the client library's.
+#: The packages whose exceptions the client library raises.
 PACKAGES: Final = ("redis", "hiredis")
 
 _REFUSED = (exceptions.AuthenticationError, exceptions.AuthorizationError)
@@ -23,26 +26,28 @@ _UNAVAILABLE = (
     exceptions.RedisClusterException,
 )
 
-#: Redis 6.2 wraps what a command in a script says into an error of its own.
+#: Redis 6.2 wraps the error of a command in a script into another error, so the text is searched.
 _NO_MEMORY = "OOM command not allowed"
-#: What a server says that may serve again later: a script that runs for too long, a disk that is
-#: full, replicas that are missing, a primary that is one no more, slots of other servers.
+#: Errors of a server that may serve again later: a script runs for too long, the disk is full,
+#: replicas are missing, the server is no primary any more, slots belong to other servers.
 _LATER = ("BUSY ", "MISCONF ", "NOREPLICAS ", "READONLY ", "MOVED ", "CLUSTERDOWN ", "TRYAGAIN ")
 
 
 def translated(error: Exception, where: str) -> StoreError:
-    """Return what a store raises for an exception of the client library.
+    """Return the error that the store raises for an exception of the client library.
 
     :param where: names the server: ``"Redis at 10.0.0.5:6379"``.
     """
     if isinstance(error, exceptions.TimeoutError):
         return StoreTimeout(f"{where} did not answer in time")
     if isinstance(error, exceptions.ConnectionError) and "No connection available" in str(error):
-        return used_up(where)  # a BlockingConnectionPool that the caller made
+        return used_up(where)  # the caller's client has a BlockingConnectionPool
     if isinstance(error, _REFUSED):
         return StoreUnavailable(f"{where} refused the user name or the password")
     if isinstance(error, exceptions.NoPermissionError):
-        return StoreError("the Redis user may not do this; docs/redis.md lists what is needed")
+        return StoreError(
+            "the Redis user lacks a permission; docs/redis.md lists the permissions that it needs"
+        )
     if isinstance(error, exceptions.OutOfMemoryError) or _NO_MEMORY in str(error):
         return StoreError("Redis has no memory left (`maxmemory`): nothing was written")
     if isinstance(error, _UNAVAILABLE) or any(word in str(error) for word in _LATER):
@@ -51,5 +56,5 @@ def translated(error: Exception, where: str) -> StoreError:
 
 
 def used_up(where: str) -> StoreTimeout:
-    """Return the error of a pool without a free connection."""
+    """Return the error of a pool that has no free connection."""
     return StoreTimeout(f"no connection to {where} became free in time: see `max_connections`")

@@ -1,4 +1,4 @@
-"""redis-py's clients: one for each process and, if asynchronous, for each event loop."""
+"""redis-py's clients: one for each process and, in the async API, for each event loop."""
 
 from __future__ import annotations
 
@@ -21,15 +21,10 @@ from coatcheck.storekit import (
     close_socket,
 )
 
-from .connections import (
-    AsyncBorrowedServer,
-    AsyncCluster,
-    AsyncPool,
-    BorrowedServer,
-    Cluster,
-    Pool,
-)
-from .url import Settings, written
+from ._borrowed import AsyncBorrowedServer, BorrowedServer
+from ._cluster import AsyncCluster, Cluster
+from ._pools import AsyncPool, Pool
+from ._url import Settings, format_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +32,9 @@ class API:
     """One of the two APIs of redis-py.
 
     :ivar kinds: the classes of its clients.
-    :ivar borrow: returns a client that the caller made, and closes.
-    :ivar open: returns the clients of a URL. They are made when they are needed, because redis-py's
-        cluster client connects when it is made.
+    :ivar borrow: returns the provider of a client that the caller made and closes.
+    :ivar open: returns the provider of the clients of a URL. They are made when they are first
+        needed, because redis-py's cluster client connects when it is made.
     """
 
     kinds: tuple[type[Any], ...]
@@ -47,9 +42,9 @@ class API:
     open: Callable[[Settings], Any]
 
     def check(self, client: Any) -> None:
-        """Refuse an object that is no client of this API, and a client that decodes replies.
+        """Check that an object is a client of this API and does not decode replies.
 
-        :raises ConfigurationError: it is one of these.
+        :raises ConfigurationError: it is not, or it does.
         """
         if not isinstance(client, self.kinds):
             names = " or ".join(
@@ -58,20 +53,21 @@ class API:
             raise ConfigurationError(f"the client must be a {names}, not {type(client).__name__}")
         if client.get_encoder().decode_responses:
             raise ConfigurationError(
-                "the client decodes replies, and sessions are bytes: make it without "
+                "the client must not decode replies, because sessions are bytes: make it without "
                 "`decode_responses`"
             )
 
 
 def is_cluster(client: object) -> bool:
-    """Tell whether a client of redis-py is that of a cluster."""
+    """Tell whether a client of redis-py is one for clusters."""
     return isinstance(client, RedisCluster | AsyncRedisCluster)
 
 
 def where(client: Any) -> str:
-    """Return how errors name the server of a client that the caller made."""
+    """Return the name in errors of the server of a client that the caller made."""
     if is_cluster(client):
-        named = sorted(written((str(node.host), int(node.port))) for node in client.get_nodes())
+        nodes = client.get_nodes()
+        named = sorted(format_address((str(node.host), int(node.port))) for node in nodes)
         return f"Redis at the cluster of {named[0]}" if named else "Redis"
     pool = client.connection_pool
     if (service := getattr(pool, "service_name", None)) is not None:
@@ -81,7 +77,7 @@ def where(client: Any) -> str:
         return f"Redis at {about['path']}"
     host: str = about.get("host", "localhost")
     port: int = about.get("port", 6379)
-    return f"Redis at {written((host, port))}"
+    return f"Redis at {format_address((host, port))}"
 
 
 def _borrow(client: Any) -> BorrowedClient[BorrowedServer | Cluster]:
@@ -92,7 +88,7 @@ def _open(settings: Settings) -> ClientPerProcess[Pool | Cluster]:
     return ClientPerProcess(
         lambda: Cluster.of(settings) if settings.cluster else Pool(settings),
         lambda client: client.close(),
-        # redis-py's client of a cluster has pools of redis-py's.
+        # redis-py's cluster client has pools of its own, which an interruption may break.
         fragile=settings.cluster,
     )
 
@@ -113,7 +109,7 @@ def _open_async(settings: Settings) -> ClientPerLoop[AsyncPool | AsyncCluster]:
 
 
 def _abandon(client: Any) -> None:
-    """Close the sockets of a client whose event loop does not run."""
+    """Close the sockets of a client whose event loop no longer runs."""
     connections = client.connections
     client.closed = True
     for connection in list(connections):
@@ -121,7 +117,7 @@ def _abandon(client: Any) -> None:
         if writer is None:
             continue
         connection._writer = connection._reader = None
-        with suppress(RuntimeError):  # the loop is closed: nobody will be told
+        with suppress(RuntimeError):  # the loop is closed and cannot call anybody back
             writer.transport.abort()
         close_socket(writer.transport)
 

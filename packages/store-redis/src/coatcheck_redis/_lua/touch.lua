@@ -1,7 +1,9 @@
--- KEYS: record, metadata, and the index of the owner that the caller knows, where it is to be kept.
--- ARGV: now, expiry, milliseconds to live, token, that owner or '', the key as the index has it.
--- Return false if there is no live record; 1; or the record's owner if it is another than the
--- caller knows: then nothing was changed, because that owner's index has to be written first.
+-- KEYS: record, metadata, and the index of the owner that the caller knows if this script must
+-- update it. ARGV: now, expiry, milliseconds to live, token, that owner or '', the key as the index
+-- has it.
+-- Return false if there is no live record, and 1 if it was touched. Return the record's owner if the
+-- caller does not know it: then nothing was changed, because that owner's index must be written
+-- first.
 local now, ttl = tonumber(ARGV[1]), tonumber(ARGV[3])
 local data, _, last, owner, metadata = live(KEYS[1], KEYS[2], now)
 if not data then return metadata == '!' .. ARGV[4] and 1 or false end
@@ -10,7 +12,7 @@ if ttl <= 0 then
   return 1
 end
 if owner and owner ~= '' and owner ~= ARGV[5] then return owner end
--- The record first: it is allowed, and allows the rest, where memory is short.
+-- The record comes first, because this is allowed when memory is short.
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local text = ARGV[2] .. ' ' .. (last or '?') .. ' ' .. (owner or '')
 redis.call('SET', KEYS[2], text, 'PX', ARGV[3])

@@ -20,8 +20,8 @@ Requests: TypeAlias = Generator[Command, Any, Any]
 class Script:
     """A Lua script.
 
-    :ivar source: its text.
-    :ivar digest: under which the server keeps it.
+    :ivar source: the text.
+    :ivar digest: the SHA-1 digest by which the server knows the script.
     """
 
     source: bytes = field(repr=False)
@@ -29,13 +29,13 @@ class Script:
 
     @classmethod
     def of(cls, *names: str) -> Script:
-        """Return the script of the named files, one after the other."""
-        folder = resources.files(__package__) / "scripts"
+        """Return the script that the named files make, one after the other."""
+        folder = resources.files(__package__) / "_lua"
         source = b"".join((folder / f"{name}.lua").read_bytes() for name in names)
         return cls(source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
 
     def run(self, keys: Sequence[bytes], *arguments: bytes) -> Requests:
-        """Run it: one command, or two where the server does not know it yet."""
+        """Run the script, by one command, or by two if the server does not know it yet."""
         operands = (len(keys), *keys, *arguments)
         try:
             return (yield ("EVALSHA", self.digest, *operands))

@@ -1,6 +1,6 @@
--- Remember the token of a write that another one follows: if its reply was lost and it is repeated,
--- its record is no longer there to say that it was written. The time is the server's, because the
--- clocks of those who write one session may differ.
+-- Remember the token of a write that is being overwritten: if its reply was lost and it is repeated,
+-- its record no longer shows that it was written. The time is the server's, because the clocks of
+-- the applications may differ.
 local REPEATED = 30
 local function overwrite(set, token)
   local now = tonumber(redis.call('TIME')[1])

@@ -25,7 +25,7 @@ from coatcheck.storekit import (
     text_option,
 )
 
-from .layout import DEFAULT_PREFIX
+from ._layout import DEFAULT_PREFIX
 
 #: Seconds to wait for a reply.
 SOCKET_TIMEOUT: Final = 3.0
@@ -33,9 +33,9 @@ SOCKET_TIMEOUT: Final = 3.0
 CONNECT_TIMEOUT: Final = 2.0
 #: Seconds to wait for one of the pool's connections to become free.
 POOL_TIMEOUT: Final = 3.0
-#: Connections of one pool.
+#: How many connections one pool has at most.
 MAX_CONNECTIONS: Final = 50
-#: How often a command is tried again after the connection broke.
+#: How often a command is sent again after the connection broke.
 RETRIES: Final = 2
 
 _FORM = (
@@ -47,7 +47,7 @@ _FORM = (
 _SINGLE: Final = ("redis", "valkey")
 _TLS_SCHEMES: Final = {f"{name}s" for name in _SINGLE}
 _SOCKETS: Final = ("unix", "redis+unix", "redis+socket")
-#: All that this store has, each an entry point.
+#: All URL schemes of this store. Each one is an entry point.
 SCHEMES: Final = (
     *(
         f"{name}{kind}"
@@ -58,12 +58,12 @@ SCHEMES: Final = (
 )
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
-#: What redis-py takes for connections with TLS, by both its APIs. Earlier releases lack some.
+#: The options that both APIs of redis-py accept for TLS connections. Earlier releases lack some.
 _IN_REDIS_PY: Final = frozenset(signature(redis.SSLConnection).parameters).intersection(
     signature(redis.asyncio.SSLConnection).parameters
 )
-#: What redis-py's clients of clusters pass on to connections, by both APIs. They drop the rest
-#: without a word, or refuse it at the first call.
+#: The options that both of redis-py's cluster clients pass on to their connections. They ignore
+#: other options silently, or refuse them at the first call.
 _PASSED_ON: Final = frozenset(REDIS_ALLOWED_KEYS).intersection(
     signature(redis.asyncio.RedisCluster).parameters
 )
@@ -72,18 +72,18 @@ _TLS_VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVer
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a URL says.
+    """The parts and options of a URL.
 
-    :ivar prefix: what the records' keys begin with.
+    :ivar prefix: the start of each record's key.
     :ivar cluster: whether the address is one of a cluster.
-    :ivar tls: whether to speak TLS.
-    :ivar retries: how often to try again after a broken connection.
+    :ivar tls: whether to use TLS.
+    :ivar retries: how often a command is sent again after the connection broke.
     :ivar pool_timeout: seconds to wait for a free connection.
-    :ivar max_connections: of a pool; in a cluster, of each node's.
-    :ivar client: the arguments of redis-py's connections. Without ``host`` and ``port`` where
-        Sentinels tell them.
-    :ivar where: names the server in errors.
-    :ivar service: what Sentinels call the servers; None without Sentinels.
+    :ivar max_connections: how many connections a pool has at most. In a cluster each node has one.
+    :ivar client: the arguments of redis-py's connections. ``host`` and ``port`` are missing if
+        Sentinels name them.
+    :ivar where: the server's name for errors.
+    :ivar service: the name by which Sentinels know the servers. None without Sentinels.
     :ivar sentinels: the arguments of redis-py's connections to each Sentinel.
     """
 
@@ -103,7 +103,7 @@ def _tls_version(value: str) -> ssl.TLSVersion:
     return _TLS_VERSIONS[choice_option(_TLS_VERSIONS)(value)]
 
 
-#: Our own options.
+#: The store's own options.
 _OWN: Final[dict[str, Callable[[str], Any]]] = {
     "prefix": text_option,
     "max_connections": integer_option(1, 100_000),
@@ -120,10 +120,12 @@ _CLIENT: Final[dict[str, Callable[[str], Any]]] = {
     "client_name": text_option,
     "protocol": integer_option(2, 3),
 }
+#: Options for the connections to Sentinels.
 _SENTINEL: Final[dict[str, Callable[[str], Any]]] = {
     "sentinel_username": text_option,
     "sentinel_password": text_option,
 }
+#: Options of redis-py's connections with TLS, by its names.
 _TLS: Final[dict[str, Callable[[str], Any]]] = {
     "ssl_ca_certs": text_option,
     "ssl_ca_path": text_option,
@@ -138,52 +140,65 @@ _TLS: Final[dict[str, Callable[[str], Any]]] = {
 
 
 def parse(url: str) -> Settings:
-    """Return what a URL says. Nothing of the URL is in an error but the names of options.
+    """Return the parts and options of a URL. Errors quote nothing of it except names of options.
 
-    :raises ConfigurationError: it cannot be understood, or has an option that there is not.
+    :raises ConfigurationError: the URL cannot be parsed, or has an unknown option.
     """
     parts, options = split_url(url, _FORM)
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES or " " in url:
         raise ConfigurationError(_FORM)
     base, _, kind = scheme.partition("+")
-    is_socket = scheme in _SOCKETS
-    values = _values(options, tls=base in _TLS_SCHEMES, kind="socket" if is_socket else kind)
-    userinfo, _, netloc = parts.netloc.rpartition("@")
-    values.update(_user(userinfo))
-    if is_socket:
-        if netloc or len(parts.path) < 2:
-            raise ConfigurationError(_FORM)
-        path = _decoded(parts.path)
-        return _settings(values, {"path": path}, where=f"Redis at {path}")
+    if scheme in _SOCKETS:
+        kind = "socket"
     tls = base in _TLS_SCHEMES
+    userinfo, _, netloc = parts.netloc.rpartition("@")
+    values = {**_values(options, tls=tls, kind=kind), **_user(userinfo)}
+    if kind == "socket":
+        return _socket(netloc, parts.path, values)
     addresses = [_address(each, kind) for each in netloc.split(",")]
-    named = ", ".join(map(written, addresses))
     path = parts.path.strip("/")
     if kind == "sentinel":
-        service, _, path = path.partition("/")
-        if not service:
-            raise ConfigurationError(_FORM)
-        service = _decoded(service)
-        values.update(_database(path, values))
-        where = f"Redis, the master {service!r} of the Sentinels at {named}"
-        return _settings(values, {}, where, tls=tls, service=service, addresses=addresses)
+        return _sentinels(addresses, path, values, tls=tls)
     if len(addresses) > 1:
         raise ConfigurationError(_FORM)
     values.update(_database(path, values))
+    ((host, port),) = addresses
+    named = format_address((host, port))
     if kind == "cluster":
         if values.pop("db", 0):
             raise ConfigurationError("a Redis cluster has no other database than 0")
         named = f"the cluster of {named}"
-    ((host, port),) = addresses
     place = {"host": host, "port": port}
     return _settings(values, place, f"Redis at {named}", tls=tls, cluster=kind == "cluster")
 
 
-def written(address: tuple[str, int]) -> str:
-    """Return an address as people write it."""
+def format_address(address: tuple[str, int]) -> str:
+    """Return an address as URLs have it."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _socket(netloc: str, path: str, values: dict[str, Any]) -> Settings:
+    """Return the settings of a URL with a Unix socket."""
+    if netloc or len(path) < 2:
+        raise ConfigurationError(_FORM)
+    path = _decoded(path)
+    return _settings(values, {"path": path}, f"Redis at {path}")
+
+
+def _sentinels(
+    addresses: list[tuple[str, int]], path: str, values: dict[str, Any], *, tls: bool
+) -> Settings:
+    """Return the settings of a URL with Sentinels."""
+    service, _, path = path.partition("/")
+    if not service:
+        raise ConfigurationError(_FORM)
+    service = _decoded(service)
+    values.update(_database(path, values))
+    named = ", ".join(map(format_address, addresses))
+    where = f"Redis, the master {service!r} of the Sentinels at {named}"
+    return _settings(values, {}, where, tls=tls, service=service, addresses=addresses)
 
 
 def _settings(
@@ -201,14 +216,7 @@ def _settings(
         common["socket_keepalive"] = True
     client = {**place, **common, **values}
     if tls:
-        # Before 6.0 redis-py does not look at the name by itself.
-        client.setdefault("ssl_check_hostname", values.get("ssl_cert_reqs") != "none")
-        if cluster and client["ssl_check_hostname"] and "ssl_check_hostname" not in _PASSED_ON:
-            raise ConfigurationError(
-                f"redis-py {redis.__version__} does not check the name in the certificates of a "
-                "cluster's servers: install a later one, or allow that with "
-                "`ssl_check_hostname=no`"
-            )
+        _check_name_in_certificates(client, cluster=cluster)
     own = {name: client.pop(name) for name in (*_OWN, *_SENTINEL) if name in client}
     sentinel = {name: value for name, value in client.items() if name in (*common, *_TLS)}
     for name in ("username", "password"):
@@ -224,10 +232,22 @@ def _settings(
         client=client,
         where=where,
         service=service,
-        sentinels=tuple({**sentinel, "host": host, "port": port} for host, port in addresses)
-        if service
-        else (),
+        sentinels=tuple({**sentinel, "host": host, "port": port} for host, port in addresses),
     )
+
+
+def _check_name_in_certificates(client: dict[str, Any], *, cluster: bool) -> None:
+    """Have redis-py compare the server's name with its certificate, unless the URL says otherwise.
+
+    :raises ConfigurationError: the installed redis-py cannot do so.
+    """
+    # Before 6.0 redis-py does not compare them by default.
+    client.setdefault("ssl_check_hostname", client.get("ssl_cert_reqs") != "none")
+    if cluster and client["ssl_check_hostname"] and "ssl_check_hostname" not in _PASSED_ON:
+        raise ConfigurationError(
+            f"redis-py {redis.__version__} does not check the name in the certificates of a "
+            "cluster's servers: install a later one, or allow that with `ssl_check_hostname=no`"
+        )
 
 
 def _user(userinfo: str) -> dict[str, str]:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar, Self
 
 from coatcheck import Capabilities
 from coatcheck.errors import StoreError
 from coatcheck.storekit import AsyncGeneratorStore, BaseGeneratorStore, GeneratorStore
 
-from .clients import API, ASYNC, SYNC, is_cluster, where
-from .failures import PACKAGES, translated
-from .layout import DEFAULT_PREFIX, Layout
-from .operations import OnNode, RedisOperations
-from .url import parse
+from ._clients import API, ASYNC, SYNC, is_cluster, where
+from ._failures import PACKAGES, translated
+from ._layout import DEFAULT_PREFIX, Layout
+from ._operations import OnNode, RedisOperations
+from ._url import parse
 
 
 class _BaseRedisStore(BaseGeneratorStore):
     """The constructors and the errors of both stores."""
 
-    capabilities = Capabilities(
+    capabilities: Capabilities = Capabilities(
         native_expiry=True,
         enumerable=True,
         clearable=True,
@@ -28,8 +28,8 @@ class _BaseRedisStore(BaseGeneratorStore):
         multi_process=True,
         durable=True,
     )
-    backend = "Redis"
-    client_packages = PACKAGES
+    backend: ClassVar[str] = "Redis"
+    client_packages: ClassVar[Collection[str]] = PACKAGES
     _api: ClassVar[API]
 
     def __init__(

@@ -1,4 +1,4 @@
--- Run a command on a sorted set. What is under its key and is none counts as missing, and goes.
+-- Run a command on a sorted set. A value of another type counts as missing, and is removed.
 local function sorted_set(command, key, ...)
   local reply = redis.pcall(command, key, ...)
   if type(reply) ~= 'table' or not reply.err then return reply end

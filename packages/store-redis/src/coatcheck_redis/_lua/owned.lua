@@ -1,7 +1,7 @@
--- KEYS: an owner's index if it is in reach, then for each record its key and its metadata key.
--- ARGV: now, the owner, then the keys as the index has them.
--- Return for each record what `reply` makes of it or false, and take out of the index what is not
--- the owner's. Where the metadata does not say whose a record is, the index is believed.
+-- KEYS: an owner's index unless it is on another server, then for each record its key and its
+-- metadata key. ARGV: now, the owner, then the keys as the index has them.
+-- Return for each record what `reply` makes of it or false, and remove from the index what is not
+-- the owner's. If the metadata does not name the owner of a record, the index is believed.
 local now, set, found = tonumber(ARGV[1]), #KEYS % 2 == 1 and KEYS[1], {}
 for i = set and 2 or 1, #KEYS, 2 do
   local data, expiry, _, owner = live(KEYS[i], KEYS[i + 1], now)

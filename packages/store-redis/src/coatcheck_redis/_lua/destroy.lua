@@ -7,5 +7,5 @@ if data then
   remove(KEYS[1], KEYS[2], ARGV[4])
   return 1
 end
-redis.call('DEL', KEYS[1]) -- malformed, or expired by the applications' clock
+redis.call('DEL', KEYS[1]) -- it is malformed, or expired by the applications' clock
 return 0

@@ -6,8 +6,8 @@ local function holds(condition, data, expected)
   return data ~= nil
 end
 
--- Remove a record, and remember who did it for as long as somebody may ask again.
--- The removal comes first: it is allowed, and allows the rest, where memory is short.
+-- Remove a record, and remember the token of the call for as long as it may be repeated.
+-- The removal comes first, because it is allowed when memory is short, and makes room for the rest.
 local REMEMBERED = 10000
 local function remove(record, metadata, token)
   redis.call('DEL', record, metadata)

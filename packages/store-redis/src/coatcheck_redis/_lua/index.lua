@@ -1,5 +1,5 @@
--- The index of an owner is a sorted set of keys, by expiry. It is a hint: what it leads to is
--- looked at. So an expiry in it is never made earlier, and entries stay for a while after it.
+-- The index of an owner is a sorted set of keys, by expiry. It is a hint: each record that it names
+-- is checked. So an expiry in it is never made earlier, and entries stay for a while after it.
 local GRACE = 600
 local function index(set, key, expiry, now)
   sorted_set('ZADD', set, 'GT', expiry, key)

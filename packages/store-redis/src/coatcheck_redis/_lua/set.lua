@@ -1,4 +1,4 @@
--- KEYS: record, metadata, what was overwritten, and the owner's index where this script is to keep it.
+-- KEYS: record, metadata, overwritten writes, and the owner's index if this script must update it.
 -- ARGV: now, condition, expected data, token, data, expiry, milliseconds to live, the metadata,
 -- the key as the index has it.
 -- Return 1 if the record was written, now or by an earlier attempt with the same token.
