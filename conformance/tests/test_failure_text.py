@@ -50,7 +50,7 @@ GET-1 failed on the sync API of Forgetful
   expected   a Record with the data b'two'
   seen       Record(b'one', expires_at=start+86400)
 
-  often it is  the record is written under another key, or in another form, than it is read.
+  usual cause  the record is written under another key, or in another form, than it is read.
 
   case GET-1.data_of_the_last_set; clause (required): docs/contract.md#get-reading
   python -m coatcheck_conformance --explain GET-1"""
@@ -67,7 +67,7 @@ GET-2 failed on the async API of Raising
   expected   no exception
   seen       KeyError("'not here'")
 
-  often it is  a missing key raises the backend's own KeyError.
+  usual cause  a missing key raises the backend's own KeyError.
 
   case GET-2.unknown_key; clause (required): docs/contract.md#get-reading
   python -m coatcheck_conformance --explain GET-2"""

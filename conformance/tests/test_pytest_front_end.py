@@ -110,7 +110,7 @@ def test_a_broken_store_fails_with_the_whole_text(
     status, output = run_pytest(content, "-k", "GET", *options, apart="-n2" in options)
     assert status == 1, output
     assert "GET-2 failed on the sync API of MyStore" in output
-    assert "often it is" in output
+    assert "usual cause" in output
     assert "pytest.fail(" not in output
     assert "_tell(" not in output
 

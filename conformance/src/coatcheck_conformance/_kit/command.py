@@ -147,7 +147,7 @@ def _explain(id: str) -> int:
         *(f"  checked by {case.id}: {case.sentence}" for case in cases_of(clause.id)),
     ]
     hints = dict.fromkeys(case.hint for case in cases_of(clause.id) if case.hint)
-    lines += ["", *(f"  often it is: {hint}" for hint in hints)] if hints else []
+    lines += ["", *(f"  usual cause: {hint}" for hint in hints)] if hints else []
     Console().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
     return 0
 

@@ -55,7 +55,7 @@ def explain(
         _wrapped(failed.seen, "  seen       "),
     ]
     if hint:
-        parts += ["", _wrapped(hint, "  often it is  ")]
+        parts += ["", _wrapped(hint, "  usual cause  ")]
     parts += [
         "",
         f"  case {case}; clause ({clause.level}): docs/contract.md#{clause.anchor}",

@@ -1,10 +1,10 @@
-"""Keys that a store may refuse, change or take for one another, and what is no key."""
+"""Keys that a store may refuse, change or confuse, and values that are not valid keys."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-#: Keys of characters that are easily taken for impossible; NUL and line ends are KEY-4's.
+#: Keys of characters that some stores refuse; KEY-4 has NUL and line ends.
 UNUSUAL: Final = (
     "0",
     "-1",
@@ -95,7 +95,7 @@ SEPARATORS: Final = (
     "session:a",
 )
 
-#: What a request's JSON can hold in the place of a key; dictionaries are queries of databases.
+#: JSON of a request that is no key; some databases take a dictionary for a query.
 NO_STRINGS: Final[tuple[Any, ...]] = (
     None,
     0,
@@ -108,7 +108,7 @@ NO_STRINGS: Final[tuple[Any, ...]] = (
     {"$regex": ".*"},
     {"S": "key"},
 )
-#: Strings that are no keys by KEY-1.
+#: Strings that are not valid keys by KEY-1.
 NO_KEYS: Final = ("", "k" * 257, "k" * 3000, "\ud800", "key\udfff")
 
 PATTERNS: Final = (

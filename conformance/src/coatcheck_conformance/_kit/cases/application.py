@@ -1,4 +1,4 @@
-"""What the clauses are for: logins, logouts and parallel requests of an application."""
+"""Check whole applications: logins, logouts and parallel requests."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..serving import Browser, options_of, serving
 
 T = TypeVar("T")
 
-#: Clauses without which no server can use the store.
+#: Clauses that every server needs.
 _SERVED: Final = ("LOOP-1", "LOOP-2", "LOOP-3", "GET-2", "GET-5")
 _WRITES: Final = 50
-#: Tabs that count in one session at the same time, and how often each does.
+#: Tabs that count in one session at the same time, and how often each tab counts.
 _COUNTERS: Final = 8
 _COUNTS: Final = 4
-#: How often a request is sent again whose session could not be saved.
+#: How often a request is repeated if its session could not be saved.
 _TRIES: Final = 10
-#: How often the id of a session changes at most.
+#: The most often that the id of a session changes.
 _ROTATIONS: Final = 50
-#: Seconds between two movements of a clock that goes on.
+#: Seconds between two steps of the moving clock.
 _TICK: Final = 0.02
 
 
@@ -50,7 +50,7 @@ def _expect_shown(context: Context, browser: Browser, who: str, contents: dict[s
 
 @case("SET-3", depends_on=_SERVED, prerequisite=False)
 def login(context: Context) -> None:
-    """Who logs in at a served application is logged in at the next request, and nobody else is."""
+    """A user who logs in is logged in at the next request, and no other user is."""
     with serving(context) as make_browser:
         ann, bob = (_login(context, make_browser, user) for user in ("ann", "bob"))
         _expect_shown(context, ann, "ann", {"user": "ann"})
@@ -60,12 +60,12 @@ def login(context: Context) -> None:
 
 @case("DESTROY-1", depends_on=(*_SERVED, "SET-3"), prerequisite=False)
 def logout(context: Context) -> None:
-    """After a logout the old cookie opens nothing."""
+    """After a logout the old cookie opens no session."""
     with serving(context) as make_browser:
         ann, bob = (_login(context, make_browser, user) for user in ("ann", "bob"))
         thief = ann.copy()
         _get(context, ann, "/logout", "ann")
-        _expect_shown(context, thief, "who has ann's old cookie", {})
+        _expect_shown(context, thief, "a browser with ann's old cookie", {})
         _expect_shown(context, bob, "bob", {"user": "bob"})
 
 
@@ -79,13 +79,13 @@ def logout(context: Context) -> None:
     prerequisite=False,
 )
 def rotation(context: Context) -> None:
-    """When a session moves to a new id its data move along, and the old cookie opens nothing."""
+    """When a session gets a new id it keeps its data, and the old cookie opens no session."""
     with serving(context) as make_browser:
         ann = _login(context, make_browser, "ann")
         thief = ann.copy()
         _get(context, ann, "/rotate", "ann")
         _expect_shown(context, ann, "ann", {"user": "ann"})
-        _expect_shown(context, thief, "who has ann's old cookie", {})
+        _expect_shown(context, thief, "a browser with ann's old cookie", {})
 
 
 @case("RACE-2", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-8", "SET-10"), prerequisite=False)
@@ -105,7 +105,7 @@ def fifty_parallel_requests(context: Context) -> None:
 
 @case("RACE-2", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-8", "SET-10"), prerequisite=False)
 def counting_requests(context: Context) -> None:
-    """Requests to two servers that count in one session at the same time are counted exactly."""
+    """Parallel requests to two servers count in one session, and no count is lost."""
     with serving(context) as make_browser, serving(context) as make_other:
         ann = _login(context, make_browser, "ann")
         servers = (ann, make_other())
@@ -121,7 +121,7 @@ def _counts(browser: Browser) -> Callable[[], list[bool]]:
 
 def _write(browser: Browser, name: str, value: str) -> Callable[[], object]:
     def write() -> object:
-        # A browser's user tries again where the server says that it could not save.
+        # A user tries again if the server says that it could not save.
         return any(browser.get("/put", **{name: value})[0] == 200 for _ in range(_TRIES))
 
     return write
@@ -134,7 +134,7 @@ def _at_once(requests: Sequence[Callable[[], T]]) -> list[T]:
 
 @case("RACE-4", depends_on=(*_SERVED, "SET-3", "SET-7", "SET-9", "DESTROY-1"), prerequisite=False)
 def logout_amid_requests(context: Context) -> None:
-    """A logout amid requests that write ends the session."""
+    """A logout ends the session while other requests write to it."""
     with serving(context) as make_browser:
         for number in range(3):
             ann = _login(context, make_browser, "ann")
@@ -142,7 +142,7 @@ def logout_amid_requests(context: Context) -> None:
             writes = [_write_once(tab, str(n)) for n, tab in enumerate(tabs)]
             context.steps.note("six requests that write, and among them a logout")
             _at_once([*writes[:3], lambda: ann.copy().get("/logout"), *writes[3:]])  # noqa: B023  # called at once
-            _expect_shown(context, ann, f"who has ann's old cookie, round {number}", {})
+            _expect_shown(context, ann, f"a browser with ann's old cookie, try {number}", {})
 
 
 @case(
@@ -151,18 +151,18 @@ def logout_amid_requests(context: Context) -> None:
     prerequisite=False,
 )
 def logout_amid_rotations(context: Context) -> None:
-    """A logout with an old cookie ends a session that gets one new id after the other."""
+    """A logout with an old cookie ends a session whose id changes again and again."""
     with serving(context) as make_browser:
         for number in range(3):
             ann = _login(context, make_browser, "ann")
             tab = ann.copy()
             context.steps.note("a tab asks for one new id after the other, and another logs out")
             _at_once([_rotate(ann), lambda: tab.get("/logout")])  # noqa: B023  # called at once
-            _expect_shown(context, ann, f"who has the latest cookie, round {number}", {})
+            _expect_shown(context, ann, f"a browser with the latest cookie, try {number}", {})
 
 
 def _rotate(browser: Browser) -> Callable[[], object]:
-    """Return what changes the id of a session until the session has ended."""
+    """Return a function that changes the id of a session until the session has ended."""
 
     def rotate() -> object:
         return any(not browser.get("/rotate")[1] for _ in range(_ROTATIONS))
@@ -185,17 +185,16 @@ def _write_once(browser: Browser, value: str) -> Callable[[], object]:
     prerequisite=False,
 )
 def logout_everywhere(context: Context) -> None:
-    """All sessions of a user are ended at once, and no other one."""
+    """Ending all sessions of a user ends each of them, and no other session."""
     with serving(context) as make_browser:
         browsers = [_login(context, make_browser, "ann") for _ in range(3)]
         bob = _login(context, make_browser, "bob")
         if context.capabilities.owner_lag:
-            context.advance(
-                context.capabilities.owner_lag
-            )  # the core waits by the clock on the wall
+            # The core waits by the system's clock, which does not move the store's.
+            context.advance(context.capabilities.owner_lag)
         context.expect(_revoke_all(context, "ann"), 3, "revoked")
         for browser in browsers:
-            _expect_shown(context, browser, "who has one of ann's cookies", {})
+            _expect_shown(context, browser, "a browser with one of ann's cookies", {})
         _expect_shown(context, bob, "bob", {"user": "bob"})
 
 
@@ -205,20 +204,19 @@ def logout_everywhere(context: Context) -> None:
     prerequisite=False,
 )
 def logout_everywhere_amid_rotations(context: Context) -> None:
-    """A session whose id changes all the time does not survive when all of a user's are ended."""
+    """Ending all sessions of a user also ends one whose id changes again and again."""
     with serving(context) as make_browser:
         thief = _login(context, make_browser, "ann")
         if context.capabilities.owner_lag:
-            context.advance(
-                context.capabilities.owner_lag
-            )  # the core waits by the clock on the wall
+            # The core waits by the system's clock, which does not move the store's.
+            context.advance(context.capabilities.owner_lag)
         context.steps.note("a thief asks for one new id after the other")
         _at_once([_rotate(thief), lambda: _revoke_as_time_passes(context, "ann")])
-        _expect_shown(context, thief, "who has the latest cookie", {})
+        _expect_shown(context, thief, "a browser with the latest cookie", {})
 
 
 def _revoke_as_time_passes(context: Context, owner: str) -> int:
-    """Revoke while the clock of the stores goes on: some show writes in their index by it."""
+    """Revoke while the stores' clock moves on: some indexes show a write only then."""
     with ThreadPoolExecutor(1) as pool:
         revoking = pool.submit(_revoke_all, context, owner)
         while not wait([revoking], timeout=_TICK).done:

@@ -18,10 +18,10 @@ from ..watch import IO_EVENTS, watching
     "CAP-1",
     depends_on=("LIFE-4",),
     foundation=False,
-    hint="the backend is asked for its version when it is read.",
+    hint="reading the capabilities asks the backend for its version.",
 )
 def without_io(context: Context) -> None:
-    """A store that was never used declares its capabilities without asking anybody."""
+    """A store that was never used declares its capabilities without any I/O."""
     store = context.elsewhere()
     with watching(IO_EVENTS) as watch:
         declared: object = store.capabilities
@@ -32,10 +32,13 @@ def without_io(context: Context) -> None:
 
 
 @case(
-    "CAP-1", depends_on=("LIFE-4",), foundation=False, hint="they are found out at the first use."
+    "CAP-1",
+    depends_on=("LIFE-4",),
+    foundation=False,
+    hint="the capabilities are detected at the first use.",
 )
 def always_the_same(context: Context) -> None:
-    """The capabilities are the same before the first use, after it and after the end."""
+    """The capabilities are the same before the first use, after it, and after `close`."""
     store = context.elsewhere()
     declared = store.capabilities
     context.expect(store.capabilities, declared, "read again")
@@ -48,7 +51,7 @@ def always_the_same(context: Context) -> None:
 
 @case("CAP-2", foundation=False, hint="the two classes declare them separately.")
 def apis_agree(context: Context) -> None:
-    """Both APIs declare the same."""
+    """Both APIs declare the same capabilities."""
     apis: tuple[APIName, ...] = ("sync", "async")
     one, other = (
         context.open(f"{api}_store", api=api, namespace=f"{context.namespace}{api}") for api in apis
@@ -86,20 +89,20 @@ def _operations(context: Context) -> dict[str, Callable[[], Any]]:
         "CLEAR-3",
         "LIFE-4",
     ),
-    hint="a file is written or a server is asked, and `blocking` left at False.",
+    hint="an operation writes a file or asks a server, and `blocking` was left at False.",
 )
 def nothing_waits(context: Context) -> None:
     """No operation opens a file, asks a server or sleeps."""
-    context.store.get("key")  # whatever is imported at the first call
+    context.store.get("key")  # the first call may import modules
     for operation, call in _operations(context).items():
         with watching(IO_EVENTS) as watch:
             call()
         context.expect_that(not watch.seen, f"no waiting in `{operation}`", watch.lines)
 
 
-@case("CAP-4", foundation=False, hint="a value of the backend is taken over as it is.")
+@case("CAP-4", foundation=False, hint="a value of the backend is declared without a check.")
 def numbers_can_be_calculated_with(context: Context) -> None:
-    """The declared numbers are numbers, and in their ranges."""
+    """The declared numbers are numbers, and lie within their ranges."""
     can = context.capabilities
     for name in ("owner_lag", "expiry_granularity"):
         value = getattr(can, name)

@@ -7,13 +7,13 @@ from coatcheck.errors import UnsupportedOperation
 from ..case import case
 from ..context import Context
 
-#: More than the first batch of any client that is in use.
+#: More than the first page of any client library.
 _MANY = 130
 
 
-@case("CLEAR-1", hint="one page of a listing is removed, or what has no owner.")
+@case("CLEAR-1", hint="`clear` removes one page of a listing, or skips records that have no owner.")
 def every_key(context: Context) -> None:
-    """After `clear` every key is absent: with and without an owner, of whatever life."""
+    """After `clear` every key is absent, with and without an owner, whatever its expiry."""
     for number in range(_MANY):
         owner = f"owner{number % 3}" if number % 2 else None
         context.put(f"key{number}", owner=owner, life=60 * (number + 1))
@@ -22,9 +22,9 @@ def every_key(context: Context) -> None:
         context.expect_absent(f"key{number}")
 
 
-@case("CLEAR-1", hint="what is cleared is what this handle has written.")
+@case("CLEAR-1", hint="a handle clears only records that it has written itself.")
 def keys_of_another_handle(context: Context) -> None:
-    """A `clear` removes what another handle on the same data wrote, for all handles."""
+    """`clear` removes records that another handle wrote, and both handles see it."""
     writer = context.second()
     context.put(store=writer)
     context.store.clear()
@@ -38,10 +38,10 @@ def keys_of_another_handle(context: Context) -> None:
         "GET-5",
         "GET-7",
     ),
-    hint="the whole database is dropped, or all that begins with the namespace's name.",
+    hint="`clear` drops the whole database, or everything that begins with the namespace's name.",
 )
 def other_namespaces(context: Context) -> None:
-    """A `clear` leaves the records of other namespaces, whatever their names begin with."""
+    """`clear` keeps the records of other namespaces, even if their names begin alike."""
     for extension in ("a", "0"):
         elsewhere = context.elsewhere(extension)
         there, here = context.put(store=elsewhere), context.put()
@@ -58,10 +58,10 @@ def other_namespaces(context: Context) -> None:
         "GET-5",
         "GET-7",
     ),
-    hint="the whole database is dropped.",
+    hint="`clear` drops the whole database.",
 )
 def foreign_things(context: Context) -> None:
-    """A `clear` leaves what belongs to no store."""
+    """`clear` keeps data in the backend that belong to no store."""
     context.put()
     is_there = context.harness.foreign(context.namespace)
     context.store.clear()
@@ -69,9 +69,9 @@ def foreign_things(context: Context) -> None:
         context.expect(is_there(), True, "what belongs to no store is still there, unchanged")
 
 
-@case("CLEAR-3", hint="a list of no keys is sent to the backend, or a table is dropped.")
+@case("CLEAR-3", hint="an empty list of keys is sent to the backend, or a table is dropped.")
 def empty_store(context: Context) -> None:
-    """A `clear` of an empty store, also the second time, leaves a store that works."""
+    """`clear` of an empty store can be repeated, and the store works afterwards."""
     for _ in range(2):
         context.expect(context.store.call("clear"), None)
         context.expect_absent()
@@ -83,9 +83,14 @@ def empty_store(context: Context) -> None:
     context.expect_data(b"again")
 
 
-@case("CLEAR-4", requires=("owners",), depends_on=("CLEAR-1", "OWNER-1"), hint="the index is left.")
+@case(
+    "CLEAR-4",
+    requires=("owners",),
+    depends_on=("CLEAR-1", "OWNER-1"),
+    hint="`clear` keeps the index.",
+)
 def owner_index(context: Context) -> None:
-    """After `clear` no owner has a record, not even when the keys are used again."""
+    """After `clear` no owner has a record, even if the keys are used again."""
     for number in range(4):
         context.put(f"key{number}", owner="owner")
     context.store.clear()
@@ -99,10 +104,13 @@ def owner_index(context: Context) -> None:
 
 
 @case(
-    "CLEAR-4", requires=("enumerable",), depends_on=("CLEAR-1", "ENUM-3"), hint="a counter is left."
+    "CLEAR-4",
+    requires=("enumerable",),
+    depends_on=("CLEAR-1", "ENUM-3"),
+    hint="`clear` keeps a counter.",
 )
 def length_is_zero(context: Context) -> None:
-    """After `clear` the length is 0, and counts anew."""
+    """After `clear` the length is 0, and new records are counted from there."""
     for number in range(4):
         context.put(f"key{number}")
     context.store.clear()
@@ -111,8 +119,8 @@ def length_is_zero(context: Context) -> None:
     context.expect(context.store.length(), 1)
 
 
-@case("CLEAR-5", hint="the operation is there without its capability, or does nothing.")
+@case("CLEAR-5", hint="the operation exists without its capability, or does nothing.")
 def undeclared(context: Context) -> None:
-    """A `clear` that is not declared raises `UnsupportedOperation`."""
+    """`clear` raises `UnsupportedOperation` if it is not declared."""
     with context.expect_raises(UnsupportedOperation):
         context.store.clear()

@@ -1,4 +1,7 @@
-"""COST-1, COST-7, COST-8: what grows with the stored records. Others are in `traffic`."""
+"""COST-1 and COST-5 to COST-8: how costs grow with the stored records.
+
+The cases of COST-2 to COST-4 are in `traffic`.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ from ..context import Context
 
 _FEW: Final = 20
 _MANY: Final = 400
-#: How often a call is measured: the least counts, because some calls tidy up.
+#: How often a call is measured: the least counts, because some calls also clean up.
 _TRIES: Final = 4
-#: Instructions that are not counted: a search through the many records takes more.
+#: Instructions that are ignored: a search through all records takes more.
 _SLACK: Final = 1000
 
 _LISTED: Final = 600
@@ -27,12 +30,12 @@ _SIZE: Final = 4096
 
 
 def _is_bridged(context: Context) -> bool:
-    """Tell whether other threads do the work, where it cannot be counted."""
+    """Tell whether other threads do the work, whose instructions cannot be counted."""
     return isinstance(context.store.native, AsyncBridge | SyncBridge)
 
 
 def instructions(call: Callable[[], Any]) -> int:
-    """Count the instructions of the interpreter that a call takes in this thread."""
+    """Count the instructions that the interpreter executes for a call in this thread."""
     count = 0
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
@@ -88,9 +91,9 @@ def _operations(context: Context) -> dict[str, Callable[[int], Any]]:
     }
 
 
-@case("COST-1", hint="a search through all records, or a count of them.")
+@case("COST-1", hint="an operation searches or counts all records.")
 def cost_of_a_request(context: Context) -> None:
-    """With many records each operation takes about as many instructions as with few."""
+    """Each operation takes about as many instructions with many records as with few."""
     if _is_bridged(context):
         return
     _fill(context, "few", _FEW)
@@ -101,9 +104,13 @@ def cost_of_a_request(context: Context) -> None:
         _expect_alike(context, operation, count, many[operation])
 
 
-@case("COST-7", depends_on=("OWNER-1",), hint="a search through all records for those of an owner.")
+@case(
+    "COST-7",
+    depends_on=("OWNER-1",),
+    hint="`owned_by` searches all records for those of the owner.",
+)
 def cost_of_an_owner(context: Context) -> None:
-    """With many records of others `owned_by` takes about as many instructions as with few."""
+    """`owned_by` takes as many instructions with many records of others as with few."""
     if _is_bridged(context):
         return
     for number in range(3):
@@ -116,7 +123,7 @@ def cost_of_an_owner(context: Context) -> None:
 
 
 def _peak(walk: Callable[[], Any]) -> int:
-    """Return how many bytes more than before were in use at a time."""
+    """Return the largest number of bytes that was allocated at a time during a call."""
     was_tracing = tracemalloc.is_tracing()
     if not was_tracing:
         tracemalloc.start()
@@ -134,10 +141,10 @@ def _peak(walk: Callable[[], Any]) -> int:
 @case(
     "COST-8",
     depends_on=("ENUM-1",),
-    hint="a list of everything is made, and iterated over.",
+    hint="a list of all records is built before the iteration begins.",
 )
 def memory_of_a_listing(context: Context) -> None:
-    """Listing takes far less memory than all data have."""
+    """Listing needs far less memory than all the data together."""
     if _is_bridged(context):
         return
     size = min(_SIZE, context.capabilities.max_data_bytes or _SIZE)
@@ -160,10 +167,10 @@ def memory_of_a_listing(context: Context) -> None:
         "ENUM-3",
         "ENUM-6",
     ),
-    hint="one command or one transaction lists everything, and nobody else gets a turn.",
+    hint="one command or one transaction lists everything, and nobody else is served meanwhile.",
 )
 def others_are_served_while_it_lists(context: Context) -> None:
-    """Between two records of a listing other handles read and write, and counting goes on."""
+    """During a listing other handles can read, write and count."""
     for number in range(40):
         context.put(f"key{number}")
     other = context.second()
@@ -180,10 +187,10 @@ def others_are_served_while_it_lists(context: Context) -> None:
         "CLEAR-1",
         "CLEAR-2",
     ),
-    hint="one transaction removes everything, and nobody else gets a turn.",
+    hint="one transaction removes everything, and nobody else is served meanwhile.",
 )
 def others_are_served_while_it_clears(context: Context) -> None:
-    """Calls of another namespace at the same time succeed, and lose nothing."""
+    """During a `clear` calls of another namespace succeed, and lose nothing."""
     elsewhere = context.elsewhere()
     for number in range(40):
         context.put(f"key{number}")

@@ -13,12 +13,12 @@ from ..context import Context
 
 _OUTSIDE = "the harness has no way to put garbage beside a record"
 _DATA = b"data"
-#: The latest time that there is: the end of the year 9999.
+#: The latest valid time: the end of the year 9999.
 _END = 253_402_300_799.0
 
 
 def _garbled(context: Context) -> Iterator[tuple[str, str, str]]:
-    """Yield a key, its owner and the way, with garbage beside its record, for each way."""
+    """Yield a key, its owner and a description for each way to put garbage beside a record."""
     ways = context.need(context.harness.garbled(context.namespace, "key0", "owner0"), _OUTSIDE)
     for number, way in enumerate(ways):
         key, owner = f"key{number}", f"owner{number}"
@@ -34,7 +34,7 @@ def _garble(context: Context, way: str, key: str, owner: str) -> None:
 
 
 def _expect_sane(context: Context, found: object, way: str) -> None:
-    """Expect nothing, or the record with these data, an owner, and a time."""
+    """Expect None, or a record with these data, a valid owner and a valid expiry."""
     is_sane = found is None or (
         isinstance(found, Record)
         and found.data == _DATA
@@ -55,10 +55,10 @@ def _owned(context: Context, owner: str) -> dict[str, Record]:
 @case(
     "DAMAGE-1",
     needs=("garbled",),
-    hint="metadata are parsed without a thought of what somebody else may have written there.",
+    hint="metadata are parsed without a check of what somebody else may have written there.",
 )
 def reads_of_the_garbled(context: Context) -> None:
-    """`get` shows nothing or the record as it was written, each time."""
+    """`get` returns None or the record as it was written, each time."""
     for key, _, way in _garbled(context):
         _expect_sane(context, context.store.get(key), way)
         _expect_sane(context, context.store.get(key), f"{way}, the second time")
@@ -68,10 +68,10 @@ def reads_of_the_garbled(context: Context) -> None:
     "DAMAGE-1",
     needs=("garbled",),
     depends_on=("DESTROY-1",),
-    hint="a script or an index fails at the type of what is there.",
+    hint="a script or an index fails at the type of a value.",
 )
 def writes_of_the_garbled(context: Context) -> None:
-    """`touch`, conditional `set` and `destroy` answer True or False, and agree with `get`."""
+    """`touch`, conditional `set` and `destroy` return a bool, and agree with `get`."""
 
     def writes(key: str, owner: str) -> list[tuple[str, Callable[[], object]]]:
         same, store = context.record(_DATA, owner), context.store
@@ -100,10 +100,10 @@ def writes_of_the_garbled(context: Context) -> None:
     "DAMAGE-2",
     needs=("garbled",),
     depends_on=("DAMAGE-1", "GET-5", "GET-7", "TOUCH-1", "DESTROY-1"),
-    hint="what is there is added to, and not replaced.",
+    hint="a write adds to the garbage instead of replacing it.",
 )
 def a_write_makes_it_whole(context: Context) -> None:
-    """After a write without a condition, or of a new session, the record is like any other."""
+    """After an unconditional write, or one with `ABSENT`, the record is like any other."""
     ways = list(context.need(context.harness.garbled(context.namespace, "key", "owner"), _OUTSIDE))
     for number, way in enumerate(ways * 2):
         key, owner = f"key{number}", f"owner{number}"
@@ -136,10 +136,10 @@ def _expect_owned(context: Context, key: str, record: Record, way: str) -> None:
     "DAMAGE-3",
     needs=("garbled",),
     depends_on=("ENUM-1", "ENUM-3", "DAMAGE-1"),
-    hint="the iteration ends at the first thing that cannot be read.",
+    hint="the iteration ends at the first entry that cannot be read.",
 )
 def listings_beside_the_garbled(context: Context) -> None:
-    """Listings show what is sound beside garbage, and nothing else that is not."""
+    """Listings yield the intact records, and nothing that is malformed."""
     sound = {f"sound{number}": context.put(f"sound{number}", owner="ann") for number in range(3)}
     keys = []
     for key, owner, way in _garbled(context):
@@ -164,10 +164,10 @@ def listings_beside_the_garbled(context: Context) -> None:
     needs=("garbled",),
     requires=("clearable",),
     depends_on=("CLEAR-1", "DAMAGE-1"),
-    hint="the iteration ends at the first thing that cannot be read.",
+    hint="the iteration ends at the first entry that cannot be read.",
 )
 def clearing_the_garbled(context: Context) -> None:
-    """After `clear` nothing is left of the records beside garbage."""
+    """`clear` also removes records that have garbage beside them."""
     keys = [key for key, _, _ in _garbled(context)]
     context.store.clear()
     for key in keys:

@@ -118,7 +118,7 @@ def _expect_kept(context: Context, data: bytes) -> None:
 @case(
     "DATA-1",
     depends_on=("DATA-2", "DATA-3"),
-    hint="a code page that lacks some bytes is used for what is not UTF-8.",
+    hint="data that are not UTF-8 are kept in a code page that lacks some bytes.",
 )
 def every_byte(context: Context) -> None:
     """Data with each of the 256 byte values come back byte for byte, in either order."""
@@ -137,12 +137,12 @@ def not_text(context: Context) -> None:
 
 @case("DATA-3", hint="a file is open in text mode, or a driver trims or normalises text.")
 def text(context: Context) -> None:
-    """Data that are UTF-8 come back byte for byte, with all that text layers like to change."""
+    """UTF-8 data come back byte for byte, also characters that text layers like to change."""
     for data in _TEXTS:
         _expect_kept(context, data)
 
 
-@case("DATA-4", hint="short data are taken for none, and `0` for false.")
+@case("DATA-4", hint="short data are taken for empty ones, and `0` for false.")
 def one_byte(context: Context) -> None:
     """Data of one byte are kept."""
     for data in (b"x", b"0", b"1", b"f", b"{"):
@@ -152,10 +152,10 @@ def one_byte(context: Context) -> None:
 @case(
     "DATA-5",
     depends_on=("GET-5", "GET-7"),
-    hint="what is read is decided by how the data begin, and not by a field beside them.",
+    hint="how data are decoded depends on their first bytes, and not on a field beside them.",
 )
 def lookalikes(context: Context) -> None:
-    """Data that look like formats, markers and fields of stores are kept, and change nothing."""
+    """Data that look like a store's formats, markers and fields are kept, and change nothing."""
     for data in _LOOKALIKES:
         context.expect_unchanged(context.put(data=data, owner="owner"))
 
@@ -165,17 +165,17 @@ def lookalikes(context: Context) -> None:
     hint="the column or the item has a limit that the store does not declare.",
 )
 def one_mebibyte(context: Context) -> None:
-    """A text of 1 MiB comes back as it was."""
+    """A text of 1 MiB comes back unchanged."""
     _expect_kept(context, b"0123456789abcdef" * (_MEBIBYTE // 16))
 
 
 @case(
     "DATA-6",
     depends_on=("DATA-1",),
-    hint="the limit is reached by the binary form, which is longer.",
+    hint="the data are converted to a longer form, which reaches the limit.",
 )
 def one_mebibyte_of_any_bytes(context: Context) -> None:
-    """1 MiB of all byte values comes back as it was."""
+    """1 MiB of all byte values comes back unchanged."""
     _expect_kept(context, _EVERY_BYTE[::-1] * (_MEBIBYTE // 256))
 
 
@@ -192,10 +192,10 @@ def _limit(context: Context) -> int:
         "OWNER-13",
         "CAP-4",
     ),
-    hint="the backend's limit is one of key, owner and data together.",
+    hint="the backend limits key, owner and data together.",
 )
 def the_largest(context: Context) -> None:
-    """Data of just the declared size are kept, under any key, with an owner and without one."""
+    """Data of exactly the declared size are kept, under any key, with and without an owner."""
     for key in ("k", "\U0001f9e5" * 256):
         for owner in (None, "\U0001f464" * 256):
             data = b"x" * _limit(context)
@@ -211,10 +211,10 @@ def the_largest(context: Context) -> None:
         "OWNER-13",
         "CAP-4",
     ),
-    hint="binary data are kept in a form that is longer.",
+    hint="binary data are converted to a longer form.",
 )
 def the_largest_of_any_bytes(context: Context) -> None:
-    """Data of just the declared size that are not text are kept, under a long key."""
+    """Binary data of exactly the declared size are kept, under a long key."""
     key, owner = "\U0001f9e5" * 256, "\U0001f464" * 256
     data = (_EVERY_BYTE[::-1] * (_limit(context) // 256 + 1))[: _limit(context)]
     context.put(key, data, owner)
@@ -222,7 +222,7 @@ def the_largest_of_any_bytes(context: Context) -> None:
 
 
 def _expect_refused(context: Context, key: str, only_if: Any) -> None:
-    """Expect that one byte more than the limit is refused, with its numbers."""
+    """Expect that one byte more than the limit is refused, and that the error has the sizes."""
     limit = _limit(context)
     with context.expect_raises(RecordTooLarge) as caught:
         context.store.set(key, Record(b"x" * (limit + 1), context.clock.now + DAY), only_if)
@@ -232,7 +232,7 @@ def _expect_refused(context: Context, key: str, only_if: Any) -> None:
 
 @case("DATA-8", hint="the backend's own error is raised, or another size is counted.")
 def one_byte_more(context: Context) -> None:
-    """One byte more raises `RecordTooLarge` with both numbers, where the condition holds."""
+    """One byte more than the limit raises `RecordTooLarge` with both sizes."""
     context.put()
     for key, only_if in (
         ("key", ALWAYS),
@@ -244,9 +244,9 @@ def one_byte_more(context: Context) -> None:
         _expect_refused(context, key, only_if)
 
 
-@case("DATA-8", hint="the condition is looked at first.")
+@case("DATA-8", hint="the condition is checked before the size.")
 def one_byte_more_whatever_the_condition(context: Context) -> None:
-    """One byte more raises `RecordTooLarge` also where the condition does not hold."""
+    """One byte too many raises `RecordTooLarge` even if the condition does not hold."""
     context.put()
     for key, only_if in (
         ("key", ABSENT),
@@ -257,9 +257,13 @@ def one_byte_more_whatever_the_condition(context: Context) -> None:
         _expect_refused(context, key, only_if)
 
 
-@case("DATA-9", depends_on=("DATA-8", "GET-5", "GET-7"), hint="the size is checked too late.")
+@case(
+    "DATA-9",
+    depends_on=("DATA-8", "GET-5", "GET-7"),
+    hint="the size is checked after something was written.",
+)
 def nothing_is_written(context: Context) -> None:
-    """After data that are too large the former record is unchanged, and an absent key absent."""
+    """After a write that was too large the old record is unchanged, and an absent key absent."""
     record = context.put(owner="owner")
     large = context.record(b"x" * (_limit(context) + 1), "other", 2 * DAY)
     for key in ("key", "unknown"):
@@ -269,17 +273,22 @@ def nothing_is_written(context: Context) -> None:
     context.expect_absent("unknown")
 
 
-@case("DATA-10", needs=("stored",), hint="all data are kept as binary, or text in base 64.")
+@case("DATA-10", needs=("stored",), hint="all data are stored as binary, or text in base 64.")
 def text_is_kept_as_text(context: Context) -> None:
-    """UTF-8 data are text in the backend."""
+    """The backend holds UTF-8 data as text."""
     for text in ('{"name": "value"}', "caf\u00e9 \U0001f9e5", "plain"):
         context.put(data=text.encode())
         context.expect(context.harness.stored(context.namespace, "key"), text, "in the backend")
 
 
-@case("DATA-10", needs=("stored",), depends_on=("DATA-2",), hint="it is text in base 64.")
+@case(
+    "DATA-10",
+    needs=("stored",),
+    depends_on=("DATA-2",),
+    hint="binary data are stored as text in base 64.",
+)
 def other_data_are_kept_as_binary(context: Context) -> None:
-    """Data that are not UTF-8 are binary in the backend."""
+    """The backend holds other data as binary."""
     for data in _NOT_UTF8:
         context.put(data=data)
         context.expect(context.harness.stored(context.namespace, "key"), data, "in the backend")

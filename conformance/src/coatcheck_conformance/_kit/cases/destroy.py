@@ -1,4 +1,4 @@
-"""DESTROY: ending."""
+"""DESTROY: removing a record."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _OTHER: Final = Unchanged(b"other")
 
 @case("DESTROY-1", hint="the backend's own reply is returned, or the record is only marked.")
 def live_record(context: Context) -> None:
-    """A live record is removed, with an owner and without, and the call returns True."""
+    """`destroy` removes a live record, with and without an owner, and returns True."""
     for owner in (None, "owner"):
         context.put(owner=owner)
         context.expect(context.store.destroy("key"), True)
         context.expect_absent()
 
 
-@case("DESTROY-1", hint="a handle keeps a copy of what it has read.")
+@case("DESTROY-1", hint="a handle keeps a copy of the record that it has read.")
 def live_record_of_another_handle(context: Context) -> None:
-    """A record that another handle wrote is removed for both."""
+    """`destroy` removes a record that another handle wrote, and both handles see it."""
     other = context.second()
     context.put(store=other)
     context.expect_data(b"data", store=other)
@@ -37,7 +37,7 @@ def live_record_of_another_handle(context: Context) -> None:
 
 @case("DESTROY-2", hint="the backend raises for a missing key, or never tells what it removed.")
 def unknown_key(context: Context) -> None:
-    """Under a key that was never set it returns False, whether or not it asks for some bytes."""
+    """`destroy` of a key that was never set returns False, also with `Unchanged`."""
     context.put("other")
     context.expect(context.store.destroy("key"), False)
     context.expect(context.store.destroy("key", _UNCHANGED), False)
@@ -49,7 +49,7 @@ def unknown_key(context: Context) -> None:
     hint="the tombstone of a destroyed record is itself destroyed, and counted.",
 )
 def second_time(context: Context) -> None:
-    """The second time it returns False, and the third."""
+    """The second and third `destroy` of a record return False."""
     context.put(owner="owner")
     context.expect(context.store.destroy("key"), True)
     for _ in range(2):
@@ -59,43 +59,53 @@ def second_time(context: Context) -> None:
 @case(
     "DESTROY-3",
     depends_on=("GET-3", "DESTROY-2"),
-    hint="whatever was removed counts, also what had expired.",
+    hint="the call counts every record that it removed, even an expired one.",
 )
 def expired_record(context: Context) -> None:
-    """An expired record gives False, with an owner and without."""
+    """`destroy` of an expired record returns False, with and without an owner."""
     for key, owner in (("key", None), ("owned", "owner")):
         context.expired(key, owner=owner)
         context.expect(context.store.destroy(key), False)
 
 
 @case(
-    "DESTROY-3", depends_on=("GET-3", "DESTROY-2", "DESTROY-6"), hint="whatever was removed counts."
+    "DESTROY-3",
+    depends_on=("GET-3", "DESTROY-2", "DESTROY-6"),
+    hint="the call counts every record that it removed.",
 )
 def expired_record_unchanged(context: Context) -> None:
-    """An expired record gives False also where its bytes are asked for."""
+    """`destroy` of an expired record returns False, also with `Unchanged` and its bytes."""
     old = context.expired()
     context.expect(context.store.destroy("key", Unchanged(old.data)), False)
 
 
-@case("DESTROY-4", depends_on=("DESTROY-1",), hint="it is the condition of an update.")
+@case(
+    "DESTROY-4",
+    depends_on=("DESTROY-1",),
+    hint="the backend allows the condition only in an update.",
+)
 def live_record_if_present(context: Context) -> None:
-    """With `PRESENT` a live record is removed, and the call returns True."""
+    """`destroy` with `PRESENT` removes a live record and returns True."""
     context.put(owner="owner")
     context.expect(context.store.destroy("key", PRESENT), True)
     context.expect_absent()
 
 
-@case("DESTROY-4", depends_on=("DESTROY-2",), hint="the condition of an update raises.")
+@case(
+    "DESTROY-4",
+    depends_on=("DESTROY-2",),
+    hint="the failed condition of the backend raises an error.",
+)
 def nothing_if_present(context: Context) -> None:
-    """With `PRESENT` a key that was never set gives False."""
+    """`destroy` with `PRESENT` of a key that was never set returns False."""
     context.put("other")
     for _ in range(2):
         context.expect(context.store.destroy("key", PRESENT), False)
 
 
-@case("DESTROY-4", depends_on=("DESTROY-3",), hint="what has expired counts as present.")
+@case("DESTROY-4", depends_on=("DESTROY-3",), hint="an expired record counts as present.")
 def expired_record_if_present(context: Context) -> None:
-    """With `PRESENT` an expired record gives False."""
+    """`destroy` with `PRESENT` of an expired record returns False."""
     context.expired()
     context.expect(context.store.destroy("key", PRESENT), False)
 
@@ -103,18 +113,18 @@ def expired_record_if_present(context: Context) -> None:
 @case(
     "DESTROY-5",
     depends_on=("GET-5", "GET-7"),
-    hint="conditions are ignored, or every condition but `Unchanged`.",
+    hint="every condition but `Unchanged` is ignored.",
 )
 def live_record_if_absent(context: Context) -> None:
-    """With `ABSENT` a live record stays as it was, and the call returns False."""
+    """`destroy` with `ABSENT` keeps a live record as it is and returns False."""
     record = context.put(owner="owner")
     context.expect(context.store.destroy("key", ABSENT), False)
     context.expect_unchanged(record)
 
 
-@case("DESTROY-5", hint="the condition holds, so it is called a success.")
+@case("DESTROY-5", hint="the condition holds, so the call returns True.")
 def nothing_if_absent(context: Context) -> None:
-    """With `ABSENT` a key that was never set, or has expired, gives False."""
+    """`destroy` with `ABSENT` of an unused or expired key returns False."""
     context.expect(context.store.destroy("key", ABSENT), False)
     context.expired("old")
     context.expect(context.store.destroy("old", ABSENT), False)
@@ -126,7 +136,7 @@ def nothing_if_absent(context: Context) -> None:
     hint="the condition is compared with another form of the data.",
 )
 def unchanged_record(context: Context) -> None:
-    """With `Unchanged` and its bytes a live record is removed, and the call returns True."""
+    """`destroy` with `Unchanged` and the stored bytes removes the record and returns True."""
     for data in (b"data", b'{"a": 1}', b"\xff\xfe"):
         context.put(data=data, owner="owner")
         context.expect(context.store.destroy("key", Unchanged(data)), True)
@@ -140,10 +150,10 @@ def unchanged_record(context: Context) -> None:
         "TOUCH-1",
         "DATA-2",
     ),
-    hint="a version is compared that each touch changes as well.",
+    hint="a version number is compared, which each touch changes as well.",
 )
 def touched_record(context: Context) -> None:
-    """With `Unchanged` a record is removed though it was touched since it was read."""
+    """`destroy` with `Unchanged` succeeds even if the record was touched since it was read."""
     context.put()
     context.expect_data(b"data")
     context.expect(context.second().touch("key", context.clock.now + 2 * DAY), True)
@@ -154,10 +164,10 @@ def touched_record(context: Context) -> None:
 @case(
     "DESTROY-7",
     depends_on=("GET-5", "GET-7"),
-    hint="conditions are ignored, or what this handle has read is compared.",
+    hint="the condition is ignored, or compared with the data that this handle has read.",
 )
 def changed_record(context: Context) -> None:
-    """With `Unchanged` and other bytes a record stays as it was, and the call returns False."""
+    """`destroy` with `Unchanged` and other bytes keeps the record as it is and returns False."""
     context.put(data=b"former", owner="owner")
     context.expect_data(b"former")
     record = context.put(data=b"stored", owner="owner", store=context.second())
@@ -169,10 +179,10 @@ def changed_record(context: Context) -> None:
 @case(
     "DESTROY-7",
     depends_on=("SET-10", "DATA-1"),
-    hint="documents are compared, texts by a collation, or a part of the data.",
+    hint="parsed documents, collated texts, or a part of the data are compared.",
 )
 def almost_unchanged_record(context: Context) -> None:
-    """With `Unchanged` and bytes that only mean the same a record stays."""
+    """`destroy` with `Unchanged` and bytes that only mean the same keeps the record."""
     for stored, given in alike():
         context.put(data=stored)
         context.expect(context.store.destroy("key", Unchanged(given)), False)
@@ -185,7 +195,7 @@ def almost_unchanged_record(context: Context) -> None:
     hint="the record is only marked as destroyed, and the next write overwrites the tombstone.",
 )
 def nothing_brings_it_back(context: Context) -> None:
-    """What was destroyed stays so for `PRESENT`, `Unchanged` and `touch`, which return False."""
+    """After `destroy` writes with `PRESENT` and `Unchanged`, and `touch`, return False."""
     context.put(owner="ann")
     context.expect(context.store.destroy("key"), True)
     _expect_ended(context)
@@ -196,10 +206,10 @@ def nothing_brings_it_back(context: Context) -> None:
 @case(
     "DESTROY-8",
     depends_on=("DESTROY-1", "SET-6", "SET-9", "TOUCH-2"),
-    hint="a handle writes back what it has read before.",
+    hint="a handle writes back the record that it has read before.",
 )
 def no_other_handle_brings_it_back(context: Context) -> None:
-    """What another handle destroyed stays so for a handle that has read it before."""
+    """A handle that has read a record cannot bring it back after another one destroyed it."""
     context.put(owner="ann")
     context.expect_data(b"data")
     context.expect(context.second().destroy("key"), True)
@@ -207,7 +217,7 @@ def no_other_handle_brings_it_back(context: Context) -> None:
 
 
 def _expect_ended(context: Context) -> None:
-    """Expect that nothing but a new session makes the key live."""
+    """Expect that only a new session makes the key live."""
     record = context.record(owner="ann", life=2 * DAY)
     context.expect(context.store.touch("key", record.expires_at), False)
     context.expect(context.store.touch("key", record.expires_at, "ann"), False)
@@ -222,10 +232,10 @@ _NEIGHBOURS: Final = ("k", "ke", "key0", "key1", "key:1", "keykey", "a key", "ot
 @case(
     "DESTROY-9",
     depends_on=("GET-5", "GET-7", "KEY-6", "DESTROY-2"),
-    hint="what is removed is a pattern, or all that belongs to the owner.",
+    hint="the key is taken for a pattern, or everything of the owner is removed.",
 )
 def neighbours(context: Context) -> None:
-    """Records beside it stay as they were: of like names, with the same data and owner."""
+    """`destroy` keeps other records as they are: with similar keys, the same data or owner."""
     records = {key: context.put(key, owner="owner") for key in _NEIGHBOURS}
     context.put(owner="owner")
     context.store.destroy("key")
@@ -238,10 +248,10 @@ def neighbours(context: Context) -> None:
     "DESTROY-2",
     needs=("malformed",),
     depends_on=("GET-4", "DESTROY-10"),
-    hint="what is there is counted as an ended session, or cannot be parsed.",
+    hint="the malformed record is counted as an ended session, or cannot be parsed.",
 )
 def malformed_record_is_none(context: Context) -> None:
-    """`destroy` of what is malformed returns False, on any condition."""
+    """`destroy` of a malformed record returns False, on any condition."""
     for key, way in damaged(context):
         for only_if in (_UNCHANGED, PRESENT, ALWAYS):
             context.expect(context.store.destroy(key, only_if), False, way)
@@ -252,10 +262,10 @@ def malformed_record_is_none(context: Context) -> None:
     "DESTROY-10",
     needs=("malformed",),
     depends_on=("SET-3",),
-    hint="what cannot be read is taken for nothing, and left.",
+    hint="an unreadable record is taken for a missing one, and not removed.",
 )
 def malformed_record(context: Context) -> None:
-    """After `destroy` of what is malformed nothing is in the way of a new record."""
+    """After `destroy` of a malformed record a new record can be written."""
     for key, way in damaged(context):
         context.store.destroy(key)
         context.expect(context.store.set(key, context.record(b"new"), ABSENT), True, way)

@@ -8,9 +8,9 @@ from ..case import case
 from ..clock import DAY
 from ..context import Context
 
-#: More than the first batch of any client that is in use.
+#: More than the first page of any client library.
 _MANY = 130
-#: Bytes of a large record: a page of a listing may not have more than ten such records.
+#: Bytes of a large record: some backends return no more than ten such records a page.
 _LARGE = 120_000
 
 
@@ -31,7 +31,7 @@ def _put_many(context: Context, count: int = _MANY) -> list[str]:
     hint="a cursor yields a record twice, or the owner and expiry are not read.",
 )
 def each_record_once(context: Context) -> None:
-    """Each live record is yielded once, as `get` shows it."""
+    """`all` yields each live record once, as `get` returns it."""
     keys = _put_many(context)
     found = context.store.all()
     context.expect_keys(found, keys)
@@ -42,10 +42,10 @@ def each_record_once(context: Context) -> None:
 @case(
     "ENUM-1",
     depends_on=("GET-5", "GET-7"),
-    hint="a page ends where it has grown to a size, and the rest is not asked for.",
+    hint="a page ends when it has reached a size, and the next page is not requested.",
 )
 def large_records(context: Context) -> None:
-    """Records of more than a megabyte in all are yielded, each whole."""
+    """`all` yields records of more than a megabyte together, each complete."""
     data = b"x" * (min(_LARGE, context.capabilities.max_data_bytes or _LARGE) - 4)
     for number in range(12):
         context.put(f"key{number:02}", data + b"%4d" % number)
@@ -62,10 +62,10 @@ def large_records(context: Context) -> None:
         "GET-5",
         "GET-7",
     ),
-    hint="what was replaced is listed beside what replaced it.",
+    hint="the old version of a record is listed beside the new one.",
 )
 def changed_records_once(context: Context) -> None:
-    """A record that was written again and touched is yielded once, as `get` shows it now."""
+    """`all` yields a record that was rewritten and touched once, as `get` returns it now."""
     context.put(owner="owner")
     context.put(data=b"new", owner="other")
     context.store.touch("key", context.clock.now + 2 * DAY)
@@ -83,13 +83,13 @@ def changed_records_once(context: Context) -> None:
     hint="an empty listing is taken for an error.",
 )
 def empty_store_lists_nothing(context: Context) -> None:
-    """A store without records yields none."""
+    """`all` of an empty store yields nothing."""
     context.expect(context.store.all(), [])
 
 
-@case("ENUM-2", depends_on=("GET-3", "ENUM-1"), hint="only `get` looks at the expiry.")
+@case("ENUM-2", depends_on=("GET-3", "ENUM-1"), hint="only `get` checks the expiry.")
 def expired_records_are_skipped(context: Context) -> None:
-    """Expired records are not yielded, and those beside them are."""
+    """`all` skips expired records, and yields those beside them."""
     context.put("live")
     for number in range(3):
         context.put(f"expired{number}", life=60)
@@ -97,9 +97,9 @@ def expired_records_are_skipped(context: Context) -> None:
     context.expect_keys(context.store.all(), ["live"])
 
 
-@case("ENUM-3", depends_on=("DESTROY-2",), hint="records are counted that `get` no longer shows.")
+@case("ENUM-3", depends_on=("DESTROY-2",), hint="records are counted that `get` no longer returns.")
 def length_counts_the_live(context: Context) -> None:
-    """The length is the number of live records, and 0 at first."""
+    """`length` returns the number of live records, and 0 at first."""
     context.expect(context.store.length(), 0)
     keys = _put_many(context)
     context.expect(context.store.length(), len(keys))
@@ -113,10 +113,10 @@ def length_counts_the_live(context: Context) -> None:
         "GET-3",
         "DESTROY-2",
     ),
-    hint="records are counted that `get` no longer shows.",
+    hint="records are counted that `get` no longer returns.",
 )
 def length_leaves_out_the_expired(context: Context) -> None:
-    """Expired records are not counted, whether or not they take up space."""
+    """`length` leaves out expired records, whether or not they still take up space."""
     context.put("live")
     for number in range(3):
         context.put(f"expired{number}", life=60)
@@ -130,10 +130,10 @@ def length_leaves_out_the_expired(context: Context) -> None:
         "DESTROY-1",
         "DESTROY-2",
     ),
-    hint="a counter of its own is not kept up.",
+    hint="the store has a counter, and forgets to update it.",
 )
 def length_leaves_out_the_destroyed(context: Context) -> None:
-    """Destroyed records are not counted, nor is what was never there."""
+    """`length` leaves out destroyed records, and a key that was never set."""
     for key in ("one", "two", "three"):
         context.put(key)
     context.store.destroy("one")
@@ -145,10 +145,10 @@ def length_leaves_out_the_destroyed(context: Context) -> None:
 @case(
     "ENUM-4",
     depends_on=("ENUM-1",),
-    hint="what begins with the namespace's name is taken for a record of it.",
+    hint="every key that begins with the namespace's name is taken for a record of it.",
 )
 def other_namespaces_are_not_listed(context: Context) -> None:
-    """What `all` yields is of this namespace, though another's name begins with its name."""
+    """`all` yields no record of a namespace whose name begins with this one's name."""
     elsewhere = context.elsewhere()
     context.put("here")
     context.put("there", store=elsewhere)
@@ -159,7 +159,7 @@ def other_namespaces_are_not_listed(context: Context) -> None:
 
 @case("ENUM-4", hint="the whole table or database is counted.")
 def other_namespaces_are_not_counted(context: Context) -> None:
-    """What `length` counts is of this namespace, though another's name begins with its name."""
+    """`length` counts no record of a namespace whose name begins with this one's name."""
     elsewhere = context.elsewhere()
     context.put("here")
     for number in range(2):
@@ -176,7 +176,7 @@ def other_namespaces_are_not_counted(context: Context) -> None:
     hint="the iteration ends at the error of one record.",
 )
 def malformed_records_are_skipped(context: Context) -> None:
-    """Whatever way a record is malformed, `all` yields those beside it."""
+    """`all` skips malformed records, and yields those beside them."""
     sound = _put_many(context, 10)
     names = list(
         context.need(context.harness.malformed(context.namespace, "bad"), "no way to damage")
@@ -193,11 +193,11 @@ def malformed_records_are_skipped(context: Context) -> None:
 @case(
     "ENUM-6",
     depends_on=("ENUM-1", "DESTROY-1"),
-    hint="a live dictionary or folder is iterated over, or pages are counted by number.",
+    hint="a live dictionary or folder is iterated over, or pages are addressed by number.",
     limit=20,
 )
 def changes_while_it_runs(context: Context) -> None:
-    """Records that stay are yielded once while others come, change and go."""
+    """`all` yields each lasting record once while others are created, changed and removed."""
     keys = _put_many(context)
     records = context.store.iterate("all")
     first, _ = next(records)
@@ -218,11 +218,11 @@ def changes_while_it_runs(context: Context) -> None:
 @case(
     "ENUM-6",
     depends_on=("ENUM-1",),
-    hint="pages are counted by number, and what went shifts what stays.",
+    hint="pages are addressed by number, and a removal shifts the records that follow.",
     limit=20,
 )
 def removal_of_what_was_yielded(context: Context) -> None:
-    """Each record is yielded though each one that was yielded is destroyed at once."""
+    """`all` yields each record even if each one is destroyed as soon as it was yielded."""
     keys = _put_many(context)
     seen = []
     for key, _ in context.store.iterate("all"):
@@ -238,7 +238,7 @@ def removal_of_what_was_yielded(context: Context) -> None:
     limit=20,
 )
 def given_up(context: Context) -> None:
-    """After many iterations that were given up at the first record the store works."""
+    """The store works after many iterations that were abandoned at the first record."""
     _put_many(context, 5)
     for _ in range(20):
         records = context.store.iterate("all")
@@ -249,15 +249,15 @@ def given_up(context: Context) -> None:
     context.expect(len(context.store.all()), 6, "the records that `all` yields")
 
 
-@case("ENUM-8", hint="a generator raises at its first item, or an empty list is returned.")
+@case("ENUM-8", hint="a generator raises only at its first item, or an empty list is returned.")
 def undeclared_all(context: Context) -> None:
-    """An `all` that is not declared raises `UnsupportedOperation` before any iteration."""
+    """`all` raises `UnsupportedOperation` at the call if it is not declared."""
     with context.expect_raises(UnsupportedOperation):
         context.store.iterate("all")
 
 
 @case("ENUM-8", hint="the length of an empty listing is returned.")
 def undeclared_length(context: Context) -> None:
-    """A `length` that is not declared raises `UnsupportedOperation`."""
+    """`length` raises `UnsupportedOperation` if it is not declared."""
     with context.expect_raises(UnsupportedOperation):
         context.store.length()

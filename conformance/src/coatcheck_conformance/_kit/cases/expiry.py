@@ -17,10 +17,10 @@ from ..handle import Handle
 #: Seconds after its expiry in which a backend with a clock of its own may still show a record.
 _LATE_REMOVAL: Final = 2.0
 
-#: The coarsest granularity in seconds for which waiting by the clock on the wall is worth it.
+#: The coarsest granularity, in seconds, for which the case waits in real time.
 _LONGEST_STEP: Final = 10.0
 
-#: An Express session that says that it has expired, and one that says that it has not.
+#: Data that claim an expiry in the past, and data that claim one in the future.
 _PAST_INSIDE: Final = json.dumps(
     {
         "cookie": {"expires": "2001-01-01T00:00:00.000Z", "originalMaxAge": 1, "maxAge": 1},
@@ -44,7 +44,7 @@ _FUTURE_INSIDE: Final = json.dumps(
 
 
 def _expect_boundary(context: Context, expires_at: float) -> None:
-    """Expect that the record of ``key`` is live until an instant, and absent from then on."""
+    """Expect that the record of ``key`` is live before an instant, and absent from then on."""
     margin = max(1.0, context.capabilities.expiry_granularity)
     context.advance(expires_at - margin - context.clock.now)
     context.expect_data(b"data", about="just before its expiry")
@@ -61,7 +61,7 @@ def _expect_boundary(context: Context, expires_at: float) -> None:
     hint="the comparison is `<` where it must be `<=`, or the other way round.",
 )
 def boundary_after_set(context: Context) -> None:
-    """A record is live a moment before the expiry of its `set`, and absent at that instant."""
+    """A record is live just before the expiry of its `set`, and absent at that instant."""
     expires_at = context.exact_expiry(120)
     context.expect(context.store.set("key", Record(b"data", expires_at)), True)
     _expect_boundary(context, expires_at)
@@ -77,7 +77,7 @@ def boundary_after_set(context: Context) -> None:
     hint="the comparison is `<` where it must be `<=`, or the other way round.",
 )
 def boundary_after_touch(context: Context) -> None:
-    """A record is live a moment before the expiry of its `touch`, and absent at that instant."""
+    """A record is live just before the expiry of its `touch`, and absent at that instant."""
     context.put(life=60)
     expires_at = context.exact_expiry(240)
     context.expect(context.store.touch("key", expires_at), True)
@@ -88,7 +88,7 @@ def boundary_after_touch(context: Context) -> None:
     "EXPIRY-1",
     depends_on=("SET-13", "TOUCH-3", "DESTROY-3"),
     prerequisite=False,
-    hint="a condition is decided by a comparison of its own, `<` where it must be `<=`.",
+    hint="a condition has a comparison of its own, with `<` where it must be `<=`.",
 )
 def conditions_at_the_boundary(context: Context) -> None:
     """At the instant of its expiry a record is absent for each condition and operation."""
@@ -118,10 +118,10 @@ def conditions_at_the_boundary(context: Context) -> None:
     hint="seconds are taken for milliseconds, or local time for UTC.",
 )
 def by_the_clock_on_the_wall(context: Context) -> None:
-    """With `time.time` as its clock a record lives for as long as it was given."""
+    """With `time.time` as its clock a record lives exactly as long as it should."""
     granularity = context.capabilities.expiry_granularity
     if granularity > _LONGEST_STEP:
-        return  # it would take minutes; the other cases of the clause do not wait
+        return  # too long to wait; the other cases of the clause need no real time
     store = context.open("real", namespace=f"{context.namespace}real", clock=time.time)
     expires_at = time.time() + 1
     if granularity:
@@ -130,15 +130,15 @@ def by_the_clock_on_the_wall(context: Context) -> None:
     found = store.get("key")
     if time.time() < expires_at - granularity:
         context.expect_that(found is not None, "a Record before its expiry", found)
-    time.sleep(max(0.0, expires_at - time.time()) + 0.01)  # real time is what this is about
+    time.sleep(max(0.0, expires_at - time.time()) + 0.01)  # this case needs real time
     late = expires_at + (_LATE_REMOVAL if context.capabilities.native_expiry else 0)
     while (found := store.get("key")) is not None and time.time() < late:
-        time.sleep(0.05)  # nothing tells when a backend's own clock gets there
+        time.sleep(0.05)  # a backend's own clock cannot be watched
     context.expect(found, None, "after its expiry")
 
 
 class _Ticking:
-    """A clock on which a second passes whenever it is read: the call waits in between."""
+    """A clock on which a second passes at each reading, as if the call had to wait."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -157,10 +157,11 @@ def _on_a_ticking_clock(context: Context) -> Handle:
 @case(
     "EXPIRY-2",
     depends_on=("GET-5",),
-    hint="the store computes a lifetime, and the backend counts it from when it arrives.",
+    hint="the store computes a lifetime, and the backend counts it from the arrival of the "
+    "request.",
 )
 def set_while_time_passes(context: Context) -> None:
-    """Where time passes during the `set` the expiry is still the given one."""
+    """If time passes during a `set`, the expiry is still the given one."""
     store = _on_a_ticking_clock(context)
     record = context.record()
     context.expect(store.set("key", record), True)
@@ -170,10 +171,11 @@ def set_while_time_passes(context: Context) -> None:
 @case(
     "EXPIRY-2",
     depends_on=("GET-5", "TOUCH-1"),
-    hint="the store computes a lifetime, and the backend counts it from when it arrives.",
+    hint="the store computes a lifetime, and the backend counts it from the arrival of the "
+    "request.",
 )
 def touch_while_time_passes(context: Context) -> None:
-    """Where time passes during the `touch` the expiry is still the given one."""
+    """If time passes during a `touch`, the expiry is still the given one."""
     store = _on_a_ticking_clock(context)
     context.put(store=store)
     record = context.record(life=2 * DAY)
@@ -183,10 +185,10 @@ def touch_while_time_passes(context: Context) -> None:
 
 @case(
     "EXPIRY-3",
-    hint="the layout's field `expires` is taken out of the data's `cookie` member.",
+    hint="the field `expires` is filled from the `cookie` member of the data.",
 )
 def past_expiry_inside_the_data(context: Context) -> None:
-    """A record whose data speak of an expiry long ago is live."""
+    """A past expiry inside the data does not end the record."""
     context.put(data=_PAST_INSIDE)
     found = context.store.get("key")
     context.expect_that(found is not None, "a Record: its own expiry is in a day", found)
@@ -195,10 +197,10 @@ def past_expiry_inside_the_data(context: Context) -> None:
 @case(
     "EXPIRY-3",
     depends_on=("GET-3",),
-    hint="the layout's field `expires` is taken out of the data's `cookie` member.",
+    hint="the field `expires` is filled from the `cookie` member of the data.",
 )
 def future_expiry_inside_the_data(context: Context) -> None:
-    """A record whose data speak of an expiry in many years expires when it was told to."""
+    """A future expiry inside the data does not keep an expired record alive."""
     context.put(data=_FUTURE_INSIDE, life=60)
     context.advance(61)
     context.expect_absent()
@@ -207,10 +209,10 @@ def future_expiry_inside_the_data(context: Context) -> None:
 @case(
     "EXPIRY-3",
     depends_on=("TOUCH-1",),
-    hint="a touch that moves one of two expiries leaves the other one to decide.",
+    hint="`touch` moves one of two expiries, and the other one is checked.",
 )
 def touch_beside_an_expiry_inside_the_data(context: Context) -> None:
-    """A record whose data speak of an expiry long ago lives on when it is touched."""
+    """A record with a past expiry inside its data can be touched, and lives on."""
     context.put(data=_PAST_INSIDE, life=60)
     context.expect(context.store.touch("key", context.clock.now + DAY), True)
     context.advance(61)
@@ -228,7 +230,7 @@ def touch_beside_an_expiry_inside_the_data(context: Context) -> None:
     hint="the backend keeps the later of two expiries.",
 )
 def shorter_life(context: Context) -> None:
-    """A `set` over a live record, whatever its condition, can make its life shorter."""
+    """A `set` over a live record can shorten its life, on any condition."""
     for number, only_if in enumerate((ALWAYS, PRESENT, Unchanged(b"data"))):
         context.put(f"key{number}", life=DAY)
         context.expect(context.store.set(f"key{number}", context.record(life=60), only_if), True)
@@ -247,7 +249,7 @@ def shorter_life(context: Context) -> None:
     hint="the backend keeps the earlier of two expiries.",
 )
 def longer_life(context: Context) -> None:
-    """A `set` over a live record, whatever its condition, can make its life longer."""
+    """A `set` over a live record can lengthen its life, on any condition."""
     for number, only_if in enumerate((ALWAYS, PRESENT, Unchanged(b"data"))):
         context.put(f"key{number}", life=60)
         context.expect(context.store.set(f"key{number}", context.record(life=DAY), only_if), True)

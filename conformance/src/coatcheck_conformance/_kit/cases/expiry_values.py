@@ -17,12 +17,12 @@ from ..clock import DAY, YEAR_2100
 from ..context import MICROSECOND, Context
 from ..failure import Skipped
 
-#: Middle European time by its rule, which needs no zone files.
+#: Central European time by its rule, which needs no zone files.
 _ZONE: Final = "CET-1CEST,M3.5.0,M10.5.0/3"
 
 
 def _far_expiries(context: Context) -> list[float]:
-    """Return expiries beyond which 32 bits overflow, in the order of time."""
+    """Return expiries that overflow 32 bits in several units, in the order of time."""
     days = [25, 50, 401]  # 2^31 milliseconds, 2^32 milliseconds, what a cookie may last
     instants = [2.0**31 + 60, YEAR_2100 + 60, 2.0**32 + 60]
     return [context.exact_expiry(days * DAY) for days in days] + [
@@ -36,10 +36,10 @@ def _far_expiries(context: Context) -> list[float]:
         "GET-5",
         "GET-6",
     ),
-    hint="a lifetime in milliseconds, or a time in seconds, is kept in 32 bits.",
+    hint="a lifetime in milliseconds, or a time in seconds, is stored in 32 bits.",
 )
 def far_expiries_of_set(context: Context) -> None:
-    """Expiries in 25, 50 and 401 days, in 2038, 2100 and 2106 are those that `get` shows."""
+    """`set` keeps expiries in 25, 50 and 401 days, and in 2038, 2100 and 2106."""
     for number, expires_at in enumerate(_far_expiries(context)):
         record = Record(b"data", expires_at)
         context.expect(context.store.set(f"key{number}", record), True)
@@ -53,10 +53,10 @@ def far_expiries_of_set(context: Context) -> None:
         "TOUCH-1",
         "GET-6",
     ),
-    hint="a lifetime in milliseconds, or a time in seconds, is kept in 32 bits.",
+    hint="a lifetime in milliseconds, or a time in seconds, is stored in 32 bits.",
 )
 def far_expiries_of_touch(context: Context) -> None:
-    """A `touch` to 25, 50 and 401 days, to 2038, 2100 and 2106 is what `get` shows."""
+    """`touch` keeps expiries in 25, 50 and 401 days, and in 2038, 2100 and 2106."""
     context.put()
     for expires_at in _far_expiries(context):
         context.expect(context.store.touch("key", expires_at), True)
@@ -69,10 +69,10 @@ def far_expiries_of_touch(context: Context) -> None:
         "GET-3",
         "GET-6",
     ),
-    hint="a lifetime in milliseconds, or a time in seconds, is kept in 32 bits.",
+    hint="a lifetime in milliseconds, or a time in seconds, is stored in 32 bits.",
 )
 def far_lives_last(context: Context) -> None:
-    """Records that live for 25, 50 and 401 days, to 2038, 2100 and 2106 live until then."""
+    """Records live until expiries in 25, 50 and 401 days, and in 2038, 2100 and 2106."""
     expiries = _far_expiries(context)
     for number, expires_at in enumerate(expiries):
         context.expect(context.store.set(f"key{number}", Record(b"data", expires_at)), True)
@@ -85,7 +85,7 @@ def far_lives_last(context: Context) -> None:
 
 
 def _expect_expiry(context: Context, given: float) -> None:
-    """Expect that the stored expiry of ``key`` is what may become of the given one."""
+    """Expect that the stored expiry of ``key`` is a permitted rounding of the given one."""
     found = context.store.get("key")
     if not isinstance(found, Record) or not context.is_kept(found.expires_at, given):
         context.fail(context.steps.show(Record(b"data", given)), found)
@@ -108,10 +108,10 @@ def whole_numbers(context: Context) -> None:
 @case(
     "EXPIRY-5",
     depends_on=("GET-5",),
-    hint="it is rounded to the nearest, or up, or to less than the declared granularity.",
+    hint="the expiry is rounded up, to the nearest, or more coarsely than declared.",
 )
 def fractions_of_seconds_in_set(context: Context) -> None:
-    """Of expiries with fractions of seconds what is stored is never later, and hardly earlier."""
+    """`set` stores a fractional expiry never later, and earlier by less than the granularity."""
     for fraction in _FRACTIONS:
         expires_at = context.clock.now + DAY + fraction
         context.expect(context.store.set("key", Record(b"data", expires_at)), True)
@@ -124,10 +124,10 @@ def fractions_of_seconds_in_set(context: Context) -> None:
         "TOUCH-1",
         "GET-5",
     ),
-    hint="`touch` rounds otherwise than `set`.",
+    hint="`touch` rounds differently from `set`.",
 )
 def fractions_of_seconds_in_touch(context: Context) -> None:
-    """Of a `touch` with fractions of seconds what is stored is never later, and hardly earlier."""
+    """`touch` stores a fractional expiry never later, and earlier by at most its granularity."""
     context.put()
     for fraction in _FRACTIONS:
         expires_at = context.clock.now + 2 * DAY + fraction
@@ -137,7 +137,7 @@ def fractions_of_seconds_in_touch(context: Context) -> None:
 
 @contextmanager
 def _far_from_greenwich() -> Iterator[None]:
-    """Let this process live in Middle Europe, where clocks are put back in October."""
+    """Put this process into the time zone of Central Europe, with its end of summer time."""
     set_zone: Callable[[], None] | None = getattr(time, "tzset", None)
     if set_zone is None:
         raise Skipped("this system cannot change the time zone of a process")
@@ -155,7 +155,7 @@ def _far_from_greenwich() -> Iterator[None]:
 
 
 def _repeated_hour(after: float) -> tuple[float, float]:
-    """Return the two instants of next year that Middle European clocks show as the same time."""
+    """Return the two instants of next year that clocks in Central Europe show as the same time."""
     year = datetime.fromtimestamp(after, UTC).year + 1
     last = datetime(year, 10, 31, 1, 30, tzinfo=UTC)
     second = last.timestamp() - (last.weekday() + 1) % 7 * DAY
@@ -168,19 +168,19 @@ def _repeated_hour(after: float) -> tuple[float, float]:
         "EXPIRY-4",
         "GET-5",
     ),
-    hint="a local time without a zone is stored.",
+    hint="a local time is stored without its zone.",
 )
 def in_a_time_zone(context: Context) -> None:
-    """The time zone of the process does not move an expiry, nor does the end of summer time."""
+    """The process's time zone and the end of summer time do not move an expiry."""
     with _far_from_greenwich():
         for expires_at in (context.clock.now + DAY, *_repeated_hour(context.clock.now)):
             context.expect(context.store.set("key", Record(b"data", expires_at)), True)
             _expect_expiry(context, expires_at)
 
 
-@case("EXPIRY-6", depends_on=("EXPIRY-5",), hint="half a step is taken off, to be safe.")
+@case("EXPIRY-6", depends_on=("EXPIRY-5",), hint="half a step is subtracted, to be safe.")
 def multiples_of_the_granularity(context: Context) -> None:
-    """An expiry that the backend can express is not rounded, in `set` and in `touch`."""
+    """`set` and `touch` do not round an expiry that the backend can store exactly."""
     step = context.capabilities.expiry_granularity
     first = math.ceil(context.clock.now / step) + math.ceil(DAY / step)
     for expires_at in ((first + count) * step for count in (0, 1, 2, 7)):

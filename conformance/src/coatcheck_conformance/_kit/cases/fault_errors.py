@@ -1,4 +1,4 @@
-"""FAULT-1 to FAULT-6, FAULT-11 and FAULT-12: what a call returns or raises during a fault."""
+"""FAULT-1 to FAULT-6, FAULT-11 and FAULT-12: what calls return and raise during a fault."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..context import Context
 from ..faults import FaultyStore, attempt, each_fault, expect_store_error_at_most, faulty_store
 from ..harness import Fault
 
-#: Seconds that a call may take by the contract, and some for a busy machine.
+#: Seconds that a call may take by the contract, with an allowance for a busy machine.
 _LONGEST: Final = 10.0 + 1.5
 
 
@@ -28,12 +28,12 @@ _LONGEST: Final = 10.0 + 1.5
     hint="an `except` around the read that returns None, or an empty list.",
 )
 def failed_reads_are_no_answers(context: Context) -> None:
-    """While the backend is out of reach no read returns anything but what is stored."""
+    """While the backend is unreachable a read returns what is stored, or raises."""
     record = context.put("key", owner="ann")
     with faulty_store(context, "unavailable") as faulty:
         for fault in faulty.faults:
             if fault.reads:
-                attempt(faulty.store, "get", "key")  # a connection, and whatever it makes ready
+                attempt(faulty.store, "get", "key")  # it connects, and prepares what it needs
                 _expect_true_reads(context, faulty, fault, record)
 
 
@@ -60,7 +60,7 @@ def _expect_true_reads(context: Context, faulty: FaultyStore, fault: Fault, reco
     hint="a single `recv` that is taken for the whole reply.",
 )
 def reply_in_pieces(context: Context) -> None:
-    """A reply that arrives byte by byte is read to its end, or raises."""
+    """A read whose reply arrives byte by byte returns the whole record, or raises."""
     record = context.put("key", bytes(range(256)))
     with faulty_store(context, "unavailable") as faulty:
         proxy = context.need(faulty.proxy, "there is no proxy")
@@ -80,7 +80,7 @@ def reply_in_pieces(context: Context) -> None:
     hint="an `except` around the write that logs the error and returns a truth value.",
 )
 def failed_writes_are_not_acknowledged(context: Context) -> None:
-    """While the backend is out of reach no write returns, unless it has been done."""
+    """While the backend is unreachable a write raises, unless it was done."""
     with faulty_store(context, "unavailable") as faulty:
         for fault in faulty.faults:
             if fault.writes:
@@ -110,7 +110,7 @@ def _expect_true_writes(context: Context, faulty: FaultyStore, fault: Fault) -> 
 
 
 def _acknowledged(context: Context, outcome: object, about: str) -> bool:
-    """Tell whether a write returned; nothing but True can be right, then."""
+    """Tell whether a write returned; then it must have returned True."""
     if isinstance(outcome, Exception):
         return False
     context.expect(outcome, True, about)
@@ -123,10 +123,10 @@ def _acknowledged(context: Context, outcome: object, about: str) -> bool:
 @case(
     "FAULT-3",
     depends_on=("GET-2", "GET-3", "SET-6", "SET-9", "DESTROY-2", "TOUCH-2", "TOUCH-3"),
-    hint="a KeyError, or a result that is read without looking whether there is one.",
+    hint="a KeyError, or a missing check of an empty result.",
 )
 def operations_on_any_state(context: Context) -> None:
-    """Whatever is under a key, the operations of its life return or raise a StoreError."""
+    """In any state of a key the operations return, or raise a StoreError."""
     for prepare in (lambda: None, lambda: context.put(), lambda: context.expired()):
         for condition in (ALWAYS, ABSENT, PRESENT, Unchanged(b"data")):
             prepare()
@@ -144,10 +144,10 @@ def operations_on_any_state(context: Context) -> None:
     "FAULT-3",
     needs=("unavailable",),
     limit=450,
-    hint="an operation whose call of the client library is outside of the `try`.",
+    hint="an operation that calls the client library outside of the `try`.",
 )
 def only_store_errors_while_unavailable(context: Context) -> None:
-    """While the backend is out of reach each operation returns or raises a StoreError."""
+    """While the backend is unreachable each operation returns, or raises a StoreError."""
     context.put("key", owner="ann")
     with faulty_store(context, "unavailable") as faulty:
         for fault in faulty.faults:
@@ -189,7 +189,7 @@ def _every_operation(context: Context) -> list[tuple[Any, ...]]:
     hint="`raise StoreUnavailable(...)` without `from error`, or `from None`.",
 )
 def cause_of_a_store_error(context: Context) -> None:
-    """The StoreError of a read and of a write has an exception of the client as its cause."""
+    """The `__cause__` of a StoreError is the exception of the client library."""
     context.put("key")
     with faulty_store(context, "unavailable") as faulty:
         for fault in faulty.faults:
@@ -233,7 +233,7 @@ def out_of_reach_is_unavailable(context: Context) -> None:
 
 
 def _whole(faulty: FaultyStore) -> list[Fault]:
-    """Return the faults that hit everything: a full disk refuses nobody."""
+    """Return the faults that hit reads and writes; a full disk, for one, refuses no read."""
     return [fault for fault in faulty.faults if fault.reads and fault.writes]
 
 
@@ -247,10 +247,10 @@ def _expect_error(context: Context, outcome: object, error: type[Exception], fau
     depends_on=("FAULT-3",),
     needs=("stall",),
     limit=50,
-    hint="a client library that waits for ever unless it is told a time limit.",
+    hint="a client library that waits for ever unless it gets a time limit.",
 )
 def no_answer_is_a_timeout(context: Context) -> None:
-    """A read and a write that get no answer raise StoreTimeout within ten seconds."""
+    """A read and a write without a reply raise StoreTimeout within ten seconds."""
     for key in ("set", "ended", "touched"):
         context.put(key)
     for faulty, fault in each_fault(context, "stall"):
@@ -260,7 +260,7 @@ def no_answer_is_a_timeout(context: Context) -> None:
 
 
 def _expect_timeouts(context: Context, faulty: FaultyStore, fault: Fault) -> None:
-    # At the same time, so that the case takes as long as one of them.
+    # The calls run at the same time, so that the case takes as long as one of them.
     calls = []
     if fault.reads:
         calls.append(faulty.store.later("get", "set"))
@@ -282,7 +282,7 @@ def _expect_timeouts(context: Context, faulty: FaultyStore, fault: Fault) -> Non
     depends_on=("FAULT-1", "FAULT-2", "FAULT-3"),
     needs=("garbage",),
     limit=120,
-    hint="an exception of the parser, which is none of the client library's documented ones.",
+    hint="an exception of the parser, which is not a documented one of the client library.",
 )
 def garbage_is_a_store_error(context: Context) -> None:
     """A read and a write that get nonsense for a reply raise a StoreError."""
@@ -306,10 +306,10 @@ def garbage_is_a_store_error(context: Context) -> None:
     depends_on=("LIFE-6", "FAULT-3"),
     needs=("unavailable",),
     limit=120,
-    hint="a `ping` that looks at the client object and not at the server.",
+    hint="a `ping` that checks the client object and not the server.",
 )
 def ping_of_a_backend_out_of_reach(context: Context) -> None:
-    """While the backend does not answer, `ping` raises."""
+    """`ping` raises while the backend is unreachable."""
     context.put("key")
     with faulty_store(context, "unavailable") as faulty:
         for fault in _whole(faulty):
@@ -324,10 +324,10 @@ def ping_of_a_backend_out_of_reach(context: Context) -> None:
     depends_on=("LIFE-6", "FAULT-3", "FAULT-6"),
     needs=("stall",),
     limit=50,
-    hint="a `ping` that looks at the client object and not at the server.",
+    hint="a `ping` that checks the client object and not the server.",
 )
 def ping_without_an_answer(context: Context) -> None:
-    """While the backend keeps everybody waiting, `ping` raises."""
+    """`ping` raises while the backend does not reply."""
     context.put("key")
     with faulty_store(context, "stall") as faulty:
         for fault in _whole(faulty):

@@ -32,7 +32,7 @@ _MOMENTS: Final = (0.02, 0.071, 0.153)
     hint="data, expiry and owner that are written one after the other.",
 )
 def failed_set_is_whole_or_nothing(context: Context) -> None:
-    """After a `set` that failed the record is the old one or the new one as a whole."""
+    """After a failed `set` the record is completely the old one, or completely the new one."""
     with faulty_store(context, "unavailable", "garbage") as faulty:
         for number, fault in enumerate(faulty.faults):
             if not fault.writes:
@@ -47,7 +47,7 @@ def failed_set_is_whole_or_nothing(context: Context) -> None:
 
 
 def _filled(context: Context, pattern: bytes) -> bytes:
-    """Return data that take more than one piece of a file or a packet, where they may."""
+    """Return data that need more than one piece of a file or a packet, if the limit allows it."""
     limit = context.capabilities.max_data_bytes or 36_000
     return (pattern * 9000)[:limit]
 
@@ -76,7 +76,7 @@ def _is_same(context: Context, seen: Record, record: Record) -> bool:
     hint="a write in several steps, between which a task can be cancelled.",
 )
 def cancelled_set_is_whole_or_nothing(context: Context) -> None:
-    """After a `set` that was cancelled the record is the old one or the new one as a whole."""
+    """After a cancelled `set` the record is completely the old one or the new one."""
     for steps in (0, 1, 2, 3, 4, 6, 8, 11, 15, 20):
         key = f"key{steps}"
         old = context.put(key, _filled(context, b"old"), "ann", life=90_000)
@@ -103,7 +103,7 @@ async def _set_cancelled(store: Any, key: str, record: Record, steps: int) -> No
     hint="a record that is overwritten in place, and not replaced.",
 )
 def killed_writer_leaves_whole_records(context: Context) -> None:
-    """A process that is killed while it writes leaves records that are whole."""
+    """A process that is killed while it writes leaves complete records."""
     url = context.need(context.harness.url(context.namespace), "there is no URL")
     for seconds in _MOMENTS:
         for number, key in enumerate(KEYS):
@@ -135,7 +135,7 @@ def _expect_whole(context: Context, key: str) -> None:
     hint="an `except` around the loop over pages, which ends it.",
 )
 def interrupted_listing_raises(context: Context) -> None:
-    """An iteration of `all` that the backend breaks off raises, or has been complete."""
+    """`all` raises if a fault interrupts it, unless it has yielded every record."""
     _expect_complete_or_raised(context, None, lambda store: store.iterate("all"))
 
 
@@ -148,7 +148,7 @@ def interrupted_listing_raises(context: Context) -> None:
     hint="an `except` around the loop over pages, which ends it.",
 )
 def interrupted_owned_by_raises(context: Context) -> None:
-    """An iteration of `owned_by` that the backend breaks off raises, or has been complete."""
+    """`owned_by` raises if a fault interrupts it, unless it has yielded every record."""
     _expect_complete_or_raised(context, "ann", lambda store: store.iterate("owned_by", "ann"))
 
 
@@ -173,7 +173,7 @@ def _expect_no_quiet_end(context: Context, faulty: FaultyStore, fault: Fault, it
         try:
             for key, _ in items:
                 seen.add(key)
-        except Exception:  # which one is FAULT-3's
+        except Exception:  # FAULT-3 says which one
             return
     if len(seen) != _MANY:
         context.fail(f"an exception, or {_MANY} records", f"an end after {len(seen)} records")

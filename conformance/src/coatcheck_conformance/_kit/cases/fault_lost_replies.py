@@ -17,10 +17,10 @@ from ..faults import attempt, expect_store_error_at_most, through_proxy
 class _Write:
     """A write whose condition holds.
 
-    :ivar name: what is said about it.
+    :ivar name: describes it in texts.
     :ivar prepare: makes its condition hold.
     :ivar call: the operation and its arguments.
-    :ivar again: makes its condition hold no more, by what another caller writes over it.
+    :ivar again: another caller's write, after which the condition no longer holds.
     """
 
     name: str
@@ -52,11 +52,11 @@ def _conditional_writes(context: Context) -> Sequence[_Write]:
     depends_on=("SET-3", "SET-7", "DESTROY-6"),
     needs=("address",),
     limit=120,
-    hint="a client library that repeats commands, and a condition that no longer holds because "
-    "of the first attempt. Give each write a token that the repetition finds.",
+    hint="a client library that repeats commands: because of the first attempt the condition "
+    "no longer holds. Give each write a token that the repetition finds.",
 )
 def false_after_a_lost_reply(context: Context) -> None:
-    """A write that was done, and whose reply was lost, returns True or raises."""
+    """A write that was done returns True or raises, even if its reply was lost."""
     for write in _conditional_writes(context):
         outcome = _met_by_a_loss(context, write, "reply")
         _expect_not(context, outcome, False, f"the reply to {write.name} was lost")
@@ -67,7 +67,7 @@ def false_after_a_lost_reply(context: Context) -> None:
     depends_on=("SET-3", "SET-7", "DESTROY-6"),
     needs=("address",),
     limit=120,
-    hint="a repetition that knows its own write only as long as nobody writes over it.",
+    hint="a repetition that recognises its own write only until somebody overwrites it.",
 )
 def false_after_a_lost_reply_and_another_write(context: Context) -> None:
     """A write that was done, and overwritten before it was repeated, returns True or raises."""
@@ -84,10 +84,10 @@ def false_after_a_lost_reply_and_another_write(context: Context) -> None:
     depends_on=("SET-3", "SET-7", "DESTROY-6"),
     needs=("address",),
     limit=120,
-    hint="a repetition that takes equal data, or a missing record, for its own doing.",
+    hint="a repetition that takes another caller's equal data, or removal, for its own.",
 )
 def true_for_what_another_did(context: Context) -> None:
-    """A write that was lost on its way, while another caller did the same, is False or raises."""
+    """A write that was lost while another caller did the same returns False or raises."""
     for write in _conditional_writes(context):
         outcome = _met_by_a_loss(context, write, "request", write.call)
         _expect_not(
@@ -103,18 +103,18 @@ def _met_by_a_loss(
 ) -> Any:
     """Return what a write returns if its request or the reply is lost, once.
 
-    :param meanwhile: what another caller does before the client learns of the loss.
+    :param meanwhile: what another caller does before the client notices the loss.
     """
     with through_proxy(context) as (store, proxy):
         proxy = context.need(proxy, "there is no proxy")
-        # Whatever is made ready at the first write: connections, scripts, indexes.
+        # The first writes prepare what the store needs: connections, scripts, indexes.
         for number in range(2):
             attempt(store, "set", f"other{number}", context.record(b"old"), ABSENT)
             attempt(store, "set", f"other{number}", context.record(b"new"), Unchanged(b"old"))
         for condition in (Unchanged(b"new"), ALWAYS):
             attempt(store, "destroy", "other0", condition)
         write.prepare()
-        other = context.open("another", api="sync")  # it is called in another thread
+        other = context.open("another", api="sync")  # the proxy calls it in another thread
 
         def act() -> None:
             if meanwhile:

@@ -1,4 +1,4 @@
-"""FAULT-7 and FAULT-8: the same store object works after a fault, and after a cancelled call."""
+"""FAULT-7 and FAULT-8: a store object works again after a fault, and after a cancelled call."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ..harness import Fault
     "FAULT-7",
     needs=("unavailable",),
     limit=120,
-    hint="a connection that failed and is kept, or one that is made in the constructor alone.",
+    hint="a failed connection that is kept, or a connection that only the constructor makes.",
 )
 def store_works_after_it_was_unavailable(context: Context) -> None:
-    """After the backend was out of reach the same store object reads and writes."""
+    """When the backend is reachable again the same store object reads and writes."""
     _expect_recovery(context, "unavailable")
 
 
@@ -32,10 +32,10 @@ def store_works_after_it_was_unavailable(context: Context) -> None:
     depends_on=("FAULT-11",),
     needs=("garbage",),
     limit=120,
-    hint="a connection that is used again though what it says made no sense.",
+    hint="a connection that is used again although its reply made no sense.",
 )
 def store_works_after_garbage(context: Context) -> None:
-    """After replies that were nonsense the same store object reads and writes."""
+    """After nonsensical replies the same store object reads and writes."""
     _expect_recovery(context, "garbage")
 
 
@@ -47,7 +47,7 @@ def store_works_after_garbage(context: Context) -> None:
     hint="a connection that is used again: the late reply is taken for that of the next call.",
 )
 def store_works_after_a_stall(context: Context) -> None:
-    """After calls that timed out the same store object reads and writes, and mixes up nothing."""
+    """After calls that timed out the same store object reads and writes the right records."""
     _expect_recovery(context, "stall")
 
 
@@ -83,7 +83,7 @@ def _expect_working(context: Context, store: Handle, number: int, fault: Fault) 
     hint="a connection that a cancelled call leaves behind with its reply unread.",
 )
 def cancelled_at_any_moment(context: Context) -> None:
-    """Calls that are cancelled after more and more steps end so, or with their result."""
+    """A call that is cancelled at any step ends with CancelledError or its result."""
     for number in range(24):
         context.put(f"key{number}", b"%d" % number)
     outcomes = context.loop.run(_cancelled_one_by_one(context.store.native))
@@ -119,7 +119,7 @@ async def _cancelled_one_by_one(store: Any) -> list[Any]:
     hint="an `except` that catches CancelledError, or a connection that is used again after it.",
 )
 def cancelled_while_it_waits(context: Context) -> None:
-    """A call that is cancelled while it waits for its answer ends so, and the next one is right."""
+    """A call that is cancelled while it waits ends with CancelledError; the next one is right."""
     with faulty_store(context, "stall") as faulty:
         for number, fault in enumerate(faulty.faults):
             for name in ("one", "two"):

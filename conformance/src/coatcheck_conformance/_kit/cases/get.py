@@ -19,15 +19,15 @@ _OUTSIDE = "the harness has no way to damage a record"
     hint="the record is written under another key, or in another form, than it is read.",
 )
 def data_of_the_last_set(context: Context) -> None:
-    """After each of several writes the data are those of the last one."""
+    """`get` returns the data of the last of several writes."""
     for data in (b"one", b"two", b"three"):
-        context.store.set("key", context.record(data))  # what it returns is SET-1's
+        context.store.set("key", context.record(data))  # SET-1 checks the result
         context.expect_data(data)
 
 
-@case("GET-1", foundation=False, hint="a handle keeps a copy of what it has read.")
+@case("GET-1", foundation=False, hint="a handle keeps a copy of the record that it has read.")
 def data_of_another_handle(context: Context) -> None:
-    """A handle that has read a record shows the data that another handle wrote since."""
+    """`get` returns data that another handle wrote since this one last read the record."""
     other = context.second()
     context.store.set("key", context.record(b"one"))
     for data in (b"two", b"three"):
@@ -38,23 +38,23 @@ def data_of_another_handle(context: Context) -> None:
 
 @case("GET-2", hint="a missing key raises the backend's own KeyError.")
 def unknown_key(context: Context) -> None:
-    """A key that was never set is None, in an empty store and beside another record."""
+    """`get` of a key that was never set returns None, also beside another record."""
     context.expect_absent("unknown")
     context.put("other")
     context.expect_absent("unknown")
 
 
-@case("GET-3", hint="it is left to the backend's cleaning up, which takes its time.")
+@case("GET-3", hint="expiry is left to the backend's garbage collection, which is late.")
 def expired_record(context: Context) -> None:
-    """A record whose time has come is None, with an owner and without."""
+    """`get` of an expired record returns None, with and without an owner."""
     for key, owner in (("key", None), ("owned", "owner")):
         context.expired(key, owner=owner)
         context.expect_absent(key)
 
 
-@case("GET-3", hint="the first `get` shows what the backend has not cleaned up yet.")
+@case("GET-3", hint="the first `get` returns a record that the backend has not removed yet.")
 def expired_record_again(context: Context) -> None:
-    """A record that expired long ago is None, each time."""
+    """`get` of a record that expired long ago returns None, each time."""
     context.put(life=60)
     context.advance(3600)
     context.expect_absent()
@@ -62,7 +62,7 @@ def expired_record_again(context: Context) -> None:
 
 
 def damaged(context: Context) -> Iterator[tuple[str, str]]:
-    """Yield a key for each way to damage a record, whose record is damaged so, and the way."""
+    """Damage a record in each possible way, and yield its key and a description of the way."""
     ways = context.need(context.harness.malformed(context.namespace, "key0"), _OUTSIDE)
     for number, way in enumerate(ways):
         key = f"key{number}"
@@ -76,10 +76,10 @@ def damaged(context: Context) -> Iterator[tuple[str, str]]:
 @case(
     "GET-4",
     needs=("malformed",),
-    hint="the parser's exception comes out, or is taken for a failure of the system.",
+    hint="the parser's exception is raised, or taken for a failure of the system.",
 )
 def malformed_record(context: Context) -> None:
-    """What is malformed is None, each time, and a record beside it is there."""
+    """`get` of a malformed record returns None, each time, and one beside it is returned."""
     context.put("sound")
     for key, way in damaged(context):
         context.expect_absent(key, about=way)
@@ -93,9 +93,9 @@ def _expect_expiry(context: Context, record: Record, about: str) -> None:
         context.fail(f"{about}: {context.steps.show(record)}", found)
 
 
-@case("GET-5", hint="what the backend has left of a life is added to another clock.")
+@case("GET-5", hint="the backend's remaining lifetime is added to another clock.")
 def expiry_of_the_last_set(context: Context) -> None:
-    """After each of several writes, and some time, the expiry is that of the last one."""
+    """`get` returns the expiry of the last of several writes, also some time later."""
     for life in (120, 2 * DAY, 20 * DAY):
         record = context.put(life=life)
         context.advance(60)
@@ -105,10 +105,10 @@ def expiry_of_the_last_set(context: Context) -> None:
 @case(
     "GET-5",
     depends_on=("TOUCH-1",),
-    hint="`get` shows the expiry inside the record, and `touch` moves another one.",
+    hint="`get` returns the expiry inside the record, and `touch` moves another one.",
 )
 def expiry_of_the_last_touch(context: Context) -> None:
-    """After a `touch` the expiry is that of the touch, and after another `set` that of the set."""
+    """`get` returns the expiry of a `touch`, and after another `set` that of the `set`."""
     context.put()
     touched = context.record(life=2 * DAY)
     context.expect(context.store.touch("key", touched.expires_at), True)
@@ -125,10 +125,10 @@ def expiry_of_the_last_touch(context: Context) -> None:
         "GET-7",
         "GET-3",
     ),
-    hint="reading extends the life, as sessions with a sliding expiry do.",
+    hint="reading lengthens the life, as in sessions with a sliding expiry.",
 )
 def reading_changes_nothing(context: Context) -> None:
-    """A record that was read many times, while time passed, is as it was."""
+    """A record is unchanged after many reads, while time passes."""
     record = context.put(owner="owner")
     for _ in range(4):
         context.advance(DAY / 8)
@@ -139,7 +139,7 @@ def reading_changes_nothing(context: Context) -> None:
 @case(
     "GET-6",
     depends_on=("GET-3",),
-    hint="reading extends the life, as sessions with a sliding expiry do.",
+    hint="reading lengthens the life, as in sessions with a sliding expiry.",
 )
 def reading_keeps_nothing_alive(context: Context) -> None:
     """A record that is read until just before its expiry is absent after it."""
@@ -160,10 +160,10 @@ def _expect_owner(context: Context, key: str, owner: str | None, about: str) -> 
 
 @case(
     "GET-7",
-    hint="the owner is written to the index alone, or shown though `owners` is not declared.",
+    hint="the owner is written to the index alone, or returned although `owners` is not declared.",
 )
 def owner_of_the_last_set(context: Context) -> None:
-    """The owner is the one of the last write, and None of a record that never had one."""
+    """`get` returns the owner of the last write, or None if it had no owner."""
     context.put("anonymous")
     for owner in ("owner", "other", "owner"):
         context.put(owner=owner)

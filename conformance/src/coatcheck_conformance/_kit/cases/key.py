@@ -1,4 +1,4 @@
-"""KEY: names."""
+"""KEY: the names of records."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ..unusual_keys import (
 
 
 def _expect_apart(context: Context, keys: Sequence[str]) -> None:
-    """Expect that each key has a record of its own, also when every second one is destroyed."""
+    """Expect a record of its own for each key, also when every second one is destroyed."""
     data = {key: b"data %d" % number for number, key in enumerate(keys)}
     for key in keys:
         context.put(key, data[key])
@@ -43,7 +43,7 @@ def _expect_apart(context: Context, keys: Sequence[str]) -> None:
 
 
 def _expect_accepted(context: Context, keys: Iterable[str]) -> None:
-    """Expect that each operation takes each key; only one at a time is there."""
+    """Expect that each operation accepts each key; only one key is used at a time."""
     for key in keys:
         context.put(key)
         context.expect_data(b"data", key)
@@ -63,7 +63,7 @@ def _expect_accepted(context: Context, keys: Iterable[str]) -> None:
     hint="the backend limits the bytes of a name: hash longer ones.",
 )
 def shortest_and_longest(context: Context) -> None:
-    """Keys of 1 and of 256 characters are accepted, of up to 4 bytes each."""
+    """Keys of 1 and of 256 characters are accepted, with up to 4 bytes a character."""
     _expect_accepted(context, LENGTHS)
 
 
@@ -73,7 +73,7 @@ def shortest_and_longest(context: Context) -> None:
     hint="keys are encoded as ASCII or Latin-1, or parsed as numbers.",
 )
 def unusual_characters(context: Context) -> None:
-    """Keys of control characters, of other scripts and of non-characters are accepted."""
+    """Keys of control characters, other scripts and non-characters are accepted."""
     _expect_accepted(context, UNUSUAL)
 
 
@@ -86,7 +86,7 @@ def unusual_characters(context: Context) -> None:
     hint="key and owner share a name of limited length.",
 )
 def longest_with_an_owner(context: Context) -> None:
-    """A key of 256 characters of 4 bytes is accepted beside such an owner."""
+    """A key and an owner of 256 characters of 4 bytes each are accepted together."""
     key, owner = "\U0001f9e5" * 256, "\U0001f464" * 256
     context.put(key, owner=owner)
     context.expect_data(b"data", key)
@@ -94,21 +94,25 @@ def longest_with_an_owner(context: Context) -> None:
 
 @case("KEY-2", depends_on=("KEY-1",), hint="the file system or the collation folds case.")
 def letter_case(context: Context) -> None:
-    """Keys that differ in case have a record each."""
+    """Keys that differ in case have different records."""
     _expect_apart(context, CASES)
 
 
-@case("KEY-3", depends_on=("KEY-1", "KEY-2"), hint="the file system or the collation normalises.")
+@case(
+    "KEY-3",
+    depends_on=("KEY-1", "KEY-2"),
+    hint="the file system or the collation normalises names.",
+)
 def canonical_forms(context: Context) -> None:
-    """Keys that are canonically equivalent have a record each."""
+    """Keys that are canonically equivalent have different records."""
     _expect_apart(context, COMPOSED)
     for keys in EQUIVALENT:
         _expect_apart(context, keys)
 
 
-@case("KEY-3", depends_on=("KEY-1", "KEY-2"), hint="names are prepared with NFKC.")
+@case("KEY-3", depends_on=("KEY-1", "KEY-2"), hint="names are normalised with NFKC.")
 def compatible_forms(context: Context) -> None:
-    """Keys that are equivalent by compatibility have a record each."""
+    """Keys that are equivalent by compatibility have different records."""
     for keys in COMPATIBLE:
         _expect_apart(context, keys)
 
@@ -120,10 +124,10 @@ def compatible_forms(context: Context) -> None:
         "GET-7",
         "DESTROY-1",
     ),
-    hint="the key becomes a path as it is.",
+    hint="the key is used as a path.",
 )
 def paths(context: Context) -> None:
-    """Keys that look like paths have a record each."""
+    """Keys that look like paths have different records."""
     _expect_apart(context, PATHS)
 
 
@@ -138,7 +142,7 @@ def paths(context: Context) -> None:
     hint="a name ends at NUL, or at the end of a line.",
 )
 def control_characters(context: Context) -> None:
-    """Keys with NUL and line ends have a record each."""
+    """Keys with NUL and line ends have different records."""
     _expect_apart(context, CONTROLS)
 
 
@@ -149,10 +153,10 @@ def control_characters(context: Context) -> None:
         "GET-7",
         "DESTROY-1",
     ),
-    hint="the key is one of several parts that are joined, and taken apart again.",
+    hint="the key is joined with other parts, and split again.",
 )
 def separators(context: Context) -> None:
-    """Keys with what commonly separates names have a record each."""
+    """Keys that contain common separators have different records."""
     _expect_apart(context, SEPARATORS)
 
 
@@ -166,7 +170,7 @@ def separators(context: Context) -> None:
     hint="`..` leads out of the namespace, or a separator into another one.",
 )
 def ways_out_of_the_namespace(context: Context) -> None:
-    """Keys that look like ways into another namespace do not lead there."""
+    """Keys that look like paths to another namespace do not lead there."""
     elsewhere = context.elsewhere()
     record = context.put("key", b"elsewhere", store=elsewhere)
     name = f"{context.namespace}a"
@@ -189,7 +193,7 @@ def ways_out_of_the_namespace(context: Context) -> None:
         "TOUCH-2",
         "DESTROY-1",
     ),
-    hint="the key goes into a pattern: GLOB, LIKE, a regular expression, SCAN.",
+    hint="the key is used as a pattern: GLOB, LIKE, a regular expression, SCAN.",
 )
 def patterns_name_nothing_else(context: Context) -> None:
     """A pattern that matches another key finds nothing, and does nothing to it."""
@@ -212,16 +216,16 @@ def patterns_name_nothing_else(context: Context) -> None:
         "TOUCH-2",
         "DESTROY-1",
     ),
-    hint="special characters are replaced, and then are the same.",
+    hint="special characters are replaced, and two keys become the same.",
 )
 def patterns_are_names(context: Context) -> None:
-    """Keys that look like patterns have a record each, beside one that they match."""
+    """Keys that look like patterns have different records, beside one that they match."""
     _expect_apart(context, (TARGET, *PATTERNS))
 
 
 @case("KEY-6", depends_on=("DESTROY-1",), hint="a key is searched for by its beginning.")
 def prefixes(context: Context) -> None:
-    """Keys that are prefixes of one another have a record each."""
+    """Keys that are prefixes of one another have different records."""
     _expect_apart(context, [("key" * 20)[:length] for length in (1, 2, 3, 4, 6, 9, 31, 32, 60)])
 
 
@@ -234,7 +238,7 @@ def prefixes(context: Context) -> None:
     hint="the backend pads or trims its strings.",
 )
 def white_space_at_the_ends(context: Context) -> None:
-    """Keys that differ in white space at either end have a record each."""
+    """Keys that differ in white space at either end have different records."""
     keys = {f"{before}key{after}" for before in ENDS for after in ENDS if not before or not after}
     _expect_apart(context, [*sorted(keys), " ", "  "])
 
@@ -248,7 +252,7 @@ def white_space_at_the_ends(context: Context) -> None:
     hint="the column is VARCHAR(255).",
 )
 def last_character(context: Context) -> None:
-    """Keys that differ in their 256th character, or have none, have a record each."""
+    """Keys that differ only in their 256th character have different records."""
     for character in ("k", "\U0001f9e5"):
         lead = character * 255
         _expect_apart(context, (f"{lead}a", f"{lead}b", lead, lead[1:]))
@@ -257,10 +261,10 @@ def last_character(context: Context) -> None:
 @case(
     "KEY-7",
     depends_on=("KEY-1", "KEY-2", "KEY-3", "KEY-4", "KEY-5", "KEY-6", "ENUM-1"),
-    hint="the key is made from the name in the backend, which was escaped or cut.",
+    hint="the key is restored from its name in the backend, which was escaped or cut.",
 )
 def keys_as_they_were_set(context: Context) -> None:
-    """After keys of every kind were set, `all` yields just these."""
+    """`all` yields keys of every kind exactly as they were set."""
     keys = {*LENGTHS, *UNUSUAL, *CASES, *COMPOSED, *COMPATIBLE[0], *PATTERNS, " key "}
     keys |= {*PATHS, *CONTROLS, *SEPARATORS, "%41%2e", "k%C3%A9", "a+b", "=3D", "\\u0041"}
     for key in keys:
@@ -274,7 +278,7 @@ def keys_as_they_were_set(context: Context) -> None:
     hint="a key goes into a query or a name unchecked: use `coatcheck.storekit.check_key`.",
 )
 def other_things_than_keys(context: Context) -> None:
-    """Each operation refuses what is no key, and every record is there afterwards."""
+    """Each operation refuses invalid keys, and keeps every record."""
     context.put()
     record = context.record(b"other")
     for error, junk in (*((TypeError, key) for key in NO_STRINGS),
@@ -293,7 +297,7 @@ def other_things_than_keys(context: Context) -> None:
 
 @case("KEY-8", hint="namespace and key are joined without a separator.")
 def longer_namespace(context: Context) -> None:
-    """A key is absent though namespace and key, one after the other, spell those of another."""
+    """A key is absent even if namespace and key spell those of another record when joined."""
     elsewhere = context.elsewhere("a")
     context.put("key", b"elsewhere", store=elsewhere)
     context.expect_absent("akey")
@@ -302,9 +306,9 @@ def longer_namespace(context: Context) -> None:
     context.expect_data(b"here", "akey")
 
 
-@case("KEY-8", hint="the namespace is not part of what an operation looks for.")
+@case("KEY-8", hint="the namespace is not part of the name that an operation looks up.")
 def same_key_elsewhere(context: Context) -> None:
-    """What is done to a key in one namespace does nothing to it in another."""
+    """Operations on a key in one namespace do not change it in another."""
     elsewhere = context.elsewhere("b")
     context.put(data=b"here")
     context.expect_absent(store=elsewhere)

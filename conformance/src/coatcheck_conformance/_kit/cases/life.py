@@ -29,7 +29,7 @@ _CALLS: Final = 20
 
 
 def opened_by_url(context: Context, url: str) -> Store | AsyncStore:
-    """Open a URL as the registry does: by its scheme, or by the harness's opener."""
+    """Open a URL as the registry does: by its scheme, or with the harness's opener."""
     context.steps.note(f"the {context.api} API is opened by its URL")
     if context.harness.opener is not None:
         store: Store | AsyncStore = resolve(context.harness.opener)(url, clock=context.clock)
@@ -58,7 +58,7 @@ def url_of(context: Context) -> str:
 )
 def opening_does_nothing(context: Context) -> None:
     """Opening a store for the second time touches no file, no network and no thread."""
-    context.elsewhere("a")  # whatever is imported, and whatever the harness makes once
+    context.elsewhere("a")  # imports modules, and lets the harness prepare itself
     with watching(IO_EVENTS | THREAD_EVENTS) as watch:
         context.elsewhere("b")
     context.steps.note("a store is opened, and not used")
@@ -72,7 +72,7 @@ def opening_does_nothing(context: Context) -> None:
     hint="the opener has no parameter `clock`, or returns something else.",
 )
 def opener_takes_a_clock(context: Context) -> None:
-    """The opener is called with the URL and a clock, and returns a store."""
+    """The opener accepts the URL and a clock, and returns a store."""
     try:
         store: object = opened_by_url(context, url_of(context))
     except (TypeError, ConfigurationError) as error:
@@ -100,10 +100,10 @@ def _wrong_urls(context: Context) -> dict[str, str]:
     foundation=False,
     needs=("url",),
     depends_on=("LIFE-2",),
-    hint="options that nobody asked for are ignored, or handed on to a client that ignores them.",
+    hint="unknown options are ignored, or passed on to a client that ignores them.",
 )
 def wrong_urls_are_refused(context: Context) -> None:
-    """URLs that are wrong in one thing are refused at the opening."""
+    """URLs with one mistake are refused at the opening."""
     for about, url in _wrong_urls(context).items():
         context.steps.note(f"the URL has {about}")
         try:
@@ -116,7 +116,7 @@ def wrong_urls_are_refused(context: Context) -> None:
         context.fail(f"ConfigurationError for {about}", "a store")
 
 
-@case("LIFE-4", foundation=False, hint="what was never opened cannot be closed.")
+@case("LIFE-4", foundation=False, hint="`close` fails if nothing was opened.")
 def closing_an_unused_store(context: Context) -> None:
     """A store that was never used can be closed several times."""
     store = context.elsewhere()
@@ -124,7 +124,7 @@ def closing_an_unused_store(context: Context) -> None:
         context.expect(store.call("close"), None)
 
 
-@case("LIFE-4", hint="the second call closes what is gone.")
+@case("LIFE-4", hint="the second call closes a resource that is gone.")
 def closing_a_used_store(context: Context) -> None:
     """A store that was used can be closed several times."""
     context.put(owner="owner")
@@ -169,10 +169,10 @@ def _expect_closed(context: Context, operations: dict[str, Callable[[], Any]]) -
 @case(
     "LIFE-5",
     depends_on=("LIFE-4",),
-    hint="the client connects again by itself, or its own error comes out.",
+    hint="the client connects again by itself, or its own error is raised.",
 )
 def operations_of_a_closed_store(context: Context) -> None:
-    """After a store that was used is closed, each operation raises."""
+    """After `close` of a used store each operation raises."""
     context.put(owner="owner")
     operations = supported(context, context.store)
     context.store.close()
@@ -183,26 +183,28 @@ def operations_of_a_closed_store(context: Context) -> None:
     "LIFE-5",
     foundation=False,
     depends_on=("LIFE-4",),
-    hint="what connects at its first use does so after the end.",
+    hint="a store that connects at its first use does so even after `close`.",
 )
 def operations_of_a_closed_unused_store(context: Context) -> None:
-    """After a store that was never used is closed, each operation raises."""
+    """After `close` of an unused store each operation raises."""
     store = context.elsewhere()
     operations = supported(context, store)
     store.close()
     _expect_closed(context, operations)
 
 
-@case("LIFE-6", foundation=False, hint="it returns what the server answered.")
+@case("LIFE-6", foundation=False, hint="`ping` returns the server's reply.")
 def ping_returns_none(context: Context) -> None:
-    """`ping` returns None, before the first use, and again."""
+    """`ping` returns None, before the first use and after it."""
     for _ in range(3):
         context.expect(context.store.call("ping"), None)
 
 
-@case("LIFE-6", depends_on=("GET-5", "GET-7"), hint="it writes, and does not write back.")
+@case(
+    "LIFE-6", depends_on=("GET-5", "GET-7"), hint="`ping` writes a record, and does not restore it."
+)
 def ping_changes_no_record(context: Context) -> None:
-    """A record is as it was after `ping`, and no key with a likely name is there."""
+    """`ping` changes no record, and creates none under a likely name."""
     record = context.put(owner="owner")
     for _ in range(2):
         context.store.ping()
@@ -215,7 +217,7 @@ def ping_changes_no_record(context: Context) -> None:
     "LIFE-6",
     requires=("enumerable",),
     depends_on=("ENUM-1",),
-    hint="a record that it wrote to try is left.",
+    hint="`ping` leaves a record that it wrote as a trial.",
 )
 def ping_leaves_no_record(context: Context) -> None:
     """`ping` leaves no record of its own."""
@@ -226,10 +228,10 @@ def ping_leaves_no_record(context: Context) -> None:
 
 @case(
     "LIFE-7",
-    hint="what all handles share is closed, or cleared, with the first.",
+    hint="handles share a resource, and the first `close` closes or clears it.",
 )
 def closing_one_of_two(context: Context) -> None:
-    """After one handle is closed, the record is there, and another handle works."""
+    """After one handle is closed, the record is stored, and another handle works."""
     other = context.second()
     context.put(store=other)
     context.expect_data(b"data")
@@ -243,10 +245,10 @@ def closing_one_of_two(context: Context) -> None:
 @case(
     "LIFE-8",
     needs=("url",),
-    hint="a write is acknowledged before it is handed over.",
+    hint="a write is acknowledged before the data are handed over.",
 )
 def killed_after_a_write(context: Context) -> None:
-    """What a process wrote is there after it was killed."""
+    """A record is stored after the process that wrote it was killed."""
     url = url_of(context)
     worker = Worker()
     try:
@@ -270,7 +272,7 @@ async def _resolved(value: bool | Awaitable[bool] | Awaitable[None] | None) -> b
 def _run_client(
     context: Context, made: Callable[[], Coroutine[Any, Any, ClientStore | None]]
 ) -> None:
-    """Use a store, close it, and see whether its caller's client is open."""
+    """Use a store, close it, and tell whether its caller's client is open."""
 
     async def run() -> bool | None:
         given = context.need(await made(), "the harness makes no store of a client")
@@ -290,10 +292,10 @@ def _run_client(
     "LIFE-9",
     apis=("sync",),
     needs=("client",),
-    hint="`close` does not know whose the client is.",
+    hint="`close` does not know who owns the client.",
 )
 def client_of_the_caller(context: Context) -> None:
-    """A client that was passed in is open after the store was closed."""
+    """`close` leaves a client open that the caller passed in."""
 
     async def made() -> ClientStore | None:
         return context.harness.with_client(context.namespace, context.clock)
@@ -305,17 +307,17 @@ def client_of_the_caller(context: Context) -> None:
     "LIFE-9",
     apis=("async",),
     needs=("async_client",),
-    hint="`close` does not know whose the client is.",
+    hint="`close` does not know who owns the client.",
 )
 def async_client_of_the_caller(context: Context) -> None:
-    """An asynchronous client that was passed in is open after the store was closed."""
+    """`close` leaves an asynchronous client open that the caller passed in."""
     _run_client(
         context, lambda: context.harness.with_async_client(context.namespace, context.clock)
     )
 
 
 def _work(store: Handle, name: str) -> str:
-    """Read and write; return what was wrong."""
+    """Read and write; return a description of what was wrong, or an empty text."""
     for number in range(_CALLS):
         for key in ("parent", "child"):
             found = store.perform("get", key)
@@ -328,7 +330,7 @@ def _work(store: Handle, name: str) -> str:
 
 
 def _in_child(store: Handle, out: int) -> None:
-    """Work in the forked child, tell what was wrong, and end the child."""
+    """Work in the forked child, send a description of what was wrong, and exit."""
     wrong = "the child could not tell what was wrong"
     try:
         own = Handle(store.name, store.native, Loop(), store._steps)
@@ -342,7 +344,7 @@ def _in_child(store: Handle, out: int) -> None:
 
 
 def _answer(pid: int, source: int) -> str:
-    """Return what the child told, and end it where it told nothing."""
+    """Return what the child sent, and kill a child that sends nothing."""
     try:
         ready, _, _ = select.select([source], [], [], _CHILD_SECONDS)
         told = os.read(source, 4096).decode() if ready else ""
@@ -356,17 +358,19 @@ def _answer(pid: int, source: int) -> str:
 @case(
     "LIFE-10",
     depends_on=("LOOP-3",),
-    hint="parent and child send on the same socket, or wait for a thread that is not there.",
+    hint="parent and child share a socket, or wait for a thread that does not exist there.",
 )
 def both_sides_of_a_fork(context: Context) -> None:
-    """A handle that was used works in the child, in the parent meanwhile, and afterwards."""
+    """A handle that was used before a fork works in the child and in the parent."""
     context.need_fork()
     for key in ("parent", "child"):
         context.put(key, key.encode())
         context.expect_data(key.encode(), key)
     source, out = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that other threads are not copied
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # warns that other threads are not copied
         pid = os.fork()
     if pid == 0:
         _in_child(context.store, out)

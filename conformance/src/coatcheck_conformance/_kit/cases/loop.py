@@ -35,7 +35,7 @@ _LONGEST_GAP: Final = 0.5
 
 
 def _many_at_once(context: Context) -> None:
-    """Let callers work at once, each with a key of its own."""
+    """Run several callers at once, each with a key of its own."""
     for number in range(3):
         records = [
             (f"key{caller}", context.record(b"%d of caller %d" % (number, caller)))
@@ -83,7 +83,7 @@ def many_tasks(context: Context) -> None:
 
 
 async def _write_and_read(store: AsyncStore, context: Context, name: str) -> None:
-    """Use the operations that all clauses depend on; without them no application can be judged."""
+    """Use the operations that every application needs."""
     for data in (b"one", b"two"):
         _expect(await store.set(name, context.record(data)), True)
         found = await store.get(name)
@@ -112,7 +112,7 @@ def _expect(seen: object, expected: object) -> None:
 
 
 def _on_new_loop(context: Context, name: str) -> weakref.ref[asyncio.AbstractEventLoop]:
-    """Work on an event loop of asyncio that is made for it, and return that."""
+    """Work on a new event loop of asyncio, and return the loop."""
     with asyncio.Runner() as runner:
         runner.run(_write_and_read(_native(context), context, name))
         return weakref.ref(runner.get_loop())
@@ -124,7 +124,7 @@ def _native(context: Context) -> AsyncStore:
 
 
 def _attempt(context: Context, where: str, work: Callable[[], object]) -> None:
-    """Work somewhere, and fail the case with whatever is raised there."""
+    """Work on an event loop, and fail the case if anything is raised there."""
     context.steps.note(f"operations are called {where}")
     try:
         work()
@@ -134,7 +134,7 @@ def _attempt(context: Context, where: str, work: Callable[[], object]) -> None:
         raise CheckFailed("no exception", context.steps.show(error)) from error
 
 
-_ONE_LOOP: Final = "a client or a lock is made on the first event loop, and used on each."
+_ONE_LOOP: Final = "a client or a lock is made on the first event loop, and used on every one."
 
 
 @case(
@@ -143,14 +143,14 @@ _ONE_LOOP: Final = "a client or a lock is made on the first event loop, and used
     hint=_ONE_LOOP,
 )
 def one_loop_after_the_other(context: Context) -> None:
-    """The store works on three event loops, each of them closed before the next begins."""
+    """The store works on three event loops; each is closed before the next one begins."""
     for number in range(3):
         _attempt(context, f"on event loop {number}", lambda: _on_new_loop(context, f"key{number}"))  # noqa: B023  # called at once
 
 
 @case("LOOP-3", apis=("async",), depends_on=("LOOP-2",), hint=_ONE_LOOP)
 def several_loops_at_once(context: Context) -> None:
-    """The store works on four event loops in threads of their own."""
+    """The store works on four event loops at once, each in its own thread."""
     barrier = threading.Barrier(4)
 
     def work(number: int) -> None:
@@ -168,10 +168,10 @@ def several_loops_at_once(context: Context) -> None:
 @case(
     "LOOP-3",
     apis=("async",),
-    hint="something of asyncio's is used where trio runs.",
+    hint="a part of asyncio is used while trio runs.",
 )
 def loop_of_trio(context: Context) -> None:
-    """The store works on an event loop of trio, unless it is one of asyncio alone."""
+    """The store works on an event loop of trio, unless it supports only asyncio."""
     import trio
 
     async def main() -> None:
@@ -202,7 +202,7 @@ def _opened_for_trio(context: Context) -> AsyncStore | None:
     hint="a dictionary by event loop (or by its id) is never emptied: use weak keys.",
 )
 def closed_loops_are_forgotten(context: Context) -> None:
-    """Of ten event loops that were closed none is left, nor are open files or connections."""
+    """The store keeps none of ten closed event loops, and none of their files and connections."""
     native = _native(context)
     uses_threads = isinstance(native, AsyncBridge) and native.capabilities.blocking
     if uses_threads and _anyio() < (4, 15):
@@ -226,7 +226,7 @@ def _expect_gone(
             return
         if time.monotonic() > deadline:
             break
-        time.sleep(0.02)  # worker threads end by themselves
+        time.sleep(0.02)  # worker threads end some time after the loop
     context.expect(left, 0, "closed event loops that are left")
     context.expect_that(still_open <= files, f"at most {files} open files", still_open)
 
@@ -241,17 +241,17 @@ def _anyio() -> tuple[int, ...]:
     return tuple(map(int, version("anyio").split(".")[:2]))
 
 
-# A client of the caller's
+# The caller's client
 
 
 @case(
     "LOOP-5",
     apis=("async",),
     needs=("async_client",),
-    hint="the running event loop is not compared with the one of the client.",
+    hint="the running event loop is not compared with the client's.",
 )
 def client_of_another_loop(context: Context) -> None:
-    """Each operation raises ConfigurationError on an event loop that is not the client's."""
+    """Each operation raises ConfigurationError on another event loop than the client's."""
 
     async def opened() -> Any:
         return await context.harness.with_async_client(context.namespace, context.clock)
@@ -302,10 +302,10 @@ def _expect_refused(
         "DESTROY-1",
     ),
     apis=("async",),
-    hint="a synchronous client is called in a coroutine.",
+    hint="a coroutine calls a synchronous client.",
 )
 def nothing_waits_on_the_loop(context: Context) -> None:
-    """The event loop's thread opens no file and waits for no connection, lock or process."""
+    """The event loop's thread opens no file, and waits for no connection, lock or process."""
 
     async def main() -> list[str]:
         await _work(_native(context), context, "before")  # modules are imported by now
@@ -328,10 +328,10 @@ def nothing_waits_on_the_loop(context: Context) -> None:
     ),
     apis=("async",),
     needs=("stall",),
-    hint="a synchronous client is called in a coroutine, and the backend does not answer.",
+    hint="a coroutine calls a synchronous client, which waits for the backend.",
 )
 def the_loop_runs_while_a_call_waits(context: Context) -> None:
-    """While a call waits for a backend that stalls, another task goes on."""
+    """While a call waits for a backend that does not reply, other tasks run."""
     for faulty, fault in each_fault(context, "stall"):
         operation = "set" if fault.writes else "get"
         args = ("key", context.record()) if fault.writes else ("key",)

@@ -25,10 +25,10 @@ _KILLED_AFTER: Final = (0.02, 0.035, 0.05)
         "GET-7",
         "CAP-4",
     ),
-    hint="the index is written by some of the ways to write a record, and not by others.",
+    hint="some ways to write a record update the index, and others do not.",
 )
 def records_of_an_owner(context: Context) -> None:
-    """Each record of an owner is yielded as it was written, and no other."""
+    """`owned_by` yields each record of an owner as it was written, and no other."""
     records: dict[str, Record] = {}
     for number in range(5):
         key = f"key{number}"
@@ -49,10 +49,10 @@ def records_of_an_owner(context: Context) -> None:
         "SET-7",
         "CAP-4",
     ),
-    hint="the index is written by some of the ways to write a record, and not by others.",
+    hint="some ways to write a record update the index, and others do not.",
 )
 def records_of_each_condition(context: Context) -> None:
-    """A record has its owner whatever the condition of the write was."""
+    """A write sets the owner, whatever its condition is."""
     context.store.set("absent", context.record(owner="ann"), ABSENT)
     context.put("present")
     context.store.set("present", context.record(owner="ann"), PRESENT)
@@ -68,10 +68,10 @@ def records_of_each_condition(context: Context) -> None:
         "OWNER-1",
         "EXPIRY-1",
     ),
-    hint="what the index leads to is not looked at again.",
+    hint="the record of an index entry is not checked again.",
 )
 def expired_records(context: Context) -> None:
-    """Expired records are not yielded, and a live one beside them is."""
+    """`owned_by` skips expired records, and yields a live one beside them."""
     context.put("live", owner="ann")
     for number in range(3):
         context.put(f"key{number}", owner="ann", life=60)
@@ -86,10 +86,10 @@ def expired_records(context: Context) -> None:
         "OWNER-1",
         "EXPIRY-1",
     ),
-    hint="`destroy` does not take the record off the index.",
+    hint="`destroy` does not remove the index entry.",
 )
 def destroyed_records(context: Context) -> None:
-    """Destroyed records are not yielded."""
+    """`owned_by` skips destroyed records."""
     for key in ("one", "two"):
         context.put(key, owner="ann")
     context.store.destroy("one")
@@ -107,10 +107,10 @@ def destroyed_records(context: Context) -> None:
         "OWNER-5",
         "EXPIRY-1",
     ),
-    hint="`destroy` leaves an entry in the index, and what it leads to is somebody else's now.",
+    hint="`destroy` leaves an index entry, and the key belongs to somebody else now.",
 )
 def keys_that_are_used_again(context: Context) -> None:
-    """A key that was destroyed and is another owner's now is not yielded for the former one."""
+    """`owned_by` of the former owner skips a key that was destroyed and has a new owner."""
     context.put(owner="ann")
     context.store.destroy("key")
     context.put(owner="bob")
@@ -127,18 +127,18 @@ def keys_that_are_used_again(context: Context) -> None:
         "OWNER-5",
         "EXPIRY-1",
     ),
-    hint="the entry of an expired record leads to what was written under its key since.",
+    hint="the index entry of an expired record leads to the new record under the same key.",
 )
 def expired_keys_that_are_used_again(context: Context) -> None:
-    """A key that expired and is another owner's now is not yielded for the former one."""
+    """`owned_by` of the former owner skips a key that expired and has a new owner."""
     context.expired(owner="ann")
     context.put(owner="bob")
     context.expect_keys(context.owned_by("ann"), [], "of the former owner")
 
 
-@case("OWNER-1", depends_on=("GET-5", "GET-7"), hint="the first batch of an index is all of it.")
+@case("OWNER-1", depends_on=("GET-5", "GET-7"), hint="only the first page of the index is read.")
 def many_records(context: Context) -> None:
-    """An owner of 130 records has all of them, and another one the others."""
+    """`owned_by` yields all 130 records of one owner, and none of another one."""
     keys = [f"key{number:03}" for number in range(130)]
     for key in keys:
         context.put(key, owner="ann")
@@ -151,10 +151,10 @@ def many_records(context: Context) -> None:
     "OWNER-2",
     needs=("malformed",),
     depends_on=("OWNER-1", "GET-4"),
-    hint="what the index leads to is parsed without a thought of what may be there.",
+    hint="records are parsed without a check of what else may be there.",
 )
 def malformed_records(context: Context) -> None:
-    """`owned_by` skips what is malformed, and yields what is beside it."""
+    """`owned_by` skips malformed records, and yields those beside them."""
     sound = context.put("sound", owner="owner")
     for _, way in damaged(context):
         found = dict(context.owned_by("owner"))
@@ -168,7 +168,7 @@ def malformed_records(context: Context) -> None:
     hint="the index is a list, to which each write appends.",
 )
 def each_record_once(context: Context) -> None:
-    """Records that were written again, and touched, are yielded once."""
+    """`owned_by` yields a record once that was written again and touched."""
     keys = [f"key{number:02}" for number in range(30)]
     for key in keys:
         context.put(key, owner="ann")
@@ -180,9 +180,9 @@ def each_record_once(context: Context) -> None:
     context.expect_that(not doubled, "no key twice", doubled)
 
 
-@case("OWNER-4", hint="the error of a missing index comes out.")
+@case("OWNER-4", hint="the error of a missing index is raised.")
 def owner_without_sessions(context: Context) -> None:
-    """An owner who never had a record has none, in an empty store and beside others."""
+    """`owned_by` of an unknown owner yields nothing, in an empty store and beside others."""
     context.expect(context.owned_by("nobody"), [])
     context.put()
     context.expect(context.owned_by("nobody"), [], "beside a record without an owner")
@@ -191,10 +191,10 @@ def owner_without_sessions(context: Context) -> None:
 @case(
     "OWNER-4",
     depends_on=("DESTROY-1", "OWNER-2"),
-    hint="the error of a missing index comes out.",
+    hint="the error of a missing index is raised.",
 )
 def owner_whose_sessions_ended(context: Context) -> None:
-    """An owner whose only record was destroyed has none."""
+    """`owned_by` yields nothing after the owner's only record was destroyed."""
     context.put(owner="ann")
     context.store.destroy("key")
     context.expect(context.owned_by("ann"), [])
@@ -203,10 +203,10 @@ def owner_whose_sessions_ended(context: Context) -> None:
 @case(
     "OWNER-5",
     depends_on=("OWNER-1", "SET-2", "GET-7"),
-    hint="the new entry is made, and the former one is left.",
+    hint="the new index entry is made, and the former one is not removed.",
 )
 def record_moves(context: Context) -> None:
-    """A record that is written with another owner is that owner's, and not the former one's."""
+    """A record that is written with another owner belongs to that owner alone."""
     context.put(owner="ann")
     context.put("stays", owner="ann")
     context.put(owner="bob")
@@ -217,7 +217,7 @@ def record_moves(context: Context) -> None:
 @case(
     "OWNER-5",
     depends_on=("OWNER-1", "SET-2", "GET-7"),
-    hint="an owner is looked at only where a record is new.",
+    hint="the owner is only read when a record is new.",
 )
 def record_becomes_owned(context: Context) -> None:
     """An anonymous record that gets an owner is found, and one that loses it is not."""
@@ -239,7 +239,7 @@ def record_becomes_owned(context: Context) -> None:
     hint="`touch` moves the expiry of the record, and not that of its index entry.",
 )
 def touched_records(context: Context) -> None:
-    """A record that was touched, with the owner's name, is found after its first expiry."""
+    """A record that was touched, with its owner, is found after its first expiry."""
     context.put(owner="ann", life=60)
     context.expect(context.store.touch("key", context.clock.now + DAY, "ann"), True)
     context.advance(61)
@@ -254,10 +254,10 @@ def touched_records(context: Context) -> None:
         "GET-3",
         "EXPIRY-4",
     ),
-    hint="an index that was written for a short life is not extended by a longer one.",
+    hint="an index with a short lifetime does not get the longer one of its newest record.",
 )
 def touched_records_of_several(context: Context) -> None:
-    """One record that was touched is found after all others of its owner have expired."""
+    """A touched record is found after all others of its owner have expired."""
     context.put("long", owner="ann", life=120)
     context.put("short", owner="ann", life=60)
     context.expect(context.store.touch("long", context.clock.now + 40 * DAY, "ann"), True)
@@ -274,7 +274,7 @@ def touched_records_of_several(context: Context) -> None:
     hint="the record is written first, and its index entry afterwards.",
 )
 def killed_in_the_middle(context: Context) -> None:
-    """What is live after its writer was killed, at several moments, is found by its owner."""
+    """Each live record of a killed process is found by its owner."""
     url = context.need(context.harness.url(context.namespace), "the harness gives no URL")
     for seconds in _KILLED_AFTER:
         last = killed_after(url, context.harness.opener, context.clock.now, seconds)
@@ -285,9 +285,9 @@ def killed_in_the_middle(context: Context) -> None:
 
 
 def _expect_found_by_owner(context: Context, store: Handle, key: str) -> None:
-    """Expect a record among its owner's, again where it is another one by then.
+    """Expect that `owned_by` yields a record; look again if another record replaced it.
 
-    What a process sent before it was killed may reach the record after the first reading.
+    A request that the process sent before it was killed may reach the backend later.
     """
     found = store.get(key)
     while found is not None and found.owner is not None:
@@ -301,10 +301,10 @@ def _expect_found_by_owner(context: Context, store: Handle, key: str) -> None:
 @case(
     "OWNER-9",
     depends_on=("OWNER-1",),
-    hint="`owner_lag` is not declared, though the index is brought up to date later.",
+    hint="the index is updated later, and `owner_lag` is not declared.",
 )
 def writes_are_shown_in_time(context: Context) -> None:
-    """After each write another handle finds the record, in the declared time."""
+    """Another handle's `owned_by` yields each record within the declared time."""
     other = context.second()
     for number in range(1, 6):
         context.put(f"key{number}", owner="ann")
@@ -316,10 +316,10 @@ def writes_are_shown_in_time(context: Context) -> None:
 @case(
     "OWNER-11",
     depends_on=("OWNER-1", "SET-4", "SET-8", "SET-12"),
-    hint="what was noted in the index before the condition failed is undone for the old owner.",
+    hint="after the condition failed, the change of the index is undone for the wrong owner.",
 )
 def refused_writes(context: Context) -> None:
-    """After writes that were refused, with the same owner and another, the record is found."""
+    """After refused writes `owned_by` still finds the record, whatever owner they had."""
     context.put(owner="ann")
     for owner in ("ann", "bob", None):
         context.expect(context.store.set("key", context.record(owner=owner), ABSENT), False)
@@ -329,16 +329,18 @@ def refused_writes(context: Context) -> None:
         context.expect_keys(context.owned_by("ann"), ["key"], f"after writes for {owner!r}")
 
 
-@case("OWNER-12", hint="a generator raises at its first item, or an empty listing is returned.")
+@case(
+    "OWNER-12", hint="a generator raises only at its first item, or an empty listing is returned."
+)
 def undeclared_owned_by(context: Context) -> None:
-    """An `owned_by` that is not declared raises `UnsupportedOperation` before any iteration."""
+    """`owned_by` raises `UnsupportedOperation` at the call if it is not declared."""
     with context.expect_raises(UnsupportedOperation):
         context.store.iterate("owned_by", "ann")
 
 
 @case("OWNER-13", hint="a store without an index refuses an owner, or one with it refuses None.")
 def records_with_and_without(context: Context) -> None:
-    """Records with an owner and without one are accepted, side by side and in turn."""
+    """Records with and without an owner are accepted, side by side and in turn."""
     for key, owner in (("owned", "ann"), ("anonymous", None), ("owned", None), ("owned", "bob")):
         context.expect(
             context.store.set(key, context.record(owner=owner)), True, f"owner {owner!r}"
@@ -353,5 +355,5 @@ def records_with_and_without(context: Context) -> None:
     hint="the delay was declared without the index.",
 )
 def lag_without_owners(context: Context) -> None:
-    """A store that declares `owner_lag` declares `owners`."""
+    """A store that declares `owner_lag` also declares `owners`."""
     context.expect_that(context.capabilities.owners, "`owners` beside `owner_lag`", "no `owners`")

@@ -1,4 +1,4 @@
-"""OWNER-7, OWNER-10 and OWNER-15: the names of owners, and what is none."""
+"""OWNER-7, OWNER-10 and OWNER-15: names of owners, in other namespaces too, and invalid ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 from ..case import case
 from ..context import Context
 
-#: Owners that somebody or something may take for one another.
+#: Owners that a person or a program may confuse.
 _ALIKE: Final = (
     "ann",
     "Ann",
@@ -49,19 +49,19 @@ _ALIKE: Final = (
     "a" * 255,
     "a" * 256,
 )
-#: What a request's JSON can hold in the place of an owner; dictionaries are queries of databases.
+#: JSON of a request that is no owner; some databases take a dictionary for a query.
 _NO_STRINGS: Final[tuple[Any, ...]] = (None, 0, True, b"ann", ["ann"], {"$ne": None}, {"S": "ann"})
-#: Strings that are no owners.
+#: Strings that are not valid owners.
 _NO_OWNERS: Final = ("", "\ud800", "ann\udfff")
 
 
 @case(
     "OWNER-7",
     depends_on=("OWNER-1",),
-    hint="the owner goes into a pattern, a collation or a composed key as it is.",
+    hint="the owner is used in a pattern, a collation or a composed key as it is.",
 )
 def owners_that_look_alike(context: Context) -> None:
-    """Each of many owners that look alike has its own record alone."""
+    """`owned_by` yields for each of many similar owners only that owner's record."""
     for number, owner in enumerate(_ALIKE):
         context.put(f"key{number}", owner=owner)
     for number, owner in enumerate(_ALIKE):
@@ -74,7 +74,7 @@ def owners_that_look_alike(context: Context) -> None:
     hint="the index has the owner's name alone, without the namespace.",
 )
 def other_namespaces(context: Context) -> None:
-    """An owner's records are those of the namespace, though another has the same owner."""
+    """`owned_by` yields only records of the namespace, even if another has the same owner."""
     elsewhere = context.elsewhere()
     context.put("here", owner="ann")
     context.put("there", owner="ann", store=elsewhere)
@@ -88,7 +88,7 @@ def other_namespaces(context: Context) -> None:
     hint="an owner goes into a query or a name unchecked: use `coatcheck.storekit.check_owner`.",
 )
 def other_things_than_owners(context: Context) -> None:
-    """`owned_by` and `set` refuse what is no owner, and the record is there afterwards."""
+    """`owned_by` and `set` refuse invalid owners, and keep the record."""
     context.put(owner="ann")
     for error, junk in (*((TypeError, owner) for owner in _NO_STRINGS),
                         *((ValueError, owner) for owner in _NO_OWNERS)):  # fmt: skip

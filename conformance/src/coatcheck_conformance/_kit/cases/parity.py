@@ -1,4 +1,4 @@
-"""PARITY: two APIs."""
+"""PARITY: the two APIs agree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..contract import clauses
 from ..handle import Handle
 from ..machine import run_machine
 
-#: Groups whose clauses are about what a single call returns.
+#: Groups of clauses about the result of a single call.
 _SINGLE: Final = (
     "KEY",
     "GET",
@@ -38,7 +38,7 @@ _OPERATIONS: Final = tuple(
 
 
 def _both_ways(context: Context) -> Iterator[tuple[Handle, Handle]]:
-    """Yield the two APIs, as writer and reader in turn."""
+    """Yield the two APIs as writer and reader, in turn."""
     other = context.other_api()
     yield context.store, other
     yield other, context.store
@@ -59,7 +59,7 @@ def _both_ways(context: Context) -> Iterator[tuple[Handle, Handle]]:
     hint="the APIs differ in the name of a key, in the encoding or in a field.",
 )
 def written_here_read_there(context: Context) -> None:
-    """Data, expiry and owner that one API wrote the other reads, both ways."""
+    """Each API reads data, expiry and owner that the other one wrote."""
     contents = (
         ("key", b"data", None),
         ("Grün/..*", bytes(range(256)), "ann"),
@@ -85,10 +85,10 @@ def written_here_read_there(context: Context) -> None:
         "TOUCH-8",
         "KEY-1",
     ),
-    hint="one API keeps what it has read.",
+    hint="one API keeps a copy of the record that it has read.",
 )
 def changed_here_seen_there(context: Context) -> None:
-    """What one API replaces, touches or ends the other sees so, both ways."""
+    """Each API sees that the other one replaces, touches or ends a record."""
     for writer, reader in _both_ways(context):
         context.put(store=reader)
         context.expect(writer.set("key", context.record(b"new", "ann"), PRESENT), True)
@@ -103,7 +103,7 @@ def changed_here_seen_there(context: Context) -> None:
 
 
 def _returned(context: Context, api: Handle) -> Iterator[tuple[str, Any]]:
-    """Yield each operation, in words, and what it returns; leave the namespace as it was."""
+    """Yield each operation, in words, and its result; leave the namespace as it was."""
     live, past = context.record(b"Data", "ann"), context.record(b"Data", "ann", life=-60)
     for only_if in (PRESENT, Unchanged(b"Data"), ABSENT):
         name = context.steps.show(only_if)
@@ -152,10 +152,10 @@ def _listed(api: Handle) -> Iterator[tuple[str, Any]]:
         "TOUCH-6",
         "ENUM-3",
     ),
-    hint="one API returns what the backend's client returns.",
+    hint="one API returns the reply of the backend's client.",
 )
 def the_same_is_returned(context: Context) -> None:
-    """The same calls return the same, of the same type, through both APIs."""
+    """The same calls return the same values, of the same types, through both APIs."""
     ours = list(_returned(context, context.store))
     theirs = list(_returned(context, context.other_api()))
     for (what, mine), (_, others) in zip(ours, theirs, strict=True):
@@ -175,11 +175,11 @@ def the_same_is_returned(context: Context) -> None:
         "ENUM-3",
     ),
     limit=120.0,
-    hint="an operation leaves something behind that it should have removed; the steps are the "
+    hint="an operation leaves a trace that it should have removed. The steps are the "
     "shortest sequence that was found.",
 )
 def any_sequence_of_calls(context: Context) -> None:
-    """Sequences of calls, each on an API chosen at random, return what a dictionary would."""
+    """Calls in any order, each on an API chosen at random, return what a dictionary would."""
     run_machine(context)
 
 
@@ -206,7 +206,7 @@ def _operations(context: Context, api: Handle) -> dict[str, Any]:
 
 
 def _raised(call: Any) -> str:
-    """Return the name of the exception class of a call."""
+    """Return the name of the exception class that a call raises."""
     try:
         call()
     except Exception as error:
@@ -221,7 +221,7 @@ def _expect_same_errors(context: Context, operations: tuple[str, ...], other: Ha
         context.expect(others, mine, f"raised by {operation}, as through the {context.api} API")
 
 
-_OWN_ERRORS: Final = "one API lets an exception of the backend's client through."
+_OWN_ERRORS: Final = "one API raises an exception of the backend's client."
 
 
 @case(
@@ -235,7 +235,7 @@ _OWN_ERRORS: Final = "one API lets an exception of the backend's client through.
     hint=_OWN_ERRORS,
 )
 def undeclared_operations(context: Context) -> None:
-    """What one API refuses as not declared the other refuses by the same error."""
+    """Both APIs refuse an undeclared operation with the same error."""
     declared = context.capabilities
     undeclared = {
         "all": not declared.enumerable,
@@ -261,7 +261,7 @@ def undeclared_operations(context: Context) -> None:
     hint=_OWN_ERRORS,
 )
 def closed_stores(context: Context) -> None:
-    """On a closed store each operation raises the same error through both APIs."""
+    """Both APIs refuse each operation of a closed store with the same error."""
     other = context.other_api()
     for api in (context.store, other):
         api.close()
@@ -280,7 +280,7 @@ def closed_stores(context: Context) -> None:
     hint=_OWN_ERRORS,
 )
 def too_large_data(context: Context) -> None:
-    """Data that are too large are refused by the same error through both APIs."""
+    """Both APIs refuse data that are too large with the same error."""
     limit = context.capabilities.max_data_bytes
     assert limit is not None, "the case requires it"
     record = Record(bytes(limit + 1), context.clock.now + DAY)
@@ -300,7 +300,7 @@ def too_large_data(context: Context) -> None:
     hint="`async def all` returns an iterator; it has to be `def`, or to yield.",
 )
 def all_is_not_awaited(context: Context) -> None:
-    """What `all` returns is an asynchronous iterator, and nothing to await."""
+    """`all` of the async API returns an asynchronous iterator that is not awaited."""
     context.put()
     _expect_iterator(context, "all")
 
@@ -312,7 +312,7 @@ def all_is_not_awaited(context: Context) -> None:
     hint="`async def owned_by` returns an iterator; it has to be `def`, or to yield.",
 )
 def owned_by_is_not_awaited(context: Context) -> None:
-    """What `owned_by` returns is an asynchronous iterator, and nothing to await."""
+    """`owned_by` of the async API returns an asynchronous iterator that is not awaited."""
     context.put(owner="ann")
     _expect_iterator(context, "owned_by", "ann")
 
@@ -345,7 +345,7 @@ def _expect_iterator(context: Context, operation: str, *args: str) -> None:
     hint="one API decodes or encodes the data on the way.",
 )
 def compared_across_apis(context: Context) -> None:
-    """Bytes that one API read are compared exactly by the other, both ways."""
+    """Each API compares bytes exactly that the other one read."""
     for writer, comparer in _both_ways(context):
         for data in (b'{"a": 1}', b"caf\xc3\xa9", bytes(range(256))):
             context.put(data=data, store=writer)
@@ -361,10 +361,10 @@ def compared_across_apis(context: Context) -> None:
 @case(
     "PARITY-5",
     depends_on=("PARITY-1", "SET-4", "SET-6", "DESTROY-6", "DESTROY-7"),
-    hint="one API looks elsewhere for the record than the other writes it.",
+    hint="the APIs look for the record in different places.",
 )
 def presence_across_apis(context: Context) -> None:
-    """What one API created or ended decides the conditions of the other, both ways."""
+    """Records that one API creates or ends decide the conditions of the other one."""
     for writer, comparer in _both_ways(context):
         context.put(data=b"first", store=writer)
         context.expect(comparer.set("key", context.record(), ABSENT), False)

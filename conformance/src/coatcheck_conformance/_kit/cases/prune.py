@@ -1,4 +1,4 @@
-"""PRUNE: cleaning up."""
+"""PRUNE: removing expired records."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..clock import DAY
 from ..context import Context
 from ..handle import Handle
 
-#: Records by which a store is seen to have a batch of its own.
+#: Enough records to notice that a store removes them in batches.
 _MANY: Final = 300
-#: The most that one `set` may remove of them.
+#: The most records that one `set` may remove.
 _AT_MOST: Final = 200
-#: Seconds for which a reader of the clock is held, so that others can overtake it.
+#: Seconds for which each reading of the clock is delayed, so that other calls can overtake.
 _PAUSE: Final = 0.0005
 
 
 def _expire(context: Context, count: int, store: Handle | None = None, name: str = "old") -> None:
-    """Leave expired records; nothing looks at them afterwards."""
+    """Leave expired records, without reading them afterwards."""
     target = store or context.store
     for number in range(count):
         target.perform("set", f"{name}{number}", context.record(life=60))
@@ -28,9 +28,9 @@ def _expire(context: Context, count: int, store: Handle | None = None, name: str
     context.advance(61)
 
 
-@case("PRUNE-1", depends_on=("GET-3",), hint="what was examined is counted.")
+@case("PRUNE-1", depends_on=("GET-3",), hint="examined records are counted.")
 def removes_and_counts(context: Context) -> None:
-    """The expired records are counted, and the second time there are none."""
+    """`prune` returns the number of expired records, and 0 the second time."""
     context.expect(context.store.prune(), 0, "in an empty store")
     for number in range(3):
         context.put(f"live{number}", owner="owner")
@@ -41,7 +41,7 @@ def removes_and_counts(context: Context) -> None:
 
 @case("PRUNE-2", depends_on=("GET-3",), hint="the comparison is the wrong way round, or rounded.")
 def live_records_stay(context: Context) -> None:
-    """Live records stay, also one that has but a second or two to live."""
+    """`prune` keeps live records, also one that expires in a second or two."""
     records = {key: context.put(key, owner="owner") for key in ("one", "two", "three")}
     last = max(1.0, context.capabilities.expiry_granularity) + 1
     records["soon"] = context.put("soon", life=61 + last)
@@ -51,9 +51,11 @@ def live_records_stay(context: Context) -> None:
         context.expect_data(record.data, key, about=f"{key!r} after `prune`")
 
 
-@case("PRUNE-2", depends_on=("GET-3",), hint="a limit is filled up with what expires first.")
+@case(
+    "PRUNE-2", depends_on=("GET-3",), hint="a limit is filled up with the records that expire next."
+)
 def many_live_records_stay(context: Context) -> None:
-    """With a limit, too, nothing is removed of 130 live records."""
+    """`prune` with a limit removes none of 130 live records."""
     keys = [f"key{number:03}" for number in range(130)]
     for number, key in enumerate(keys):
         context.put(key, life=3600 + 60 * number)
@@ -66,10 +68,10 @@ def many_live_records_stay(context: Context) -> None:
 @case(
     "PRUNE-2",
     depends_on=("GET-3", "TOUCH-1", "EXPIRY-10"),
-    hint="an index of expiries has the first one still.",
+    hint="an index of expiries still has the first one.",
 )
 def longer_lives_stay(context: Context) -> None:
-    """Records that were touched or written again stay beyond their first expiry."""
+    """`prune` keeps records that were touched or rewritten, after their first expiry."""
     for key in ("touched", "written"):
         context.put(key, life=60)
     context.expect(context.store.touch("touched", context.clock.now + DAY), True)
@@ -83,10 +85,10 @@ def longer_lives_stay(context: Context) -> None:
 @case(
     "PRUNE-2",
     depends_on=("GET-3", "LOOP-1", "LOOP-2"),
-    hint="what was found expired is removed without looking again.",
+    hint="a record that was found expired is removed without a second check.",
 )
 def records_that_are_written_meanwhile(context: Context) -> None:
-    """Expired keys that are written while `prune` runs are live afterwards."""
+    """Records that are written under expired keys while `prune` runs stay live."""
     keys = [f"old{number}" for number in range(10)]
     for _ in range(6):
         _expire(context, len(keys))
@@ -104,7 +106,7 @@ def records_that_are_written_meanwhile(context: Context) -> None:
     hint="the limit is ignored, or 0 is taken for no limit.",
 )
 def limit_bounds_what_is_removed(context: Context) -> None:
-    """A limit of 0 removes nothing, and one of 3 removes 3 at most."""
+    """`prune` with limit 0 removes nothing, and with limit 3 at most 3 records."""
     _expire(context, 10)
     context.expect(context.store.prune(0), 0, "with a limit of 0")
     removed = context.store.prune(3)
@@ -115,19 +117,19 @@ def limit_bounds_what_is_removed(context: Context) -> None:
 @case(
     "PRUNE-3",
     depends_on=("PRUNE-1",),
-    hint="the limit is ignored, or it bounds what is counted and not what is removed.",
+    hint="the limit is ignored, or it limits the count and not the removals.",
 )
 def limits_add_up(context: Context) -> None:
-    """Of several calls none removes more than its limit."""
+    """None of several `prune` calls removes more records than its limit."""
     _expire(context, 12)
     counts = [context.store.prune(2) for _ in range(4)]
     context.expect_that(max(counts) <= 2, "2 at most for each", counts)
     context.expect(context.store.prune(), 12 - sum(counts), "what was left")
 
 
-@case("PRUNE-4", depends_on=("PRUNE-1",), hint="without a limit the size of a batch is one.")
+@case("PRUNE-4", depends_on=("PRUNE-1",), hint="without a limit only one batch is removed.")
 def removes_everything(context: Context) -> None:
-    """After one call without a limit nothing is left to a second one, however many there were."""
+    """`prune` without a limit removes every expired record, however many there are."""
     context.put("live")
     _expire(context, _MANY)
     context.store.prune()
@@ -137,10 +139,10 @@ def removes_everything(context: Context) -> None:
 @case(
     "PRUNE-5",
     depends_on=("PRUNE-1", "PRUNE-3"),
-    hint="each pass begins at the same place, and live records are in the way.",
+    hint="each pass begins at the same place, and finds live records there.",
 )
 def repeated_calls_reach_everything(context: Context) -> None:
-    """Calls with a small limit remove what has expired among many live records."""
+    """Repeated `prune` calls with a small limit remove all expired records in the end."""
     for number in range(20):
         context.put(f"a{number}")
     for number in range(3):
@@ -159,13 +161,13 @@ def repeated_calls_reach_everything(context: Context) -> None:
 @case(
     "PRUNE-6",
     depends_on=("PRUNE-1", "LOOP-1", "LOOP-2"),
-    hint="what was found is counted, not what was removed.",
+    hint="found records are counted, and not removed ones.",
 )
 def several_at_once(context: Context) -> None:
-    """Several calls at once, by two handles, raise nothing and count each record once."""
+    """Parallel `prune` calls by two handles raise nothing, and count each record once."""
     other = context.second()
     for number in range(5):
-        _expire(context, 20, name=f"round{number}of")
+        _expire(context, 20, name=f"pass{number}of")
         context.clock.pause = _PAUSE
         calls = [store.later("prune") for store in (context.store, other, context.store, other)]
         counts = context.together(calls)
@@ -178,10 +180,10 @@ def several_at_once(context: Context) -> None:
 @case(
     "PRUNE-7",
     depends_on=("PRUNE-1", "PRUNE-4"),
-    hint="expired records are removed by `prune` alone, which nobody may call.",
+    hint="only `prune` removes expired records, and nobody may call it.",
 )
 def writes_remove_what_has_expired(context: Context) -> None:
-    """Many writes remove everything that had expired, and leave nothing to `prune`."""
+    """Many writes remove all records that had expired, and leave none to `prune`."""
     _expire(context, 20)
     record = context.record()
     for _ in range(400):
@@ -193,19 +195,19 @@ def writes_remove_what_has_expired(context: Context) -> None:
 @case(
     "PRUNE-7",
     depends_on=("PRUNE-1", "PRUNE-4"),
-    hint="the first write removes all that has expired.",
+    hint="the first write removes all expired records.",
 )
 def no_write_pays_for_all(context: Context) -> None:
-    """One write leaves most of many expired records to later ones."""
+    """One write leaves most of many expired records to later writes."""
     _expire(context, _MANY)
     context.put()
     left = context.store.prune()
     context.expect_that(left >= _MANY - _AT_MOST, f"{_MANY - _AT_MOST} of {_MANY} left", left)
 
 
-@case("PRUNE-8", hint="it does nothing, and says 0.")
+@case("PRUNE-8", hint="`prune` does nothing, and returns 0.")
 def undeclared_prune(context: Context) -> None:
-    """`prune` raises where the backend removes by itself, with a limit and without."""
+    """`prune` raises, with and without a limit, if the backend removes records itself."""
     for limit in (None, 5):
         with context.expect_raises(UnsupportedOperation):
             context.store.prune(limit)
@@ -214,10 +216,10 @@ def undeclared_prune(context: Context) -> None:
 @case(
     "PRUNE-9",
     depends_on=("PRUNE-1",),
-    hint="what begins with the namespace's name is taken for a record of it.",
+    hint="every key that begins with the namespace's name is taken for a record of it.",
 )
 def other_namespaces_are_left(context: Context) -> None:
-    """What has expired elsewhere is left there, and what belongs to no store as well."""
+    """`prune` keeps expired records of other namespaces, and data that belong to no store."""
     elsewhere = context.elsewhere()
     is_untouched = context.harness.foreign(context.namespace)
     for number in range(4):

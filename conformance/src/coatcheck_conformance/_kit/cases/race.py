@@ -1,4 +1,4 @@
-"""RACE: at the same time."""
+"""RACE: calls at the same time."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ..processes import at_once, processes
 
 #: An operation and its arguments.
 Planned: TypeAlias = tuple[str, tuple[Any, ...]]
-#: Makes calls at the same time, and returns what each returned.
+#: Makes calls at the same time, and returns the result of each.
 Together: TypeAlias = Callable[[Sequence[Planned]], list[Any]]
 Round: TypeAlias = Callable[[Context, Together, str, int], None]
 
-#: How often each race is run, and how many calls are in it.
+#: How often each race is run, and how many calls it has.
 _ROUNDS: Final = 6
 _CALLS: Final = 8
 _PROCESSES: Final = 4
-#: Seconds for which a caller that reads the clock is held, so that others can overtake it.
+#: Seconds for which each reading of the clock is delayed, so that other calls can overtake.
 _PAUSE: Final = 0.0005
 
 
 @contextmanager
 def held(context: Context) -> Iterator[None]:
-    """Hold each reader of the clock for a moment."""
+    """Delay each reading of the clock for a moment."""
     context.clock.pause = _PAUSE
     try:
         yield
@@ -65,7 +65,7 @@ def run_across(context: Context, race: Round) -> None:
 
 
 def expect_one(context: Context, outcomes: Sequence[object], about: str) -> int:
-    """Expect that exactly one call returned True and the others False; return which."""
+    """Expect that exactly one call returned True and the others False; return its number."""
     right = all(type(outcome) is bool for outcome in outcomes) and sum(map(bool, outcomes)) == 1
     context.expect_that(
         right, f"True from exactly one {about}, and False from all others", outcomes
@@ -90,24 +90,24 @@ def _one_is_stored(context: Context, outcomes: Sequence[object], key: str) -> No
 
 
 def creating(context: Context, together: Together, key: str, count: int) -> None:
-    """Many calls create the same record."""
+    """Let many calls create the same record."""
     _one_is_stored(context, together(_writes(context, key, count, ABSENT)), key)
 
 
 def creating_again(context: Context, together: Together, key: str, count: int) -> None:
-    """Many calls create a record where one has expired."""
+    """Let many calls create a record under the key of an expired one."""
     context.expired(key)
     creating(context, together, key, count)
 
 
 def comparing(context: Context, together: Together, key: str, count: int) -> None:
-    """Many calls replace the same bytes."""
+    """Let many calls replace the same bytes."""
     context.put(key, b"old")
     _one_is_stored(context, together(_writes(context, key, count, Unchanged(b"old"))), key)
 
 
 def ending(context: Context, together: Together, key: str, count: int) -> None:
-    """Many calls end the same record."""
+    """Let many calls destroy the same record."""
     context.put(key)
     expect_one(context, together([("destroy", (key,))] * count), "destroy")
     context.expect_absent(key)
@@ -122,12 +122,12 @@ def _ending_amid(context: Context, together: Together, key: str, others: list[Pl
 
 
 def ending_amid_updates(context: Context, together: Together, key: str, count: int) -> None:
-    """One call ends a record that others update."""
+    """Let one call destroy a record that others update."""
     _ending_amid(context, together, key, _writes(context, key, count - 1, PRESENT))
 
 
 def ending_amid_comparing(context: Context, together: Together, key: str, count: int) -> None:
-    """One call ends a record that others replace."""
+    """Let one call destroy a record that others replace."""
     _ending_amid(context, together, key, _writes(context, key, count - 1, Unchanged(b"old")))
 
 
@@ -136,7 +136,7 @@ def _touches(context: Context, key: str, count: int) -> list[Planned]:
 
 
 def ending_amid_touches(context: Context, together: Together, key: str, count: int) -> None:
-    """One call ends a record that others touch."""
+    """Let one call destroy a record that others touch."""
     context.put(key)
     touches = _touches(context, key, count - 1)
     half = len(touches) // 2
@@ -145,7 +145,7 @@ def ending_amid_touches(context: Context, together: Together, key: str, count: i
 
 
 def writing_amid_touches(context: Context, together: Together, key: str, count: int) -> None:
-    """One call writes a record that others touch."""
+    """Let one call write a record that others touch."""
     context.put(key, b"old")
     touches = _touches(context, key, count - 1)
     half = len(touches) // 2
@@ -157,7 +157,7 @@ def writing_amid_touches(context: Context, together: Together, key: str, count: 
 
 
 def reading_amid_a_write(context: Context, together: Together, key: str, count: int) -> None:
-    """Many calls read a record while one replaces all of it."""
+    """Let many calls read a record while one call replaces all of it."""
     old, new = _whole(context, b"o", 1), _whole(context, b"n", 2)
     context.expect(context.store.set(key, old), True)
     reads: list[Planned] = [("get", (key,))] * (count - 1)
@@ -185,24 +185,24 @@ def _is_same(context: Context, seen: object, record: Record) -> bool:
 
 # In one process
 
-_CHECKED_FIRST: Final = "the condition is checked, and then written, without a lock over both."
+_CHECKED_FIRST: Final = "the condition is checked and the record written without a lock over both."
 
 
 @case("RACE-1", depends_on=("SET-3", "SET-4"), hint=_CHECKED_FIRST)
 def one_creates(context: Context) -> None:
-    """Of eight calls that create the same record one does, several times over."""
+    """Exactly one of eight parallel calls creates a record."""
     run_rounds(context, creating)
 
 
 @case("RACE-1", depends_on=("SET-3", "SET-4", "SET-13"), hint=_CHECKED_FIRST)
 def one_creates_where_one_has_expired(context: Context) -> None:
-    """Of eight calls that create a record where one has expired one does."""
+    """Exactly one of eight parallel calls creates a record after another one expired."""
     run_rounds(context, creating_again)
 
 
 @case("RACE-2", depends_on=("SET-7", "SET-8"), hint=_CHECKED_FIRST)
 def one_replaces(context: Context) -> None:
-    """Of eight calls that replace the same bytes one does, several times over."""
+    """Exactly one of eight parallel calls replaces the same bytes."""
     run_rounds(context, comparing)
 
 
@@ -213,25 +213,25 @@ def one_replaces(context: Context) -> None:
         "DESTROY-2",
         "DESTROY-3",
     ),
-    hint="whether the record was there is asked in another step than it is removed.",
+    hint="whether the record exists is checked in another step than its removal.",
 )
 def one_ends(context: Context) -> None:
-    """Of eight calls that end the same record one returns True, several times over."""
+    """Exactly one of eight parallel `destroy` calls returns True."""
     run_rounds(context, ending)
 
 
-_REVIVED: Final = "the record is found, and then written without asking whether it is there still."
+_REVIVED: Final = "the record is found, and written later without another check."
 
 
 @case("RACE-4", depends_on=("DESTROY-1", "SET-5", "SET-6"), hint=_REVIVED)
 def updates_do_not_revive(context: Context) -> None:
-    """A destroy amid writes with PRESENT returns True, and nothing is left."""
+    """`destroy` amid writes with PRESENT returns True, and the record stays destroyed."""
     run_rounds(context, ending_amid_updates)
 
 
 @case("RACE-4", depends_on=("DESTROY-1", "SET-7", "SET-9"), hint=_REVIVED)
 def compared_writes_do_not_revive(context: Context) -> None:
-    """A destroy amid writes with Unchanged returns True, and nothing is left."""
+    """`destroy` amid writes with Unchanged returns True, and the record stays destroyed."""
     run_rounds(context, ending_amid_comparing)
 
 
@@ -246,7 +246,7 @@ def compared_writes_do_not_revive(context: Context) -> None:
     hint="touch reads the record and writes all of it, without a condition.",
 )
 def touches_do_not_revive(context: Context) -> None:
-    """After a destroy amid touches nothing is left."""
+    """A record that is destroyed amid touches stays destroyed."""
     run_rounds(context, ending_amid_touches)
 
 
@@ -256,17 +256,17 @@ def touches_do_not_revive(context: Context) -> None:
     hint="touch reads the record and writes all of it, instead of the expiry alone.",
 )
 def touches_do_not_undo(context: Context) -> None:
-    """After a write amid touches its data are there."""
+    """A record that is written amid touches has the new data."""
     run_rounds(context, writing_amid_touches)
 
 
 @case(
     "RACE-7",
     depends_on=("SET-2", "GET-5", "GET-7"),
-    hint="a write removes the record first, or writes or reads it in several steps.",
+    hint="a write removes the record first, or a write or read takes several steps.",
 )
 def reads_are_whole(context: Context) -> None:
-    """Each get amid a set sees the old record or the new one."""
+    """Each `get` during a `set` returns the complete old record or the complete new one."""
     run_rounds(context, reading_amid_a_write)
 
 
@@ -274,7 +274,7 @@ def reads_are_whole(context: Context) -> None:
 
 
 def _expect_seen(context: Context, writer: Any, reader: Any) -> None:
-    """Expect that one handle sees what another does, having seen what was there before."""
+    """Expect that one handle, which has read a record, sees what another one does to it."""
     record = context.record(b"first")
     context.expect(writer.call("set", "key", record), True)
     _expect_read(context, reader, b"first")
@@ -296,13 +296,13 @@ def _expect_read(context: Context, reader: Any, data: bytes) -> None:
     context.expect_that(right, f"a Record with the data {context.steps.show(data)}", found)
 
 
-_CACHED: Final = "a handle keeps what it has read, or reads from a replica."
+_CACHED: Final = "a handle keeps the record that it has read, or reads from a replica."
 _BASICS: Final = ("DESTROY-1", "TOUCH-1")
 
 
 @case("RACE-8", depends_on=_BASICS, hint=_CACHED)
 def another_handle_sees_it(context: Context) -> None:
-    """Writes, touches and ends of one handle are seen by another at once, both ways."""
+    """A handle sees writes, touches and removals of another one at once."""
     second = context.second()
     for _ in range(2):
         _expect_seen(context, context.store, second)
@@ -311,7 +311,7 @@ def another_handle_sees_it(context: Context) -> None:
 
 @case("RACE-8", depends_on=_BASICS, needs=("url",), hint=_CACHED)
 def another_process_sees_it(context: Context) -> None:
-    """Writes, touches and ends of one process are seen by another at once, both ways."""
+    """A process sees writes, touches and removals of another one at once."""
     with processes(context, 2) as handles:
         pairs: list[tuple[Any, Any]] = [
             (context.store, handles[0]),
@@ -322,49 +322,49 @@ def another_process_sees_it(context: Context) -> None:
             _expect_seen(context, writer, reader)
 
 
-_OWN_LOCK: Final = "the lock is one of threads, which other processes know nothing of."
+_OWN_LOCK: Final = "the lock works between threads, but not between processes."
 
 
 @case("RACE-9", depends_on=("RACE-1",), needs=("url",), hint=_OWN_LOCK)
 def one_process_creates(context: Context) -> None:
-    """RACE-1 between processes."""
+    """Between processes exactly one of several calls creates a record (RACE-1)."""
     run_across(context, creating)
 
 
 @case("RACE-9", depends_on=("RACE-2",), needs=("url",), hint=_OWN_LOCK)
 def one_process_replaces(context: Context) -> None:
-    """RACE-2 between processes."""
+    """Between processes exactly one of several calls replaces the same bytes (RACE-2)."""
     run_across(context, comparing)
 
 
 @case("RACE-9", depends_on=("RACE-3",), needs=("url",), hint=_OWN_LOCK)
 def one_process_ends(context: Context) -> None:
-    """RACE-3 between processes."""
+    """Between processes exactly one of several `destroy` calls returns True (RACE-3)."""
     run_across(context, ending)
 
 
 @case("RACE-9", depends_on=("RACE-4",), needs=("url",), hint=_OWN_LOCK)
 def other_processes_do_not_revive(context: Context) -> None:
-    """RACE-4 between processes."""
+    """Between processes a destroyed record is not revived by a write (RACE-4)."""
     run_across(context, ending_amid_updates)
     run_across(context, _after("other ", ending_amid_comparing))
 
 
 @case("RACE-9", depends_on=("RACE-5",), needs=("url",), hint=_OWN_LOCK)
 def touches_of_other_processes_do_not_revive(context: Context) -> None:
-    """RACE-5 between processes."""
+    """Between processes a destroyed record is not revived by a touch (RACE-5)."""
     run_across(context, ending_amid_touches)
 
 
 @case("RACE-9", depends_on=("RACE-6",), needs=("url",), hint=_OWN_LOCK)
 def touches_of_other_processes_do_not_undo(context: Context) -> None:
-    """RACE-6 between processes."""
+    """Between processes a touch does not undo a write (RACE-6)."""
     run_across(context, writing_amid_touches)
 
 
 @case("RACE-9", depends_on=("RACE-7",), needs=("url",), hint=_OWN_LOCK)
 def reads_of_other_processes_are_whole(context: Context) -> None:
-    """RACE-7 between processes."""
+    """Between processes each read returns a complete record (RACE-7)."""
     run_across(context, reading_amid_a_write)
 
 

@@ -35,7 +35,7 @@ _OWNER: Final = "0wner-of-a-session"
 
 
 class _Lines(logging.Handler):
-    """Keeps what is logged."""
+    """Keep every line that is logged."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -47,25 +47,25 @@ class _Lines(logging.Handler):
 
 @dataclass
 class Shown:
-    """What a store has shown of itself.
+    """Collect everything that a store has shown of itself.
 
     :ivar errors: exceptions that it raised.
-    :ivar texts: other texts, and what each is.
+    :ivar texts: other texts, each with its origin.
     """
 
     errors: list[BaseException] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list)
 
     def note(self, call: Callable[[], Any]) -> Any:
-        """Call something, and keep what it raises."""
+        """Call something, and keep the exception that it raises."""
         try:
             return call()
-        except Exception as error:  # which one it should be is another clause's
+        except Exception as error:  # another clause says which one it should be
             self.errors.append(error)
             return None
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Yield everything that a log or a debugger would show, and what it is."""
+        """Yield each text that a log or a debugger would show, and its origin."""
         for error in self.errors:
             yield f"the message of {type(error).__name__}", str(error)
             yield f"the repr of {type(error).__name__}", repr(error)
@@ -80,7 +80,7 @@ class Shown:
 
 @contextmanager
 def logged(shown: Shown) -> Iterator[None]:
-    """Note what is logged in the block, whatever its level."""
+    """Collect what is logged in the block, whatever its level."""
     root, handler = logging.getLogger(), _Lines()
     level = root.level
     root.addHandler(handler)
@@ -127,7 +127,7 @@ def _calls(context: Context, store: Handle) -> dict[str, Callable[[], Any]]:
 
 
 def _use(context: Context) -> Shown:
-    """Use a store in each way, and in ways that raise; return what it has shown."""
+    """Use a store in every way, also in wrong ones; return what it has shown."""
     shown, store = Shown(), context.store
     with logged(shown):
         calls = _calls(context, store)
@@ -159,7 +159,7 @@ def _exceed(context: Context, shown: Shown) -> None:
 
 
 def _meet_damage(context: Context) -> Shown:
-    """Read records that are malformed; return what the store has shown."""
+    """Read malformed records; return what the store has shown."""
     shown = Shown()
     with logged(shown):
         for key, _ in damaged(context):
@@ -170,7 +170,7 @@ def _meet_damage(context: Context) -> Shown:
 
 
 def _meet_faults(context: Context) -> Shown:
-    """Use a store whose backend is out of reach; return what it has shown."""
+    """Use a store whose backend is unreachable; return what it has shown."""
     shown = Shown()
     context.put(_KEY, _DATA.encode(), _OWNER)
     with logged(shown):
@@ -188,16 +188,16 @@ def _meet_faults(context: Context) -> Shown:
     foundation=False,
     needs=("url",),
     depends_on=("LIFE-2",),
-    hint="the message quotes the URL, or the part of it that is wrong.",
+    hint="the message quotes the URL, or the wrong part of it.",
 )
 def secret_in_a_refused_url(context: Context) -> None:
-    """A URL that is refused is not quoted, whether the secret is in an option's name or value."""
+    """The error for a refused URL quotes no secret in an option's name or value."""
     shown, url = Shown(), url_of(context)
     joint = "&" if "?" in url else "?"
     with logged(shown):
         for option in (f"no_such_option={_PASSWORD}", f"password={_PASSWORD}", f"={_PASSWORD}"):
             store = shown.note(lambda: opened_by_url(context, f"{url}{joint}{option}"))  # noqa: B023  # called at once
-            if store is not None:  # LIFE-3 says that it should not be
+            if store is not None:  # LIFE-3 reports that it was not refused
                 handle = handle_of(context, "opened", store)
                 _show_native(shown, handle)
                 handle.close()
@@ -224,7 +224,7 @@ def _with_password(url: str) -> str:
     hint="the client's error has the whole URL, or the repr of the store has it.",
 )
 def password_of_a_server(context: Context) -> None:
-    """The password of a server that is not there, or refuses it, is shown nowhere."""
+    """No error, log line or repr has the password of a server that is away or refuses it."""
     address = context.need(context.harness.address(), "the harness has no address")
     shown = Shown()
     with logged(shown):
@@ -240,12 +240,12 @@ def password_of_a_server(context: Context) -> None:
     _expect_none(context, shown.lines(), _PASSWORD)
 
 
-_OFTEN: Final = "it is in the text of an error, or in a line for debugging."
+_OFTEN: Final = "the text of an error or a debug log line has it."
 
 
 @case("SECRET-2", depends_on=("LIFE-4",), hint=_OFTEN)
 def keys_in_use(context: Context) -> None:
-    """The key is shown nowhere, in use and after the end."""
+    """No error, log line or repr has the key, in use and after `close`."""
     _expect_none(context, _use(context).lines(), _KEY)
 
 
@@ -256,7 +256,7 @@ def keys_in_use(context: Context) -> None:
     hint="the line that reports the damage names the key.",
 )
 def keys_of_malformed_records(context: Context) -> None:
-    """The key of a malformed record is shown nowhere."""
+    """No error, log line or repr has the key of a malformed record."""
     shown = _meet_damage(context)
     _expect_none(context, shown.lines(), "key0")
 
@@ -265,17 +265,17 @@ def keys_of_malformed_records(context: Context) -> None:
     "SECRET-2",
     depends_on=("LIFE-4",),
     needs=("unavailable",),
-    limit=450,  # of many calls, each may take as long as FAULT-6 allows
-    hint="it is in the client's error, which is quoted.",
+    limit=450,  # each of many calls may take as long as FAULT-6 allows
+    hint="the client's error has it, and is quoted.",
 )
 def keys_while_the_backend_is_away(context: Context) -> None:
-    """The key is shown nowhere while the backend is out of reach."""
+    """No error, log line or repr has the key while the backend is unreachable."""
     _expect_none(context, _meet_faults(context).lines(), _KEY)
 
 
 @case("SECRET-3", depends_on=("LIFE-4",), hint=_OFTEN)
 def data_and_owners_in_use(context: Context) -> None:
-    """Data and owner are shown nowhere, in use and after the end."""
+    """No error, log line or repr has data or owner, in use and after `close`."""
     _expect_none(context, _use(context).lines(), _DATA, _OWNER)
 
 
@@ -283,11 +283,11 @@ def data_and_owners_in_use(context: Context) -> None:
     "SECRET-3",
     depends_on=("LIFE-4",),
     needs=("unavailable",),
-    limit=450,  # of many calls, each may take as long as FAULT-6 allows
-    hint="they are in the client's error, which is quoted.",
+    limit=450,  # each of many calls may take as long as FAULT-6 allows
+    hint="the client's error has them, and is quoted.",
 )
 def data_and_owners_while_the_backend_is_away(context: Context) -> None:
-    """Data and owner are shown nowhere while the backend is out of reach."""
+    """No error, log line or repr has data or owner while the backend is unreachable."""
     _expect_none(context, _meet_faults(context).lines(), _DATA, _OWNER)
 
 
@@ -297,24 +297,24 @@ def data_and_owners_while_the_backend_is_away(context: Context) -> None:
     hint="the exception of the client library quotes the command.",
 )
 def tracebacks_in_use(context: Context) -> None:
-    """Key, data and owner are in no traceback."""
+    """No traceback has key, data or owner."""
     _expect_none(context, _use(context).tracebacks(), _KEY, _DATA, _OWNER)
 
 
 @case(
     "SECRET-4",
     needs=("unavailable",),
-    limit=450,  # of many calls, each may take as long as FAULT-6 allows
+    limit=450,  # each of many calls may take as long as FAULT-6 allows
     depends_on=("SECRET-2", "SECRET-3"),
     hint="the exception of the client library quotes the command.",
 )
 def tracebacks_while_the_backend_is_away(context: Context) -> None:
-    """Key, data and owner are in no traceback while the backend is out of reach."""
+    """No traceback has key, data or owner while the backend is unreachable."""
     _expect_none(context, _meet_faults(context).tracebacks(), _KEY, _DATA, _OWNER)
 
 
 class _Trap:
-    """Makes a folder when it is unpickled."""
+    """Make a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -334,7 +334,7 @@ def _traps(path: Path) -> list[bytes]:
 
 
 def _look(context: Context, trap: bytes) -> None:
-    """Do everything that a store might unpickle for, whatever comes of it."""
+    """Call everything that might make a store unpickle data, and ignore the results."""
     store = context.store
     calls = supported(context, store) | {
         "set": lambda: store.set("key", context.record(trap, "owner"), Unchanged(trap))
@@ -345,9 +345,9 @@ def _look(context: Context, trap: bytes) -> None:
             call()
 
 
-@case("SECRET-5", hint="the data are unpickled to look at what is in them.")
+@case("SECRET-5", hint="the data are unpickled to inspect them.")
 def data_are_not_executed(context: Context) -> None:
-    """Pickles and programs that would make a folder make none as data, whatever is called."""
+    """Data that are pickles or programs are not executed by any operation."""
     with ExitStack() as stack:
         above = Path(tempfile.mkdtemp(prefix="coatcheck-kit-"))
         stack.callback(shutil.rmtree, above, ignore_errors=True)
@@ -370,9 +370,9 @@ def _loose(paths: Sequence[Path]) -> list[str]:
     return found
 
 
-@case("SECRET-6", needs=("folder",), hint="the mode is left to the umask.")
+@case("SECRET-6", needs=("folder",), hint="the mode depends on the umask.")
 def files_are_the_users_own(context: Context) -> None:
-    """Whatever the umask is, files and folders are for the user alone."""
+    """Files and folders are readable by their user alone, whatever the umask is."""
     folder = context.need(context.harness.folder(context.namespace), "the harness has no folder")
     before = os.umask(0)
     try:

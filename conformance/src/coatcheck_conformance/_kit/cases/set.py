@@ -1,4 +1,4 @@
-"""SET-1 to SET-6 and SET-12 to SET-16: writing."""
+"""SET-1 to SET-6 and SET-12 to SET-16: writing a record."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ _UNCHANGED: Final = Unchanged(b"data")
 _OTHER: Final = Unchanged(b"other")
 
 
-@case("SET-1", hint="the backend's own reply is returned, or a write without news is no success.")
+@case(
+    "SET-1",
+    hint="the backend's own reply is returned, or a write of the same data counts as no success.",
+)
 def always(context: Context) -> None:
-    """An unconditional write returns True and is there: over nothing, and over a live record."""
+    """`set` returns True and stores the record, under a new key and over a live record."""
     for data in (b"one", b"two", b"two"):
         context.expect(context.store.set("key", context.record(data)), True)
         context.expect_data(data)
 
 
-@case("SET-1", hint="what has expired and is still there keeps a new record out.")
+@case("SET-1", hint="an expired record that is still stored blocks a new one.")
 def always_over_the_expired(context: Context) -> None:
-    """An unconditional write over an expired record returns True and is there."""
+    """`set` over an expired record returns True and stores the new one."""
     context.expired()
     context.expect(context.store.set("key", context.record(b"new")), True)
     context.expect_data(b"new")
@@ -43,7 +46,7 @@ def always_over_the_expired(context: Context) -> None:
     hint="an owner of None is left out of the update instead of being written.",
 )
 def the_whole_record(context: Context) -> None:
-    """Whatever the condition, data, expiry and owner are the new ones: also None for an owner."""
+    """`set` replaces data, expiry and owner, on any condition, and an owner also by None."""
     for number, only_if in enumerate((ALWAYS, PRESENT, _UNCHANGED)):
         key = f"key{number}"
         context.put(key, owner="owner")
@@ -60,10 +63,10 @@ def the_whole_record(context: Context) -> None:
         "SET-13",
         "EXPIRY-10",
     ),
-    hint="what has expired and is still there is updated, and its owner left.",
+    hint="an expired record that is still stored is updated, and keeps its owner.",
 )
 def nothing_of_the_expired(context: Context) -> None:
-    """A record without an owner over an expired one that had an owner has none."""
+    """A record without an owner does not inherit the owner of an expired one."""
     for number, only_if in enumerate((ALWAYS, ABSENT)):
         key = f"key{number}"
         context.expired(key, owner="owner")
@@ -78,7 +81,7 @@ def nothing_of_the_expired(context: Context) -> None:
     hint="the reply of the backend's conditional write is misread.",
 )
 def absent_where_nothing_is(context: Context) -> None:
-    """A write with `ABSENT` under a key that was never used returns True and is there."""
+    """`set` with `ABSENT` under a key that was never used returns True and stores the record."""
     context.put("other")
     context.expect(context.store.set("key", context.record(), ABSENT), True)
     context.expect_data(b"data")
@@ -86,34 +89,37 @@ def absent_where_nothing_is(context: Context) -> None:
 
 @case("SET-3", hint="the tombstone of a destroyed record refuses the write.")
 def absent_where_something_was(context: Context) -> None:
-    """A write with `ABSENT` after a `destroy` returns True and is there."""
+    """`set` with `ABSENT` after a `destroy` returns True and stores the record."""
     context.put()
     context.store.destroy("key")
     if context.store.get("key") is not None:
-        return  # DESTROY-1 says so; it cannot be named here, because its cases depend on SET-3
+        return  # DESTROY-1 reports it; it is no prerequisite, because its cases depend on SET-3
     context.expect(context.store.set("key", context.record(b"new"), ABSENT), True)
     context.expect_data(b"new")
 
 
-@case("SET-4", hint="it is written anyway, or looked at before another write comes in.")
+@case(
+    "SET-4",
+    hint="the record is written anyway, or checked before another write and written after it.",
+)
 def absent_where_something_is(context: Context) -> None:
-    """A write with `ABSENT` over a live record returns False, each time."""
+    """`set` with `ABSENT` over a live record returns False, each time."""
     context.put()
     for data in (b"new", b"data"):
         context.expect(context.store.set("key", context.record(data), ABSENT), False)
 
 
-@case("SET-4", hint="a handle believes what it read earlier.")
+@case("SET-4", hint="a handle trusts its earlier read.")
 def absent_where_another_handle_wrote(context: Context) -> None:
-    """A write with `ABSENT` over a record that another handle has set meanwhile returns False."""
+    """`set` with `ABSENT` returns False if another handle has written the record meanwhile."""
     context.store.get("key")
     context.put(store=context.second())
     context.expect(context.store.set("key", context.record(b"new"), ABSENT), False)
 
 
-@case("SET-5", hint="nothing is matched where the data are the same as before.")
+@case("SET-5", hint="a write of the same data matches no row.")
 def present_where_something_is(context: Context) -> None:
-    """A write with `PRESENT` over a live record returns True and is there, also the same again."""
+    """`set` with `PRESENT` over a live record returns True, also for the same record again."""
     context.put()
     record = context.record(b"new")
     for _ in range(2):
@@ -123,7 +129,7 @@ def present_where_something_is(context: Context) -> None:
 
 @case("SET-6", depends_on=("DESTROY-1",), hint="it is an upsert.")
 def present_where_nothing_is(context: Context) -> None:
-    """A write with `PRESENT` under a key that was never used returns False and creates nothing."""
+    """`set` with `PRESENT` under an unused key returns False and creates nothing."""
     context.put("other")
     context.expect(context.store.set("key", context.record(), PRESENT), False)
     context.expect_absent()
@@ -132,10 +138,10 @@ def present_where_nothing_is(context: Context) -> None:
 @case(
     "SET-12",
     depends_on=("GET-5", "GET-7", "SET-4", "SET-8"),
-    hint="expiry or owner are written in a step of their own, whatever became of the data.",
+    hint="expiry or owner are written in a separate step, even if the data were refused.",
 )
 def refused_writes(context: Context) -> None:
-    """After a write that returned False data, expiry and owner are what they were."""
+    """A `set` that returns False changes neither data nor expiry nor owner."""
     record = context.put(owner="owner")
     for only_if in (ABSENT, _OTHER):
         for owner in ("other", None):
@@ -150,10 +156,10 @@ def refused_writes(context: Context) -> None:
 @case(
     "SET-12",
     depends_on=("GET-3", "SET-4", "SET-8"),
-    hint="expiry or owner are written in a step of their own, whatever became of the data.",
+    hint="expiry or owner are written in a separate step, even if the data were refused.",
 )
 def refused_writes_keep_nothing_alive(context: Context) -> None:
-    """A record that a write with a later expiry left as it was expires as it would have."""
+    """A `set` that returns False does not lengthen the life of the record."""
     conditions: tuple[Condition, ...] = (ABSENT, _OTHER)
     for number, only_if in enumerate(conditions):
         context.put(f"key{number}", life=60)
@@ -166,10 +172,10 @@ def refused_writes_keep_nothing_alive(context: Context) -> None:
 @case(
     "SET-13",
     depends_on=("GET-3", "SET-3"),
-    hint="the backend's own condition is used, to which what has expired is still there.",
+    hint="the backend's own condition is used, for which an expired record still exists.",
 )
 def absent_over_the_expired(context: Context) -> None:
-    """A write with `ABSENT` over an expired record returns True and is there."""
+    """`set` with `ABSENT` over an expired record returns True and stores the new one."""
     context.expired()
     context.expect(context.store.set("key", context.record(b"new"), ABSENT), True)
     context.expect_data(b"new")
@@ -178,10 +184,10 @@ def absent_over_the_expired(context: Context) -> None:
 @case(
     "SET-13",
     depends_on=("GET-3", "SET-6"),
-    hint="the backend's own condition is used, to which what has expired is still there.",
+    hint="the backend's own condition is used, for which an expired record still exists.",
 )
 def present_over_the_expired(context: Context) -> None:
-    """A write with `PRESENT` over an expired record returns False and revives nothing."""
+    """`set` with `PRESENT` over an expired record returns False and revives nothing."""
     context.expired()
     context.expect(context.store.set("key", context.record(b"new"), PRESENT), False)
     context.expect_absent()
@@ -190,10 +196,10 @@ def present_over_the_expired(context: Context) -> None:
 @case(
     "SET-13",
     depends_on=("GET-3", "SET-9"),
-    hint="the backend's own condition is used, to which what has expired is still there.",
+    hint="the backend's own condition is used, for which an expired record still exists.",
 )
 def unchanged_over_the_expired(context: Context) -> None:
-    """A write with `Unchanged` and the bytes of an expired record returns False."""
+    """`set` with `Unchanged` and the bytes of an expired record returns False."""
     old = context.expired()
     context.expect(context.store.set("key", context.record(b"new"), Unchanged(old.data)), False)
     context.expect_absent()
@@ -207,10 +213,10 @@ def _over(context: Context) -> list[float]:
 @case(
     "SET-14",
     depends_on=("GET-3", "EXPIRY-1", "SET-5", "SET-7"),
-    hint="a lifetime of nothing is an error to the backend, or means for ever.",
+    hint="a lifetime of 0 or less is an error to the backend, or means for ever.",
 )
 def past_expiry_over_a_live_record(context: Context) -> None:
-    """A write with a past expiry and a condition that holds returns True and ends the record."""
+    """`set` with a past expiry returns True and ends the record, if the condition holds."""
     for only_if in (ALWAYS, PRESENT, _UNCHANGED):
         for expires_at in _over(context):
             context.put(owner="owner")
@@ -222,10 +228,10 @@ def past_expiry_over_a_live_record(context: Context) -> None:
 @case(
     "SET-14",
     depends_on=("GET-3", "EXPIRY-1", "SET-3"),
-    hint="a lifetime of nothing is an error to the backend, or means for ever.",
+    hint="a lifetime of 0 or less is an error to the backend, or means for ever.",
 )
 def past_expiry_where_nothing_is(context: Context) -> None:
-    """A write with a past expiry under an unused key returns True and leaves it absent."""
+    """`set` with a past expiry under an unused key returns True and stores nothing."""
     for only_if in (ALWAYS, ABSENT):
         for number, expires_at in enumerate(_over(context)):
             key = f"{only_if.name}{number}"
@@ -236,10 +242,10 @@ def past_expiry_where_nothing_is(context: Context) -> None:
 @case(
     "SET-15",
     depends_on=("GET-5", "GET-7", "SET-4", "SET-8", "SET-12"),
-    hint="a past expiry is turned into a removal without a condition.",
+    hint="a past expiry is turned into an unconditional removal.",
 )
 def past_expiry_over_what_it_is_not_for(context: Context) -> None:
-    """A write with a past expiry and a condition that fails is False and ends nothing."""
+    """`set` with a past expiry returns False and ends nothing, if the condition fails."""
     record = context.put(owner="owner")
     for only_if in (ABSENT, _OTHER):
         for expires_at in _over(context):
@@ -254,7 +260,7 @@ def past_expiry_over_what_it_is_not_for(context: Context) -> None:
     hint="a past expiry is turned into a removal, which always succeeds.",
 )
 def past_expiry_where_nothing_is_present(context: Context) -> None:
-    """A write with a past expiry and `PRESENT` or `Unchanged` under an unused key is False."""
+    """`set` with a past expiry, and `PRESENT` or `Unchanged`, returns False for an unused key."""
     conditions: tuple[Condition, ...] = (PRESENT, _UNCHANGED)
     for only_if in conditions:
         for expires_at in _over(context):
@@ -266,10 +272,10 @@ def past_expiry_where_nothing_is_present(context: Context) -> None:
 @case(
     "SET-16",
     needs=("malformed",),
-    hint="what is there is read first, and the parser's exception comes out.",
+    hint="the old record is read first, and the parser's exception is raised.",
 )
 def always_over_the_malformed(context: Context) -> None:
-    """An unconditional write over what is malformed returns True and is there, and so the next."""
+    """`set` over a malformed record returns True and stores the new one, also the second time."""
     for key, way in damaged(context):
         for data in (b"new", b"newer"):
             context.expect(context.store.set(key, context.record(data)), True, way)

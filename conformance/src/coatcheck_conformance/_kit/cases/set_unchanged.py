@@ -1,4 +1,4 @@
-"""SET-7 to SET-11: writing over data that must be unchanged."""
+"""SET-7 to SET-11: writing with `Unchanged`, over data that are compared."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from .get import damaged
 _UNCHANGED: Final = Unchanged(b"data")
 
 
-@case("SET-7", hint="nothing is matched where the data are the same as before.")
+@case("SET-7", hint="a write of the same data matches no row.")
 def unchanged_data(context: Context) -> None:
-    """A write with `Unchanged` and the stored bytes returns True and is there."""
+    """`set` with `Unchanged` and the stored bytes returns True and stores the record."""
     context.put(data=b"one")
     for before, after in ((b"one", b"two"), (b"two", b"three"), (b"three", b"three")):
         context.expect(context.store.set("key", context.record(after), Unchanged(before)), True)
         context.expect_data(after)
 
 
-@case("SET-8", hint="what is compared is a length, or what this handle has read.")
+@case("SET-8", hint="a length is compared, or the data that this handle has read.")
 def changed_data(context: Context) -> None:
-    """A write with `Unchanged` and other bytes returns False: of any length, and of former data."""
+    """`set` with `Unchanged` and other bytes returns False, also with former data."""
     context.put(data=b"former")
     context.put(data=b"stored")
     for other in (b"former", b"sto", b"longer than stored", b"x", b"Z" * 6):
         context.expect(context.store.set("key", context.record(b"new"), Unchanged(other)), False)
 
 
-@case("SET-8", hint="a handle compares with what it has read, and not with what is stored.")
+@case(
+    "SET-8", hint="a handle compares with the data that it has read, and not with the stored ones."
+)
 def changed_by_another_handle(context: Context) -> None:
-    """A write with `Unchanged` and what was read returns False once another handle wrote."""
+    """`set` with `Unchanged` returns False if another handle wrote since the data were read."""
     context.put()
     context.expect_data(b"data")
     context.put(data=b"theirs", store=context.second())
@@ -42,10 +44,12 @@ def changed_by_another_handle(context: Context) -> None:
 
 
 @case(
-    "SET-9", depends_on=("DESTROY-1",), hint="nothing is taken for something that has not changed."
+    "SET-9",
+    depends_on=("DESTROY-1",),
+    hint="a missing record is taken for one that has not changed.",
 )
 def unchanged_where_nothing_is(context: Context) -> None:
-    """A write with `Unchanged` under an unused key returns False and creates nothing."""
+    """`set` with `Unchanged` under an unused key returns False and creates nothing."""
     context.put("other")
     for data in (b"data", b"new", b"null"):
         context.expect(context.store.set("key", context.record(b"new"), Unchanged(data)), False)
@@ -56,16 +60,16 @@ def unchanged_where_nothing_is(context: Context) -> None:
     "SET-9",
     needs=("malformed",),
     depends_on=("GET-4", "SET-16"),
-    hint="what is there is compared, though it is no record.",
+    hint="the malformed record is compared, although it is no record.",
 )
 def unchanged_over_the_malformed(context: Context) -> None:
-    """A write with `Unchanged` over what is malformed returns False, and it stays absent."""
+    """`set` with `Unchanged` over a malformed record returns False and creates nothing."""
     for key, way in damaged(context):
         context.expect(context.store.set(key, context.record(b"new"), _UNCHANGED), False, way)
         context.expect_absent(key, about=way)
 
 
-#: What means the same to a parser, a text layer or a collation, and is not the same.
+#: Different data that a parser, a text layer or a collation takes for the same.
 _ALIKE: Final = (
     (b'{"a":1,"b":2}', b'{"a": 1, "b": 2}'),
     (b'{"a":1,"b":2}', b'{"b":2,"a":1}'),
@@ -86,17 +90,17 @@ _ALIKE: Final = (
 
 
 def alike() -> list[tuple[bytes, bytes]]:
-    """Return pairs of data that are almost the same, both ways round."""
+    """Return pairs of data that are almost the same, in both orders."""
     return [*_ALIKE, *((second, first) for first, second in _ALIKE)]
 
 
 @case(
     "SET-10",
     depends_on=("SET-8", "DATA-1"),
-    hint="documents are compared, texts by a collation, or a part of the data.",
+    hint="parsed documents, collated texts, or a part of the data are compared.",
 )
 def exact_bytes(context: Context) -> None:
-    """A write with `Unchanged` and bytes that only mean the same as the stored returns False."""
+    """`set` with `Unchanged` and bytes that only mean the same returns False."""
     for stored, given in alike():
         context.put(data=stored)
         context.expect(context.store.set("key", context.record(b"new"), Unchanged(given)), False)
@@ -108,7 +112,7 @@ def exact_bytes(context: Context) -> None:
     hint="the first page of the data is compared, or a checksum of it.",
 )
 def exact_bytes_at_the_end(context: Context) -> None:
-    """Bytes that differ from large data in the last one alone are no match."""
+    """`set` with `Unchanged` returns False if only the last byte of large data differs."""
     for size in (1025, 8193, 100_001):
         lead = b"x" * (min(size, context.capabilities.max_data_bytes or size) - 1)
         context.put(data=lead + b"a")
@@ -123,10 +127,10 @@ def exact_bytes_at_the_end(context: Context) -> None:
         "TOUCH-1",
         "OWNER-13",
     ),
-    hint="a version is compared that each touch changes as well.",
+    hint="a version number is compared, which each touch changes as well.",
 )
 def touched_in_between(context: Context) -> None:
-    """A write with `Unchanged` succeeds though the record was touched since it was read."""
+    """`set` with `Unchanged` succeeds even if the record was touched since it was read."""
     for toucher in (context.store, context.second()):
         context.put()
         context.expect_data(b"data")
@@ -140,10 +144,10 @@ def touched_in_between(context: Context) -> None:
         "SET-7",
         "OWNER-13",
     ),
-    hint="a version is compared, or the whole record.",
+    hint="a version number or the whole record is compared.",
 )
 def another_owner_in_between(context: Context) -> None:
-    """A write with `Unchanged` succeeds though owner and expiry were set anew since it was read."""
+    """`set` with `Unchanged` succeeds even if owner and expiry were set since it was read."""
     for writer in (context.store, context.second()):
         context.put(owner="owner")
         context.expect_data(b"data")

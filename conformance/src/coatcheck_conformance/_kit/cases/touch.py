@@ -1,4 +1,4 @@
-"""TOUCH: keeping alive."""
+"""TOUCH: moving the expiry."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from ..context import Context
 from ..handle import Handle
 from .get import damaged
 
-#: How often a `touch` and a `set` meet.
+#: How often a `touch` and a `set` run at the same time.
 _ROUNDS = 8
 
-#: Seconds for which a reading of the clock holds a thread, so that calls meet.
+#: Seconds for which each reading of the clock is delayed, so that the calls overlap.
 _PAUSE = 0.001
 
 
-@case("TOUCH-1", hint="it sets a lifetime from now for what expects an instant, or does nothing.")
+@case(
+    "TOUCH-1", hint="a lifetime is passed to a backend that expects an instant, or nothing happens."
+)
 def longer_life(context: Context) -> None:
-    """A live record that is touched returns True, and lives beyond its former expiry."""
+    """`touch` of a live record returns True, and the record outlives its former expiry."""
     context.put(life=60)
     for _ in range(3):
         context.expect(context.store.touch("key", context.clock.now + 120), True)
@@ -31,19 +33,19 @@ def longer_life(context: Context) -> None:
 @case(
     "TOUCH-1",
     depends_on=("GET-3",),
-    hint="the life is longer than it was told to be, or has no end any more.",
+    hint="the new lifetime is too long, or has no end.",
 )
 def new_expiry(context: Context) -> None:
-    """A live record that is touched is absent after the new expiry."""
+    """`touch` of a live record ends it at the new expiry."""
     context.put(life=60)
     context.expect(context.store.touch("key", context.clock.now + 240), True)
     context.advance(241)
     context.expect_absent()
 
 
-@case("TOUCH-1", hint="nothing is matched where the expiry is the same as before.")
+@case("TOUCH-1", hint="a write of the same expiry matches no row.")
 def same_expiry(context: Context) -> None:
-    """A `touch` to the expiry that the record has returns True."""
+    """`touch` to the same expiry returns True."""
     record = context.put()
     for _ in range(2):
         context.expect(context.store.touch("key", record.expires_at), True)
@@ -51,7 +53,7 @@ def same_expiry(context: Context) -> None:
 
 @case("TOUCH-2", hint="it is an upsert.")
 def nothing_there(context: Context) -> None:
-    """Under a key that was never set it returns False and creates nothing, with any owner."""
+    """`touch` of a key that was never set returns False and creates nothing, with any owner."""
     context.put("other", owner="owner")
     for owner in (None, "owner"):
         context.expect(context.store.touch("key", context.clock.now + DAY, owner), False)
@@ -62,10 +64,10 @@ def nothing_there(context: Context) -> None:
     "TOUCH-2",
     needs=("malformed",),
     depends_on=("GET-4",),
-    hint="it moves the expiry of whatever is there.",
+    hint="the expiry is moved without a check of the record.",
 )
 def malformed_record(context: Context) -> None:
-    """A malformed record returns False and stays absent."""
+    """`touch` of a malformed record returns False, and the key stays absent."""
     for key, way in damaged(context):
         context.expect(context.store.touch(key, context.clock.now + DAY, "owner"), False, way)
         context.expect_absent(key, about=way)
@@ -74,10 +76,10 @@ def malformed_record(context: Context) -> None:
 @case(
     "TOUCH-3",
     depends_on=("GET-3",),
-    hint="what has expired and is still there is touched like what is live.",
+    hint="an expired record that is still stored is touched like a live one.",
 )
 def expired_record(context: Context) -> None:
-    """An expired record returns False and stays absent, with an owner and without."""
+    """`touch` of an expired record returns False and revives nothing, with any owner."""
     for key, owner in (("key", None), ("owned", "owner")):
         context.expired(key, owner=owner)
         context.expect(context.store.touch(key, context.clock.now + DAY, owner), False)
@@ -93,7 +95,7 @@ def expired_record(context: Context) -> None:
     hint="the record is written again as it was read.",
 )
 def data_stay(context: Context) -> None:
-    """After touches, with an owner and without, the data are those that were set."""
+    """`touch`, with and without an owner, keeps the data."""
     for owner in (None, "owner"):
         for data in (b"data", b"\xff\xfe", b'{ "a" : 1 }\n', b"data\0"):
             context.put(data=data, owner=owner)
@@ -108,10 +110,10 @@ def data_stay(context: Context) -> None:
         "DATA-2",
         "DATA-3",
     ),
-    hint="a handle writes back what it has read before.",
+    hint="a handle writes back the record that it has read before.",
 )
 def data_of_another_handle_stay(context: Context) -> None:
-    """A `touch` by a handle that has read older data leaves those of another handle."""
+    """`touch` by a handle that has read older data keeps those of another handle."""
     other = context.second()
     context.put(data=b"old", owner="owner")
     for number, owner in enumerate((None, "owner")):
@@ -130,10 +132,10 @@ def data_of_another_handle_stay(context: Context) -> None:
         "DATA-2",
         "DATA-3",
     ),
-    hint="it reads the record, and writes it back after another one has written.",
+    hint="`touch` reads the record, and writes it back after another call has written.",
 )
 def data_of_a_set_at_the_same_time_stay(context: Context) -> None:
-    """Where touches and a `set` meet the data are those of the `set` afterwards."""
+    """When `touch` and `set` run at the same time the data of the `set` are kept."""
     handles = [context.second() for _ in range(3)]
     context.put(owner="owner")
     context.clock.pause = _PAUSE
@@ -159,7 +161,7 @@ def _meet(context: Context, handles: list[Handle], data: bytes) -> None:
 
 @case("TOUCH-5", depends_on=("GET-3",), hint="the later of two expiries is kept.")
 def shorter_life(context: Context) -> None:
-    """A live record that is touched to an earlier time is absent from then on."""
+    """`touch` of a live record to an earlier time ends it then."""
     context.put()
     context.store.touch("key", context.clock.now + 60)
     context.advance(61)
@@ -168,7 +170,7 @@ def shorter_life(context: Context) -> None:
 
 @case("TOUCH-5", depends_on=("GET-3", "TOUCH-1"), hint="the later of two expiries is kept.")
 def shorter_life_after_a_longer_one(context: Context) -> None:
-    """A record whose life was lengthened by a `touch` can be shortened by another."""
+    """`touch` can shorten a life that another `touch` has lengthened."""
     context.put(life=60)
     context.expect(context.store.touch("key", context.clock.now + DAY), True)
     context.store.touch("key", context.clock.now + 120)
@@ -179,10 +181,10 @@ def shorter_life_after_a_longer_one(context: Context) -> None:
 @case(
     "TOUCH-6",
     depends_on=("GET-3", "EXPIRY-1", "TOUCH-5"),
-    hint="a lifetime of nothing is an error to the backend, or means for ever.",
+    hint="a lifetime of 0 or less is an error to the backend, or means for ever.",
 )
 def past_time(context: Context) -> None:
-    """A `touch` of a live record to now or earlier returns True and ends it."""
+    """`touch` of a live record to now or earlier returns True and ends it."""
     now = context.clock.now
     for owner in (None, "owner"):
         for expires_at in (now, now - 60, now - 400 * DAY, 0.0):
@@ -197,7 +199,7 @@ def past_time(context: Context) -> None:
     hint="the argument is written to the record.",
 )
 def owner_stays(context: Context) -> None:
-    """The owner that `get` shows is the one of the `set`, whatever owner is given."""
+    """`touch` does not change the owner, whatever owner is given."""
     for key, owner in (("owned", "owner"), ("anonymous", None)):
         context.put(key, owner=owner)
         for given in ("other", "owner"):
@@ -211,10 +213,10 @@ def owner_stays(context: Context) -> None:
 @case(
     "TOUCH-8",
     depends_on=("TOUCH-1", "GET-7"),
-    hint="None is looked for in the index, or written to the record.",
+    hint="None is looked up in the index, or written to the record.",
 )
 def without_the_argument(context: Context) -> None:
-    """A record that has an owner lives on, and keeps it, when it is touched without."""
+    """`touch` without an owner keeps the record and its owner."""
     context.put(life=60, owner="owner")
     context.expect(context.store.touch("key", context.clock.now + 240), True)
     context.advance(61)

@@ -1,4 +1,4 @@
-"""COST-2 to COST-4: what goes over the network."""
+"""COST-2 to COST-4: requests and bytes on the network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..context import Context
 from ..faults import through_proxy
 from ..proxy import Proxy, Traffic
 
-#: How often a call is measured: client libraries have heartbeats, which count as well.
+#: How often a call is measured: heartbeats of client libraries are counted as well.
 _TRIES: Final = 5
 _RECORDS: Final = 40
 _SIZE: Final = 4000
@@ -32,7 +32,7 @@ def _least(proxy: Proxy, calls: Callable[[int], Any], count: Callable[[Traffic],
     "COST-2",
     needs=("traffic",),
     depends_on=("SET-3", "SET-5", "SET-7", "DESTROY-1", "TOUCH-1"),
-    hint="a read before the write, or a command that asks whether the server is there.",
+    hint="a read before the write, or a command that checks the connection.",
 )
 def one_round_trip(context: Context) -> None:
     """Each operation of a record without an owner takes one request and its reply."""
@@ -71,7 +71,7 @@ def one_round_trip(context: Context) -> None:
     hint="a `length` that counts what `all` yields.",
 )
 def length_transfers_no_data(context: Context) -> None:
-    """`length` receives far less than the data of the records that it counts."""
+    """`length` receives far fewer bytes than the records that it counts have."""
     with through_proxy(context) as (store, proxy):
         proxy = context.need(proxy, "the harness has no address")
         for number in range(_RECORDS):
@@ -88,7 +88,7 @@ def length_transfers_no_data(context: Context) -> None:
     hint="a `prune` that reads whole records to see when they expire.",
 )
 def prune_transfers_no_data(context: Context) -> None:
-    """`prune` receives far less than the data of the records that it removes and examines."""
+    """`prune` receives far fewer bytes than the records have that it removes and examines."""
     with through_proxy(context) as (store, proxy):
         proxy = context.need(proxy, "the harness has no address")
         for number in range(_RECORDS):
