@@ -82,7 +82,7 @@ class RotationRules:
         assert [len(step) for step in steps] == [1, 2, 2, 1]
         for before, after in pairwise(steps):
             if len(after) == 1:
-                # One lifetime between the last two steps, in which those who are to stay come by.
+                # One lifetime between the last two steps, in which the visitors who stay come by.
                 for _ in range(4):
                     site.clock.advance(LIFETIME / 3)
                     assert site.seen(site.process(before)) == site.known()

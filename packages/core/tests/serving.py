@@ -156,7 +156,7 @@ GUNICORN = (
 def server_process(module: str, *options: str) -> Iterator[tuple[str, Path]]:
     """Serve with a module that is run as a program.
 
-    :param options: the command line; ``{fd}`` stands for the descriptor of a listening socket.
+    :param options: the command line; ``{fd}`` is replaced by the descriptor of a listening socket.
     :return: the URL, and the file with what the server writes to stderr.
     """
     with listening() as (server_socket, url), tempfile.TemporaryDirectory() as folder:

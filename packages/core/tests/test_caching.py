@@ -353,7 +353,7 @@ async def test_what_sets_the_cookie_is_stored_nowhere(
 
 
 async def test_a_page_that_reads_keeps_its_cache_control(driver: str) -> None:
-    """Without our cookie the application's word stands, beside `Vary: Cookie`."""
+    """Without our cookie the application's header is kept, beside `Vary: Cookie`."""
     own: Any = cached("public, max-age=60")
     if driver == "asgi":
         own = raw(own)

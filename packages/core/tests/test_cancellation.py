@@ -25,7 +25,7 @@ both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 class GatedStore(AsyncMemoryStore):
     """A store whose operations wait at a gate, before or after they act.
 
-    :ivar arrived: set when a call stands at the gate.
+    :ivar arrived: set when a call waits at the gate.
     :ivar opened: lets calls through.
     """
 

@@ -107,7 +107,7 @@ def test_parallel_counts_are_exact_under_wsgi(concurrency: str) -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_a_rule_makes_plain_counting_exact(processes: int) -> None:
-    """With the rule `counter` 20 parallel `session["n"] += 1` are 20, whoever writes them."""
+    """With the rule `counter` 20 parallel `session["n"] += 1` are 20, in one process and in two."""
     memory = MemoryStore()
     store = YieldingStore(memory)
     met = anyio.Event()
@@ -335,7 +335,7 @@ def test_with_error_a_function_that_takes_back_a_change_is_no_conflict() -> None
 
 
 def test_with_error_other_changes_are_a_conflict() -> None:
-    """A function may be applied again; what the request changed besides may not be merged."""
+    """A function may be applied again; the other changes of the request may not be merged."""
     store = MemoryStore()
     sessions = Sessions(store, SessionOptions(secret=SECRET))
 

@@ -476,7 +476,7 @@ async def test_statement_20_the_cookie_is_a_ticket(open_site: OpenSite) -> None:
 
 
 async def test_statement_21_caches(open_site: OpenSite) -> None:
-    """Who read the session says Vary: Cookie, and who sets the cookie no-store besides."""
+    """A page that read the session says Vary: Cookie; one that sets the cookie also no-store."""
     site = open_site()
     visitor = site.visitor()
     seen = {}
@@ -572,7 +572,7 @@ async def test_statement_26_idle_timeout(open_site: OpenSite) -> None:
 
 @pytest.mark.parametrize("path", ["/read", "/count"])
 async def test_statement_27_absolute_timeout(open_site: OpenSite, path: str) -> None:
-    """A session that is used all the time ends all the same."""
+    """A session that is used all the time ends nevertheless."""
     site = open_site(idle_timeout=100, absolute_timeout=1000)
     visitor = await site.login()
     for _ in range(11):

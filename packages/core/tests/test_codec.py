@@ -265,7 +265,7 @@ _TYPES = (
     ],
 )
 def test_what_cannot_be_stored_is_refused_with_its_path(value: Any, path: str, reason: str) -> None:
-    """The error names where the value stands and why it cannot be stored."""
+    """The error names the place of the value and why it cannot be stored."""
     with pytest.raises(SerializationError) as caught:
         codec.dumps(SessionState({"fine": 1, "value": value}, 0))
     assert caught.value.path == f"session['value']{path}"
@@ -510,7 +510,7 @@ class Planted:
 @pytest.mark.anyio
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 async def test_a_planted_pickle_is_corrupt_and_not_executed(protocol: int, tmp_path: Path) -> None:
-    """Whoever can write to the store cannot make the application run code."""
+    """Write access to the store is not enough to make the application run code."""
     target = tmp_path / "executed"
     planted = pickle.dumps(Planted(target), protocol)
     with pytest.raises(CorruptRecord):

@@ -1,4 +1,4 @@
-"""A session is a dict, whoever asks: Python code, C code, templates, error reporters."""
+"""A session is a dict, for all that use it: Python code, C code, templates, error reporters."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ async def test_encoders_in_c_find_a_loaded_session(mode: str, encode: Handler) -
 
 
 def swallow(value: Any) -> str:
-    """Stand in for a careless function that encodes what an encoder does not know."""
+    """Act as a careless function that encodes values which an encoder does not know."""
     return "swallowed"
 
 
@@ -236,7 +236,7 @@ async def test_what_was_not_awaited_is_no_empty_dict(encode: Handler) -> None:
 async def test_a_session_that_could_not_be_loaded_is_no_empty_dict(
     mode: str, encode: Handler
 ) -> None:
-    """Neither is one that does not exist here, outside of the cookie's path."""
+    """Neither is one that does not exist here, outside the cookie's path."""
     from coatcheck import CookieOptions
 
     found: list[str] = []

@@ -179,7 +179,7 @@ def test_each_difference_is_documented_and_tested() -> None:
 
 
 async def test_d1_a_redirect_can_be_followed_before_its_body(driver: str) -> None:
-    """Whoever has the headers of a login has a session, however early the next request comes."""
+    """A browser that has a login's headers has a session, even if its next request is early."""
     shop = Shop(driver, status=303, headers={"Location": "/page"})
     seen: list[str] = []
     elsewhere = Shop(
@@ -447,7 +447,7 @@ async def test_d9_a_path_is_no_prefix(driver: str, path: str, inside: bool) -> N
 async def test_d10_an_unreadable_record_is_an_event_and_a_new_session(
     driver: str, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The visitor begins anew; the operator has an event and a log line, without id or data."""
+    """The visitor starts again; the operator has an event and a log line, without id or data."""
     events: list[SessionEvent] = []
     shop = Shop(driver, options={"observers": [events.append]})
     visitor, other = shop.visitor(), shop.visitor()
@@ -495,7 +495,7 @@ async def test_d11_a_store_that_forgets_to_expire_keeps_no_session_alive(
 
 
 async def test_d11_a_new_absolute_timeout_holds_for_old_sessions(driver: str) -> None:
-    """A session that was stored without the timeout is over all the same when it is too old."""
+    """A session that was stored without the timeout is over nevertheless when it is too old."""
     shop = Shop(driver)
     old, young = shop.visitor(), shop.visitor()
     await old.get("/login")

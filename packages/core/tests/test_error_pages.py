@@ -1,4 +1,4 @@
-"""Error pages that use the session, inside of the middleware and outside of it."""
+"""Error pages that use the session, inside the middleware and outside it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def fail(request: Request) -> PlainTextResponse:
 
 
 def shop(page: Page, asynchronous: bool = True) -> Starlette:
-    """Return an application whose error page is outside of the middlewares that are added to it."""
+    """Return an application whose error page is outside the middlewares that are added to it."""
 
     def answer(request: Request, error: Exception) -> PlainTextResponse:
         return PlainTextResponse(str(page(request.session)), 500)
@@ -328,7 +328,7 @@ ASKED: dict[str, tuple[Callable[[Any], object], str]] = {
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("asked", ASKED)
 def test_dropped_changes_leave_what_was_asked_for(asked: str, known: bool) -> None:
-    """An id that was to change changes, and what was to end ends."""
+    """A requested new id is given, and a requested end happens."""
     ask, shown = ASKED[asked]
 
     def handle(session: Any, environ: Any) -> Any:
@@ -419,7 +419,7 @@ def test_an_error_page_inside_can_drop_what_the_request_wrote() -> None:
 def test_an_error_of_saving_comes_from_the_middleware(
     caught: tuple[type[Exception], ...], around: bool, seen: list[str], status: int
 ) -> None:
-    """Only an error page outside of the middleware can answer it."""
+    """Only an error page outside the middleware can answer it."""
     found: list[str] = []
 
     def busy(request: Request, error: Exception) -> PlainTextResponse:

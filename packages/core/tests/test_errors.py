@@ -46,7 +46,7 @@ def drawn() -> dict[str, set[str]]:
 
 
 def test_the_tree_in_the_docstring_is_the_tree_of_classes() -> None:
-    """Each class stands in the drawing, under its base, and nothing else does."""
+    """Each class is in the drawing, under its base, and nothing else is."""
     assert drawn() == {
         name: {base.__name__ for base in error.__bases__} for name, error in CLASSES.items()
     }
@@ -93,6 +93,6 @@ def test_an_unsupported_operation_names_verb_and_capability() -> None:
 
 
 def test_a_serialization_error_carries_the_path() -> None:
-    """The path is the whole session unless one value is to blame."""
+    """The path is the whole session unless one value is the cause."""
     assert SerializationError("no").path == "session"
     assert SerializationError("no", "session['a']").path == "session['a']"

@@ -1021,7 +1021,7 @@ class TestSession:
     async_stores = [YieldingStore, MemoryStore]
 
     def test_persists(self, stack: Stack, store: FragileStore) -> None:
-        """What one request writes the next one reads, and so does code outside of requests."""
+        """The next request reads what one has written, and so does code outside requests."""
         visitor = stack.visitor(site(), store=store)
         assert [visitor.get("/visit").text for _ in range(3)] == ["1", "2", "3"]
         ((key, _),) = store.all()
@@ -1129,7 +1129,7 @@ class TestMethods:
         assert visitor.get("/visit").text == "3"
 
     def test_reload_missing(self, stack: Stack, store: FragileStore) -> None:
-        """Reloading a session that was ended elsewhere raises, each time anew."""
+        """Reloading a session that was ended elsewhere raises, each time again."""
 
         def patient(session: Any, request: Any) -> Generator[Any]:
             page(session, request)
@@ -1703,7 +1703,7 @@ class TestStoredSettings:
 
 class TestForgetfulExpiry:
     def test_store_that_never_expires(self, stack: Stack, clock: Clock) -> None:
-        """A session is over in time even if its store keeps records for ever."""
+        """A session is over in time even if its store keeps records forever."""
         eternal = MemoryStore(clock=lambda: 0.0)
         visitor = stack.visitor(site(), store=eternal, clock=clock)
         visitor.get("/login")

@@ -17,7 +17,7 @@ from coatcheck.cookie_header import cookie_values, http_date, path_matches, set_
 from coatcheck.errors import ConfigurationError, CorruptRecord, SerializationError
 from coatcheck.store import AsyncStore, Store
 
-#: For inputs of which most fail early: few examples would reach little of the code behind.
+#: For inputs that mostly fail early: few examples would reach little of the code behind.
 often = settings(max_examples=5 * settings.default.max_examples)
 
 SECRETS = [b"a secret of thirty-two bytes, more"]

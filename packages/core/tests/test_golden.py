@@ -1,7 +1,7 @@
 """What released versions wrote can be read forever, and today's code writes the newest of it.
 
-``golden/`` has one file for each version that wrote something differently. Python values stand
-there as expressions, because JSON lacks their types.
+``golden/`` has one file for each version that wrote something differently. Python values are
+written there as expressions, because JSON lacks their types.
 """
 
 from __future__ import annotations

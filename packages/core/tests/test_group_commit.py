@@ -483,7 +483,7 @@ def _append_what_cannot_be_stored(data: dict[str, Any]) -> None:
 async def test_a_function_that_fails_in_a_group_leaves_nothing(
     wrong: ChangeFunction, error: type[Exception], last: bool
 ) -> None:
-    """What it changed inside of a value is dropped, and the others of its group are stored."""
+    """Its change inside a value is dropped, and the others of its group are stored."""
     crowd = Crowd(owner=lambda data: str(1 // data.get("user", 1)))
     functions = {name: lambda data, name=name: _append(data, name) for name in ("a", "b", "c")}
     async with anyio.create_task_group() as tasks:
@@ -540,7 +540,7 @@ async def test_a_rule_whose_result_cannot_be_stored_fails_alone() -> None:
 
 @pytest.mark.anyio
 async def test_a_rule_that_fails_leaves_nothing() -> None:
-    """What it changed inside of the values that it was given is dropped."""
+    """Its changes inside the values that it was given are dropped."""
 
     def wrong(base: Any, mine: Any, theirs: Any) -> Any:
         for values in (base, mine, theirs):
@@ -582,7 +582,7 @@ async def test_who_waits_too_long_is_told_so_and_not_written() -> None:
         await crowd.gather(tasks, "leader")
         await crowd.write("a", a=1)
         assert isinstance(crowd.outcomes["a"], ConflictError)
-        # Nothing has moved, so whoever comes now does not wait for that one.
+        # Nothing has moved, so the next writer does not wait for that one.
         await crowd.gather(tasks, "b")
         assert crowd.store.sets == 2
         crowd.store.gate.set()

@@ -109,7 +109,7 @@ def test_a_regenerated_session_that_was_destroyed_before_continues_nothing() -> 
 
 
 def test_a_write_that_is_done_after_its_request_failed_is_no_defect() -> None:
-    """A task may save while the application raises and all that was to end has ended."""
+    """A task may save while the application raises and all records have ended that must end."""
     state = Stored("id", LOADED).regenerate(True, True).ended().superseded_by(WRITTEN)
     assert state.old is WRITTEN
     assert not state.continues

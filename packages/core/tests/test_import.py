@@ -171,7 +171,7 @@ def test_imports_form_no_cycle(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_nothing_imports_a_driver(module: str) -> None:
-    """The ASGI and the WSGI driver stand at the top: no other module loads them."""
+    """The ASGI and the WSGI driver are at the top: no other module loads them."""
     assert not IMPORTS[module] & {"asgi", "wsgi"}
 
 

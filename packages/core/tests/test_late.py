@@ -243,7 +243,7 @@ def test_a_session_whose_cookie_never_went_out_is_not_left(path: str) -> None:
 @pytest.mark.parametrize("body", [[], iter(())], ids=["list", "iterator"])
 @pytest.mark.parametrize("path", ["/write", "/rotate"])
 def test_an_application_without_a_response_changes_nothing(path: str, body: Any) -> None:
-    """Data changes are dropped; an old id that was to end ends."""
+    """Data changes are dropped; an old id ends if that was asked for."""
     store = MemoryStore()
 
     def app(environ: Any, start_response: Any) -> Any:
@@ -776,7 +776,7 @@ def test_what_is_written_while_the_session_is_encoded_is_saved(known: bool) -> N
 
 
 def test_asking_whether_it_is_modified_changes_nothing() -> None:
-    """A nested change that was asked about is saved all the same, and so is its last state."""
+    """A nested change that was asked about is saved nevertheless, and so is its last state."""
     store = MemoryStore()
 
     def handle(session: Any, environ: Any) -> Any:

@@ -727,7 +727,7 @@ def test_an_id_that_is_taken_is_made_again() -> None:
 
 
 def test_a_rotation_never_moves_a_session_to_its_own_key() -> None:
-    """Where no new id is to be had `regenerate()` fails, and the old id is dead all the same."""
+    """If there is no new id `regenerate()` fails, and the old id is dead nevertheless."""
     store = CountingStore()
     app = wsgi_app(visit, store=store, generate_id=lambda request: "always-the-same-id")
     with SyncClient(app) as browser:

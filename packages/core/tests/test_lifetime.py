@@ -261,7 +261,7 @@ async def test_a_change_whose_reply_was_lost_renews_the_cookie(driver: str) -> N
 
 
 async def test_a_change_counts_though_the_touch_after_it_fails(driver: str) -> None:
-    """Whoever was told of an error would change it again."""
+    """A caller that was told of an error would change it again."""
     site = await Site(driver).logged_in()
 
     def handler(session: Any) -> Generator[Any]:

@@ -498,7 +498,7 @@ def test_one_of_many_threads_creates(store: MemoryStore, clock: Clock, attempt: 
 def test_one_of_many_threads_wins(
     store: MemoryStore, clock: Clock, work: Callable[[MemoryStore, Clock, int], bool]
 ) -> None:
-    """Conditions are evaluated and acted upon in one step."""
+    """Condition and write are one step."""
     store.set(KEY, record(clock))
     outcomes = at_once(16, lambda number: work(store, clock, number))
     assert outcomes.count(True) == 1

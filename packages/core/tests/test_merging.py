@@ -175,7 +175,7 @@ def test_what_either_side_deleted_is_deleted(
 def test_the_order_matters_to_double_changes_only(
     base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
 ) -> None:
-    """Whoever saves last, the keys are the same, and so are the values that one side changed."""
+    """In either order the keys are the same, and so are the values that one side changed."""
     one, other = merged(base, mine, theirs), merged(base, theirs, mine)
     assert one.keys() == other.keys()
     for key in one:

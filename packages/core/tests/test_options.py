@@ -461,6 +461,6 @@ def test_construction_calls_nothing(middleware: Middleware) -> None:
 def test_a_cookie_setting_among_the_options_is_sent_to_its_place(
     middleware: Middleware, wrong: str, right: str
 ) -> None:
-    """Whoever looks for the cookie's settings here is told where they are."""
+    """The error for a setting of the cookie says where it belongs."""
     with pytest.raises(ConfigurationError, match=rf"`cookie=CookieOptions\({right}=...\)`"):
         middleware(application, secret=SECRET, **{wrong: 1})

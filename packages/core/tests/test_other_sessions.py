@@ -485,7 +485,7 @@ async def test_after_the_inner_request_the_outer_session_can_be_replaced(
 
 
 async def test_in_another_librarys_place_nothing_is_meant_for_ours(store: MemoryStore) -> None:
-    """Where its session stands, None ends that one."""
+    """In the place of its session, None ends that one."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         session_of(scope)["n"] = session_of(scope).get("n", 0) + 1
@@ -698,7 +698,7 @@ BRIDGES = {
 
 @pytest.mark.parametrize("bridge", BRIDGES.values(), ids=BRIDGES)
 async def test_wsgi_inside_asgi_has_one_session(bridge: Any, store: MemoryStore) -> None:
-    """A new visitor gets one cookie and one record, whoever writes."""
+    """A new visitor gets one cookie and one record, in either application."""
     site = flask.Flask("inside")
 
     @site.get("/")

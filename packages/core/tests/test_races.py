@@ -285,7 +285,7 @@ async def test_who_finds_the_session_gone_gets_no_cookie(store: Any, concurrency
 async def test_a_cookie_that_is_due_anyway_is_not_sent_for_a_dead_session(
     store: Any, options: dict[str, Any], ending: str
 ) -> None:
-    """Rolling and signing anew ask whether the session still lives, though no touch is due."""
+    """Rolling and signing again ask whether the session still lives, though no touch is due."""
     before = SharedSessionApp(store)
     await before.login()
     app = SharedSessionApp(store, **options)
@@ -521,7 +521,7 @@ async def test_a_change_during_a_save_survives_a_merge() -> None:
 async def test_an_end_during_a_save_is_an_end(
     when: str, known: bool, ending: str, left: list[dict[str, Any]]
 ) -> None:
-    """destroy() and regenerate() while another task saves the session end it all the same."""
+    """destroy() and regenerate() while another task saves the session end it nevertheless."""
     store = PausingStore()
 
     async def end(session: Any) -> None:
@@ -792,7 +792,7 @@ def test_a_second_write_during_a_rotation_is_taken_along(step: int) -> None:
 
 @pytest.mark.parametrize("step", [2, 3, 4])
 def test_a_rotation_at_any_point_of_a_rotation_leaves_one(step: int) -> None:
-    """The rotation that is overtaken leaves no session behind."""
+    """The rotation that is superseded leaves no session behind."""
     stage = Stage()
     stage.store.script(before={step: stage.coming_in("/rotate")})
     assert set_cookies(stage.browser.get("/rotate")) == []
@@ -916,7 +916,7 @@ def test_a_merge_without_reply_keeps_both_sides() -> None:
 
 
 def test_a_write_after_a_lost_reply_is_merged_with() -> None:
-    """A change that another request built upon a save of unknown fate is kept."""
+    """A change that another request based on a save of unknown outcome is kept."""
     stage = Stage(save_twice)
 
     def write_and_lose() -> None:

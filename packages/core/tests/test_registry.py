@@ -21,7 +21,7 @@ KEY = "k" * 64
 
 
 def listing() -> dict[str, InstalledStore]:
-    """Return the rows of the listing by their schemes, each of which has one."""
+    """Return the rows of the listing by their schemes; each scheme has one."""
     rows = Registry().installed()
     found = {store.scheme: store for store in rows}
     assert len(found) == len(rows)
@@ -420,7 +420,7 @@ def test_a_distribution_whose_name_is_spelt_twice_is_one(dists: FakeDists) -> No
 
 
 def test_a_built_in_scheme_cannot_be_taken_over(dists: FakeDists) -> None:
-    """`memory:` is what it is, whoever else claims it; the listing says so."""
+    """`memory:` stays built in if a package claims it, too; the listing says so."""
     dists.install("acme-sessions", schemes=("memory",))
     assert type(open_store("memory:")) is MemoryStore
     mine, theirs = sorted(

@@ -760,7 +760,7 @@ async def test_the_nearest_setting_gives_the_lifetime(
 async def test_the_cookie_has_a_lifetime_only_if_the_cookie_options_give_one(
     driver: str, options: dict[str, Any], max_age: int | None
 ) -> None:
-    """Max-Age and Expires stand together or not at all, and never beyond the absolute end."""
+    """Max-Age and Expires are sent together or not at all, and never beyond the absolute end."""
     site = Site(driver, **options)
     [line] = set_cookies(await site.visit(lambda session: session.update(n=1)))
     if max_age is None:

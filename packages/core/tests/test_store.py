@@ -27,7 +27,7 @@ KEY = "k" * 64
 
 
 def documented_store() -> Any:
-    """Return the class that stands, complete, in the docstring of `coatcheck.store`."""
+    """Return the class that is, complete, in the docstring of `coatcheck.store`."""
     text = inspect.getdoc(coatcheck.store) or ""
     lines = text.partition("::\n")[2].splitlines()
     block = itertools.takewhile(lambda line: not line or line.startswith(" "), lines)
@@ -68,7 +68,7 @@ def test_the_documented_store_returns_what_was_set(store: Store, clock: Clock) -
 
 
 def test_the_documented_store_cleans_up(store: Store, clock: Clock) -> None:
-    """Each write removes some of the expired records, so the file does not grow for ever."""
+    """Each write removes some of the expired records, so the file does not grow forever."""
     for number in range(5):
         store.set(f"{KEY}{number}", Record(b"x", clock() + 1))
     clock.advance(2)

@@ -213,7 +213,7 @@ def _with_body(response: httpx.Response, body: bytes) -> httpx.Response:
 
 
 class _CookieJar:
-    """Methods of both clients besides those that send requests.
+    """Methods of both clients, except those that send requests.
 
     :ivar cookies: the cookies. Assign those of another client to share its session from here on.
     """

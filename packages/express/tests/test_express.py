@@ -283,7 +283,7 @@ def test_what_was_signed_is_verified(session_id: str, secret: bytes) -> None:
 
 
 def test_a_cookie_of_a_former_secret_is_signed_anew() -> None:
-    """Better than Express, which accepts it for ever; both sides need the new secret first."""
+    """Better than Express, which accepts it forever; both sides need the new secret first."""
     shop = Shop(lambda session: session.get("n"), secret=["new", SECRET])
     writer = ExpressCookieFormat().bind("connect.sid", [SECRET.encode()])
     shop.put({"cookie": COOKIE, "n": 1})

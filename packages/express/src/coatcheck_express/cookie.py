@@ -56,8 +56,8 @@ class ExpressCookie(TypedDict, total=False):
 class ExpressCookieOptions(CookieOptions):
     """Cookie attributes with Express's defaults, and without coatcheck's advice.
 
-    What browsers refuse (SameSite=None without Secure) or cut (lifetimes over 400 days) is
-    accepted: applications and sessions that have it exist, and are to go on. A ``path`` of ``""``
+    Values are accepted that browsers refuse (SameSite=None without Secure) or cut (lifetimes over
+    400 days), because applications and sessions have them and must go on. A ``path`` of ``""``
     leaves Path out. ``max_age`` may be zero or less: the session ends at once.
 
     :raises ConfigurationError: a value of a wrong type, or that no header can carry.

@@ -21,7 +21,7 @@ from coatcheck.cookie_format import CookieToken, CookieWriter, is_native_id
 
 from .cookie import on_the_calendar
 
-#: What encodeURIComponent leaves as it is, besides letters and digits (ECMA-262, 19.2.6.4).
+#: What encodeURIComponent leaves as it is, with letters and digits (ECMA-262, 19.2.6.4).
 _UNESCAPED: Final = "-_.!~*'()"
 _PREFIX: Final = "s:"
 #: Characters of a store's key, at most.

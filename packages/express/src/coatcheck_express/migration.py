@@ -197,7 +197,7 @@ class _WritesNative(_ReadsBoth):
     def __init__(self, native: SessionOptions, express: SessionOptions) -> None:
         super().__init__(native, express)
         self._clock, self._lifetimes = native.clock, _lifetimes(native, express)
-        # Records are written anew when they move. One that stays where it is, because of its id,
+        # Records are written again when they move. One that stays where it is, because of its id,
         # is native once it has changed.
         self.canonical = native.codec.canonical
 
