@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .errors import UnsupportedOperation
-from .store import ALWAYS, AsyncStore, Condition, Record, Store
+from .store import ALWAYS, AsyncStore, Capabilities, Condition, Record, Store
 
 if TYPE_CHECKING:
     import asyncio
@@ -54,7 +54,7 @@ class AsyncBridge(AsyncStore):
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.capabilities = store.capabilities
+        self.capabilities: Capabilities = store.capabilities
         self._limiters: RunVar[CapacityLimiter] | None = None
 
     async def get(self, key: str) -> Record | None:
@@ -132,7 +132,7 @@ class SyncBridge(Store):
 
     def __init__(self, store: AsyncStore) -> None:
         self.store = store
-        self.capabilities = store.capabilities
+        self.capabilities: Capabilities = store.capabilities
 
     def get(self, key: str) -> Record | None:
         return _await(self.store.get, key)

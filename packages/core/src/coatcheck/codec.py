@@ -128,7 +128,15 @@ class Codec(Protocol):
 
 
 #: Types whose values cannot change: handing one out cannot lead to a modification.
-IMMUTABLE: Final = SCALARS | {bytes, datetime, date, time, timedelta, Decimal, UUID}
+IMMUTABLE: Final[frozenset[type[Any]]] = SCALARS | {
+    bytes,
+    datetime,
+    date,
+    time,
+    timedelta,
+    Decimal,
+    UUID,
+}
 
 #: POSIX seconds beyond which a record is nonsense, and arithmetic would overflow.
 _END_OF_TIME: Final = 1e12

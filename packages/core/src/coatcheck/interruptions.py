@@ -13,7 +13,7 @@ import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -128,7 +128,7 @@ class Place:
 
     def __init__(self) -> None:
         self.content: Any = None
-        self.is_dirty = False
+        self.is_dirty: bool = False
 
 
 class Places:
@@ -156,7 +156,7 @@ class Places:
         self._most = most
         self._free: SimpleQueue[Place] = SimpleQueue()
         # A method that is written in C: nothing can strike inside of it.
-        self.give_back = self._free.put
+        self.give_back: Callable[[Place], None] = self._free.put
         self._waiting: deque[SimpleQueue[Place]] = deque()
         self._lock = Lock()
         self._places: list[weakref.ref[Place]] = []

@@ -40,7 +40,7 @@ class Attempts:
 
     def __init__(self) -> None:
         self.unknown: dict[bytes, bytes] = {}
-        self.needless = False
+        self.needless: bool = False
 
     def note(self, snapshot: Snapshot, shown: bytes | None) -> None:
         """Note a write that failed or was cancelled.

@@ -24,7 +24,7 @@ _VALUE: Final = "="
 TAG_BYTES: Final = b'"$"'
 
 #: Types whose values cannot change and that JSON has.
-SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+SCALARS: Final[frozenset[type[Any]]] = frozenset({str, int, float, bool, type(None)})
 
 #: Levels of containers that a session may have: its own, and 100 in each value.
 _LEVELS: Final = 101
