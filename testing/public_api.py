@@ -148,8 +148,9 @@ def _members(kind: type) -> set[str]:
         }
     lines: set[str] = set()
     seen: set[str] = set()
+    told = [base for base in kind.__mro__[1:] if base in _public_classes()]
     for each in kind.__mro__:
-        if not _is_our_module(each.__module__) or (each is not kind and each in _public_classes()):
+        if not _is_our_module(each.__module__) or any(issubclass(base, each) for base in told):
             continue
         fields = getattr(each, "_fields", ()) if issubclass(each, tuple) else ()
         for name in fields:  # those of a named tuple

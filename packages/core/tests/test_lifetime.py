@@ -288,7 +288,7 @@ async def test_the_cookie_goes_out_at_the_pace_of_touches(driver: str) -> None:
     ("handler", "options"),
     [
         (len, {"cookie": CookieOptions()}),
-        (len, {"extends": lambda request: False}),
+        (len, {"keeps_alive": lambda request: False}),
         (lambda session: session.touch(False), {}),
     ],
 )
@@ -399,8 +399,8 @@ async def test_an_absolute_end_is_moved_by_nobody(driver: str) -> None:
 @pytest.mark.parametrize(
     ("handler", "options"),
     [
-        (len, {"extends": lambda request: False}),
-        (counts, {"extends": lambda request: False}),
+        (len, {"keeps_alive": lambda request: False}),
+        (counts, {"keeps_alive": lambda request: False}),
         (lambda session: session.touch(False), {}),
         (lambda session: (session.touch(False), counts(session)), {}),
     ],
@@ -440,7 +440,7 @@ async def test_polling_takes_back_its_own_move_alone(driver: str) -> None:
 async def test_what_polling_costs(driver: str, left: float, calls: list[str]) -> None:
     """The option is asked before anything is moved, and so costs nothing."""
     for handler, options, expected in (
-        (len, {"extends": lambda request: False}, ["get"]),
+        (len, {"keeps_alive": lambda request: False}, ["get"]),
         (lambda session: session.touch(False), {}, calls),
     ):
         site = await Site(driver, idle_timeout=100, **options).logged_in()

@@ -98,7 +98,7 @@ OBSERVERS = "callables of a SessionEvent"
         ("absolute_timeout", timedelta(0), MORE),
         ("touch_interval", -0.5, "seconds or a timedelta, zero or more"),
         ("touch_interval", "often", "seconds or a timedelta, zero or more"),
-        ("extends", True, "a callable or None"),
+        ("keeps_alive", True, "a callable or None"),
         ("generate_id", "x" * 32, "a callable"),
         ("generate_id", None, "a callable"),
         ("clock", 5, "a callable"),
@@ -132,7 +132,7 @@ def test_a_wrong_option_is_refused_at_construction(
         ({"idle_timeout": 1e13}, "`idle_timeout` must be seconds or a timedelta, less than 1e12"),
         ({"clock": datetime.now}, "`clock` must return POSIX seconds, as time.time does"),
         ({"generate_id": lambda: "x" * 32}, "`generate_id` must take a request"),
-        ({"extends": lambda request, more: True}, "`extends` must take a request"),
+        ({"keeps_alive": lambda request, more: True}, "`keeps_alive` must take a request"),
         ({"cookie": lambda: CookieOptions()}, "`cookie` must take a request"),
         ({"trust_proxy": lambda: True}, "`trust_proxy` must take a request"),
         ({"owner": lambda: "ada"}, "`owner` must take the data"),
@@ -381,7 +381,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "idle_timeout": None,
         "absolute_timeout": None,
         "touch_interval": None,
-        "extends": None,
+        "keeps_alive": None,
         "concurrency": "merge",
         "hash_ids": True,
         "owner": None,
@@ -408,7 +408,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         {"observers": []},
         {"owner": "user_id"},
         {"owner": lambda data: None},
-        {"extends": lambda request: True},
+        {"keeps_alive": lambda request: True},
         {"cookie": lambda request: CookieOptions()},
         {"secret": [SECRET, SECRET.encode()]},
         {"store": "memory:"},
@@ -442,7 +442,7 @@ def test_construction_calls_nothing(middleware: Middleware) -> None:
 
     store = CountingStore()
     callables: dict[str, Callable[..., Any]] = dict.fromkeys(
-        ("cookie", "generate_id", "extends", "owner", "clock"), trap
+        ("cookie", "generate_id", "keeps_alive", "owner", "clock"), trap
     )
     middleware(application, secret=SECRET, store=store, observers=[trap], **callables)
     assert store.taken() == []

@@ -1003,7 +1003,7 @@ def test_a_logout_in_another_thread_than_a_save_is_not_lost(where: str) -> None:
 
     def pause(frame: Any, event: str, _: object) -> None:
         file = frame.f_code.co_filename
-        if frame.f_code.co_name == where and file.endswith(("identity.py", "exchange.py")):
+        if frame.f_code.co_name == where and file.endswith(("identity.py", "saving.py")):
             sys.settrace(None)
             paused.set()
             go.wait(0.2)  # the other thread may have to wait for this one

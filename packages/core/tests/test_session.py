@@ -894,7 +894,7 @@ async def test_requests_that_do_not_extend_let_the_session_end(driver: str) -> N
     def is_no_poll(request: Mapping[str, Any]) -> bool:
         return request.get("path", request.get("PATH_INFO")) != "/poll"
 
-    site = await Site(driver, idle_timeout=100, extends=is_no_poll).returning(n=1)
+    site = await Site(driver, idle_timeout=100, keeps_alive=is_no_poll).returning(n=1)
     site.clock.advance(50)
     await site.visit(len, "/poll")
     assert site.store.taken() == ["get"]
@@ -906,9 +906,9 @@ async def test_requests_that_do_not_extend_let_the_session_end(driver: str) -> N
     assert (await site.visit(len, "/poll")).text == "0"
 
 
-async def test_touch_wins_over_extends(driver: str) -> None:
+async def test_touch_wins_over_keeps_alive(driver: str) -> None:
     """What the handler of a request says is nearer than the rule for all requests."""
-    site = await Site(driver, extends=lambda request: False).returning(n=1)
+    site = await Site(driver, keeps_alive=lambda request: False).returning(n=1)
     site.clock.advance(3600)
     await site.visit(len)
     assert site.store.taken() == ["get"]

@@ -18,28 +18,25 @@ from urllib.parse import quote
 
 from .bridge import AsyncBridge, runs_trio
 from .cookie import PATH_SAFE, path_matches
-from .engine import Engine
 from .errors import SessionUnavailable
-from .exchange import ATTRIBUTES, NOTHING, Exchange
-from .layout import lay_out
 from .middleware import (
     HeaderWriter,
-    OpensAgain,
+    Middleware,
     around,
-    check_application,
     choose_store,
     not_served,
-    own_key,
     session_in,
     wsgi_names,
 )
-from .options import OptionFields, Request, SessionOptions, make_options
+from .options import OptionFields, Request, SessionOptions
 from .registry import Registry
+from .request_context import RequestContext
 from .runners import AsyncRunner
 from .session import AsyncSession, Session
 from .session_core import AsyncSessionCore
+from .set_cookie import NOTHING
 from .shielding import RequestLoop, Run, to_the_end
-from .store import AsyncStore
+from .store import AsyncStore, Store
 
 __all__ = ["SessionMiddleware", "session_of"]
 
@@ -54,7 +51,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
-#: Where the session stands in the scope, for frameworks and for :func:`session_of`.
+#: Where the session is in the scope, for frameworks and for :func:`session_of`.
 SCOPE_KEY: Final = "session"
 
 _HEADERS: Final = HeaderWriter(str.encode, partial(str, encoding="latin-1"))
@@ -67,8 +64,8 @@ _BODIES: Final = frozenset(
 _ENDS: Final = frozenset({"http.response.pathsend", "websocket.close"})
 
 
-class SessionMiddleware(OpensAgain):
-    """Gives each request of an ASGI application its session.
+class SessionMiddleware(Middleware):
+    """Give each request of an ASGI application its session.
 
     :param app: the application.
     :param options: the options; keyword arguments of the same names win over them.
@@ -82,18 +79,13 @@ class SessionMiddleware(OpensAgain):
         options: SessionOptions | None = None,
         **kwargs: Unpack[OptionFields],
     ) -> None:
-        check_application(app, "asgi", "wsgi")
         self.app = app
-        self.options = make_options(options, kwargs)
-        self._engine = Engine(self.options, _ASGIDialect(), eager=True)
-        self._own_key = own_key(self.options)
-        super().__init__()
+        super().__init__(app, options, kwargs, _ASGIAdapter(), "asgi")
 
-    def _open(self, *, again: bool) -> None:
+    def _open(self, *, again: bool) -> Store | AsyncStore:
         self.store, self._owns_store = choose_store(
             self.options, Registry().open_async, again=again
         )
-        self._engine.notices.uses(self.store)
         runner = AsyncRunner(self.store)
         self._run: Run = runner.run
         self._waits = runner.waits
@@ -102,6 +94,7 @@ class SessionMiddleware(OpensAgain):
         self._asyncio_only = isinstance(self.options.store, str) and not isinstance(
             self.store, AsyncBridge
         )
+        return self.store
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -112,36 +105,36 @@ class SessionMiddleware(OpensAgain):
             await self.app(scope, receive, self._closing(send) if self._owns_store else send)
             return
         run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._run
-        connection = _Connection(self._engine, scope, receive, send)
-        session = AsyncSessionCore(connection, run)
+        context = RequestContext(self._manager, scope, SCOPE_KEY)
+        session = AsyncSessionCore(context, run)
         shown = AsyncSession(session)
         if SCOPE_KEY in scope or self._own_key in scope:
-            connection.take_place(shown, self._own_key)
+            context.place.take(shown, self._own_key)
         else:
             scope[self._own_key] = scope[SCOPE_KEY] = shown
+        connection = _Connection(context, session, receive, send)
         told: Token[Any] | None = None
         try:
-            if connection.begin(session):
-                await run(connection.load())
+            if context.begin(session):
+                await run(context.load())
             if self.options.name in wsgi_names:
                 told = around.set(
-                    {**around.get(), self.options.name: (shown, connection.is_bridged_to)}
+                    {**around.get(), self.options.name: (shown, partial(_is_bridged, context))}
                 )
             await self.app(
                 scope, receive if kind == "http" else connection.receive, connection.send
             )
-            if connection.has_late_changes():
-                await session.exclusively(connection.finish)
+            if context.has_late_changes():
+                await session.exclusively(context.commit_after_headers)
         except BaseException as error:
             await connection.give_up(error, self._waits)
             raise
         finally:
             if told is not None:
                 around.reset(told)
-        if connection.must_abandon():
-            await connection.give_up()
-        else:
-            connection.end()
+        if context.must_abandon():
+            await connection.abandon()
+        context.end()
 
     async def close(self) -> None:
         """Close the store, if the middleware opened it. Lifespan shutdown does it, too.
@@ -240,121 +233,130 @@ def _no_scope(request: object) -> SessionUnavailable:
     )
 
 
-class _Connection(Exchange):
-    """Stands between the application and the server of one connection."""
+class _Connection:
+    """Stands between the application and the server of one connection.
 
-    session: AsyncSessionCore
-    place = SCOPE_KEY
-    #: Whether the body comes in parts. In a body of one part, which nearly always follows the
-    #: headers at once, changes inside of values are left to the check when the application ends.
-    _streams = False
-    _loop: RequestLoop | None = None
+    :param context: decides what the messages mean to the session.
+    """
 
-    def __init__(self, engine: Engine, scope: Scope, receive: Receive, send: Send) -> None:
-        self._engine = engine
-        self._request = scope
+    __slots__ = ("_context", "_receive", "_send", "_session", "_streams")
+
+    def __init__(
+        self, context: RequestContext, session: AsyncSessionCore, receive: Receive, send: Send
+    ) -> None:
+        self._context = context
+        self._session = session
         self._receive = receive
         self._send = send
-
-    def is_bridged_to(self, environ: Request) -> bool:
-        """Tell whether a WSGI request is this one, which a bridge passed on.
-
-        Another one is a request that the application itself makes of a WSGI application.
-        """
-        scope = self._request
-        if not self.is_open:
-            return False  # it is over
-        cookies = [*self._engine.dialect.cookie_headers(scope)]
-        path, root = scope["path"], scope.get("root_path", "")
-        given = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        return (
-            environ.get("REQUEST_METHOD") == scope.get("method")
-            and given.encode("latin-1").decode("utf-8", "replace") in (path, root + path)
-            and environ.get("QUERY_STRING", "") == scope.get("query_string", b"").decode("latin-1")
-            and environ.get("HTTP_COOKIE", "") in ("; ".join(cookies), ",".join(cookies))
-        )
+        #: Whether the body comes in parts. In a body of one part, which nearly always follows the
+        #: headers at once, changes inside of values are left to the check when the application
+        #: ends.
+        self._streams = False
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
-        if not self.is_open:
+        context = self._context
+        if not context.is_open:
             pass  # whatever it is, the session has no part in it
         elif kind in _HEADER_POINTS:
-            changes = self.answer()
+            changes = context.try_finish_without_store()
             if changes is None:
-                changes = await self.session.exclusively(self.respond)
+                changes = await self._session.exclusively(context.commit_before_headers)
             if changes is not NOTHING:
-                headers = _HEADERS.changed(message.get("headers") or (), changes, self._engine)
+                headers = _HEADERS.changed(message.get("headers") or (), changes, context.manager)
                 message = {**message, "headers": headers}
             # Where no cookie of ours came, a later use is no secret: nearly all such requests.
-            if not changes.vary and self._tokens != [] and kind == "http.response.start":
+            if (
+                not changes.vary
+                and not self._session.has_no_cookie
+                and kind == "http.response.start"
+            ):
                 message = self._note_unused(message)
         elif kind in _BODIES:
             if message.get("more_body", False):
                 self._streams = True
             else:
-                self._unused_headers = None
-                if self.has_late_changes(self._streams):
-                    await self.session.exclusively(self.finish)
+                context.unused_headers = None
+                if context.has_late_changes(self._streams):
+                    await self._session.exclusively(context.commit_after_headers)
         elif kind in _ENDS:
             await self._end()
         await self._send(message)
 
     async def receive(self) -> Message:
         message = await self._receive()
-        if message["type"] == "websocket.disconnect" and self.is_open:
+        if message["type"] == "websocket.disconnect" and self._context.is_open:
             await self._end()
         return message
+
+    async def abandon(self) -> None:
+        """End what a failed request has left, whatever happens to the request."""
+        await to_the_end(self._session.run, self._context.abandon)
+
+    async def give_up(self, error: BaseException, waits: bool) -> None:
+        """Let go of the session when the application has raised.
+
+        :param waits: whether calls of the store have to be awaited.
+        """
+        try:
+            if self._context.must_abandon():
+                await self.abandon()
+        finally:
+            loop = RequestLoop() if waits else None
+            self._context.end_with(error, partial(self._end_outside, loop))
+
+    def _end_outside(self, loop: RequestLoop | None) -> None:
+        """Carry out ``destroy()``, which cannot be awaited, after the application raised.
+
+        :param loop: that of the request: in a worker thread the operations are waited for, and on
+            the loop they run beside the error page. None: the store does not block, so they are
+            done at once.
+        """
+        run, abandon = self._session.run, self._context.abandon
+        if loop is not None:
+            loop.carry_out(run, abandon)
+            return
+        try:
+            run(abandon()).send(None)
+        except StopIteration:
+            pass  # nothing was waited for
+
+    async def _end(self) -> None:
+        context = self._context
+        context.sent_undecided()
+        if context.has_late_changes():
+            await self._session.exclusively(context.commit_after_headers)
 
     def _note_unused(self, message: Message) -> Message:
         headers = message.get("headers") or ()
         if type(headers) not in (list, tuple):  # it may be good for one reading
             headers = [*headers]
             message = {**message, "headers": headers}
-        self.sent_unused(headers)
+        self._context.unused_headers = headers
         return message
 
-    async def give_up(self, error: BaseException | None = None, waits: bool = True) -> None:
-        """Let go of the session when the application has returned, or raised.
 
-        :param waits: whether calls of the store have to be awaited.
-        """
-        try:
-            if self.must_abandon():
-                await to_the_end(self.session.run, self.abandon)
-        finally:
-            if error is None:
-                self.end()
-            else:
-                self._loop = RequestLoop() if waits else None
-                self.end_with(error)
+def _is_bridged(context: RequestContext, environ: Request) -> bool:
+    """Tell whether a WSGI request is an ASGI request that a bridge passed on.
 
-    def end_outside(self) -> None:
-        """Carry out ``destroy()``, which cannot be awaited, after the application raised.
-
-        A store that does not block is called now. In a worker thread another one is waited for,
-        and on the event loop it is called beside the error page.
-        """
-        run = self.session.run
-        if self._loop is not None:
-            self._loop.carry_out(run, self.abandon)
-            return
-        try:
-            run(self.abandon()).send(None)
-        except StopIteration:
-            pass  # nothing was waited for
-
-    async def _end(self) -> None:
-        self._unused_headers = None
-        self.seal()
-        if self.has_late_changes():
-            await self.session.exclusively(self.finish)
+    Another one is a request that the application itself makes of a WSGI application.
+    """
+    scope = context.request
+    if not context.is_open:
+        return False  # it is over
+    cookies = [*context.manager.adapter.cookie_headers(scope)]
+    path, root = scope["path"], scope.get("root_path", "")
+    given = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return (
+        environ.get("REQUEST_METHOD") == scope.get("method")
+        and given.encode("latin-1").decode("utf-8", "replace") in (path, root + path)
+        and environ.get("QUERY_STRING", "") == scope.get("query_string", b"").decode("latin-1")
+        and environ.get("HTTP_COOKIE", "") in ("; ".join(cookies), ",".join(cookies))
+    )
 
 
-lay_out(_Connection, ATTRIBUTES + "_receive _send _streams")
-
-
-class _ASGIDialect:
-    """ASGI's words for what the engine asks."""
+class _ASGIAdapter:
+    """Reads ASGI scopes."""
 
     def cookie_headers(self, request: Request) -> Sequence[str]:
         found = []

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from .codec import IMMUTABLE, Codec, SessionState
 from .cookie import CookieOptions, with_own
+from .records import Snapshot
 
 _set_item: Final = dict.__setitem__
 #: Never changed in place.
@@ -25,6 +26,7 @@ class Settings:
         value of its own.
     :ivar cookie: the cookie settings of the request, before those of the session.
     :ivar name: the cookie's name.
+    :ivar content: returns the encoded state of what is stored.
     """
 
     clock: Callable[[], float]
@@ -32,6 +34,7 @@ class Settings:
     derive_owner: Callable[[Mapping[str, Any]], str | None] | None
     cookie: CookieOptions
     name: str
+    content: Callable[[Snapshot], bytes]
 
 
 class Contents:
@@ -154,6 +157,10 @@ class Contents:
         data, derive = self.plain(), self.settings.derive_owner
         owner = self.owner if derive is None else derive(data)
         return SessionState(data, self.began_at(), self.cookie, owner, self.extra)
+
+    def encoded(self) -> bytes:
+        """Return their stored form as they are now, and change nothing."""
+        return self.settings.codec.dumps(self.state())
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing worth storing."""

@@ -65,6 +65,13 @@ class Identity(ABC):
         """Note a former id under which a record may be that nobody was told of."""
         self.orphans = (*self.orphans, session_id)
 
+    def may_leave_records(self) -> bool:
+        """Tell whether there may be a record that has to end if the request fails."""
+        if self.orphans or self.old is not None or self.ends_presented or self.is_detached:
+            return True
+        # Who does not get the cookie cannot come back.
+        return not self.is_announced and (self.snapshot is not None or self.attempts is not None)
+
     # Events. The application's:
 
     @abstractmethod

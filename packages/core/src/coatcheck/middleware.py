@@ -8,16 +8,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import AnyStr, Final, Generic, TypeAlias
+from typing import AnyStr, Final, Generic, Literal, TypeAlias
 
 from . import caching, deployment
-from .engine import Engine
 from .errors import ConfigurationError, SessionUnavailable
 from .events import logger
-from .exchange import HeaderChanges
 from .memory import MemoryStore
-from .options import Request, SessionOptions
+from .options import OptionFields, Request, SessionOptions, make_options
+from .request_adapter import RequestAdapter
 from .session import Session, core_of
+from .session_manager import SessionManager
+from .set_cookie import HeaderChanges
 from .store import AsyncStore, Store
 
 
@@ -40,43 +41,67 @@ def choose_store(
     return options.store, False
 
 
-class OpensAgain(ABC):
-    """A middleware whose store is opened again on demand, after it was closed.
+class Middleware(ABC):
+    """What the constructors of both middlewares do, and how a closed store is opened again.
 
     Each test client of a suite shuts the application down. Some begin with a lifespan startup,
-    and others with a request.
+    and others with a request: so a store that was closed is opened again on demand.
+
+    :param app: the application.
+    :param options: the options; keyword arguments of the same names win over them.
+    :param kwargs: those keyword arguments.
+    :param adapter: reads the driver's requests.
+    :param speaks: the middleware's interface, ``"asgi"`` or ``"wsgi"``.
+    :raises ConfigurationError: an option that cannot work.
+    :raises PluginError: ``store`` is a URL that no installed store opens.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        app: object,
+        options: SessionOptions | None,
+        kwargs: OptionFields,
+        adapter: RequestAdapter,
+        speaks: Interface,
+    ) -> None:
+        check_application(app, speaks)
+        self.options = make_options(options, kwargs)
+        self._manager = SessionManager(self.options, adapter, eager=speaks == "asgi")
+        self._own_key = own_key(self.options)
         self._opening = threading.Lock()
-        self._open(again=False)
+        self._open_store(again=False)
         self._closed = False
 
     @abstractmethod
-    def _open(self, *, again: bool) -> None:
+    def _open(self, *, again: bool) -> Store | AsyncStore:
         """Open the store, and make what works on it.
 
         :param again: it was open before.
         """
 
+    def _open_store(self, *, again: bool) -> None:
+        self._manager.notices.uses(self._open(again=again))
+
     def _open_again(self) -> None:
         with self._opening:
             if self._closed:
-                self._open(again=True)
+                self._open_store(again=True)
                 self._closed = False  # last, for other threads
 
 
+Interface: TypeAlias = Literal["asgi", "wsgi"]
+
 #: The last parameter that an application of an interface has nearly always.
-_LAST: Final = {"asgi": "send", "wsgi": "start_response"}
+_LAST: Final[Mapping[Interface, str]] = {"asgi": "send", "wsgi": "start_response"}
 
 
-def check_application(app: object, speaks: str, other: str) -> None:
+def check_application(app: object, speaks: Interface) -> None:
     """Refuse an application of the other interface, where its parameters tell.
 
-    :param speaks: the middleware's interface, ``"asgi"`` or ``"wsgi"``.
-    :param other: the other one.
+    :param speaks: the middleware's interface.
     :raises ConfigurationError: it is one.
     """
+    other: Interface = "wsgi" if speaks == "asgi" else "asgi"
     try:
         names = list(inspect.signature(app).parameters)  # type: ignore[arg-type]  # see below
     except (TypeError, ValueError):  # not callable, or of C
@@ -162,14 +187,17 @@ class HeaderWriter(Generic[AnyStr]):
         self._no_store: tuple[AnyStr, AnyStr] = (self._cache_control, to("no-store"))
 
     def changed(
-        self, headers: Iterable[tuple[AnyStr, AnyStr]], changes: HeaderChanges, engine: Engine
+        self,
+        headers: Iterable[tuple[AnyStr, AnyStr]],
+        changes: HeaderChanges,
+        manager: SessionManager,
     ) -> list[tuple[AnyStr, AnyStr]]:
         """Return a new list: the application's belongs to it, and may serve other responses."""
         result = list(headers)
         names = [name.lower() for name, _ in result]
         for_caches = changes.set_cookie is not None and self._speak_of_caches(names)
         if for_caches:
-            self._warn_of_sharing(result, engine)  # what the application says: without our Vary
+            self._warn_of_sharing(result, manager)  # what the application says: without our Vary
         if changes.vary:
             if self._vary in names:
                 self._extend_vary(result, names)
@@ -199,11 +227,13 @@ class HeaderWriter(Generic[AnyStr]):
             for name in names
         )
 
-    def _warn_of_sharing(self, headers: Iterable[tuple[AnyStr, AnyStr]], engine: Engine) -> None:
-        if deployment.SHARED not in engine.notices and self.may_be_shared(
-            headers, engine.options.clock()
+    def _warn_of_sharing(
+        self, headers: Iterable[tuple[AnyStr, AnyStr]], manager: SessionManager
+    ) -> None:
+        if deployment.SHARED not in manager.notices and self.may_be_shared(
+            headers, manager.options.clock()
         ):
-            engine.notices.give(deployment.SHARED)
+            manager.notices.give(deployment.SHARED)
 
     def _without_storing(
         self, headers: Iterable[tuple[AnyStr, AnyStr]]

@@ -57,7 +57,7 @@ class CommonFields(TypedDict, total=False):
 
     https: bool | None
     touch_interval: Duration | None
-    extends: Callable[[Request], bool] | None
+    keeps_alive: Callable[[Request], bool] | None
     concurrency: Concurrency
     conflict_timeout: Duration
     merge: Mapping[str, MergeRule]
@@ -120,7 +120,7 @@ class SessionOptions:
         that of a cookie that has a ``max_age``; 0 moves them with each request. Default: a minute,
         or a tenth of the lifetime if that is less. Where less than half of the lifetime is left
         when a session is loaded, it is moved at once, so that a long request keeps its session.
-    :ivar extends: tells for a request whether it keeps the session alive; polling may not.
+    :ivar keeps_alive: tells for a request whether it keeps the session alive; polling may not.
     :ivar concurrency: ``"merge"`` parallel changes key by key, raise an ``"error"``, or
         ``"last-write-wins"``.
     :ivar conflict_timeout: a change that other requests were faster than for that long raises
@@ -157,7 +157,7 @@ class SessionOptions:
     idle_timeout: Duration | None = None
     absolute_timeout: Duration | None = None
     touch_interval: Duration | None = None
-    extends: Callable[[Request], bool] | None = None
+    keeps_alive: Callable[[Request], bool] | None = None
     concurrency: Concurrency = "merge"
     conflict_timeout: Duration = CONFLICT_SECONDS
     merge: Mapping[str, MergeRule] = field(default_factory=dict, hash=False)
@@ -225,10 +225,14 @@ class SessionOptions:
             raise ConfigurationError(
                 "`clock` must return POSIX seconds, as time.time does, not a datetime"
             )
-        for name in ("generate_id", "extends", "cookie", "trust_proxy"):
+        for name in ("generate_id", "keeps_alive", "cookie", "trust_proxy"):
             self._check_arguments(f"`{name}`", getattr(self, name), "a request")
         self._check_arguments("`owner`", self.owner, "the data")
-        self._check("extends", self.extends is None or callable(self.extends), "a callable or None")
+        self._check(
+            "keeps_alive",
+            self.keeps_alive is None or callable(self.keeps_alive),
+            "a callable or None",
+        )
         self._check(
             "owner",
             self.owner is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -39,20 +39,16 @@ class Policy:
         self._lifetime = self._idle or self._max_age
         if self._lifetime is None and self._expires is None:
             self._lifetime = DEFAULT_LIFETIME
-        derive_owner = None if options.owner is None else options.derived_owner
-        #: What sessions need to know.
-        self.settings = Settings(options.clock, options.codec, derive_owner, cookie, options.name)
         self._attributes: dict[bool, CookieAttributes] = {}
-        self.lifecycle = Lifecycle(
-            codec=options.codec,
-            expiry=self.expiry,
-            clock=options.clock,
-            absolute_timeout=self._absolute,
-            concurrency=options.concurrency,
-            announce=announce,
-            owner=derive_owner,
-            rules=options.merge,
-            conflict_timeout=in_seconds(options.conflict_timeout) or CONFLICT_SECONDS,
+        self.lifecycle = lifecycle_of(options, announce, self.expiry)
+        #: What sessions need to know.
+        self.settings = Settings(
+            options.clock,
+            options.codec,
+            _owner_rule(options),
+            cookie,
+            options.name,
+            self.lifecycle.content,
         )
 
     def expiry(self, state: SessionState) -> float:
@@ -150,3 +146,28 @@ class Policy:
 
     def _capped(self, end: float, created_at: float) -> float:
         return end if self._absolute is None else min(end, created_at + self._absolute)
+
+
+def lifecycle_of(
+    options: SessionOptions, announce: Announcer, expiry: Callable[[SessionState], float]
+) -> Lifecycle:
+    """Return what loads and stores sessions after the options of a middleware.
+
+    :param expiry: returns the POSIX time at which a state expires if it is extended now.
+    """
+    return Lifecycle(
+        codec=options.codec,
+        expiry=expiry,
+        clock=options.clock,
+        absolute_timeout=in_seconds(options.absolute_timeout),
+        concurrency=options.concurrency,
+        announce=announce,
+        owner=_owner_rule(options),
+        rules=options.merge,
+        conflict_timeout=in_seconds(options.conflict_timeout) or CONFLICT_SECONDS,
+    )
+
+
+def _owner_rule(options: SessionOptions) -> Callable[[Mapping[str, Any]], str | None] | None:
+    """Return what derives the owner from the data; None where it is a value of its own."""
+    return None if options.owner is None else options.derived_owner

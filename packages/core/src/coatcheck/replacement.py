@@ -16,7 +16,7 @@ from .session import Session, core_of
 from .session_core import SessionCore
 
 if TYPE_CHECKING:
-    from .engine import Engine
+    from .session_manager import SessionManager
 
 #: Nothing has replaced the session.
 _NOTHING: Final = object()
@@ -34,17 +34,17 @@ class Place:
 
     :param request: the request.
     :param key: under which it has the session.
-    :param engine: the middleware's.
+    :param manager: what all requests of the middleware share.
     :ivar is_ours: whether no other session was put there, as far as we know.
     :ivar replaced_by: what has replaced the session.
     """
 
-    __slots__ = ("_displaced", "_engine", "_key", "_request", "is_ours", "replaced_by")
+    __slots__ = ("_displaced", "_key", "_manager", "_request", "is_ours", "replaced_by")
 
-    def __init__(self, request: Request, key: str, engine: Engine) -> None:
+    def __init__(self, request: Request, key: str, manager: SessionManager) -> None:
         self._request: Any = request
         self._key = key
-        self._engine = engine
+        self._manager = manager
         #: Sessions of ours that this one took the place of, by their keys in the request.
         self._displaced: dict[str, Session] = {}
         self.is_ours = True
@@ -62,10 +62,10 @@ class Place:
         :param own_key: where the request has the session in any case.
         :raises ConfigurationError: another middleware of the same name serves the request.
         """
-        request, name = self._request, self._engine.options.name
+        request, name = self._request, self._manager.options.name
         named: Session | None = request.get(own_key)
         if named is not None and not core_of(named).is_over:
-            if not core_of(named).backend.is_of(self._engine):
+            if core_of(named).backend.manager is not self._manager:
                 raise ConfigurationError(
                     f"two session middlewares of the name {name!r} serve this request: remove one "
                     "of them, or give it another `name` "
@@ -77,7 +77,7 @@ class Place:
         if outer is None or isinstance(outer, Session):
             if outer is not None and not core_of(outer).is_over:
                 self._displaced[self._key] = outer
-                core_of(outer).backend.leave_place(request, True)
+                core_of(outer).backend.place.leave(request, True)
             request[self._key] = session
         else:
             self.is_order(outer)
@@ -96,8 +96,32 @@ class Place:
                 request[key] = displaced
         outer = self._displaced.get(self._key)
         if outer is not None:
-            core_of(outer).backend.leave_place(request, False)
+            core_of(outer).backend.place.leave(request, False)
         self._displaced = {}
+
+    def leave(self, request: object, leaves: bool) -> None:
+        """Leave what is put here to a session inside, or no more.
+
+        :param request: whose place it is. A copy of ours has a place of its own.
+        """
+        if request is self._request:
+            self.is_ours = not leaves
+
+    def apply(self, current: object, session: SessionCore) -> None:
+        """Do to a session what its replacement means.
+
+        :raises TypeError: nothing that a session can be replaced by.
+        """
+        session.use()
+        if isinstance(current, Mapping):
+            session.replace_data(current)
+        elif is_cleared(current):
+            session.destroy()
+        else:
+            raise TypeError(
+                f"the session was replaced by a {type(current).__name__}; it takes a dict"
+            )
+        self.replaced_by = current
 
     def is_order(self, current: object) -> bool:
         """Tell whether what is in the session's place replaces it; warn if it does not.
@@ -108,12 +132,12 @@ class Place:
             return False
         if is_order(self._request, current):
             return True
-        self._engine.notices.give(_LEFT_ALONE, author(self._request, current))
+        self._manager.notices.give(_LEFT_ALONE, author(self._request, current))
         return False
 
     def is_news(self, current: object, session: SessionCore) -> bool:
         """Tell whether what is in the session's place is not what has replaced it before."""
-        if current is None and self._engine.options.unset == "keep":
+        if current is None and self._manager.options.unset == "keep":
             return False
         if not self.is_order(current):
             return False

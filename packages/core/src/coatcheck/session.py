@@ -1,26 +1,22 @@
-"""The session as the application sees it: a dictionary, and what needs no I/O."""
+"""Show the session to the application: its data, what it is, and what can be done with it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from copy import deepcopy
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from .codec import IMMUTABLE
-from .contents import check_keys
 from .cookie import SessionCookie
 from .errors import ConfigurationError
 from .phase import OPEN, check_not_closed
-from .redaction import Redacted, SessionId
+from .redaction import SessionId
 from .session_core import AsyncSessionCore, SessionCore, SyncSessionCore
-from .session_hints import hint
-from .session_views import Items, Keys, Values
+from .session_dict import SessionDict
 from .store import is_text
 
 T = TypeVar("T")
 
 
-class Session(Redacted, dict[str, Any]):
+class Session(SessionDict):
     """The data of one visitor, kept on the server.
 
     A session is a dict. Keys are strings. Values are what the codec stores: for the native one
@@ -38,190 +34,7 @@ class Session(Redacted, dict[str, Any]):
     loaded holds an entry that no encoder can encode, so that it is never taken for an empty dict.
     """
 
-    __slots__ = ("__weakref__", "_core")
-
-    _core: SessionCore
-
-    def __init__(self, core: SessionCore) -> None:
-        _set_core(self, core)
-        core.data = self
-
-    # The dict
-
-    def __getitem__(self, key: str) -> Any:
-        core = self._core
-        if not core.is_ready:
-            core.prepare()
-        value = _get_item(self, key)
-        if type(value) not in IMMUTABLE and key not in core.contents.shared:
-            core.contents.share(key, value)
-        return value
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if not isinstance(key, str):
-            raise TypeError(f"session keys must be strings, not {type(key).__name__}")
-        core = self._core
-        core.before_write()
-        if type(value) not in IMMUTABLE:
-            core.contents.shared.add(key)
-        _set_item(self, key, value)
-        core.contents.is_written = True
-
-    def __delitem__(self, key: str) -> None:
-        core = self._core
-        core.before_write()
-        dict.__delitem__(self, key)
-        core.contents.is_written = True
-
-    def __iter__(self) -> Iterator[str]:
-        self._core.use()
-        return dict.__iter__(self)
-
-    def __reversed__(self) -> Iterator[str]:
-        self._core.use()
-        return dict.__reversed__(self)
-
-    def __len__(self) -> int:
-        self._core.use()
-        return dict.__len__(self)
-
-    def __contains__(self, key: object) -> bool:
-        self._core.use()
-        return dict.__contains__(self, key)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        self._core.use()
-        if isinstance(other, Session):
-            other._core.use()
-        return dict.__eq__(self, other)
-
-    def __ne__(self, other: object) -> bool:
-        result = self.__eq__(other)
-        return result if result is NotImplemented else not result
-
-    __hash__ = None  # mutable, as every dict
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-    def get(self, key: str, default: Any = None, /) -> Any:
-        """Return the value of a key, or the default."""
-        self._core.use()
-        return self[key] if dict.__contains__(self, key) else default
-
-    def keys(self) -> KeysView[str]:  # type: ignore[override]  # as good, and its repr shows no data
-        """Return a view of the keys."""
-        self._core.use()
-        return Keys(self)
-
-    def values(self) -> ValuesView[Any]:  # type: ignore[override]  # as above
-        """Return a view of the values."""
-        self._core.use()
-        return Values(self, lambda: self._core.share_all(self))
-
-    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]  # as above
-        """Return a view of the pairs of keys and values."""
-        self._core.use()
-        return Items(self, lambda: self._core.share_all(self))
-
-    def setdefault(self, key: str, default: Any = None, /) -> Any:
-        """Return the value of a key; set it to the default before, if it is missing."""
-        self._core.use()
-        if not dict.__contains__(self, key):
-            self[key] = default
-        return self[key]
-
-    def pop(self, key: str, /, *default: Any) -> Any:
-        """Remove a key and return its value; without the key, the default or a KeyError."""
-        self._core.use()
-        if default and not dict.__contains__(self, key):
-            return dict.pop(self, key, *default)
-        self._core.before_write()
-        value = dict.pop(self, key)
-        self._core.contents.is_written = True
-        return value
-
-    def popitem(self) -> tuple[str, Any]:
-        """Remove the pair that was added last, and return it."""
-        self._core.before_write()
-        item = dict.popitem(self)
-        self._core.contents.is_written = True
-        return item
-
-    def update(self, other: Any = (), /, **more: Any) -> None:
-        """Set several keys: all of them, or none if one is not a string."""
-        added = dict(other, **more)
-        check_keys(added)
-        core = self._core
-        core.before_write()
-        for key, value in added.items():
-            if type(value) not in IMMUTABLE:
-                core.contents.shared.add(key)
-        dict.update(self, added)
-        core.contents.is_written = True
-
-    if not TYPE_CHECKING:  # dict's own signatures say it better
-
-        def __ior__(self, other: Any) -> Self:
-            self.update(other)
-            return self
-
-        def __or__(self, other: Any) -> dict[str, Any]:
-            return {**self, **other} if isinstance(other, dict) else NotImplemented
-
-        def __ror__(self, other: Any) -> dict[str, Any]:
-            return {**other, **self} if isinstance(other, dict) else NotImplemented
-
-    def clear(self) -> None:
-        """Remove all data. The session itself goes on; :meth:`destroy` ends it."""
-        self._core.before_write()
-        dict.clear(self)
-        self._core.contents.is_written = True
-
-    def copy(self) -> dict[str, Any]:
-        """Return a plain dict with the same values."""
-        self._core.share_all(self)
-        return dict(dict.items(self))
-
-    __copy__ = copy
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
-        return deepcopy(self.copy(), memo)
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError("a session cannot be pickled; `dict(session)` can")
-
-    @classmethod
-    def fromkeys(cls, iterable: Iterable[str], value: Any = None, /) -> dict[str, Any]:  # type: ignore[override]  # sessions are made by the middleware
-        """Return a plain dict, because sessions are made by the middleware."""
-        return dict.fromkeys(iterable, value)
-
-    if not TYPE_CHECKING:  # so that type checkers refuse unknown attributes
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise AttributeError(
-                f"a session has no attribute `{name}`{hint(name, dir(AsyncSession))}; "
-                f'its data are keys: `session["{name}"]`'
-            )
-
-        def __setattr__(self, name: str, value: object) -> None:
-            if name == "owner":
-                object.__setattr__(self, name, value)
-                return
-            if name == "cookie":
-                advice = "assign to its settings: `session.cookie.max_age = ...`"
-            elif hasattr(type(self), name):
-                advice = "it is not yours to set"
-            else:
-                advice = f'data are keys: `session["{name}"] = ...`' + hint(name, dir(AsyncSession))
-            raise AttributeError(f"`session.{name}` cannot be assigned; {advice}")
-
-        def __delattr__(self, name: str) -> None:
-            raise AttributeError(
-                f'`session.{name}` cannot be deleted; data are keys: `del session["{name}"]`'
-            )
+    __slots__ = ()
 
     # What it is
 
@@ -253,13 +66,7 @@ class Session(Redacted, dict[str, Any]):
     @property
     def is_modified(self) -> bool:
         """Whether there is something to save. Equal values that were assigned do not count."""
-        core = self._attached()
-        if core.identity.snapshot is None:
-            return core.has_contents()
-        change = core.change_to_write()
-        if change is not None:
-            core.contents.take_back(change.cookie_changed)
-        return change is not None
+        return self._attached().is_modified()
 
     @property
     def created_at(self) -> float:
@@ -279,7 +86,7 @@ class Session(Redacted, dict[str, Any]):
     @property
     def expires_in(self) -> float:
         """The seconds until :attr:`expires_at`."""
-        return self.expires_at - self._core.backend.settings.clock()
+        return self.expires_at - self._core.contents.settings.clock()
 
     @property
     def owner(self) -> str | None:
@@ -353,10 +160,10 @@ class Session(Redacted, dict[str, Any]):
         then, it stops one ``touch_interval`` short, so the next response moves both.
 
         :param extend: False: this request does not keep the session alive. For pages that poll,
-            the option ``extends`` costs less: it is asked before anything is moved.
+            the option ``keeps_alive`` costs less: it is asked before anything is moved.
         """
         self._core.use()
-        self._core.extends = extend
+        self._core.keeps_alive = extend
 
     def mark_accessed(self) -> None:
         """Note that the response depends on the session. Reading and writing it do so, too.
@@ -365,7 +172,7 @@ class Session(Redacted, dict[str, Any]):
         """
         self._core.is_accessed = True
 
-    # For the engine
+    # For its methods
 
     def _attached(self) -> SessionCore:
         """Return what is behind the session, for reading, even after the request."""
@@ -378,11 +185,6 @@ class Session(Redacted, dict[str, Any]):
 def core_of(session: Session) -> SessionCore:
     """Return what is behind a session."""
     return session._core
-
-
-_set_core: Final = Session.__dict__["_core"].__set__
-_get_item: Final = dict.__getitem__
-_set_item: Final = dict.__setitem__
 
 
 class SyncSession(Session):
@@ -400,47 +202,19 @@ class SyncSession(Session):
         self._core.share_all(self)
 
     def save(self) -> None:
-        """Do now what the end of the request would do: store, regenerate, destroy.
-
-        :raises SessionGone: the session was ended elsewhere.
-        :raises LateWriteError: a new session, and the headers are out.
-        :raises SerializationError: a value cannot be stored.
-        :raises ConflictError: parallel changes that could not be merged.
-        :raises StoreError: the store failed.
-        """
+        """Do now what the end of the request would do: see :meth:`AsyncSession.save`."""
         self._core.check_open()
-        self._core.exclusively(self._core.backend.save)
+        self._core.exclusively(self._core.backend.saving.save)
 
     def change(self, function: Callable[[dict[str, Any]], T]) -> T:
-        """Change the data by a function, and store the result now.
-
-        The function gets the newest stored data, together with what this request has changed, and
-        changes the data in place; its return value is yours. If another request was faster, it is
-        called again with what that one has stored. So counters are exact, whatever ``concurrency``
-        says, and the session shows the result. The function must be quick, depend on nothing but
-        its argument, and not use the session.
-
-        :returns: what the function returned. A list or a dict is not the session's own: to change
-            the session go on with ``session[key]``.
-        :raises TypeError: it is no function, or an asynchronous one.
-        :raises SessionGone: the session was ended elsewhere.
-        :raises LateWriteError: a new session, and the headers are out.
-        :raises ConflictError: others were faster for as long as ``conflict_timeout``.
-        :raises StoreError: the store failed, and the change may be stored or not.
-        """
+        """Change the data by a function, and store the result: see :meth:`AsyncSession.change`."""
         core = self._core
         core.check_open()
-        value: T = core.exclusively(lambda: core.backend.change(function))
+        value: T = core.exclusively(lambda: core.backend.saving.change(function))
         return value
 
     def reload(self) -> None:
-        """Drop unsaved changes and read the session again; one that was never stored is empty.
-
-        A requested ``destroy()`` or ``regenerate()`` is still carried out.
-
-        :raises SessionGone: the session was ended elsewhere.
-        :raises StoreError: the store failed.
-        """
+        """Drop unsaved changes and read the session again: see :meth:`AsyncSession.reload`."""
         self._core.check_open()
         self._core.exclusively(self._core.backend.reload)
 
@@ -475,7 +249,7 @@ class AsyncSession(Session):
         :raises StoreError: the store failed.
         """
         self._core.check_open()
-        await self._core.exclusively(self._core.backend.save)
+        await self._core.exclusively(self._core.backend.saving.save)
 
     async def change(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Change the data by a function, and store the result now.
@@ -496,7 +270,7 @@ class AsyncSession(Session):
         """
         core = self._core
         core.check_open()
-        value: T = await core.exclusively(lambda: core.backend.change(function))
+        value: T = await core.exclusively(lambda: core.backend.saving.change(function))
         return value
 
     async def reload(self) -> None:
@@ -518,4 +292,4 @@ for _kind, _names in (
     (AsyncSession, "load save reload change"),
 ):
     for _name in _names.split():
-        _kind.__dict__[_name].alters_data = True
+        getattr(_kind, _name).alters_data = True

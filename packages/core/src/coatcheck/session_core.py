@@ -2,105 +2,122 @@
 
 from __future__ import annotations
 
-import threading
+from _thread import RLock  # `threading.RLock` is a function that looks for this one
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from .codec import SessionState
-from .contents import Contents, Settings, check_keys
+from .contents import Contents, check_keys
 from .cookie import CookieOptions, SessionCookie
 from .errors import SessionGone, SessionUnavailable
-from .group_commit import ChangeFunction
-from .identity import UNKNOWN, Identity, New, Stored
-from .layout import lay_out
+from .identity import UNKNOWN, Detached, Identity, New, Stored
 from .operations import Operations
+from .pending_write import PendingWrite
 from .phase import CLOSED, OPEN, RAISED, Phase, check_headers, check_not_closed, check_write
 from .records import Snapshot
+from .unloaded import PLACEHOLDER
 
 if TYPE_CHECKING:
     import anyio
 
+    from .policy import Policy
+    from .replacement import Place
+    from .saving import Saving
+
+
 T = TypeVar("T")
+
+#: Never changed in place.
+_NO_SETTINGS: Final[Mapping[str, Any]] = {}
 
 
 class Backend(Protocol):
     """What a session needs from the request that it belongs to."""
 
-    def is_of(self, engine: object) -> bool: ...
-    def leave_place(self, request: object, leaves: bool) -> None: ...
     def load(self) -> Operations[None]: ...
-    def save(self) -> Operations[None]: ...
     def reload(self) -> Operations[None]: ...
-    def change(self, function: ChangeFunction) -> Operations[Any]: ...
-    def check_late_use(self) -> None: ...
     def new_id(self) -> str: ...
     def expiry(self, state: SessionState) -> float: ...
-    def content(self, snapshot: Snapshot) -> bytes: ...
-    def rebase(self, sent: PendingWrite, mine: SessionState, stored: Snapshot) -> SessionState: ...
-    def end_outside(self) -> None: ...
-    @property
-    def settings(self) -> Settings: ...
+    def check_late_use(self) -> None: ...
     def let_go(self) -> None: ...
-
-
-class PendingWrite:
-    """The session as a write that is under way stores it; the application may go on meanwhile.
-
-    :ivar state: what the session showed when the write began. Its values may change.
-    :ivar encoded: the encoded state. It does not change.
-    :ivar cookie_changed: whether the session's cookie settings are changed.
-    :ivar identity: the session's state when the write began.
-    :ivar id: the new id under which they are, or None.
-    :ivar is_superseded: whether the session was ended or got another id meanwhile.
-    """
-
-    __slots__ = ("cookie_changed", "encoded", "id", "identity", "is_superseded", "state")
-
-    def __init__(self, contents: Contents, identity: Identity) -> None:
-        self.identity = identity
-        self.state, self.encoded, self.cookie_changed = contents.draft()
-        self.id = identity.id if identity.snapshot is None else None
-        self.is_superseded = False
+    @property
+    def saving(self) -> Saving: ...
+    @property
+    def end_outside(self) -> Callable[[], None]: ...
+    @property
+    def place(self) -> Place: ...
+    @property
+    def policy(self) -> Policy: ...
+    @property
+    def manager(self) -> object: ...
 
 
 class SessionCore:
-    """What is behind a session: where it stands between the request and the store."""
+    """The state of a session between the request and the store.
 
-    # Class attributes are the state of a session of which nothing is known yet: most requests
-    # end in that state, and pay for nothing else.
-    is_ready = False
-    has_no_cookie = False
-    failure: Exception | None = None
-    is_accessed = False
-    is_loaded = False
-    identity: Identity = UNKNOWN
-    extends: bool | None = None
-    is_busy = False
-    phase: Phase = OPEN
-    #: The session's own cookie settings as the browser has them.
-    sent_cookie: Mapping[str, Any] = {}  # never changed in place
-    cookie: SessionCookie | None = None
-    #: The session itself, until the request is over. Then an empty dict that nobody else has.
+    :param backend: the request.
+    :param run: runs operations on the store.
+    :ivar is_ready: whether the data can be used: the session is loaded, and did not fail.
+    :ivar is_loaded: whether it is known what the session is: stored, new, or failed.
+    :ivar is_accessed: whether the response may depend on it.
+    :ivar is_busy: whether a task or a thread is loading or saving it.
+    :ivar has_no_cookie: whether it is known that no good cookie came.
+    :ivar failure: why there is no session; None where there is one.
+    :ivar keeps_alive: what the application said of this request with ``touch()``; None if nothing.
+    :ivar sent_cookie: the session's own cookie settings as the browser has them.
+    :ivar cookie: what the application sees of the cookie settings; None until it asks.
+    :ivar data: the session itself, until the request is over. Then an empty dict that nobody else
+        has.
+    :ivar contents: there once the session is loaded.
+    :ivar pending: the write that is under way; None where there is none.
+    """
+
+    __slots__ = (
+        "backend",
+        "contents",
+        "cookie",
+        "data",
+        "failure",
+        "has_no_cookie",
+        "identity",
+        "is_accessed",
+        "is_busy",
+        "is_loaded",
+        "is_ready",
+        "keeps_alive",
+        "pending",
+        "phase",
+        "run",
+        "sent_cookie",
+        "states",
+    )
+
     data: dict[str, Any]
-    #: There once the session is loaded.
     contents: Contents
-    pending: PendingWrite | None = None
+    #: Held while the state of a loaded session changes, because threads share it, and never while
+    #: the store is called.
+    states: RLock
 
-    #: Held while the state changes, because threads share a session, and never while the store
-    #: is called.
-    _states: threading.RLock
-
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, run: Callable[[Operations[Any]], Any]) -> None:
         self.backend = backend
-        self._states = threading.RLock()
+        self.run = run
+        self.is_ready = self.is_loaded = self.is_accessed = self.is_busy = False
+        self.has_no_cookie = False
+        self.failure: Exception | None = None
+        self.identity: Identity = UNKNOWN
+        self.phase: Phase = OPEN
+        self.keeps_alive: bool | None = None
+        self.sent_cookie = _NO_SETTINGS
+        self.cookie: SessionCookie | None = None
+        self.pending: PendingWrite | None = None
 
     def regenerate(self, keep_data: bool) -> None:
         self.use()
         check_headers(self.phase, "`regenerate()` needs")
         if self.identity.is_gone and keep_data:
             raise gone()
-        with self._states:
+        with self.states:
             self.identity = self.identity.regenerate(keep_data, self._supersede())
         if not keep_data:
             self.contents.forget()
@@ -109,7 +126,7 @@ class SessionCore:
         if not self.is_ready:
             self.prepare(reads=False)
         self.check_open()
-        with self._states:
+        with self.states:
             self.identity = self.identity.destroy(self._supersede())
         self.contents.forget()
         if self.phase is RAISED:
@@ -122,7 +139,7 @@ class SessionCore:
         self.pending.is_superseded = True
         return True
 
-    # For the engine
+    # For the request
 
     @property
     def is_over(self) -> bool:
@@ -197,19 +214,24 @@ class SessionCore:
         options.check_name(self.contents.settings.name)
         self.contents.change_cookie(changed)
 
-    def start(self) -> None:
-        """Begin as a new, empty session."""
-        self.contents = Contents(self.data, self.backend.settings)
-        self.identity = New()
+    def start(self, detached: bool = False) -> None:
+        """Begin as a new, empty session.
+
+        :param detached: it could not be loaded, and is never saved.
+        """
+        self.states = RLock()
+        self.contents = Contents(self.data, self.backend.policy.settings)
+        self.identity = Detached() if detached else New()
         self.is_loaded = True
 
     def hold_off(self) -> None:
         """See to it that code in C, which reads without asking, finds no empty dict."""
-        dict.update(self.data, _NOT_LOADED)
+        dict.update(self.data, PLACEHOLDER)
 
     def fill(self, session_id: str, snapshot: Snapshot, state: SessionState) -> None:
         """Continue a stored session."""
-        self.contents = Contents(self.data, self.backend.settings, state)
+        self.states = RLock()
+        self.contents = Contents(self.data, self.backend.policy.settings, state)
         self.identity = Stored(session_id, snapshot, is_announced=True)
         self.sent_cookie = state.cookie
         # Last, for other threads: who finds it loaded goes on without a lock.
@@ -237,67 +259,27 @@ class SessionCore:
         """Whether a session that is not stored is worth it."""
         return self.identity.must_store or not self.contents.is_empty()
 
-    def change_to_write(self) -> PendingWrite | None:
-        """Return what is to be written if the session differs from what is stored."""
-        identity = self.identity
-        assert identity.snapshot is not None, "it is stored"
-        if identity.attempts is None and not self.contents.may_differ():
-            return None
-        write = self.begin_write()
+    def is_modified(self) -> bool:
+        """Tell whether there is something to save."""
+        identity, contents = self.identity, self.contents
+        if identity.snapshot is None:
+            return self.has_contents()
+        if identity.attempts is None and not contents.may_differ():
+            return False
         if identity.attempts is not None and identity.attempts.unknown:
-            # What is stored may be an earlier attempt of ours, not what was loaded.
-            return write
-        is_same = write.encoded == self.backend.content(identity.snapshot)
-        return None if is_same else write
+            return True
+        return contents.encoded() != contents.settings.content(identity.snapshot)
 
-    def begin_write(self) -> PendingWrite:
-        """Encode the session as it is now. What changes from here on is another change."""
-        return PendingWrite(self.contents, self.identity)
-
-    def set_pending(self, pending: PendingWrite) -> None:
-        """Note that a write is under way. Another thread may have ended the session before."""
-        with self._states:
-            self.pending = pending
-            pending.is_superseded = self.identity is not pending.identity
-
-    def write_failed(self, pending: PendingWrite) -> None:
-        """Note that a write failed, or that nobody knows what became of it."""
-        with self._states:
-            self.pending = None
-            if not pending.is_superseded:
-                self.contents.take_back(pending.cookie_changed)
-            elif pending.id is not None:
-                self.identity.add_orphan(pending.id)
-
-    def write_succeeded(
-        self, pending: PendingWrite, snapshot: Snapshot, state: SessionState
-    ) -> None:
-        """Note what is stored now, and show it together with what was changed meanwhile."""
-        with self._states:
-            self.pending = None
-            if pending.is_superseded:
-                self.identity = self.identity.superseded_by(snapshot)
-                if not self.identity.keeps_data:
-                    return
-            else:
-                self.identity = self.identity.stored_as(snapshot)
-        if state is not pending.state:
-            self.contents.show_stored(
-                state, lambda mine: self.backend.rebase(pending, mine, snapshot)
-            )
-
-    def record_deleted(self, pending: PendingWrite | None = None) -> None:
+    def record_deleted(self) -> None:
         """Note that the session was ended elsewhere; changes are dropped."""
-        with self._states:
+        with self.states:
             self.pending = None
-            if pending is not None and pending.is_superseded and not self.identity.keeps_data:
-                return  # the old one is ended all the same: it may go on under another id
             self.identity = self.identity.vanished()
         self.contents.is_written = self.contents.cookie_changed = False
 
     def touched(self, before: Snapshot, after: Snapshot) -> bool:
         """Note that the expiry moved. False: the session was ended or got another id meanwhile."""
-        with self._states:
+        with self.states:
             if self.identity.snapshot is not before:
                 return False
             self.identity.touched(after)
@@ -305,19 +287,21 @@ class SessionCore:
 
     def all_ended(self) -> None:
         """Note that all has ended which was to end."""
-        with self._states:
+        if self.identity is UNKNOWN:
+            return  # nothing was
+        with self.states:
             self.identity = self.identity.ended()
 
 
 class SyncSessionCore(SessionCore):
     """A session of the WSGI middleware, which loads itself."""
 
+    __slots__ = ("_lock",)
+
     def __init__(self, backend: Backend, run: Callable[[Operations[Any]], Any]) -> None:
-        self.backend = backend
-        self.run = run
-        self._states = threading.RLock()
+        super().__init__(backend, run)
         # Reentrant: what is done under it may be the first use of the session.
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     def _load_at_first_use(self) -> None:
         with self._lock:
@@ -346,12 +330,12 @@ class SyncSessionCore(SessionCore):
 class AsyncSessionCore(SessionCore):
     """A session of the ASGI middleware, which awaits."""
 
-    _idle: anyio.Event | None = None
+    __slots__ = ("_idle",)
 
     def __init__(self, backend: Backend, run: Callable[[Operations[Any]], Any]) -> None:
-        self.backend = backend
-        self.run = run
-        self._states = threading.RLock()
+        super().__init__(backend, run)
+        #: Tells those who wait when the session is not busy any more; None where nobody waits.
+        self._idle: anyio.Event | None = None
 
     def _load_at_first_use(self) -> None:
         if self.has_no_cookie:
@@ -377,34 +361,6 @@ class AsyncSessionCore(SessionCore):
             if self._idle is not None:
                 self._idle.set()
                 self._idle = None
-
-
-#: The attributes that nearly each session which is used sets.
-_ATTRIBUTES: Final = """
-    backend run has_no_cookie is_ready is_loaded is_accessed phase cookie
-    data contents is_busy sent_cookie
-    pending identity _states
-"""
-
-lay_out(SyncSessionCore, _ATTRIBUTES + "_lock")
-lay_out(AsyncSessionCore, _ATTRIBUTES + "_idle")
-
-
-class SessionNotLoaded:
-    """Stands in a session that is not loaded: encoders name its type in their errors."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> NoReturn:
-        raise SessionUnavailable("the session is not loaded: `session.load()` comes first")
-
-    __str__ = __repr__
-
-
-_UNLOADED: Final = SessionNotLoaded()
-#: No encoder knows the value's type. If it is told how to encode that (`default=`), it still
-#: refuses the second key, which has no UTF-8.
-_NOT_LOADED: Final = {"a session that is not loaded": _UNLOADED, "\ud800": _UNLOADED}
 
 
 def gone() -> SessionGone:

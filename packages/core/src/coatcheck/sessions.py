@@ -15,9 +15,9 @@ from .cookie_format import is_hash
 from .errors import ConfigurationError, CorruptRecord
 from .events import Announcer
 from .group_commit import ChangeFunction, check_function
-from .lifecycle import CONFLICT_SECONDS, Lifecycle
 from .operations import Get, Operations, Select, Sleep
 from .options import SessionOptions
+from .policy import lifecycle_of
 from .records import Attempts
 from .runners import AsyncRunner, SyncRunner
 from .session import Session
@@ -70,17 +70,8 @@ class Sessions:
         self._owner_lag = store.capabilities.owner_lag
         self._succession = Succession(options.codec, options.clock)
         self._announce = Announcer(options.observers, options.clock)
-        self._lifecycle = Lifecycle(
-            codec=options.codec,
-            expiry=lambda _: 0.0,  # nothing here extends a session
-            clock=options.clock,
-            absolute_timeout=in_seconds(options.absolute_timeout),
-            concurrency=options.concurrency,
-            announce=self._announce,
-            owner=None if options.owner is None else options.derived_owner,
-            rules=options.merge,
-            conflict_timeout=in_seconds(options.conflict_timeout) or CONFLICT_SECONDS,
-        )
+        # Nothing here moves an expiry.
+        self._lifecycle = lifecycle_of(options, self._announce, lambda _: 0.0)
 
     def list(self, owner: str | int) -> Entries:
         """Return the live sessions of an owner, the oldest first.

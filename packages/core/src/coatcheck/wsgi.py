@@ -15,26 +15,24 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 from urllib.parse import quote
 
 from .cookie import PATH_SAFE
-from .engine import Engine
 from .errors import SessionUnavailable
-from .exchange import ATTRIBUTES, NOTHING, Exchange
-from .layout import lay_out
 from .middleware import (
     HeaderWriter,
-    OpensAgain,
+    Middleware,
     around,
-    check_application,
     choose_store,
     not_served,
-    own_key,
     session_in,
     wsgi_names,
 )
-from .options import OptionFields, Request, SessionOptions, make_options
+from .options import OptionFields, Request, SessionOptions
 from .registry import Registry
+from .request_context import RequestContext
 from .runners import SyncRunner
 from .session import Session, SyncSession
 from .session_core import SyncSessionCore
+from .set_cookie import NOTHING
+from .store import AsyncStore, Store
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -46,14 +44,14 @@ def __dir__() -> list[str]:
     return __all__
 
 
-#: Where the session stands in the environ.
+#: Where the session is in the environ.
 ENVIRON_KEY: Final = "coatcheck.session"
 
 _HEADERS: Final = HeaderWriter(str, str)
 
 
-class SessionMiddleware(OpensAgain):
-    """Gives each request of a WSGI application its session.
+class SessionMiddleware(Middleware):
+    """Give each request of a WSGI application its session.
 
     :param app: the application.
     :param options: the options; keyword arguments of the same names win over them.
@@ -67,18 +65,14 @@ class SessionMiddleware(OpensAgain):
         options: SessionOptions | None = None,
         **kwargs: Unpack[OptionFields],
     ) -> None:
-        check_application(app, "wsgi", "asgi")
         self.app = app
-        self.options = make_options(options, kwargs)
-        self._engine = Engine(self.options, _WSGIDialect(), eager=False)
-        self._own_key = own_key(self.options)
+        super().__init__(app, options, kwargs, _WSGIAdapter(), "wsgi")
         wsgi_names.add(self.options.name)
-        super().__init__()
 
-    def _open(self, *, again: bool) -> None:
+    def _open(self, *, again: bool) -> Store | AsyncStore:
         self.store, self._owns_store = choose_store(self.options, Registry().open, again=again)
-        self._engine.notices.uses(self.store)
         self._runner = SyncRunner(self.store)
+        return self.store
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -90,14 +84,14 @@ class SessionMiddleware(OpensAgain):
         if self._closed:
             self._open_again()
         run = self._runner.run
-        response = _Response(self._engine, environ, start_response, run)
-        session = SyncSessionCore(response, run)
+        context = RequestContext(self._manager, environ, ENVIRON_KEY)
+        session = SyncSessionCore(context, run)
         shown = SyncSession(session)
         if ENVIRON_KEY in environ or self._own_key in environ:
-            response.take_place(shown, self._own_key)
+            context.place.take(shown, self._own_key)
         else:
             environ[self._own_key] = environ[ENVIRON_KEY] = shown
-        return response.of(self.app, environ, session)
+        return _Response(context, session, start_response).of(self.app, environ)
 
     def close(self) -> None:
         """Close the store, if the middleware opened it. A later request opens it again."""
@@ -148,31 +142,45 @@ def _environ_of(request: object) -> Mapping[str, Any]:
     )
 
 
-class _Response(Exchange):
-    """The application's response, with the session decided before its first byte."""
+class _Response:
+    """The application's response, with the session decided before its first byte.
 
-    session: SyncSessionCore
-    place = ENVIRON_KEY
-    _started: tuple[Any, ...] | None = None
-    _changes = NOTHING
-    _write: Callable[[bytes], object] | None = None
-    _iterable: Iterable[bytes] = ()
+    :param context: decides what the response means to the session.
+    """
+
+    __slots__ = (
+        "_changes",
+        "_context",
+        "_iterable",
+        "_iterator",
+        "_session",
+        "_start_response",
+        "_started",
+        "_write",
+    )
+
+    #: There where the body is not complete.
     _iterator: Iterator[bytes]
 
     def __init__(
-        self, engine: Engine, environ: WSGIEnvironment, start_response: StartResponse, run: Any
+        self, context: RequestContext, session: SyncSessionCore, start_response: StartResponse
     ) -> None:
-        self._engine = engine
-        self._request = environ
+        self._context = context
+        self._session = session
         self._start_response = start_response
-        self._run = run
+        #: What the application passed to `start_response`; None until then.
+        self._started: tuple[Any, ...] | None = None
+        self._changes = NOTHING
+        #: What the server's `start_response` returned; None until the headers are passed on.
+        self._write: Callable[[bytes], object] | None = None
+        self._iterable: Iterable[bytes] = ()
 
-    def of(
-        self, app: WSGIApplication, environ: WSGIEnvironment, session: SyncSessionCore
-    ) -> Iterable[bytes]:
+    def of(self, app: WSGIApplication, environ: WSGIEnvironment) -> Iterable[bytes]:
+        """Run the application, and return what the server iterates over."""
+        context, session = self._context, self._session
         try:
-            if self.begin(session):
-                self._run(self.load())
+            if context.begin(session):
+                session.run(context.load())
             self._iterable = app(environ, self._take_start)
             if not self._is_complete():
                 self._iterator = iter(self._iterable)
@@ -180,16 +188,16 @@ class _Response(Exchange):
             were_sent = self._write is not None  # by the application's write()
             if not were_sent:
                 # The application's code does not run any more.
-                if self.session.is_ready:
-                    self.session.contents.unshare()
+                if session.is_ready:
+                    session.contents.unshare()
                 self._send_headers()
-            self._finish_late(nested=were_sent)
-            self._give_up()
+            self._commit_late(nested=were_sent)
+            self._end()
         except BaseException as error:
             try:
                 self._close_inner()
             finally:
-                if self.is_open:
+                if context.is_open:
                     self._give_up(error)
             raise
         return self._iterable
@@ -206,7 +214,7 @@ class _Response(Exchange):
         """
         if type(self._iterable) in (list, tuple):
             return True
-        wrapper = self._request.get("wsgi.file_wrapper")
+        wrapper = self._context.request.get("wsgi.file_wrapper")
         return isinstance(wrapper, type) and isinstance(self._iterable, wrapper)
 
     def _take_start(
@@ -214,7 +222,7 @@ class _Response(Exchange):
     ) -> Callable[[bytes], object]:
         if self._write is not None:
             # The headers are decided: the server re-raises exc_info, or takes the new ones.
-            headers = _HEADERS.changed(headers, self._changes, self._engine)
+            headers = _HEADERS.changed(headers, self._changes, self._context.manager)
             return self._start_response(status, headers, exc_info)
         if self._started is not None and exc_info is None:
             raise AssertionError("start_response() was called a second time without exc_info")
@@ -231,33 +239,38 @@ class _Response(Exchange):
         if self._write is not None or self._started is None:
             return
         status, headers, *exc_info = self._started
-        changes = self.answer()
+        context = self._context
+        changes = context.try_finish_without_store()
         if changes is None:
-            changes = self.session.exclusively(self.respond)
+            changes = self._session.exclusively(context.commit_before_headers)
         self._changes = changes
         # Servers add their own to the list they get: it must not be the application's.
         if changes is NOTHING:
             headers = list(headers)
         else:
-            headers = _HEADERS.changed(headers, changes, self._engine)
+            headers = _HEADERS.changed(headers, changes, context.manager)
         if not changes.vary:
-            self.sent_unused(headers)
+            context.unused_headers = headers
         self._write = self._start_response(status, headers, *exc_info)
 
-    def _finish_late(self, nested: bool = True) -> None:
-        if self.has_late_changes(nested):
-            self.session.exclusively(self.finish)
+    def _commit_late(self, nested: bool = True) -> None:
+        if self._context.has_late_changes(nested):
+            self._session.exclusively(self._context.commit_after_headers)
 
-    def _give_up(self, error: BaseException | None = None) -> None:
-        if self.must_abandon():
-            self._run(self.abandon())
-        if error is None:
-            self.end()
-        else:
-            self.end_with(error)
+    def _end(self) -> None:
+        self._abandon()
+        self._context.end()
 
-    def end_outside(self) -> None:
-        self.session.exclusively(self.end_pending)
+    def _give_up(self, error: BaseException) -> None:
+        self._abandon()
+        self._context.end_with(error, self._end_outside)
+
+    def _abandon(self) -> None:
+        if self._context.must_abandon():
+            self._session.run(self._context.abandon())
+
+    def _end_outside(self) -> None:
+        self._session.exclusively(self._context.ending.end_pending)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -267,8 +280,8 @@ class _Response(Exchange):
             item = next(self._iterator)
         except StopIteration:
             self._send_headers()
-            self._unused_headers = None
-            self._finish_late()
+            self._context.unused_headers = None
+            self._commit_late()
             raise
         except BaseException as error:
             self._give_up(error)
@@ -277,24 +290,19 @@ class _Response(Exchange):
         return item
 
     def close(self) -> None:
-        self._unused_headers = None
+        """Close the application's iterable, and save what changed since the headers went out."""
+        self._context.unused_headers = None
         try:
             self._close_inner()
-            if self.is_open:
-                self._finish_late()
+            if self._context.is_open:
+                self._commit_late()
         finally:
-            if self.is_open:
-                self._give_up()
+            if self._context.is_open:
+                self._end()
 
 
-lay_out(
-    _Response,
-    ATTRIBUTES + "_start_response _run _iterable _iterator _started _changes _write",
-)
-
-
-class _WSGIDialect:
-    """WSGI's words for what the engine asks."""
+class _WSGIAdapter:
+    """Reads WSGI environs."""
 
     def cookie_headers(self, request: Request) -> Sequence[str]:
         header = request.get("HTTP_COOKIE")
