@@ -138,7 +138,7 @@ def test_a_write_between_the_attempts_leaves_it_open(
         with_a_lost_reply(proxy, lambda: through.set("key", changed, Unchanged(b"data")))
     with pytest.raises(StoreTimeout, match="not known"):
         with_a_lost_reply(proxy, lambda: through.set("key", changed, ABSENT))
-    # What is there is not what was to be removed.
+    # The data are not those that must be removed.
     assert not with_a_lost_reply(proxy, lambda: through.destroy("key", Unchanged(b"changed")))
     store.destroy("key")
     assert not with_a_lost_reply(proxy, lambda: through.set("key", changed, Unchanged(b"other")))
@@ -369,9 +369,9 @@ def batch_of(wanted: Any) -> list[Any]:
 
 
 def leave_undone(client: Any, at_once: int) -> None:
-    """Have a client carry out a part of each batch, as a service does that is busy.
+    """Have a client carry out a part of each batch, as a busy service does.
 
-    :param at_once: how much is said to be done; 0 for nothing, for ever.
+    :param at_once: how many are carried out each time. 0: never any.
     """
 
     def hold_back(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:

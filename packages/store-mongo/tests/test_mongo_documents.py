@@ -18,7 +18,7 @@ from pymongo.server_api import ServerApi
 from coatcheck import ABSENT, PRESENT, Record, Unchanged
 from coatcheck.errors import StoreError
 from coatcheck_mongo import MongoStore
-from coatcheck_mongo.documents import milliseconds
+from coatcheck_mongo._documents import milliseconds
 from testing.records import check_largest_record
 
 pytestmark = pytest.mark.integration("mongo")
@@ -274,7 +274,7 @@ class TestNativeDocuments:
         assert native.destroy("key")
 
     def test_numbers_of_another_type_are_a_change(self, native: MongoStore) -> None:
-        """MongoDB compares 1 and 1.0 as equal; what is written is written all the same."""
+        """MongoDB compares 1 and 1.0 as equal; but the write is done nevertheless."""
         first, second = bson.encode({"n": 1}), bson.encode({"n": 1.0})
         assert native.set("key", Record(first, 1_900_000_000.0))
         assert native.set("key", Record(second, 1_900_000_000.0), Unchanged(first))

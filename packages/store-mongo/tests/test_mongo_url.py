@@ -6,10 +6,12 @@ import socket
 
 import pytest
 
+import coatcheck_mongo
 from coatcheck import open_async_store, open_store
 from coatcheck.errors import ConfigurationError
 from coatcheck_mongo import AsyncMongoStore, MongoStore
-from coatcheck_mongo.url import Settings, parse
+from coatcheck_mongo._url import Settings, parse
+from testing.public_names import check_public_names
 
 RIGHT = [
     ("mongodb://localhost", ("test", "sessions", True, True), "mongodb://localhost/?timeoutMS=3000"),
@@ -61,13 +63,17 @@ WRONG = {
     "mongodb://h/?prefix=x": "no option 'prefix'",
     "mongodb://h/?tls=true&tlsCAFile=/nowhere": "'tlsCAFile'",
     "mongodb://h/?timeoutMS=s3cret": "'timeoutMS'",
-    "mongodb://h/?timeoutMS=0": "for ever",
+    "mongodb://h/?timeoutMS=0": "forever",
     "mongodb://h/?timeoutMS=1&timeoutMS=2": "duplicate option",
     "mongodb://h/?w=0": "w=0",
     "mongodb://h/?readPreference=secondaryPreferred": "primary",
     "mongodb://h/?srvMaxHosts=2": "srv",
     "mongodb://h/?tlsInsecure=true&tlsAllowInvalidHostnames=true": "together",
 }
+
+
+def test_the_package_shows_its_public_names() -> None:
+    check_public_names(coatcheck_mongo, "conformance", "express", "plugin")
 
 
 @pytest.mark.parametrize(("url", "names", "uri"), RIGHT)
@@ -80,7 +86,7 @@ def test_what_a_url_says(url: str, names: tuple[object, ...], uri: str) -> None:
 
 
 @pytest.mark.parametrize("url", WRONG)
-def test_what_cannot_be_understood(url: str) -> None:
+def test_what_is_refused(url: str) -> None:
     for opened in (MongoStore.from_url, AsyncMongoStore.from_url):
         with pytest.raises(ConfigurationError, match=WRONG[url]) as failure:
             opened(url)

@@ -77,7 +77,7 @@ def test_a_client_that_a_signal_handler_interrupted_is_given_up(
     members: list[RedisServer],
 ) -> None:
     """Nobody knows which of its locks and connections are as they should be."""
-    interrupted(url_of(members, "struck:"), 40, "slow")
+    interrupted(url_of(members, "interrupted:"), 40, "slow")
 
 
 def test_clients_that_the_caller_made_work_too(members: list[RedisServer]) -> None:

@@ -79,7 +79,9 @@ def _refused(error: exceptions.ClientError, where: str) -> StoreError:
     if code in _CREDENTIALS:
         return StoreUnavailable(f"{where} refused the credentials: they are wrong, or expired")
     if code == "AccessDeniedException":
-        return StoreError("the AWS user may not do this; docs/dynamodb.md lists what is needed")
+        return StoreError(
+            "the AWS user lacks a permission; docs/dynamodb.md lists the permissions that it needs"
+        )
     if code == "ResourceNotFoundException" or _lacks_index(error):
         return StoreError(
             "the DynamoDB table, or its index `owner-index`, does not exist: "

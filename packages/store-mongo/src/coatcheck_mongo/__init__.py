@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .store import AsyncMongoStore, MongoStore
+    from ._store import AsyncMongoStore, MongoStore
 
 __all__ = ["AsyncMongoStore", "MongoStore"]
 
 
 def __getattr__(name: str) -> object:
-    # The plugin is in this package, too, and listing stores must not import PyMongo.
+    # The plugin is in this package as well, and listing stores must not import PyMongo.
     if name in __all__:
-        from . import store
+        from . import _store
 
-        return getattr(store, name)
+        return getattr(_store, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

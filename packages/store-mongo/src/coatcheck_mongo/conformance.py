@@ -1,9 +1,9 @@
-"""What the conformance kit has to know about MongoDB; the kit imports it, nothing else."""
+"""The conformance kit's harnesses for MongoDB. Only the kit imports this module."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
@@ -27,19 +27,19 @@ from pymongo.results import UpdateResult
 
 from coatcheck_conformance import ClientStore, Harness
 
-from .logs import keep_out
-from .store import AsyncMongoStore, MongoStore
-from .url import parse
+from ._logs import keep_out
+from ._store import AsyncMongoStore, MongoStore
+from ._url import parse
 
 
 def harness_of(url: str) -> MongoHarness:
-    """Return the harness of a URL: whether it leads to one server or several, the server says."""
+    """Return the harness of a URL, after asking the server whether it is one of several."""
     with MongoClient[dict[str, Any]](parse(url).uri) as client:
         alone = "setName" not in client.admin.command("hello") and not client.is_mongos
     return MongoHarness(url) if alone else ReplicaSetHarness(url)
 
 
-#: Of each type that BSON has.
+#: A value of each type that BSON has.
 _VALUES: Final[tuple[Any, ...]] = (
     None,
     True,
@@ -82,10 +82,11 @@ class MongoHarness(Harness):
         self._settings = parse(url)
         self._base = f"coatcheck-kit-{uuid.uuid4().hex[:8]}-"
         self._client: MongoClient[dict[str, Any]] = MongoClient(self._settings.uri)
-        keep_out(self._client)  # what the kit writes by it is not the store's doing
+        keep_out(self._client)  # the store must not be blamed for what the kit writes
         self._database = self._client[self._settings.database]
 
     def url(self, namespace: str) -> str:
+        """See :meth:`coatcheck_conformance.Harness.url`."""
         start, _, query = self._url.partition("?")
         if not urlsplit(self._url).path:
             start += "/"
@@ -93,16 +94,20 @@ class MongoHarness(Harness):
         return f"{start}?{'&'.join(filter(None, (query, option)))}"
 
     def has(self, feature: str) -> bool:
+        """See :meth:`coatcheck_conformance.Harness.has`."""
         return feature == "url" or super().has(feature)
 
     def address(self) -> tuple[str, int] | None:
+        """See :meth:`coatcheck_conformance.Harness.address`."""
         host, port = self._settings.hosts[0]
         return None if port is None else (host, port)
 
     def remove(self, namespace: str) -> None:
+        """See :meth:`coatcheck_conformance.Harness.remove`."""
         self._collection(namespace).drop()
 
     def finish(self) -> None:
+        """See :meth:`coatcheck_conformance.Harness.finish`."""
         super().finish()
         self._client.close()
 
@@ -116,6 +121,7 @@ class MongoHarness(Harness):
         return f"MongoDB {about}"
 
     def malformed(self, namespace: str, key: str) -> Mapping[str, Callable[[], None]]:
+        """See :meth:`coatcheck_conformance.Harness.malformed`."""
         collection = self._collection(namespace)
 
         def change(**update: Any) -> Callable[[], None]:
@@ -136,20 +142,14 @@ class MongoHarness(Harness):
         }
 
     def garbled(self, namespace: str, key: str, owner: str) -> Mapping[str, Callable[[], None]]:
+        """See :meth:`coatcheck_conformance.Harness.garbled`."""
         collection = self._collection(namespace)
 
         def change(**fields: Any) -> Callable[[], None]:
             return lambda: _changed(collection.update_one({"_id": key}, {"$set": fields}))
 
         def beside(*documents: Mapping[str, Any]) -> Callable[[], None]:
-            def insert() -> None:
-                any_date = CodecOptions[Any](datetime_conversion=DatetimeConversion.DATETIME_MS)
-                for document in documents:
-                    # Once for all that this is done beside.
-                    with suppress(DuplicateKeyError):
-                        collection.with_options(any_date).insert_one(document)
-
-            return insert
+            return lambda: _insert(collection, documents)
 
         later = datetime.now(UTC) + timedelta(days=900)
         fields = {"session": "data", "expires": later, "owner": owner}
@@ -182,16 +182,19 @@ class MongoHarness(Harness):
         }
 
     def stored(self, namespace: str, key: str) -> str | bytes | None:
+        """See :meth:`coatcheck_conformance.Harness.stored`."""
         found = self._collection(namespace).find_one({"_id": key})
         return None if found is None else found["session"]
 
     def foreign(self, namespace: str) -> Callable[[], bool]:
+        """See :meth:`coatcheck_conformance.Harness.foreign`."""
         collection = self._database[f"{self._name(namespace)}.foreign"]
         document = {"_id": "key", "session": "not a session"}
         collection.insert_one(document)
         return lambda: collection.find_one({"_id": "key"}) == document
 
     def with_client(self, namespace: str, clock: Callable[[], float]) -> ClientStore:
+        """See :meth:`coatcheck_conformance.Harness.with_client`."""
         client: MongoClient[dict[str, Any]] = MongoClient(self._settings.uri)
         store = MongoStore(
             client, database=self._settings.database, collection=self._name(namespace), clock=clock
@@ -203,6 +206,7 @@ class MongoHarness(Harness):
         return ClientStore(store, is_open, client.close)
 
     async def with_async_client(self, namespace: str, clock: Callable[[], float]) -> ClientStore:
+        """See :meth:`coatcheck_conformance.Harness.with_async_client`."""
         client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(self._settings.uri)
         store = AsyncMongoStore(
             client, database=self._settings.database, collection=self._name(namespace), clock=clock
@@ -221,7 +225,7 @@ class MongoHarness(Harness):
 
 
 class ReplicaSetHarness(MongoHarness):
-    """The same for several servers, which are reached at the addresses that they announce."""
+    """Opens stores with collections of their own on the replica set of a URL."""
 
     unsupported: ClassVar[Mapping[str, str]] = {
         **MongoHarness.unsupported,
@@ -232,7 +236,8 @@ class ReplicaSetHarness(MongoHarness):
     }
 
     def address(self) -> None:
-        return None
+        """See :meth:`coatcheck_conformance.Harness.address`."""
+        return
 
 
 def _can_be_an_id(value: object) -> bool:
@@ -240,8 +245,16 @@ def _can_be_an_id(value: object) -> bool:
 
 
 def _no_text(document: Mapping[str, Any]) -> RawBSONDocument:
-    """Return a document with bytes that are no UTF-8 in the place of each `~`."""
+    """Return a document in which each `~` is replaced by a byte that is no UTF-8."""
     return RawBSONDocument(bson.encode(document).replace(b"~", b"\xff"))
+
+
+def _insert(collection: Any, documents: Iterable[Mapping[str, Any]]) -> None:
+    any_date = CodecOptions[Any](datetime_conversion=DatetimeConversion.DATETIME_MS)
+    for document in documents:
+        # The kit calls this once for each record that the documents are beside.
+        with suppress(DuplicateKeyError):
+            collection.with_options(any_date).insert_one(document)
 
 
 def _changed(result: UpdateResult) -> None:

@@ -1,6 +1,6 @@
-"""Records that connect-mongo writes with other options than its defaults.
+"""Read and write the records of connect-mongo with other options than its defaults.
 
-It needs ``coatcheck-mongo[express]``::
+This module needs ``coatcheck-mongo[express]``::
 
     from coatcheck_express import express_options
     from coatcheck_mongo.express import DocumentCodec
@@ -46,37 +46,42 @@ except ModuleNotFoundError as _error:
         "coatcheck_mongo.express needs `pip install coatcheck-mongo[express]`", name=_error.name
     ) from _error
 
+__all__ = ["DocumentCodec", "WebCryptoCodec"]
+
 _OPTIONS: Final[CodecOptions[RawBSONDocument]] = CodecOptions(
-    # Documents as they are: a dictionary with `$ref` and `$id` would become a DBRef.
+    # Otherwise bson would turn a dictionary with `$ref` and `$id` into a DBRef.
     document_class=RawBSONDocument,
     tz_aware=True,
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
-#: From here on Node's driver writes integers as doubles.
+#: Node's driver writes integers from here on as doubles.
 _INT32: Final = 2**31
-#: Up to here a double holds each integer (ECMA-262, 21.1.2.6).
+#: A double holds each integer up to here (ECMA-262, 21.1.2.6).
 _EXACT: Final = 2**53
-#: From here on Node writes integers with an exponent (ECMA-262, 6.1.6.1.20).
+#: Node writes integers from here on with an exponent (ECMA-262, 6.1.6.1.20).
 _EXPONENT: Final = 10**21
 
 _Value = Callable[[Any], Any]
 
 
 class DocumentCodec(ExpressCodec):
-    """Reads and writes sessions of connect-mongo's ``stringify: false``: documents, and no text.
+    """Reads and writes sessions of connect-mongo's ``stringify: false``, which are documents.
 
-    The store needs ``stringify=False`` as well. Beside the values of
-    :class:`~coatcheck_express.ExpressCodec` there are BSON's: aware datetimes (to the millisecond),
-    bytes, and bson's own types (ObjectId, Decimal128 and others). What Node would have as NaN is
-    None. A value may have 100 levels of lists and dictionaries: MongoDB's own limit is near.
+    The store needs ``stringify=False`` as well. A session may have the values of
+    :class:`~coatcheck_express.ExpressCodec` and those of BSON: aware datetimes (to the
+    millisecond), bytes, and bson's own types (ObjectId, Decimal128 and others). A number that is
+    NaN in Node is None. A value may have 100 levels of lists and dictionaries, because MongoDB's
+    own limit is not much higher.
     """
 
     levels = 100
 
     def stored_form(self, value: Any) -> Any:
+        """See :meth:`coatcheck_express.ExpressCodec.stored_form`."""
         return as_node_has_it(value, _BEYOND_JSON, self.levels)
 
     def json_form(self, value: Any) -> Any:
+        """See :meth:`coatcheck_express.ExpressCodec.json_form`."""
         try:
             bson.encode({"value": _mapped(self.stored_form(value), _for_node)})
         except (BSONError, UnicodeEncodeError):
@@ -85,12 +90,14 @@ class DocumentCodec(ExpressCodec):
             ) from None
 
     def encode_content(self, owner: str | None, member: Mapping[str, Any], data: Any) -> bytes:
+        """See :meth:`coatcheck_express.ExpressCodec.encode_content`."""
         try:
             return bson.encode({"owner": owner, "cookie": member, "data": _mapped(data, _for_node)})
         except BSONError as error:  # a key with NUL, for one
             raise ValueError(str(error)) from None
 
     def encode_record(self, content: bytes, timed: Callable[[Any], dict[str, Any]]) -> bytes:
+        """See :meth:`coatcheck_express.ExpressCodec.encode_record`."""
         parts = _mapped(bson.decode(content, _OPTIONS), _same)
         cookie = timed(parts["cookie"])
         if isinstance(cookie.get("expires"), str):
@@ -98,22 +105,26 @@ class DocumentCodec(ExpressCodec):
         return bson.encode({"cookie": _mapped(cookie, _for_node), **parts["data"]})
 
     def decode_record(self, data: bytes) -> Any:
+        """See :meth:`coatcheck_express.ExpressCodec.decode_record`."""
         try:
             record = _mapped(bson.decode(data, _OPTIONS), _from_node)
         except (BSONError, *DECODING_ERRORS) as error:
-            if "recursion" in str(error):  # which bson hides: it says nothing about the record
+            if "recursion" in str(error):  # bson hides this, and the record may be sound
                 raise RecursionError(str(error)) from error
             raise CorruptRecord(f"the record is not BSON: {type(error).__name__}") from None
         cookie = record.get("cookie")
         if type(cookie) is dict and isinstance(cookie.get("expires"), datetime):
-            # As in all other records, which the cookie's settings are read from.
+            # All other codecs have text here, and the cookie's settings are read from it.
             text = cookie["expires"].isoformat(timespec="milliseconds")
             cookie["expires"] = text.replace("+00:00", "Z")
         return record
 
 
 def _mapped(value: Any, scalar: _Value) -> Any:
-    """Return a copy with other scalars, as dictionaries and lists. Without recursion."""
+    """Return a copy whose scalars are replaced, made of dictionaries and lists.
+
+    It uses no recursion.
+    """
     result: dict[str, Any] = {}
     left: list[tuple[Any, Any, Any]] = [(result, "value", value)]
     while left:
@@ -137,7 +148,7 @@ def _for_node(value: Any) -> Any:
 
 
 def _from_node(value: Any) -> Any:
-    """Return a number as Node has it: there is but one kind."""
+    """Return a number as Node has it. Node has only one kind of numbers."""
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
@@ -148,7 +159,7 @@ def _from_node(value: Any) -> Any:
 
 
 def _int64(value: int) -> int:
-    """Return what Node has as a number as an int, and what it has as a Long as that."""
+    """Return an int if Node has the value as a number, and an Int64 if Node has it as a Long."""
     return int(value) if abs(value) <= _EXACT else value
 
 
@@ -190,17 +201,17 @@ _BEYOND_JSON: Final[Mapping[type, _Value]] = {
 class WebCryptoCodec(ExpressCodec):
     """Reads and writes sessions that connect-mongo's WebCrypto adapter encrypts (since 6.0).
 
-    A record is the base64 of 12 random bytes and what AES-256-GCM makes of the JSON. Whatever
-    cannot be decrypted is no session.
+    A record is the base64 of 12 random bytes and of the JSON, encrypted by AES-256-GCM. A record
+    that cannot be decrypted is no session.
 
     For :func:`~coatcheck_express.express_options`:
     ``codec=functools.partial(WebCryptoCodec, crypto_secret=...)``. It needs ``cryptography``, which
     ``coatcheck-mongo[crypto]`` brings.
 
-    :param crypto_secret: the adapter's ``secret``; not that of the cookie.
-    :param salt: the adapter's, for the key.
-    :param iterations: the adapter's, of PBKDF2-HMAC-SHA256 (RFC 8018, 5.2).
-    :raises ConfigurationError: there is no ``cryptography``, or no secret.
+    :param crypto_secret: the adapter's ``secret``. It is not the cookie's secret.
+    :param salt: the adapter's salt for the key.
+    :param iterations: the adapter's iterations of PBKDF2-HMAC-SHA256 (RFC 8018, 5.2).
+    :raises ConfigurationError: ``cryptography`` is not installed, or the secret is missing.
     """
 
     def __init__(
@@ -238,15 +249,16 @@ class WebCryptoCodec(ExpressCodec):
         return base64.b64encode(nonce + self._cipher.encrypt(nonce, text, None))
 
     def decode_record(self, data: bytes) -> Any:
+        """See :meth:`coatcheck_express.ExpressCodec.decode_record`."""
         try:
-            sealed = base64.b64decode(data, validate=True)
-            text = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
+            encrypted = base64.b64decode(data, validate=True)
+            text = self._cipher.decrypt(encrypted[:_NONCE], encrypted[_NONCE:], None)
         except (ValueError, self._wrong):
             raise CorruptRecord("the record cannot be decrypted") from None
         return super().decode_record(text)
 
 
-#: Bytes; NIST SP 800-38D, 5.2.1.1.
+#: The length of the nonce in bytes (NIST SP 800-38D, 5.2.1.1).
 _NONCE: Final = 12
 
 

@@ -1,47 +1,34 @@
-"""The operations of both stores: generators that yield calls and are sent the replies.
+"""The operations of both stores: generators that yield requests and are sent the replies.
 
-A call takes the collection, of PyMongo's synchronous or asynchronous API, which have the same
-methods, and returns the reply or what is awaited for it.
+A request is a function. It takes a collection of PyMongo's sync or async API, which have the same
+methods, and returns the reply or an awaitable of it.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import threading
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-import pymongo
 from pymongo import errors
 
 from coatcheck import ABSENT, ALWAYS, Condition, Record, Unchanged
 from coatcheck.storekit import Listing, Requests, is_text
 
-from .documents import Documents, Expression, Update, milliseconds, only_where
+from ._documents import Documents, Expression, Update, milliseconds, only_where
+from ._indexes import Indexes
 
-_log = logging.getLogger("coatcheck")
-
-#: A request of an operation: it takes the collection.
+#: A request of an operation.
 Call: TypeAlias = Callable[[Any], Any]
 
-#: Documents that a listing has in memory at a time; each may have a MiB or more.
+#: How many documents a listing has in memory at a time. Each may have a MiB or more.
 PAGE: Final = 32
-#: Keys that one reply lists.
+#: How many keys one reply lists.
 _KEYS: Final = 100_000
-#: Documents that one command removes.
+#: How many documents one command removes.
 PIECE: Final = 1000
-#: Seconds that a write waits for indexes, which a large collection needs time for.
-_INDEX_TIMEOUT: Final = 2.0
-_LEAST: Final = 0.5
-#: Seconds until another write tries again where that was not enough, and where nobody answered.
-_PAUSE: Final = 60.0
-_SHORT_PAUSE: Final = 5.0
-#: The name of the index of keys. A document that changes stays where it is in a listing by it, and
-#: is neither listed twice nor missed.
+#: The name of the index of keys. A listing by it neither misses a document that changes meanwhile,
+#: nor lists it twice.
 _BY_KEY: Final = "_id_"
 _SORTED: Final = (("_id", 1),)
 
@@ -49,7 +36,7 @@ _SORTED: Final = (("_id", 1),)
 class MongoOperations:
     """The operations of both stores.
 
-    :param documents: how records are kept.
+    :param documents: turns records into documents and back.
     :param clock: returns POSIX seconds.
     :param indexes: whether the first write creates the indexes.
     """
@@ -61,7 +48,7 @@ class MongoOperations:
 
     def get(self, key: str) -> Requests:
         """See :meth:`coatcheck.Store.get`."""
-        # The key alone, which the server has a short way for; what has expired is rarely met.
+        # The server is fastest if the filter is the key alone, and expired documents are rare.
         found = yield lambda sessions: sessions.find_one({"_id": key})
         return self._live(found, self._clock())
 
@@ -76,24 +63,24 @@ class MongoOperations:
             return True
         if only_if is ABSENT:
             new = {"_id": key, **update["$set"]}
-            with suppress(errors.DuplicateKeyError):  # for a dead document, or a live one
+            with suppress(errors.DuplicateKeyError):  # the key has a document, live or dead
                 yield lambda sessions: sessions.insert_one(new)
                 return True
             return (yield from self._replace_dead(key, record, update, now))
         live = self._documents.live(now, only_if)
         if isinstance(only_if, Unchanged) and only_if.data != record.data:
-            # The key alone is the filter, which the server has a short way for. It tells what
-            # changed, and whatever meets this condition does.
+            # The server is fastest if the filter is the key alone. It reports whether the document
+            # changed, and a document that meets this condition does change.
             conditional = only_where(live, update)
             done = yield lambda sessions: sessions.update_one({"_id": key}, conditional)
             return bool(done.modified_count)
         return (yield from self._update_where(key, live, update))
 
     def _replace_dead(self, key: str, record: Record, update: Update, now: float) -> Requests:
-        """Write over a document that is expired or malformed, or where there is none any more."""
+        """Overwrite an expired or malformed document. If it is gone meanwhile, insert a new one."""
         dead = {"$not": [self._documents.live(now)]}
         conditional = only_where(dead, update)
-        with suppress(errors.DuplicateKeyError):  # another one was faster
+        with suppress(errors.DuplicateKeyError):  # another writer was faster
             done = yield lambda sessions: sessions.update_one(
                 {"_id": key}, conditional, upsert=True
             )
@@ -105,7 +92,7 @@ class MongoOperations:
 
     def destroy(self, key: str, only_if: Condition) -> Requests:
         """See :meth:`coatcheck.Store.destroy`."""
-        if only_if is ABSENT:  # it never holds for what is to be removed
+        if only_if is ABSENT:  # there is nothing to remove if this holds
             yield from self.ping()
             return False
         now = self._clock()
@@ -113,8 +100,9 @@ class MongoOperations:
             wanted = {"_id": key, "$expr": self._documents.live(now, only_if)}
             deleted = yield lambda sessions: sessions.delete_one(wanted)
             return bool(deleted.deleted_count)
-        # What is expired or malformed goes, too. (A projection would spare the data's way back, but
-        # when the command is repeated after a failover the server leaves it out.)
+        # This also removes expired and malformed documents. A projection would keep the data from
+        # being sent back, but when the command is repeated after a failover, the server answers
+        # without the projected field.
         found = yield lambda sessions: sessions.find_one_and_delete({"_id": key})
         return self._live(found, now) is not None
 
@@ -126,11 +114,11 @@ class MongoOperations:
         done = yield lambda sessions: sessions.update_one({"_id": key}, conditional)
         if done.modified_count or not done.matched_count:
             return bool(done.modified_count)
-        # It is not live, or has this expiry already.
+        # The document is not live, or it has this expiry already.
         return (yield from self._update_where(key, live, update))
 
     def _update_where(self, key: str, condition: Expression, update: Update) -> Requests:
-        """Update a document if a condition holds; return whether it does, changed or not."""
+        """Update a document if a condition holds. Return whether it holds."""
         wanted = {"_id": key, "$expr": condition}
         done = yield lambda sessions: sessions.update_one(wanted, update)
         return bool(done.matched_count)
@@ -139,7 +127,7 @@ class MongoOperations:
         """See :meth:`coatcheck.Store.all`."""
         last, behind = "", 0
         while True:
-            # A command for each page: the server counts all that a cursor takes against one limit.
+            # Each page is a command, because all commands of a cursor share one time limit.
             expired = milliseconds(self._clock())
             wanted = {"_id": {"$type": "string", "$gt": last}, "expires": {"$gt": expired}}
             found = yield lambda sessions, wanted=wanted, behind=behind: sessions.find(
@@ -148,7 +136,7 @@ class MongoOperations:
             if not found:
                 return
             for document in found:
-                # A key that is no text is nobody's, and cannot be sent to go on from.
+                # A key that is no text belongs to no session, and a command cannot start after it.
                 last, behind = (
                     (document["_id"], 0) if is_text(document["_id"]) else (last, behind + 1)
                 )
@@ -161,7 +149,10 @@ class MongoOperations:
         return count
 
     def clear(self) -> Requests:
-        """See :meth:`coatcheck.Store.clear`. In pieces: no command takes longer than calls may."""
+        """See :meth:`coatcheck.Store.clear`.
+
+        Each command removes a part, so that none exceeds the time limit of calls.
+        """
         while True:
             found = yield lambda sessions: sessions.find(
                 {}, {"_id": 1}, limit=PIECE, batch_size=PIECE
@@ -171,13 +162,13 @@ class MongoOperations:
             keys = {"_id": {"$in": [document["_id"] for document in found]}}
             try:
                 yield lambda sessions, keys=keys: sessions.delete_many(keys)
-            except UnicodeEncodeError:  # one of them is no text, and cannot be named
+            except UnicodeEncodeError:  # one of the keys is no text and cannot be sent
                 yield lambda sessions: sessions.delete_many({})
 
     def owned_by(self, owner: str) -> Listing:
         """See :meth:`coatcheck.Store.owned_by`.
 
-        The owner alone is looked for, so that no other index than the owners' can be taken.
+        The filter is the owner alone, so that MongoDB uses the index of owners and no other one.
         """
         found = yield lambda sessions: sessions.find(
             {"owner": owner}, {"_id": 1}, batch_size=_KEYS
@@ -191,7 +182,7 @@ class MongoOperations:
     def ping(self) -> Requests:
         """See :meth:`coatcheck.Store.ping`. It is a read like others, with the same permissions.
 
-        MongoDB's command of this name is answered by any server, to anybody.
+        Any server answers MongoDB's own command of this name, also without permissions.
         """
         yield lambda sessions: sessions.find_one({"_id": ""}, {"_id": 1})
 
@@ -206,74 +197,5 @@ class MongoOperations:
 
 
 def _is_key(value: object) -> bool:
-    """Tell whether an id is a key, and not what somebody else has put there."""
+    """Tell whether an id is a key, and not another program's value."""
     return type(value) is str and bool(value) and is_text(value)
-
-
-class Indexes:
-    """Two indexes, which the first write of a store creates.
-
-    Nothing but speed and the removal of what has expired depends on them, so that no write fails
-    for their sake.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._due_at = 0.0
-
-    def are_due(self) -> bool:
-        """Tell whether to create them now; one of several threads or tasks is told so."""
-        if self._due_at > time.monotonic():
-            return False
-        with self._lock:
-            due = self._due_at <= time.monotonic()
-            if due:
-                self._due_at = time.monotonic() + _PAUSE
-            return due
-
-    def create(self) -> Generator[Call, Any, None]:
-        """Create them, or say in the log what to do."""
-        complete = True
-        began = time.monotonic()
-        for index in _INDEXES:
-            left = max(_LEAST, began + _INDEX_TIMEOUT - time.monotonic())
-            try:
-                with pymongo.timeout(left):
-                    yield index.create
-            except errors.OperationFailure as error:
-                complete = complete and not error.timeout
-                why = "it needs more time" if error.timeout else f"error {error.code}"
-                _log.warning(
-                    "MongoDB did not create the index on `%s` (%s): in mongosh, "
-                    "db.getCollection(NAME).createIndex({%s: 1}, %s). %s",
-                    index.field, why, index.field, json.dumps(index.options), index.without,
-                )  # fmt: skip
-            except errors.ConnectionFailure:  # the write will say so
-                self._due_at = time.monotonic() + _SHORT_PAUSE
-                return
-        if complete:
-            self._due_at = float("inf")
-
-
-@dataclass(frozen=True)
-class _Index:
-    field: str
-    options: dict[str, Any]
-    without: str
-
-    def create(self, sessions: Any) -> Any:
-        return sessions.create_index(self.field, **self.options)
-
-
-_INDEXES: Final = (
-    _Index(
-        "expires",
-        {"expireAfterSeconds": 0},
-        "Until then what has expired is no session any more, but stays in the database",
-    ),
-    _Index(
-        "owner",
-        {"sparse": True},
-        "Until then looking for the sessions of one owner reads those of all",
-    ),
-)

@@ -1,10 +1,13 @@
-"""The documents, as connect-mongo has them::
+"""The documents of the collection, in the form that connect-mongo gives them.
 
-{_id: "key", session: "data", expires: ISODate("2026-11-28T21:00:00.123Z"), owner: "42"}
+::
 
-``session`` is a string where the data are UTF-8, and binary otherwise; or, in collections of
-connect-mongo's ``stringify: false``, a document, whose BSON bytes are the data. ``owner`` is
-coatcheck's, and there alone where the record has one. What other programs add is left alone.
+    {_id: "key", session: "data", expires: ISODate("2026-11-28T21:00:00.123Z"), owner: "42"}
+
+``session`` is a string if the data are UTF-8, and binary otherwise. In collections of
+connect-mongo's ``stringify: false`` it is a document whose BSON bytes are the data. ``owner`` is
+coatcheck's own; it is there only if the record has an owner. Fields that other programs add are
+left alone.
 """
 
 from __future__ import annotations
@@ -26,25 +29,25 @@ from coatcheck.storekit import is_text
 
 #: Seconds. BSON's dates are milliseconds.
 GRANULARITY: Final = 0.001
-#: Bytes of data. A document may have 16 MiB, and so may a comparison with what is to be written:
-#: both data, the key, the owner and the names of fields.
+#: Bytes of data. A document may have 16 MiB, and so may a command. A command that compares has the
+#: old data, the new data, the key, the owner and the names of fields.
 LARGEST: Final = 8 * 2**20 - 2**14
 
-#: POSIX seconds: the end of the year 9999. BSON's dates go on.
+#: POSIX seconds: the end of the year 9999. BSON's dates may be later.
 _END: Final = 253_402_300_799.0
 
 _Document = Mapping[str, Any]
-#: Of the aggregation language.
+#: An expression of MongoDB's aggregation language.
 Expression: TypeAlias = dict[str, Any]
-#: `$set`, and `$unset` if need be.
+#: An update with `$set`, and with `$unset` if necessary.
 Update: TypeAlias = dict[str, Any]
 
 
 class Documents:
-    """How records are kept.
+    """Turns records into documents and back.
 
-    :param stringify: whether ``session`` is text or binary; otherwise it is a document.
-    :ivar options: how the driver has to read.
+    :param stringify: whether ``session`` is text or binary. Otherwise it is a document.
+    :ivar options: the options by which the driver must read documents.
     """
 
     def __init__(self, *, stringify: bool) -> None:
@@ -53,14 +56,14 @@ class Documents:
         self.options: CodecOptions[Any] = CodecOptions(
             document_class=dict if stringify else RawBSONDocument,
             datetime_conversion=DatetimeConversion.DATETIME_MS,
-            # Other programs' broken text must not stop a listing.
+            # Broken text of other programs must not stop a listing.
             unicode_decode_error_handler="surrogateescape",
         )
 
     def live(self, now: float, only_if: Condition = ALWAYS) -> Expression:
-        """Return what is true of a live document, if it meets a condition.
+        """Return an expression that is true for a live document that meets a condition.
 
-        It is an expression and no filter: filters look into arrays, which no record has.
+        It is not a filter, because filters look into arrays, and no record has arrays.
         """
         if isinstance(only_if, Unchanged):
             session = [{"$eq": ["$session", {"$literal": self.stored(only_if.data)}]}]
@@ -77,7 +80,7 @@ class Documents:
     def update(self, record: Record) -> Update:
         """Return the update that writes a record.
 
-        :raises RecordTooLarge: the data are more than fit.
+        :raises RecordTooLarge: the data do not fit into a document.
         """
         if len(record.data) > LARGEST:
             raise RecordTooLarge(len(record.data), LARGEST)
@@ -87,9 +90,9 @@ class Documents:
         return {"$set": {**fields, "owner": record.owner}}
 
     def stored(self, data: bytes) -> str | bytes | RawBSONDocument:
-        """Return data as they are kept.
+        """Return data in the form in which the document has them.
 
-        :raises StoreError: they have to be a document, and are none.
+        :raises StoreError: they must be a document, and are not.
         """
         if self._stringify:
             try:
@@ -101,12 +104,12 @@ class Documents:
             return document
         except (InvalidBSON, ValueError, TypeError) as error:
             raise StoreError(
-                "with `stringify=false` sessions are documents, and the codec must write BSON: "
+                "with `stringify=false` sessions are documents, so the codec must write BSON: "
                 "see coatcheck_mongo.express"
             ) from error
 
     def record(self, document: _Document | None) -> Record | None:
-        """Return the record of a document, or None where it is malformed."""
+        """Return the record of a document, or None if the document is malformed."""
         if document is None:
             return None
         expires, owner = document.get("expires"), document.get("owner")
@@ -124,25 +127,27 @@ class Documents:
             try:
                 return session.encode()
             except UnicodeEncodeError:
-                return None  # it was no UTF-8
+                return None  # the bytes in the document were not UTF-8
         return session if type(session) is bytes else None
 
 
 def milliseconds(seconds: float) -> DatetimeMS:
-    """Return a time as a date of BSON, earlier by less than a millisecond.
+    """Return a time as a BSON date, rounded down to a whole millisecond.
 
-    A float's last digits are noise: what is a millisecond to the microsecond is that millisecond.
+    A float's last digits are noise, so the time is first rounded to a microsecond.
     """
     return DatetimeMS(math.floor(round(seconds * 1_000_000) / 1000))
 
 
 def only_where(condition: Expression, update: Update) -> list[dict[str, Any]]:
-    """Return the update that does the same where a condition holds, and nothing elsewhere."""
-    # `$unsetField` is not in the Stable API: what is to go is marked, and taken away.
-    marks = dict.fromkeys(update.get("$unset", ()), MinKey())
-    changed: Expression = {"$mergeObjects": ["$$ROOT", {"$literal": {**update["$set"], **marks}}]}
+    """Return an update that does the same if a condition holds, and nothing otherwise."""
+    # `$unsetField` is not in the Stable API. So a field that must go gets a value that no record
+    # has, and the next stage removes it.
+    removed = dict.fromkeys(update.get("$unset", ()), MinKey())
+    written = {"$literal": {**update["$set"], **removed}}
+    changed: Expression = {"$mergeObjects": ["$$ROOT", written]}
     stages: list[Expression] = [{"$replaceWith": {"$cond": [condition, changed, "$$ROOT"]}}]
-    for field, mark in marks.items():
-        without: Expression = {"$cond": [{"$eq": [f"${field}", mark]}, "$$REMOVE", f"${field}"]}
+    for field, value in removed.items():
+        without: Expression = {"$cond": [{"$eq": [f"${field}", value]}, "$$REMOVE", f"${field}"]}
         stages.append({"$set": {field: without}})
     return stages

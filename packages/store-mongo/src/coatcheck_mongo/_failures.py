@@ -1,4 +1,7 @@
-"""What a failure of PyMongo is to callers. No message quotes the server's words, keys or data."""
+"""Turn failures of PyMongo into errors of stores.
+
+No message quotes the server's words, keys or data.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,23 @@ from pymongo import errors
 
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
 
-#: Whose exceptions are the client library's.
+#: The packages whose exceptions the client library raises.
 PACKAGES: Final = ("pymongo", "bson", "dns")
 
 #: Codes of MongoDB's errors (src/mongo/base/error_codes.yml).
 _UNAUTHORIZED: Final = 13
 _AUTHENTICATION_FAILED: Final = 18
 _OUT_OF_DISK_SPACE: Final = 14031
-#: The server is no primary any more, or shuts down: "not writable primary" and its relatives.
+#: The server is no primary any more, or shuts down: "not writable primary" and similar errors.
 _NOT_PRIMARY: Final = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
-#: What a caller is told, behind the name of the servers.
+#: The ends of error messages that begin with the name of the servers.
 _NO_PRIMARY_NOW: Final = "cannot be reached, or has no primary now"
 _WRONG_USER: Final = "refused the user name or the password"
 _SILENT: Final = "did not answer in time"
 
 
 def translated(error: Exception, where: str) -> StoreError:
-    """Return what a store raises for an exception of the client library.
+    """Return the error that the store raises for an exception of the client library.
 
     :param where: names the servers: ``"MongoDB at 10.0.0.5:27017"``.
     """
@@ -43,11 +46,11 @@ def translated(error: Exception, where: str) -> StoreError:
         return StoreUnavailable("the MongoDB client could not be made: its options do not work")
     if isinstance(error, InvalidDocument):
         return StoreError("the record does not fit into a MongoDB document")
-    return StoreError("MongoDB answered with an error, or with nonsense")
+    return StoreError("MongoDB answered with an error, or its answer could not be read")
 
 
 def _no_server(error: errors.ServerSelectionTimeoutError, where: str) -> StoreError:
-    """Tell a server that is silent from one that is not there: the text alone does."""
+    """Tell a silent server from a missing one. Only the text of the error shows the difference."""
     if "Authentication failed" in str(error):
         return StoreUnavailable(f"{where} {_WRONG_USER}")
     text = str(error)
@@ -60,7 +63,9 @@ def _refused(error: errors.OperationFailure, where: str) -> StoreError:
     if error.code == _AUTHENTICATION_FAILED:
         return StoreUnavailable(f"{where} {_WRONG_USER}")
     if error.code == _UNAUTHORIZED:
-        return StoreError("the MongoDB user may not do this; docs/mongo.md lists what is needed")
+        return StoreError(
+            "the MongoDB user lacks a permission; docs/mongo.md lists the permissions that it needs"
+        )
     if error.code == _OUT_OF_DISK_SPACE:
         return StoreError("MongoDB's disk is full: nothing was written")
     if error.code in _NOT_PRIMARY:

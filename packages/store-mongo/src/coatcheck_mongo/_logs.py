@@ -1,7 +1,8 @@
-"""PyMongo's log of commands has keys, data and owners in it: that of sessions' clients is dropped.
+"""Keep sessions out of PyMongo's log.
 
-It is written at the level DEBUG, by the logger ``pymongo.command`` (PyMongo's documentation,
-"Logging"). What it logs about connections and servers stays.
+The logger ``pymongo.command`` logs each command at the level DEBUG, with keys, data and owners
+(PyMongo's documentation, "Logging"). A filter drops the commands of clients that stores use. What
+PyMongo logs about connections and servers stays.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _logger = logging.getLogger("pymongo.command")
 class _WithoutSessions(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
-        # By identity: clients of the same servers are equal.
+        # The keys are identities, because clients of the same servers are equal.
         self.clients: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -32,6 +33,6 @@ _filter = _WithoutSessions()
 
 
 def keep_out(client: object) -> None:
-    """Have none of a client's commands logged from now on."""
+    """Keep the commands of a client out of the log from now on."""
     _filter.clients[id(client)] = client
-    _logger.addFilter(_filter)  # once, however often
+    _logger.addFilter(_filter)  # adding it again changes nothing

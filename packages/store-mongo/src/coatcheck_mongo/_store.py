@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextvars import copy_context
 from typing import Any, ClassVar, Self
 
@@ -11,17 +11,17 @@ from coatcheck import Capabilities
 from coatcheck.errors import StoreError
 from coatcheck.storekit import AsyncGeneratorStore, BaseGeneratorStore, GeneratorStore
 
-from .clients import API, ASYNC, SYNC, seeds, where
-from .documents import GRANULARITY, LARGEST, Documents
-from .failures import PACKAGES, translated
-from .operations import MongoOperations
-from .url import DEFAULT_COLLECTION, check_collection, check_database, parse
+from ._clients import API, ASYNC, SYNC, seeds, where
+from ._documents import GRANULARITY, LARGEST, Documents
+from ._failures import PACKAGES, translated
+from ._operations import MongoOperations
+from ._url import DEFAULT_COLLECTION, check_collection, check_database, parse
 
 
 class _BaseMongoStore(BaseGeneratorStore):
     """The constructors and the errors of both stores."""
 
-    capabilities = Capabilities(
+    capabilities: Capabilities = Capabilities(
         native_expiry=True,
         enumerable=True,
         clearable=True,
@@ -31,8 +31,8 @@ class _BaseMongoStore(BaseGeneratorStore):
         durable=True,
         expiry_granularity=GRANULARITY,
     )
-    backend = "MongoDB"
-    client_packages = PACKAGES
+    backend: ClassVar[str] = "MongoDB"
+    client_packages: ClassVar[Collection[str]] = PACKAGES
     _api: ClassVar[API]
 
     def __init__(
@@ -77,26 +77,26 @@ class _BaseMongoStore(BaseGeneratorStore):
 class MongoStore(_BaseMongoStore, GeneratorStore):
     """Sessions in MongoDB.
 
-    Reads ask the primary for what it has (``readConcern`` "local"), and writes wait for the
+    Reads ask the primary for its present data (``readConcern`` "local"), and writes wait for the
     majority (``writeConcern``), unless the client has concerns of its own.
 
     :param client: a ``pymongo.MongoClient``. The caller keeps it: ``close`` leaves it open.
         Give it ``timeoutMS``, so that no call waits for longer.
     :param database: the database's name.
-    :param collection: the collection's name. All of it belongs to sessions: ``clear`` empties it.
-    :param stringify: False for sessions that are documents, as connect-mongo's option of this name
-        makes them; the codec has to be one of :mod:`coatcheck_mongo.express`.
+    :param collection: the collection's name. It holds nothing but sessions: ``clear`` empties it.
+    :param stringify: False for sessions that are documents, as with connect-mongo's option of this
+        name. The codec must then be one of :mod:`coatcheck_mongo.express`.
     :param indexes: whether the first write creates the indexes.
     :param clock: returns POSIX seconds.
-    :raises ConfigurationError: the client is another one, or has ``w=0``; a name is not allowed.
+    :raises ConfigurationError: the client is another object, or has ``w=0``; a name is not allowed.
     """
 
     _api = SYNC
 
     def send_request(self, client: Any, request: Any) -> Any:
         """See :meth:`coatcheck.storekit.GeneratorStore.send_request`."""
-        # In a context of its own: PyMongo keeps the call's deadline there, and where the call is
-        # interrupted it may stay for the next one.
+        # PyMongo keeps the call's deadline in the context. An interruption could leave it there for
+        # the next call, so each call has a context of its own.
         return copy_context().run(request, client.collection)
 
 

@@ -1,4 +1,4 @@
-"""PyMongo's clients: one for each process and, if asynchronous, for each event loop."""
+"""PyMongo's clients: one for each process and, in the async API, for each event loop."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from coatcheck.storekit import (
     close_socket,
 )
 
-from .documents import Documents
-from .logs import keep_out
-from .url import Settings
+from ._documents import Documents
+from ._logs import keep_out
+from ._url import Settings
 
 
 class Sessions:
-    """A client, and its view of the collection.
+    """A client with its collection of sessions.
 
-    :ivar client: PyMongo's.
-    :ivar collection: where the sessions are, with the options that they need.
+    :ivar client: PyMongo's client.
+    :ivar collection: the collection, with the options that sessions need.
     """
 
     def __init__(self, client: Any, database: str, collection: str, documents: Documents) -> None:
@@ -40,20 +40,20 @@ class Sessions:
         self.collection = client[database].get_collection(
             collection,
             codec_options=documents.options,
-            # Others lag behind, and would show who has logged out.
+            # Secondaries lag behind, and would show sessions that were ended.
             read_preference=ReadPreference.PRIMARY,
             write_concern=_write_concern(client),
-            # What the primary has, and not what it knows the majority to have: after an election
-            # it has more, of what was acknowledged before.
+            # A new primary has more acknowledged writes than it knows the majority to have, so
+            # "majority" would miss some of them.
             read_concern=ReadConcern(client.read_concern.level or "local"),
         )
 
 
 def _write_concern(client: Any) -> WriteConcern:
-    """Return when a write is acknowledged.
+    """Return the write concern: the client's, with safe values for what the client leaves open.
 
-    What the client does not say is the safe way. On a replica set the journal is implied; a single
-    server would acknowledge what a crash undoes.
+    A replica set's majority implies the journal. A single server would acknowledge writes that a
+    crash undoes, so the journal is asked for.
     """
     wanted = {"w": "majority", **client.write_concern.document}
     if wanted["w"] == "majority" and "fsync" not in wanted:
@@ -66,9 +66,9 @@ class API:
     """One of the two APIs of PyMongo.
 
     :ivar kind: the class of its clients.
-    :ivar borrow: returns a client that the caller made, and closes, with the names of the database
-        and of the collection.
-    :ivar open: returns the clients of a URL.
+    :ivar borrow: returns the provider of a client that the caller made and closes. It takes the
+        names of the database and of the collection.
+    :ivar open: returns the provider of the clients of a URL.
     """
 
     kind: type[Any]
@@ -76,20 +76,22 @@ class API:
     open: Callable[[Settings, Documents], Any]
 
     def check(self, client: Any) -> None:
-        """Refuse an object that is no client of this API, or does not wait for acknowledgements.
+        """Check that an object is a client of this API and waits for acknowledgements.
 
-        :raises ConfigurationError: it is one of these.
+        :raises ConfigurationError: it is not, or does not.
         """
         if not isinstance(client, self.kind):
             raise ConfigurationError(
                 f"the client must be a pymongo.{self.kind.__name__}, not {type(client).__name__}"
             )
         if not client.write_concern.acknowledged:
-            raise ConfigurationError("a client with `w=0` would lose writes without an error")
+            raise ConfigurationError(
+                "the client must not have `w=0`, which would lose writes without an error"
+            )
 
 
 def where(hosts: Iterable[tuple[str, int | None]]) -> str:
-    """Return how errors name servers."""
+    """Return the name of servers in errors."""
     named = [
         (f"[{host}]" if ":" in host else host) + ("" if port is None else f":{port}")
         for host, port in hosts
@@ -98,13 +100,13 @@ def where(hosts: Iterable[tuple[str, int | None]]) -> str:
 
 
 def seeds(client: Any) -> list[tuple[str, int | None]]:
-    """Return where a client that the caller made begins, without asking anybody."""
+    """Return the first addresses of a client that the caller made, without I/O."""
     return sorted(client.topology_description.server_descriptions())
 
 
 def _maker(kind: type[Any], settings: Settings, documents: Documents) -> Callable[[], Sessions]:
     def make() -> Sessions:
-        # It connects when it is used: not at all in a process that forks afterwards.
+        # It connects at its first use, so a process that only forks makes no connection.
         client = kind(
             settings.uri, connect=False, driver=DriverInfo("coatcheck", version("coatcheck-mongo"))
         )
@@ -138,8 +140,8 @@ def _open_async(settings: Settings, documents: Documents) -> ClientPerLoop[Sessi
 async def _close(sessions: Sessions) -> None:
     """Close a client, also when its event loop is about to end.
 
-    PyMongo up to 4.17 ends its server sessions by an asynchronous generator, which such a loop
-    refuses to begin. They are forgotten instead: the server forgets them, too.
+    PyMongo up to 4.17 ends its server sessions with an async generator, which such a loop refuses
+    to start. They are forgotten instead, and the server forgets them later.
     """
     topology = sessions.client._topology
     if topology is not None:
@@ -148,11 +150,11 @@ async def _close(sessions: Sessions) -> None:
 
 
 def _abandon(sessions: Sessions) -> None:
-    """Close the sockets of a client whose event loop does not run."""
+    """Close the sockets of a client whose event loop no longer runs."""
     client = sessions.client
-    client._closed = True  # nobody can close it any more, and it would complain
+    client._closed = True  # it can no longer be closed, and would warn about that
     for transport in _transports(client):
-        with suppress(RuntimeError):  # the loop is closed: nobody will be told
+        with suppress(RuntimeError):  # the loop is closed and cannot call anybody back
             transport.abort()
         close_socket(transport)
 
@@ -164,7 +166,7 @@ def _transports(client: Any) -> Iterator[Any]:
             yield connection.conn.conn[0]
     loop = client._loop
     if loop is not None and loop.is_closed():
-        # Those in use are in no pool: the monitors' always are.
+        # Connections in use are in no pool, and those of the monitors are always in use.
         for transport in list(getattr(loop, "_transports", {}).values()):
             protocol = transport.get_protocol()
             if isinstance(getattr(protocol, "_app_protocol", protocol), PyMongoProtocol):

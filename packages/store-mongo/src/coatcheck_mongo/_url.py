@@ -1,4 +1,4 @@
-"""The URLs of MongoDB stores: MongoDB's own, with options of the store's among the driver's."""
+"""The URLs of MongoDB stores: MongoDB's own URLs, with more options."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pymongo.errors import PyMongoError
 from coatcheck.errors import ConfigurationError
 from coatcheck.storekit import flag_option, parse_options, split_url
 
-#: What a driver takes where the URL names no database, and connect-mongo with it.
+#: The database of drivers and connect-mongo if the URL names none.
 DEFAULT_DATABASE: Final = "test"
-#: connect-mongo's.
+#: connect-mongo's default.
 DEFAULT_COLLECTION: Final = "sessions"
-#: Milliseconds that a call may take in all: to find a primary, to connect, to wait for a reply.
-#: Long enough for a handover, and not for an election after a crash, which takes 10 s and more.
+#: Milliseconds that a call may take in all: to find a primary, to connect and to wait for a reply.
+#: This is long enough for a planned handover. An election after a crash takes 10 s and more.
 TIMEOUT_MS: Final = 3000
 
 _FORM: Final = (
@@ -34,14 +34,14 @@ _NOT_IN_DATABASES: Final = frozenset('/\\. "$\0')
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a URL says.
+    """The parts and options of a URL.
 
     :ivar uri: the URL for the driver, without the store's own options.
     :ivar database: the database's name.
     :ivar collection: the collection's name.
     :ivar stringify: whether sessions are text or bytes, and not documents.
     :ivar indexes: whether to create the indexes.
-    :ivar hosts: where the driver begins.
+    :ivar hosts: the addresses that the driver tries first.
     """
 
     uri: str = field(repr=False)
@@ -53,9 +53,9 @@ class Settings:
 
 
 def check_database(name: str) -> str:
-    """Return the name of a database if it can be one.
+    """Return the name of a database.
 
-    :raises ConfigurationError: it cannot.
+    :raises ConfigurationError: no database can have this name.
     """
     if not isinstance(name, str) or not name or _NOT_IN_DATABASES.intersection(name):
         raise ConfigurationError(
@@ -66,15 +66,15 @@ def check_database(name: str) -> str:
 
 
 def check_collection(name: str) -> str:
-    """Return the name of a collection if it can be one.
+    """Return the name of a collection.
 
-    :raises ConfigurationError: it cannot.
+    :raises ConfigurationError: no collection can have this name.
     """
     bad = not isinstance(name, str) or not name or name.startswith((".", "system."))
     if bad or name.endswith(".") or ".." in name or {"$", "\0"}.intersection(name):
         raise ConfigurationError(
-            "the name of a MongoDB collection must be text without `$` and NUL, and must not be "
-            "the system's"
+            "the name of a MongoDB collection must be text without `$`, NUL and empty parts, and "
+            "must not begin with `system.`"
         )
     return name
 
@@ -91,9 +91,9 @@ _OWN: Final = {"collection": _collection, "stringify": flag_option, "indexes": f
 
 
 def parse(url: str) -> Settings:
-    """Return what a URL says. Nothing of the URL is in an error but the names of options.
+    """Return the parts and options of a URL. Errors quote nothing of it except names of options.
 
-    :raises ConfigurationError: it cannot be understood, or has an option that there is not.
+    :raises ConfigurationError: the URL cannot be parsed, or has an unknown option.
     """
     parts, options = split_url(url, _FORM)
     scheme, database = parts.scheme.lower(), unquote(parts.path[1:])
@@ -103,7 +103,7 @@ def parse(url: str) -> Settings:
     values = parse_options(
         {name: options.pop(name) for name in _OWN if name in options}, _OWN, "MongoDB"
     )
-    # As they stand: what is decoded and encoded again may be another thing.
+    # The options are taken unchanged, because decoding and encoding them might change them.
     pieces = [piece for piece in filter(None, parts.query.split("&")) if _name(piece) not in _OWN]
     _check_options(parts.netloc, pieces, srv=scheme == "mongodb+srv")
     if "timeoutms" not in map(str.lower, options):
@@ -136,34 +136,35 @@ def _name(piece: str) -> str:
 
 
 def _check_options(netloc: str, pieces: list[str], *, srv: bool) -> None:
-    """Refuse what the driver does not know, and what would break the store's promises."""
+    """Refuse options that the driver does not know, or that would break the store's promises."""
     for piece in pieces:
         name = _name(piece)
         if name.lower() not in VALIDATORS:
             raise ConfigurationError(
-                f"the MongoDB store's URL has no option {name!r}: neither MongoDB has it nor the "
-                f"store, whose own are {', '.join(_OWN)}"
+                f"the MongoDB store's URL has no option {name!r}; there are MongoDB's own options "
+                f"and {', '.join(_OWN)}"
             )
         value = _value(piece)
         if name.lower() == "w" and value == 0:
             raise ConfigurationError("`w=0` would lose writes without an error")
         if name.lower() == "timeoutms" and not value:
-            raise ConfigurationError("`timeoutMS=0` would let calls wait for ever")
+            raise ConfigurationError("`timeoutMS=0` would let calls wait forever")
         if name.lower() == "readpreference" and value != "primary":
             raise ConfigurationError(
-                "sessions are read from the primary: others lag behind, and show who has logged out"
+                "`readPreference` must be `primary`: secondaries lag behind, and show sessions "
+                "that were ended"
             )
         if name.lower().startswith("srv") and not srv:
             raise ConfigurationError(f"{name!r} needs a URL with `mongodb+srv://`")
-    # A client that is made tells what does not go together. It connects to nobody.
+    # Making a client shows which options do not go together. It does not connect.
     plain = "&".join(piece for piece in pieces if not _name(piece).lower().startswith("srv"))
     try:
         with _without_warnings():
             MongoClient[Any](f"mongodb://{netloc}/?{plain}", connect=False)
     except _DRIVERS_ERRORS:
         raise ConfigurationError(
-            "options of the MongoDB store's URL do not go together, or the files that they name "
-            "are not what they should be"
+            "some options of the MongoDB store's URL do not go together, or files that they name "
+            "are missing or malformed"
         ) from None
 
 
@@ -174,18 +175,18 @@ def _value(piece: str) -> Any:
             found: Any = uri_parser.split_options(piece, validate=True, warn=False)
     except _DRIVERS_ERRORS:
         raise ConfigurationError(
-            f"{_name(piece)!r} in the MongoDB store's URL has a value that cannot be"
+            f"{_name(piece)!r} in the MongoDB store's URL has a value that is not allowed"
         ) from None
     return next(iter(found.values()), None)
 
 
-#: What PyMongo raises for options.
+#: The exceptions that PyMongo raises for options.
 _DRIVERS_ERRORS: Final = (PyMongoError, ValueError, TypeError, KeyError, OSError)
 
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """PyMongo says it once more when the client is made."""
+    """Drop PyMongo's warnings in the block, because it repeats them when it makes the client."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
