@@ -129,7 +129,7 @@ def test_a_harness_that_is_wrong(mine: Path) -> None:
         (("memory:?size=3",), "memory store's URL"),
         ((), "a URL is needed"),
         (("memory:", "--harness", "nowhere:Harness"), "names nothing"),
-        (("memory:", "--harness", "json:loads"), "no subclass of Harness"),
+        (("memory:", "--harness", "json:loads"), "not a subclass of Harness"),
         (("memory:", "--deviations", "missing.toml"), "cannot be read"),
         (("memory:", "--only", "GETS"), "no clause and no group GETS"),
         (("memory:", "--report", "/dev/null/report"), "Not a directory"),

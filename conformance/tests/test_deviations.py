@@ -49,7 +49,7 @@ def test_a_deviation_that_passes_fails() -> None:
     deviation = Deviation("GET-2", "not-yet", "we have not", "https://example.org/7")
     result = Run(MemoryHarness(), deviations=[deviation]).result(cases_of("GET-2")[0], "sync")
     assert result.verdict is Verdict.FAILED
-    assert "take it off the list" in result.text
+    assert "remove it from the list" in result.text
 
 
 def test_a_deviation_of_one_api_leaves_the_other() -> None:

@@ -98,7 +98,7 @@ class Raising(Opening):
         (Apart, "a second handle"),
         (Hasty, "lets too much time pass"),
         (OwnTime, "must pass its argument `clock` on"),
-        (NoStore, "which is no store"),
+        (NoStore, "which is not a store"),
         (Raising, "ZeroDivisionError"),
     ],
 )
@@ -178,7 +178,7 @@ def test_a_store_in_use_is_never_written_to() -> None:
 
     verdict, text = verdict_of(Production())
     assert verdict is Verdict.HARNESS_ERROR
-    assert "nobody's sessions" in text
+    assert "only in an empty namespace" in text
     assert production.get("session") == record
 
 

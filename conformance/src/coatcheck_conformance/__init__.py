@@ -1,6 +1,6 @@
-"""What every session store of coatcheck must pass: see :class:`Harness` to begin with.
+"""Check that a session store keeps the Store contract: begin with :class:`Harness`.
 
-Names are imported when they are asked for, because pytest loads this package in every project
+Names are imported when they are first used, because pytest loads this package in every project
 that has it installed.
 """
 

@@ -1,4 +1,4 @@
-"""``python -m coatcheck_conformance``."""
+"""Run the kit with ``python -m coatcheck_conformance``."""
 
 from __future__ import annotations
 

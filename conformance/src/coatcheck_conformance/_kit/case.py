@@ -28,14 +28,14 @@ class Case:
 
     :ivar clause: the id of the clause.
     :ivar check: the function that checks it.
-    :ivar depends_on: clauses without which it cannot be judged.
-    :ivar apis: the APIs that it is run on.
-    :ivar needs: what the harness must give; see :data:`~.harness.FEATURES`.
-    :ivar requires: capabilities that it takes beside the clause's own.
-    :ivar hint: the most common cause of its failure.
-    :ivar realtime: whether it waits for the clock on the wall.
-    :ivar limit: seconds after which it counts as hanging.
-    :ivar prerequisite: whether cases that depend on the clause depend on this case, too. A case
+    :ivar depends_on: the prerequisites: clauses without which the case cannot be judged.
+    :ivar apis: the APIs on which the case is run.
+    :ivar needs: features of the harness; see :data:`~.harness.FEATURES`.
+    :ivar requires: capabilities that the case needs besides that of its clause.
+    :ivar hint: the most common cause of a failure.
+    :ivar realtime: whether the case waits for the system's clock.
+    :ivar limit: seconds after which the case counts as hanging.
+    :ivar prerequisite: whether cases that depend on the clause also depend on this case. A case
         with a whole application uses many clauses, which must not depend on it in turn.
     """
 
@@ -57,7 +57,7 @@ class Case:
 
     @property
     def sentence(self) -> str:
-        """Return what is checked."""
+        """Return the docstring of the check as one line."""
         return " ".join((self.check.__doc__ or "").split())
 
     @property
@@ -82,10 +82,10 @@ def case(
     limit: float = 60.0,
     prerequisite: bool = True,
 ) -> Callable[[Check], Check]:
-    """Make a function a case.
+    """Register a function as a case.
 
-    :param foundation: whether it depends on :data:`FOUNDATION` as well.
-    :raises ValueError: it names a clause or a feature that does not exist, or is there twice.
+    :param foundation: whether the case also depends on :data:`FOUNDATION`.
+    :raises ValueError: the clause or a feature does not exist, or the case is registered twice.
     """
 
     def register(check: Check) -> Check:

@@ -1,4 +1,4 @@
-"""The clock that a store under test lives on."""
+"""The clock by which a store under test lives."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ YEAR_2100: Final = 4102444800.0
 class Clock:
     """POSIX seconds that do not change until a case moves them.
 
-    It begins at a whole minute that is just ahead, so that expiries of coarse backends are exact,
-    and a backend that cleans up by its own clock removes nothing too early.
+    The clock begins at a whole minute, one to two minutes ahead. So expiries of coarse backends are
+    exact, and a backend that removes records by its own clock removes nothing too early.
 
     :ivar now: POSIX seconds.
-    :ivar pause: seconds that reading it takes: callers are held in the middle of what they do,
-        where others meet them.
-    :ivar readings: how often it was read.
+    :ivar pause: seconds that each reading takes, so that a caller is delayed in the middle of its
+        work and other callers overtake it.
+    :ivar readings: how often the clock was read.
     """
 
     def __init__(self, now: float | None = None) -> None:
@@ -36,7 +36,7 @@ class Clock:
         with self._lock:
             self.readings += 1
         if self.pause:
-            time.sleep(self.pause)  # the only way to hold a thread where it is
+            time.sleep(self.pause)  # the only way to delay a thread at this point
         return self.now
 
     def advance(self, seconds: float) -> None:

@@ -28,9 +28,9 @@ from .harnesses import harness_for
 from .run import Run, every_job
 from .verdicts import Conformance, Outcome, Verdict, conformance, outcomes
 
-#: Characters of a line of the table where the output is no terminal.
+#: Characters of a line of the table if the output is not a terminal.
 _WIDTH: Final = 160
-#: The exit status of each verdict; 2 is also a command line that cannot be understood.
+#: The exit status of each verdict; 2 also means a wrong command line.
 _STATUS: Final = {
     Conformance.CONFORMANT: 0,
     Conformance.PARTIAL: 1,
@@ -51,7 +51,7 @@ _STYLES: Final = {
 def main(arguments: Sequence[str]) -> int:
     """Run the command line.
 
-    :returns: 0 if the store is conformant, 1 if it is not, 2 if that was not found out.
+    :returns: 0 if the store is conformant, 1 if it is not, 2 if it was not judged.
     """
     parsed = _parser().parse_args(arguments)
     if parsed.explain is not None:
@@ -61,11 +61,11 @@ def main(arguments: Sequence[str]) -> int:
     _check_selection(parsed.only)
     # SIGTERM ends a run like Ctrl-C: harnesses stop their servers.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # What a store logs about the faults that the kit brings about is no news.
+    # A store's log lines about faults that the kit causes are not interesting.
     logging.getLogger().addHandler(logging.NullHandler())
     console = Console()
     if not console.is_terminal:
-        console = Console(width=_WIDTH)  # a file or a log has none of its own
+        console = Console(width=_WIDTH)  # a file or a log has no width
     try:
         harness = _harness(parsed.url, parsed.harness)
         deviations = (
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
             else read_deviations(parsed.deviations)
         )
         if parsed.report is not None:
-            parsed.report.mkdir(parents=True, exist_ok=True)  # known before, and not after minutes
+            parsed.report.mkdir(parents=True, exist_ok=True)  # a wrong path fails at once
     except (HarnessError, CoatcheckError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False)
         return 2
@@ -103,22 +103,22 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 conformant, 1 not conformant or not wholly verified, 2 not judged.",
     )
     add = parser.add_argument
-    add("url", nargs="?", help="the store, as an application opens it; the kit works in namespaces "
-        "of its own: `{namespace}` in the URL is replaced by their names where the package has no "
-        "harness")  # fmt: skip
     add(
-        "--report",
-        type=Path,
-        metavar="DIR",
-        help="write report.json, .md, .html, junit.xml, badge.json",
+        "url",
+        nargs="?",
+        help="the URL of the store, as an application opens it; the kit works in namespaces of "
+        "its own, whose names replace `{namespace}` if the package has no harness",
     )
-    add("--harness", metavar="MODULE:CLASS", help="the harness, instead of the one of the package")
-    add("--deviations", type=Path, metavar="FILE", help="what is known to be otherwise (TOML)")
-    add("--seed", type=int, default=0, help="the seed of what is chosen at random")
-    add("--only", action="append", default=[], metavar="CLAUSE",
-        help="a clause or a group, repeatable; the rest counts as skipped")  # fmt: skip
-    add("--verbose", action="store_true", help="list what passed, too")
-    add("--explain", metavar="CLAUSE", help="say what a clause asks for, and how it is checked")
+    report = "write report.json, .md, .html, junit.xml, badge.json"
+    add("--report", type=Path, metavar="DIR", help=report)
+    add("--harness", metavar="MODULE:CLASS", help="use this harness, and not the package's")
+    deviations = "the clauses that the store does not meet (TOML)"
+    add("--deviations", type=Path, metavar="FILE", help=deviations)
+    add("--seed", type=int, default=0, help="the seed of random choices")
+    only = "check only this clause or group; may be given several times"
+    add("--only", action="append", default=[], metavar="CLAUSE", help=only)
+    add("--verbose", action="store_true", help="also list the clauses that passed")
+    add("--explain", metavar="CLAUSE", help="explain a clause, and how it is checked")
     return parser
 
 
@@ -158,7 +158,7 @@ def _harness(url: str | None, reference: str | None) -> Harness:
         return harness_for(url)
     harness = resolve(reference)
     if not (isinstance(harness, type) and issubclass(harness, Harness)):
-        raise HarnessError(f"`{reference}` is no subclass of Harness")
+        raise HarnessError(f"`{reference}` is not a subclass of Harness")
     return harness(url) if url is not None else harness()
 
 
@@ -183,7 +183,7 @@ def _perform(run: Run, console: Console, only: Sequence[str]) -> None:
             result = run.result(case, api)
             progress.advance(task)
             if result.verdict is Verdict.HARNESS_ERROR and run.check_harness()[1]:
-                break  # nothing that follows would be judged, either
+                break  # none of the following cases can be judged
 
 
 def _show(judged: Sequence[Outcome], run: Run, console: Console, *, everything: bool) -> None:
@@ -212,7 +212,7 @@ def _table(judged: Sequence[Outcome], *, everything: bool) -> Table:
     quiet = () if everything else (Verdict.PASSED, Verdict.NOT_SUPPORTED)
     for outcome in judged:
         if outcome.verdict in quiet or not outcome.results:
-            continue  # nothing to say, or left out by `--only`
+            continue  # nothing to report, or left out by `--only`
         remark = next(
             (result.text for result in outcome.results if result.verdict is outcome.verdict), ""
         )

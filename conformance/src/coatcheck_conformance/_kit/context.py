@@ -1,4 +1,4 @@
-"""What a case works with: a namespace of its own, the stores on it, and the clock."""
+"""The context of a case: a namespace of its own, the stores on it, and the clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .harness import Harness
 
 T = TypeVar("T")
 
-#: Seconds within which an expiry is the same.
+#: Seconds by which equal expiries may differ.
 MICROSECOND = 1e-6
 
 
@@ -27,11 +27,11 @@ class Context:
 
     :ivar harness: opens stores.
     :ivar api: the API under test.
-    :ivar clock: what all stores of this case live on.
+    :ivar clock: the clock of all stores of this case.
     :ivar namespace: the namespace of this case; empty at first.
     :ivar steps: what was done, for the failure text.
     :ivar loop: the event loop of this case.
-    :ivar seed: for whatever is chosen at random.
+    :ivar seed: the seed of everything that is chosen at random.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class Context:
         self, name: str, *, api: APIName | None = None, namespace: str | None = None,
         clock: Callable[[], float] | None = None,
     ) -> Handle:  # fmt: skip
-        """Return a handle: a new store object where the store can have several on the same data.
+        """Return a handle, with a new store object if several can share the data.
 
-        :param name: what the steps call it.
+        :param name: the handle's name in the steps.
         :param api: the API under test unless given.
         :param namespace: the one of this case unless given.
         """
@@ -90,9 +90,9 @@ class Context:
 
     @contextmanager
     def sequence(self) -> Iterator[tuple[Handle, Handle]]:
-        """Give a handle of this API and one of the other, on a namespace of their own.
+        """Give a handle of this API and one of the other API, on a new namespace.
 
-        It is removed at the end, so that what one sequence of calls has left changes no other.
+        The namespace is removed at the end, so that one sequence of calls does not affect the next.
         """
         self._sequences += 1
         namespace = f"{self.namespace}q{self._sequences}"
@@ -124,7 +124,7 @@ class Context:
             if not isinstance(primary, Store | AsyncStore):
                 raise HarnessError(
                     f"`{type(self.harness).__name__}.{opens.__name__}` returned "
-                    f"{type(primary).__name__}, which is no store"
+                    f"{type(primary).__name__}, which is not a store"
                 )
             self._primary.setdefault(namespace, primary)
         return as_async(primary) if api == "async" else as_sync(primary)
@@ -151,7 +151,7 @@ class Context:
         return record
 
     def expired(self, key: str = "key", data: bytes = b"old", owner: str | None = None) -> Record:
-        """Leave a record under the key that has expired; it may take up space still."""
+        """Write a record that has expired by now; it may still take up space."""
         record = self.put(key, data, owner, life=60)
         self.advance(61)
         return record
@@ -186,14 +186,14 @@ class Context:
             self.fail(f"{lead}{self.steps.show(expected)}", self.steps.show(seen))
 
     def expect_that(self, holds: bool, expected: str, seen: object) -> None:
-        """Expect that something holds, in words."""
+        """Expect that a condition holds, which is described in words."""
         if not holds:
             self.fail(expected, seen)
 
     def expect_data(
         self, data: bytes, key: str = "key", store: Handle | None = None, about: str = ""
     ) -> Record:
-        """Expect that ``get`` of a key shows these data, and return the record."""
+        """Expect that ``get`` of a key returns these data, and return the record."""
         found = (store or self.store).get(key)
         lead = f"{about}: " if about else ""
         if not isinstance(found, Record) or found.data != data or type(found.data) is not bytes:
@@ -205,7 +205,7 @@ class Context:
         self.expect((store or self.store).get(key), None, about)
 
     def expect_same(self, seen: object, record: Record, about: str = "") -> None:
-        """Expect a record as it was written: data, owner (where kept) and expiry (as rounded)."""
+        """Expect a record as it was written: data, owner (if kept) and expiry (as rounded)."""
         lead = f"{about}: " if about else ""
         same = (
             isinstance(seen, Record)
@@ -219,7 +219,7 @@ class Context:
     def expect_unchanged(
         self, record: Record, key: str = "key", store: Handle | None = None, about: str = ""
     ) -> None:
-        """Expect that ``get`` of a key shows a record as it was written."""
+        """Expect that ``get`` of a key returns a record as it was written."""
         self.expect_same((store or self.store).get(key), record, about)
 
     def expect_keys(
@@ -233,7 +233,7 @@ class Context:
 
     @contextmanager
     def expect_raises(self, *errors: type[BaseException]) -> Iterator[list[BaseException]]:
-        """Expect that the block raises one of these; gives a list that will hold the exception."""
+        """Expect that the block raises one of these errors; give a list that will hold it."""
         caught: list[BaseException] = []
         names = " or ".join(error.__name__ for error in errors)
         try:
@@ -248,34 +248,34 @@ class Context:
             self.fail(names, "no exception")
 
     def kept_owner(self, owner: str | None) -> str | None:
-        """Return which owner ``get`` shows of a record."""
+        """Return the owner that ``get`` returns for a record with this owner."""
         return owner if self.capabilities.owners else None
 
     def is_kept(self, seen: float, given: float) -> bool:
-        """Tell whether an expiry is what may become of the given one (EXPIRY-5)."""
+        """Tell whether an expiry is a permitted rounding of the given one (EXPIRY-5)."""
         granularity = self.capabilities.expiry_granularity
         lowest = given - granularity if granularity else given - MICROSECOND
         above = seen > lowest if granularity else seen >= lowest
         return above and seen <= given + MICROSECOND
 
-    # What a case may need of the machine
+    # Requirements of a case
 
     def need(self, found: T | None, what: str) -> T:
-        """Return what the harness gave, or skip the case."""
+        """Return the value that the harness gave, or skip the case."""
         if found is None:
             raise Skipped(what)
         return found
 
     def need_fork(self) -> None:
-        """Skip the case where processes cannot be forked."""
+        """Skip the case if processes cannot be forked."""
         if not hasattr(os, "fork"):
             raise Skipped("this system cannot fork")
 
     def close(self, *, is_ours: bool = True) -> None:
         """Close all handles and the event loop.
 
-        :param is_ours: whether the namespaces are the kit's own, and what is left in them is
-            removed; where it is not known, nothing may be.
+        :param is_ours: whether the namespaces are known to be the kit's own. Only then are their
+            records removed.
         """
         try:
             for _, handle in self._opened:
@@ -287,5 +287,5 @@ class Context:
 
 
 def _close(handle: Handle) -> None:
-    with suppress(Exception):  # LIFE-4 is about it, and every case ends with it
+    with suppress(Exception):  # LIFE-4 checks `close`; every case ends with it
         handle.perform("close")

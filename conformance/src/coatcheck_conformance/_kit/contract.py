@@ -23,14 +23,14 @@ _VERSION: Final = re.compile(r"^Contract version: \*\*(.+)\*\*$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One obligation.
+    """One obligation of the contract.
 
-    :ivar id: the group and a number, which never change their meaning.
-    :ivar level: whom it binds; see the document.
+    :ivar id: the group and a number, whose meaning never changes.
+    :ivar level: which stores the clause binds; see the document.
     :ivar capability: ``-``, ``name`` or ``name=False``.
-    :ivar obligation: what must be seen from outside.
-    :ivar reason: what went wrong where it was otherwise.
-    :ivar anchor: where the document has it.
+    :ivar obligation: the behaviour that must be seen from outside.
+    :ivar reason: the damage if a store behaves differently.
+    :ivar anchor: the heading's anchor in the document.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Clause:
         return self.id.partition("-")[0]
 
     def concerns(self, capabilities: Capabilities) -> bool:
-        """Tell whether the clause is about a store with these capabilities."""
+        """Tell whether the clause applies to a store with these capabilities."""
         if self.capability == "-":
             return True
         name, _, negated = self.capability.partition("=")
@@ -63,7 +63,7 @@ class Clause:
 def document() -> str:
     """Return the text of the contract.
 
-    :raises FileNotFoundError: it is neither in the package nor in the repository.
+    :raises FileNotFoundError: the text is neither in the package nor in the repository.
     """
     in_package = files("coatcheck_conformance") / "contract.md"
     if in_package.is_file():

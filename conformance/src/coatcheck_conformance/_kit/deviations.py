@@ -1,4 +1,4 @@
-"""Deviations: what a store's author knows to be otherwise, as data in their own repository.
+"""Deviations: clauses that a store does not meet, as data in its author's repository.
 
 ::
 
@@ -7,7 +7,7 @@
     reason = "backend-cannot"   # or "not-yet", or "kit-bug"
     why = "the backend counts milliseconds in 32 bits"
     url = "https://example.org/issues/7"
-    api = "async"              # only where it is so on one API alone
+    api = "async"              # only if one API alone deviates
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _REQUIRED: Final = frozenset({"clause", "reason", "why", "url"})
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """One clause that a store does not fulfil, by its author's own word."""
+    """A clause that a store does not meet, as declared by its author."""
 
     clause: str
     reason: str
@@ -41,14 +41,14 @@ class Deviation:
     api: str | None = None
 
     def concerns(self, clause: str, api: str) -> bool:
-        """Tell whether it is about a clause on an API."""
+        """Tell whether the deviation is about a clause on an API."""
         return clause == self.clause and self.api in (None, api)
 
 
 def read_deviations(path: Path) -> list[Deviation]:
     """Read a file of deviations.
 
-    :raises HarnessError: it cannot be read, or says something that it cannot say.
+    :raises HarnessError: the file cannot be read, or has an invalid entry.
     """
     try:
         content = tomllib.loads(path.read_text("utf-8"))
@@ -60,7 +60,7 @@ def read_deviations(path: Path) -> list[Deviation]:
 
 
 def deviations_of(harness: Harness) -> list[Deviation]:
-    """Return the deviations that a harness names, from a file beside the one of its class.
+    """Return the deviations that a harness names, from a file beside that of its class.
 
     :raises HarnessError: as :func:`read_deviations` does.
     """
@@ -70,7 +70,7 @@ def deviations_of(harness: Harness) -> list[Deviation]:
 
 
 def find(deviations: Iterable[Deviation], clause: str, api: str) -> Deviation | None:
-    """Return the deviation that is about a clause on an API."""
+    """Return the deviation for a clause on an API, or None."""
     return next((one for one in deviations if one.concerns(clause, api)), None)
 
 

@@ -1,7 +1,7 @@
 """Faults of a disk, for stores that keep files in a folder.
 
-Python's own functions are replaced, and fail for whatever is below the folder alone. What a store
-does beside them, in a library written in C, meets no fault.
+Python's own functions are replaced, and fail for paths below the folder. A library written in C
+that a store uses beside them meets no fault.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from unittest.mock import patch
 
 from .harness import Fault
 
-#: Functions of ``os`` whose first argument is a path or a descriptor, and that look.
+#: Functions of ``os`` whose first argument is a path or a descriptor, and that only read.
 _READING: Final = (
     "open", "read", "pread", "listdir", "scandir", "stat", "lstat", "access",
 )  # fmt: skip
-#: Those that change something.
+#: Functions that change something.
 _WRITING: Final = (
     "write", "pwrite", "writev", "replace", "rename", "link", "symlink", "unlink", "remove",
     "mkdir", "rmdir", "fsync", "fdatasync", "ftruncate", "truncate", "utime", "chmod",
 )  # fmt: skip
-#: Those of them that take up space.
+#: Functions that also take up space.
 _GROWING: Final = ("write", "pwrite", "writev", "link", "symlink", "mkdir", "fsync", "fdatasync")
 
 _guard: Final = threading.Lock()
 
 
 def disk_faults(folder: Path) -> list[Fault]:
-    """Return faults for what is below a folder."""
+    """Return faults that hit everything below a folder."""
 
     def failing(number: int, functions: tuple[str, ...], **ways: bool) -> Callable[[], Any]:
         return lambda: _failing(folder, number, functions, **ways)
@@ -82,9 +82,9 @@ def _failing(
 
 @contextmanager
 def _still_supported(names: tuple[str, ...]) -> Iterator[None]:
-    """Let the replaced functions be in the sets of what takes a descriptor, as the real ones are.
+    """Keep the replaced functions in the sets of functions that take a descriptor.
 
-    It is entered when they are replaced already, so the real ones are found by their names.
+    The functions are replaced already when it is entered, so the real ones are found by name.
     """
     added = []
     for supports in (os.supports_fd, os.supports_follow_symlinks, os.supports_dir_fd):
@@ -166,7 +166,7 @@ def _buffered(raw: io.FileIO, mode: str) -> Any:
 
 
 def _is_below(target: Any, root: tuple[str, ...]) -> bool:
-    """Tell whether a path, or what a descriptor is open for, is the folder or below."""
+    """Tell whether a path, or the file of a descriptor, is the folder or below it."""
     if isinstance(target, int):
         try:
             path = _readlink(f"/proc/self/fd/{target}")
@@ -174,7 +174,7 @@ def _is_below(target: Any, root: tuple[str, ...]) -> bool:
             return False
     else:
         try:
-            # No Path, which would ask the disk.
+            # Not Path, which would read the disk.
             path = os.path.abspath(os.fsdecode(target))  # noqa: PTH100
         except (TypeError, ValueError):
             return False

@@ -1,4 +1,4 @@
-"""How a case says that something is not as it should be, and how that reads."""
+"""How a case reports a failure, and the text of a failure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 
 from .contract import Clause
 
-#: Steps that a failure text shows: those at the end tell most.
+#: How many steps a failure text shows: the last ones are the most useful.
 _STEPS_SHOWN: Final = 24
 
 
 class CheckFailed(Exception):
-    """The store did otherwise than the clause says.
+    """Raised if the store breaks the clause.
 
     :ivar expected: what should have been seen.
     :ivar seen: what was seen.
@@ -26,22 +26,22 @@ class CheckFailed(Exception):
 
 
 class Skipped(Exception):
-    """The case cannot be run here; the text says what is missing."""
+    """Raised if the case cannot be run here; the text says what is missing."""
 
 
 class HarnessError(Exception):
-    """The harness does not do what the kit needs; the text says what, and what to do."""
+    """Raised if the harness does not do what the kit needs; the text says what to do."""
 
 
 class RunEnded(BaseException):
-    """Somebody ended the run: the case that is under way does nothing more."""
+    """Raised in the case that is running when somebody ends the run."""
 
 
 def explain(
     clause: Clause, *, case: str, api: str, store: str, steps: Sequence[str], failed: CheckFailed,
     hint: str,
 ) -> str:  # fmt: skip
-    """Return the text of a failure, which is all that a store's author has to go by."""
+    """Return the text of a failure, which is all that a store's author gets to see."""
     parts = [
         f"{clause.id} failed on the {api} API of {store}",
         "",

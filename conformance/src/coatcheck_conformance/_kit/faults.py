@@ -1,4 +1,4 @@
-"""Everything that can go wrong with a context's backend, and a store that is hit by it."""
+"""All faults of a context's backend, and a store that meets them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .handle import Handle
 from .harness import Fault
 from .proxy import Mode, Proxy
 
-#: Seconds that a client library may need to notice that the server is back.
+#: Seconds that a client library may need to notice that the server works again.
 _RECOVERY: Final = 8.0
 
-#: What the network does, as a kind of fault, in words.
+#: Faults of the network: the proxy's mode, the kind of fault, and a description.
 _NETWORK: Final[tuple[tuple[Mode, str, str], ...]] = (
     ("refuse", "unavailable", "the server refuses connections"),
     ("reset", "unavailable", "the server resets the connection"),
     ("cut", "unavailable", "the connection is reset in the middle of a reply"),
-    ("lost", "unavailable", "the server does what it is asked, and the reply is lost"),
-    ("stall", "stall", "the server does not answer"),
-    ("late", "stall", "the server answers when nobody waits any more"),
+    ("lost", "unavailable", "the server carries out requests, and replies are lost"),
+    ("stall", "stall", "the server does not reply"),
+    ("late", "stall", "the server replies when nobody waits any more"),
     ("half-close", "garbage", "a reply ends in the middle"),
     ("garbage", "garbage", "a proxy says that the server is down"),
     ("noise", "garbage", "the reply is noise"),
@@ -35,11 +35,11 @@ _NETWORK: Final[tuple[tuple[Mode, str, str], ...]] = (
 
 
 class FaultyStore:
-    """A store, and the faults that can be brought about for it.
+    """A store, and the faults that it can meet.
 
-    :ivar store: the handle that the faults hit. They may not hit other handles.
-    :ivar faults: what can be brought about.
-    :ivar proxy: what the store talks through, where there is an address.
+    :ivar store: the handle that meets the faults. Other handles may not meet them.
+    :ivar faults: the faults that can be caused.
+    :ivar proxy: the proxy in front of the server, if there is a server.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class FaultyStore:
 
     @contextmanager
     def during(self, fault: Fault) -> Iterator[None]:
-        """Let the fault be there for the block."""
+        """Cause the fault for the block."""
         self._context.steps.note(f"from now on {fault.name}")
         with fault.during():
             yield
-        self._context.steps.note("all is well again")
+        self._context.steps.note("the fault is over")
 
     def attempt(self, operation: str, *args: Any) -> Any:
         """Return what a call of the store returns, or the exception that it raises."""
@@ -77,7 +77,7 @@ def attempt(store: Handle, operation: str, *args: Any) -> Any:
 
 @contextmanager
 def faulty_store(context: Context, *kinds: str) -> Iterator[FaultyStore]:
-    """Give a store with its faults of these kinds; the case is skipped where there are none."""
+    """Give a store with its faults of these kinds; skip the case if there are none."""
     with through_proxy(context) as (store, proxy):
         found = [fault for fault in _all_faults(context, proxy) if fault.kind in kinds]
         context.need(found or None, f"the harness has no fault of the kind {' or '.join(kinds)}")
@@ -85,7 +85,7 @@ def faulty_store(context: Context, *kinds: str) -> Iterator[FaultyStore]:
 
 
 def each_fault(context: Context, *kinds: str) -> Iterator[tuple[FaultyStore, Fault]]:
-    """Yield each fault with a store that none has hit before."""
+    """Yield each fault, with a store that has met no fault before."""
     number, count = 0, 1
     while number < count:
         with faulty_store(context, *kinds) as faulty:
@@ -96,7 +96,7 @@ def each_fault(context: Context, *kinds: str) -> Iterator[tuple[FaultyStore, Fau
 
 @contextmanager
 def through_proxy(context: Context) -> Iterator[tuple[Handle, Proxy | None]]:
-    """Give a store that talks through a proxy, or the context's own where it talks to nobody."""
+    """Give a store that talks through a proxy, or the context's own if it has no server."""
     address = context.harness.address()
     if address is None:
         yield context.store, None
@@ -141,9 +141,12 @@ def expect_store_error_at_most(context: Context, outcome: object, about: str = "
 
 
 def expect_recovered(context: Context, store: Handle, fault: Fault) -> None:
-    """Wait until a read succeeds: pools notice dead connections one by one, monitors in time."""
+    """Wait until a read succeeds.
+
+    Connection pools notice dead connections one by one, and monitors need some time.
+    """
     deadline = time.monotonic() + _RECOVERY
     while isinstance(outcome := attempt(store, "get", "nothing"), Exception):
         if time.monotonic() > deadline:
             context.fail(f"a store that works again after this: {fault.name}", outcome)
-        time.sleep(0.05)  # nothing tells when the backend is back
+        time.sleep(0.05)  # there is no signal when the backend works again

@@ -1,4 +1,4 @@
-"""A store as cases see it: one way to call both APIs, and a list of what was called."""
+"""A store as cases see it: one way to call both APIs, and a list of all calls."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _END: Final = object()
 
 
 class Loop:
-    """The event loop of a case, made when it is first needed."""
+    """The event loop of a case, created when it is first needed."""
 
     def __init__(self) -> None:
         self._runner: asyncio.Runner | None = None
@@ -53,7 +53,7 @@ class Loop:
 
 
 class Steps:
-    """What a case has done, in words; times are told from the clock's start."""
+    """The steps of a case, in words; times are relative to the clock's start."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -61,23 +61,23 @@ class Steps:
         self._is_over = False
 
     def end(self) -> None:
-        """Let no call of this case begin any more: the next one raises :class:`RunEnded`."""
+        """Let this case begin no other call: the next one raises :class:`RunEnded`."""
         self._is_over = True
 
     def go_on(self) -> None:
-        """Do nothing, unless the run was ended.
+        """Return if the run goes on.
 
-        :raises RunEnded: it was.
+        :raises RunEnded: somebody ended the run.
         """
         if self._is_over:
             raise RunEnded
 
     def note(self, line: str) -> None:
-        """Add a step that is no call of an operation."""
+        """Add a step that is not a call of an operation."""
         self.lines.append(line)
 
     def called(self, name: str, operation: str, args: Sequence[object], outcome: str) -> None:
-        """Add a call and what came of it."""
+        """Add a call and its outcome."""
         self.lines.append(f"{self.call(name, operation, args)} -> {outcome}")
 
     def call(self, name: str, operation: str, args: Sequence[object]) -> str:
@@ -126,9 +126,9 @@ class Call:
 class Handle:
     """A store object, called through one of its APIs.
 
-    The operations are those of :class:`coatcheck.Store`, whichever API it is. Each call is noted.
+    The operations are those of :class:`coatcheck.Store`, on either API. Each call becomes a step.
 
-    :ivar name: what the steps call it: ``store``, ``second``, ...
+    :ivar name: the handle's name in the steps: ``store``, ``second``, ...
     :ivar native: the object that is called.
     """
 
@@ -140,12 +140,12 @@ class Handle:
 
     @property
     def api(self) -> APIName:
-        """Return which API it is."""
+        """Return the name of the API that is called."""
         return "async" if isinstance(self.native, AsyncStore) else "sync"
 
     @property
     def capabilities(self) -> Capabilities:
-        """Return what the store declares."""
+        """Return the capabilities that the store declares."""
         return self.native.capabilities
 
     def get(self, key: str) -> Record | None:
@@ -197,11 +197,11 @@ class Handle:
         self.call("close")
 
     def later(self, operation: str, *args: Any) -> Call:
-        """Return a call to be made with others, by ``Context.together``."""
+        """Return a call that ``Context.together`` makes with others."""
         return Call(self, operation, args)
 
     def call(self, operation: str, *args: Any) -> Any:
-        """Call an operation that returns a value, and note it."""
+        """Call an operation that returns a value, and add a step."""
         try:
             outcome = self.perform(operation, *args)
         except BaseException as error:
@@ -211,7 +211,7 @@ class Handle:
         return outcome
 
     def iterate(self, operation: str, *args: Any) -> Generator[tuple[str, Record], None, None]:
-        """Return an iterator over what ``all`` or ``owned_by`` yields, one item at a time."""
+        """Return an iterator over the items of ``all`` or ``owned_by``, one at a time."""
         self._steps.note(f"{self._steps.call(self.name, operation, args)}, item by item")
         records = getattr(self.native, operation)(*args)
         if not isinstance(self.native, AsyncStore):
@@ -219,8 +219,8 @@ class Handle:
         return self._drawn(records)
 
     def perform(self, operation: str, *args: Any) -> Any:
-        """Call an operation, and note nothing: for calls from threads, and by the thousand."""
-        if operation not in ("close", "destroy"):  # what cleans up goes on
+        """Call an operation without a step: for calls from threads, and for thousands of calls."""
+        if operation not in ("close", "destroy"):  # cleaning up is still allowed
             self._steps.go_on()
         function = getattr(self.native, operation)
         if isinstance(self.native, AsyncStore):
@@ -257,7 +257,7 @@ class Handle:
 
 
 def _taken(records: Iterator[tuple[str, Record]]) -> Generator[tuple[str, Record], None, None]:
-    # Drawn from here, so that what a store raises on the way is known to be the store's.
+    # The items are read here, so that an exception during the iteration counts as the store's.
     yield from records
 
 
@@ -274,8 +274,8 @@ async def _listed(
 def together(calls: Sequence[Call], loop: Loop, steps: Steps) -> list[Any]:
     """Make calls at the same time: threads for sync APIs, tasks for async ones.
 
-    :returns: what each returned, or the :class:`coatcheck.errors.CoatcheckError` that it raised.
-    :raises Exception: whatever else a call raised.
+    :returns: the result of each, or the :class:`coatcheck.errors.CoatcheckError` that it raised.
+    :raises Exception: any other exception of a call.
     """
     steps.go_on()
     if all(call.handle.api == "async" for call in calls):
@@ -312,13 +312,13 @@ def _in_threads(calls: Sequence[Call]) -> list[Any]:
         except Exception as error:
             return error
 
-    with impatient(), ThreadPoolExecutor(len(calls)) as pool:
+    with switching_often(), ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(made, calls))
 
 
 @contextmanager
-def impatient() -> Iterator[None]:
-    """Let threads take turns more often than they do by themselves."""
+def switching_often() -> Iterator[None]:
+    """Let the interpreter switch between threads more often than it does by default."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:

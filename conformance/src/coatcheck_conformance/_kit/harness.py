@@ -1,4 +1,4 @@
-"""What the kit has to be told about a store.
+"""Describe a store to the kit.
 
 A store that is opened by a URL needs its URL, with a place for the namespace::
 
@@ -7,8 +7,8 @@ A store that is opened by a URL needs its URL, with a place for the namespace::
     class TestMyStore(StoreConformance):
         harness = Harness("mystore://127.0.0.1:7000/{namespace}")
 
-Whatever more the kit can be told lets it verify more; what a store cannot have is declared, with
-the reason, in :attr:`Harness.unsupported`.
+The more methods a harness has, the more the kit can check. Features that a store cannot have are
+declared, with the reason, in :attr:`Harness.unsupported`.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from .failure import HarnessError
 
 #: What a harness may declare as unsupported, with the clauses that need it.
 FEATURES: Final[Mapping[str, str]] = {
-    "url": "the store is opened by a URL (LIFE-2, LIFE-3, and all that takes a second process)",
-    "malformed": "what is under a key can be no record (GET-4, SET-16, DESTROY-10, ENUM-5)",
-    "garbled": "what is kept beside a record can be garbage (DAMAGE-1, DAMAGE-2, DAMAGE-3)",
+    "url": "the store is opened by a URL (LIFE-2, LIFE-3, and cases with a second process)",
+    "malformed": "a stored record can be damaged (GET-4, SET-16, DESTROY-10, ENUM-5)",
+    "garbled": "garbage can be put beside a record (DAMAGE-1, DAMAGE-2, DAMAGE-3)",
     "stored": "the backend's layout holds text (DATA-10)",
     "client": "the caller can pass in a client object (LIFE-9)",
     "async_client": "the caller can pass in an asynchronous client object (LOOP-5)",
-    "address": "the store talks to a server (COST-2, and the faults of a network)",
-    "folder": "the store keeps files in a folder (SECRET-6, and the faults of a disk)",
-    "unavailable": "the backend can be out of reach (FAULT-1, FAULT-2, FAULT-5, ...)",
-    "stall": "the backend can keep a caller waiting (FAULT-6, ...)",
-    "garbage": "the backend can answer nonsense (FAULT-11)",
-    "traffic": "it can be counted what the backend is asked and answers (COST-2 to COST-4)",
+    "address": "the store talks to a server (COST-2, and faults of the network)",
+    "folder": "the store keeps files in a folder (SECRET-6, and faults of the disk)",
+    "unavailable": "the backend can be unreachable (FAULT-1, FAULT-2, FAULT-5, ...)",
+    "stall": "the backend can let a caller wait (FAULT-6, ...)",
+    "garbage": "the backend can send nonsense (FAULT-11)",
+    "traffic": "requests and replies can be counted (COST-2 to COST-4)",
     "credentials": "the URL can hold a password (SECRET-1)",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong with the backend.
+    """A failure of the backend.
 
-    :ivar kind: ``"unavailable"``, ``"stall"`` or ``"garbage"``: what a call must raise.
-    :ivar name: in a few words, for the steps: ``"the disk is full"``.
-    :ivar during: returns a context manager: as long as it is entered, each call that needs the
-        backend meets the fault; afterwards all is well again.
-    :ivar reads: whether it hits ``get``, ``all``, ``owned_by``, ``length``.
-    :ivar writes: whether it hits ``set``, ``destroy``, ``touch``.
+    :ivar kind: ``"unavailable"``, ``"stall"`` or ``"garbage"``: it decides what a call must raise.
+    :ivar name: a few words for the steps: ``"the disk is full"``.
+    :ivar during: returns a context manager. While it is entered, each call that needs the backend
+        meets the fault; afterwards the backend works again.
+    :ivar reads: whether the fault hits ``get``, ``all``, ``owned_by``, ``length``.
+    :ivar writes: whether the fault hits ``set``, ``destroy``, ``touch``.
     """
 
     kind: str
@@ -66,7 +66,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class ClientStore:
-    """A store that was given a client object by its caller.
+    """A store whose caller passed in a client object.
 
     :ivar store: the store.
     :ivar is_open: tells whether the client can still be used.
@@ -79,19 +79,19 @@ class ClientStore:
 
 
 class Harness:
-    """Opens the store under test, and gives what access the kit needs behind its back.
+    """Open the store under test, and give the kit access to its backend.
 
     :param url: the store's URL, with ``{namespace}`` where its namespace goes, and ``{folder}`` for
         a temporary folder.
-    :param opener: ``"module:Class.from_url"`` to open the URL with, before the store has an entry
-        point; otherwise the store is found by the URL's scheme.
+    :param opener: ``"module:Class.from_url"`` opens the URL, before the store has an entry point;
+        otherwise the URL's scheme selects the store.
     :raises HarnessError: the URL has no place for a namespace.
     """
 
-    #: What this kind of store cannot have: a feature, and the reason.
+    #: Features that this kind of store cannot have, each with the reason.
     unsupported: ClassVar[Mapping[str, str]] = {}
 
-    #: The file of deviations, seen from the folder of the file that the class is in.
+    #: The file of deviations, relative to the folder of the class's own file.
     deviations: ClassVar[str | None] = None
 
     def __init__(self, url: str | None = None, *, opener: str | None = None) -> None:
@@ -107,10 +107,10 @@ class Harness:
     # Opening
 
     def open(self, namespace: str, clock: Callable[[], float]) -> Store | AsyncStore:
-        """Open a handle: the sync API, or the async one if that is all there is.
+        """Open a handle on the sync API, or on the async one if the store has no other.
 
-        Handles of the same namespace are on the same data; a namespace that was never used is
-        empty. Namespaces consist of small letters and digits.
+        Handles of the same namespace share its data. A namespace that was never used is empty.
+        Namespaces consist of small letters and digits.
         """
         url = self.url(namespace)
         if url is None:
@@ -122,8 +122,8 @@ class Harness:
     def open_async(self, namespace: str, clock: Callable[[], float]) -> Store | AsyncStore:
         """Open a handle with the store's own async API.
 
-        The default opens the URL so, and is :meth:`open` where that is overridden or where there
-        is an ``opener``: the core bridges.
+        The default opens the URL. If :meth:`open` is overridden, or if there is an ``opener``, it
+        calls :meth:`open`, and the core bridges the APIs.
         """
         url = self.url(namespace)
         own_open = type(self).open is not Harness.open
@@ -132,7 +132,7 @@ class Harness:
         return open_async_store(url, clock=clock)
 
     def url(self, namespace: str) -> str | None:
-        """Return the URL that opens a namespace, or None where there are no URLs."""
+        """Return the URL that opens a namespace, or None if the store has no URLs."""
         if self.template is None:
             return None
         return self.template.replace("{namespace}", namespace).replace(
@@ -146,7 +146,7 @@ class Harness:
         return self._folder
 
     def remove(self, namespace: str) -> None:
-        """Remove what a case has left. The default clears the store where it can."""
+        """Remove the records that a case has left; the default clears the store if it can."""
         from coatcheck.storekit import as_sync
 
         from .clock import Clock
@@ -167,26 +167,26 @@ class Harness:
     # Time
 
     def advance(self, namespace: str, seconds: float) -> None:
-        """Let time pass in the backend, for one that expires records by a clock of its own.
+        """Let time pass in a backend that expires records by a clock of its own.
 
-        The store's clock has moved already. The default does nothing, which is right wherever the
-        store compares with that clock.
+        The store's clock has moved already. The default does nothing, which is right for a store
+        that compares with that clock.
         """
 
-    # Access behind the store's back; None: not written, see FEATURES and `unsupported`
+    # Direct access to the backend; None: no access, see FEATURES and `unsupported`
 
     def malformed(self, namespace: str, key: str) -> Mapping[str, Callable[[], None]] | None:
-        """Return ways to damage the stored record of a key so that it is none, by their names."""
+        """Return named ways to damage the stored record of a key, so that it is malformed."""
         return None
 
     def garbled(
         self, namespace: str, key: str, owner: str
     ) -> Mapping[str, Callable[[], None]] | None:
-        """Return ways to put garbage beside the record of a key and its owner, by their names.
+        """Return named ways to put garbage beside the record of a key and its owner.
 
-        It is where the store keeps metadata, indexes, and whatever else is not the record itself,
-        and of each kind that somebody can put there: another type, no text, numbers without sense.
-        Afterwards the record may be missing, or there.
+        The garbage goes where the store keeps metadata, indexes and everything else beside the
+        record. It is of every kind that somebody can put there: another type, bytes that are not
+        text, numbers without sense. Afterwards the record may be missing or present.
         """
         return None
 
@@ -195,9 +195,9 @@ class Harness:
         return None
 
     def foreign(self, namespace: str) -> Callable[[], bool] | None:
-        """Put something into the backend that belongs to no store.
+        """Put data into the backend that belong to no store.
 
-        :returns: a callable that tells whether it is still there, unchanged.
+        :returns: a callable that tells whether the data are still there, unchanged.
         """
         return None
 
@@ -214,7 +214,7 @@ class Harness:
     # Faults
 
     def address(self) -> tuple[str, int] | None:
-        """Return host and port of the server, so that the kit can put a proxy in between.
+        """Return host and port of the server, so that the kit can put a proxy in front of it.
 
         The default takes them from the URL.
         """
@@ -241,10 +241,10 @@ class Harness:
         return None
 
     def faults(self, namespace: str) -> Sequence[Fault]:
-        """Return faults of the backend that the harness can bring about by itself.
+        """Return faults of the backend that the harness itself can cause.
 
-        The kit adds those of the network where there is an ``address``, and those of a disk where
-        there is a ``folder``.
+        The kit adds faults of the network if there is an ``address``, and faults of a disk if there
+        is a ``folder``.
         """
         return ()
 
@@ -270,7 +270,7 @@ class Harness:
     def _opened(self, opener: str, url: str, clock: Callable[[], float]) -> Store | AsyncStore:
         store = resolve(opener)(url, clock=clock)
         if not isinstance(store, Store | AsyncStore):
-            raise HarnessError(f"{opener} returned {type(store).__name__}, which is no store")
+            raise HarnessError(f"{opener} returned {type(store).__name__}, which is not a store")
         return store
 
 
@@ -286,7 +286,7 @@ class _Elsewhere(Harness):
 
 
 def method_of(feature: str) -> str:
-    """Return the method of a harness that gives a feature."""
+    """Return the name of the harness's method that gives a feature."""
     if feature in ("unavailable", "stall", "garbage"):
         return "faults"
     if feature in ("traffic", "credentials"):
@@ -296,9 +296,9 @@ def method_of(feature: str) -> str:
 
 
 def resolve(reference: str) -> Any:
-    """Return what ``module:name.name`` names.
+    """Return the object that ``module:name.name`` names.
 
-    :raises HarnessError: there is no such thing.
+    :raises HarnessError: there is no such object.
     """
     module_name, _, path = reference.partition(":")
     try:

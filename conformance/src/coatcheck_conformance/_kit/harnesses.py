@@ -1,4 +1,4 @@
-"""Finding the harness of a URL: the memory store's is here, others come with their stores."""
+"""Find the harness of a URL: the memory store's is here, other packages bring their own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENTRY_POINT_GROUP: Final = "coatcheck.conformance"
 
 
 class MemoryHarness(Harness):
-    """The memory store of the core. Its namespaces are store objects."""
+    """The harness of the core's memory store; each namespace is a store object."""
 
     unsupported: ClassVar = {
         "malformed": "the store holds Record objects, and nothing else gets in",
@@ -29,7 +29,7 @@ class MemoryHarness(Harness):
         "folder": "there are no files",
         "unavailable": "the memory of a process is always there",
         "stall": "the memory of a process does not wait",
-        "garbage": "nobody answers",
+        "garbage": "there are no replies",
         "traffic": "nobody is asked",
         "credentials": "the URL has no place for one",
     }
@@ -46,7 +46,7 @@ class MemoryHarness(Harness):
         return feature == "url" or super().has(feature)
 
     def open(self, namespace: str, clock: Callable[[], float]) -> Store:
-        # A handle of its own would have data of its own: the store is the data.
+        # Another store object would have other data: the store holds them itself.
         if namespace not in self._stores:
             self._stores[namespace] = MemoryStore.from_url(self._url, clock=clock)
         return self._stores[namespace]
@@ -58,7 +58,7 @@ class MemoryHarness(Harness):
 def harness_for(url: str) -> Harness:
     """Return the harness that a store's package offers for a URL, or the general one.
 
-    :raises HarnessError: the package's harness is broken, or nothing says where the namespace goes.
+    :raises HarnessError: the package's harness is broken, or the URL has no place for a namespace.
     """
     scheme = url.partition(":")[0].lower()
     if scheme == "memory":

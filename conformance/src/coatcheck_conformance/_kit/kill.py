@@ -1,4 +1,4 @@
-"""A process that writes all the time, and is killed in the middle of it."""
+"""A process that writes all the time until it is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coatcheck.storekit import as_sync
 from .clock import DAY
 from .harness import resolve
 
-#: The keys that it writes to.
+#: The keys to which the process writes.
 KEYS: Final = tuple(f"key{number}" for number in range(4))
 #: Bytes of a record's data.
 _SIZE: Final = 20_000
@@ -24,7 +24,7 @@ _SCRIPT: Final = "from coatcheck_conformance._kit.kill import write; write()"
 
 
 def record_number(number: int, now: float) -> Record:
-    """Return what the process writes as its write of that number: each part tells which it is."""
+    """Return the record of the process's write with this number, which each part shows."""
     data = b"%08d" % number * (_SIZE // 8)
     return Record(data, now + DAY + number, f"owner{number}")
 
@@ -44,9 +44,9 @@ def write() -> None:
 
 @contextmanager
 def writing(url: str, opener: str | None, now: float) -> Iterator[subprocess.Popen[str]]:
-    """Run the process for the block at most."""
+    """Run the process during the block."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = subprocess.Popen(  # this interpreter
+    process = subprocess.Popen(  # runs this interpreter
         [sys.executable, "-c", _SCRIPT, url, opener or "", repr(now)],
         env=environment,
         stdout=subprocess.PIPE,
@@ -63,12 +63,12 @@ def writing(url: str, opener: str | None, now: float) -> Iterator[subprocess.Pop
 def killed_after(url: str, opener: str | None, now: float, seconds: float) -> int:
     """Let the process write that long, kill it, and return its last acknowledged number.
 
-    :returns: -1 where it has acknowledged nothing.
+    :returns: -1 if it has acknowledged nothing.
     """
     with writing(url, opener, now) as process:
         assert process.stdout is not None, "it is a pipe"
         first = process.stdout.readline()
-        time.sleep(seconds)  # the moment at which it is killed
+        time.sleep(seconds)  # until the moment of the kill
         process.kill()
         rest, _ = process.communicate()
     lines = [line for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")]

@@ -1,4 +1,4 @@
-"""Sequences of calls at random, compared with a dictionary, and made short where they fail."""
+"""Random sequences of calls, compared with a dictionary; failing ones are shortened."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KEYS: Final = (
 )  # fmt: skip
 #: Any key of the contract (KEY-1): 1 to 256 Unicode scalar values.
 _ANY_KEY: Final = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)
-#: How many keys a sequence has: few, so that calls meet.
+#: How many keys a sequence has: few, so that calls use the same ones.
 _KEYS_AT_ONCE: Final = 3
 _DATA: Final = (b"one", b"One", b"one ", b'{"a":1}', b'{"a": 1}', b"\xff\x00")
 _OWNERS: Final = (None, "ann", "Ann", "ann/")
@@ -48,7 +48,7 @@ _OWNERS: Final = (None, "ann", "Ann", "ann/")
 _LIVES: Final = (60, 120, DAY, DAY, 40 * DAY)
 _PAST: Final = (0, -60)
 _PASSING: Final = (60, 60, 120, 3600)
-#: Seconds for which a failing sequence is made shorter.
+#: Seconds for which a failing sequence is shortened.
 _SHRINKING: Final = 15.0
 
 _SETTINGS: Final = settings(
@@ -66,7 +66,7 @@ _SETTINGS: Final = settings(
 
 
 class _Enough(BaseException):
-    """The time for making the sequence shorter is over."""
+    """Raised when the time for shortening a sequence is over."""
 
 
 class _Failures:
@@ -88,7 +88,7 @@ class _Failures:
 def run_machine(context: Context) -> None:
     """Make sequences of calls on the context's store and its other API.
 
-    :raises CheckFailed: one returned something else than a dictionary would; the steps of the
+    :raises CheckFailed: a call returned something else than a dictionary would. The steps of the
         context are those of the shortest such sequence.
     """
     failures = _Failures()
@@ -104,7 +104,7 @@ def run_machine(context: Context) -> None:
 
 
 class _Model:
-    """What a store is by the contract: a dictionary, a clock and three conditions."""
+    """A store as the contract describes it: a dictionary, a clock and three conditions."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -144,8 +144,8 @@ class _Model:
         return {key: record for key, record in self.all().items() if record.owner == owner}
 
 
-def _machine(context: Context) -> Any:  # noqa: C901  # a rule for each operation
-    """Return a state machine's class, whose calls go to the context's store."""
+def _machine(context: Context) -> Any:  # noqa: C901  # one rule for each operation
+    """Return the class of a state machine that calls the context's store."""
     declared = context.capabilities
     place, api = st.integers(0, _KEYS_AT_ONCE - 1), st.sampled_from((0, 1))
     data, owners, long_lives = map(st.sampled_from, (_DATA, _OWNERS, _LIVES))
@@ -216,7 +216,7 @@ def _machine(context: Context) -> Any:  # noqa: C901  # a rule for each operatio
 
 
 def _rarely() -> st.SearchStrategy[bool]:
-    """Return True now and then, for what leaves less for other calls to meet."""
+    """Return True now and then, for a call that leaves little for other calls to do."""
     return st.integers(0, 5).map(lambda number: number == 5)
 
 
@@ -241,7 +241,7 @@ class _Sequence(RuleBasedStateMachine):
         lives=st.lists(st.sampled_from(_LIVES), max_size=_KEYS_AT_ONCE),
     )  # fmt: skip
     def begin(self, keys: list[str], lives: list[float]) -> None:
-        """Count time from here, and begin with records: most sequences lack an operation."""
+        """Begin a sequence with some records; most sequences lack one operation."""
         self.keys = keys
         self.context.steps.lines.clear()
         self.context.clock.start = self.context.clock.now
@@ -249,12 +249,12 @@ class _Sequence(RuleBasedStateMachine):
             self.checked(self.check_set, 0, key, ALWAYS, b"one", "ann", life)
 
     def teardown(self) -> None:
-        """See what the sequence has left, and end it."""
+        """Check the final state, and end the sequence."""
         with self.stack:
             self.checked(self.check_everything)
 
     def checked(self, check: Any, *args: Any, **more: Any) -> None:
-        """Make a call, and remember what was done if it turns out to be wrong."""
+        """Make a call, and keep the steps if its result is wrong."""
         if self.has_failed:
             return
         try:

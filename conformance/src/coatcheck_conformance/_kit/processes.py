@@ -1,4 +1,4 @@
-"""Other processes that use the same store: each is told what to call, and when."""
+"""Other processes that use the same store; each is told what to call, and when."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .context import Context
 from .failure import HarnessError
 from .handle import APIName
 
-#: Seconds until calls that are made at the same time: each process must have been told by then.
+#: Seconds until simultaneous calls begin; each process must have its order by then.
 _AHEAD: Final = 0.01
 
 
@@ -34,11 +34,11 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a worker has to do.
+    """A task of a worker.
 
     :ivar operation: an operation of the store, or ``"open"`` with an :class:`Opening`.
-    :ivar now: what the clock shows.
-    :ivar pause: how long reading it takes.
+    :ivar now: the time of the clock.
+    :ivar pause: seconds that a reading of the clock takes.
     :ivar instant: when to begin, by ``time.monotonic``, which all processes share.
     """
 
@@ -51,7 +51,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of an order: a value, or an exception."""
+    """The outcome of an order: a value, or an exception."""
 
     value: Any = None
     error: BaseException | None = None
@@ -62,7 +62,7 @@ class Worker:
 
     def __init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self._process = subprocess.Popen(  # this interpreter
+        self._process = subprocess.Popen(  # runs this interpreter
             [sys.executable, "-m", f"{__package__}.worker"],
             env=environment,
             stdin=subprocess.PIPE,
@@ -70,7 +70,7 @@ class Worker:
         )
 
     def send(self, order: Order) -> None:
-        """Give an order."""
+        """Send an order."""
         assert self._process.stdin is not None, "it is a pipe"
         try:
             pickle.dump(order, self._process.stdin)
@@ -79,7 +79,7 @@ class Worker:
             raise HarnessError("a worker process ended by itself; see its stderr") from error
 
     def receive(self) -> Answer:
-        """Return the answer to the order before."""
+        """Return the answer to the last order."""
         assert self._process.stdout is not None, "it is a pipe"
         try:
             answer: Answer = pickle.load(self._process.stdout)  # it is our own process
@@ -88,9 +88,9 @@ class Worker:
         return answer
 
     def ask(self, order: Order) -> Any:
-        """Give an order, and return what came of it.
+        """Send an order, and return its outcome.
 
-        :raises Exception: what the call raised there.
+        :raises Exception: the exception that the call raised in the worker.
         """
         self.send(order)
         answer = self.receive()
@@ -136,8 +136,8 @@ class _Staff:
             self._all.pop().end()
 
     def forget(self) -> None:
-        """In a forked child: they are its parent's."""
-        # Kept, so that nothing is closed or waited for here that is the parent's.
+        """Forget the workers in a forked child: they belong to its parent."""
+        # The objects are kept, so that nothing of the parent's is closed or waited for here.
         self._inherited += self._all
         self._idle, self._all = [], []
 
@@ -149,7 +149,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def end_workers() -> None:
-    """End all worker processes that are left for further use."""
+    """End all idle worker processes."""
     _staff.dismiss_all()
 
 
@@ -168,7 +168,7 @@ class RemoteHandle:
         self.worker.ask(Order("open", (opening,), self._context.clock.now))
 
     def call(self, operation: str, *args: Any) -> Any:
-        """Call an operation there, and note it."""
+        """Call an operation in the worker, and add a step."""
         return at_once(self._context, [self], [(operation, args)], instant=0.0)[0]
 
 
@@ -176,7 +176,7 @@ class RemoteHandle:
 def processes(context: Context, count: int) -> Iterator[list[RemoteHandle]]:
     """Give the context's store in other processes, for the block.
 
-    The case must say that it needs a ``url``.
+    The case must declare that it needs a ``url``.
     """
     url = context.need(context.harness.url(context.namespace), "the harness gives no URL")
     handles: list[RemoteHandle] = []
@@ -189,7 +189,7 @@ def processes(context: Context, count: int) -> Iterator[list[RemoteHandle]]:
         for handle in handles:
             handle.worker.ask(Order("close", (), context.clock.now))
     except BaseException:
-        for handle in handles:  # whatever they are doing
+        for handle in handles:  # even if they are busy
             _staff.dismiss(handle.worker)
         raise
     for handle in handles:
@@ -206,8 +206,8 @@ def at_once(
     """Make a call in each process at the same time.
 
     :param instant: when; soon, unless given.
-    :returns: what each returned, or the :class:`coatcheck.errors.CoatcheckError` that it raised.
-    :raises Exception: whatever else a call raised.
+    :returns: the result of each, or the :class:`coatcheck.errors.CoatcheckError` that it raised.
+    :raises Exception: any other exception of a call.
     """
     when = time.monotonic() + _AHEAD if instant is None else instant
     if instant is None:

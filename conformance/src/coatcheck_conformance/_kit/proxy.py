@@ -1,4 +1,4 @@
-"""A proxy between a store and its server: it breaks what passes through, and counts it."""
+"""A proxy between a store and its server, which breaks and counts the traffic."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Final, Literal, TypeAlias
 #: What is done to the traffic:
 #: ``pass``: nothing.
 #: ``refuse``: new connections are refused, and existing ones are reset.
-#: ``reset``: each request is answered by a reset.
-#: ``cut``: each request is answered by half of a reply and a reset.
-#: ``half-close``: each request is answered by half of a reply and an end.
-#: ``lost``: the server gets the request, and its reply becomes a reset.
+#: ``reset``: the reply to each request is a reset.
+#: ``cut``: the reply to each request is cut in half, and a reset follows.
+#: ``half-close``: the reply to each request is cut in half, and the connection ends.
+#: ``lost``: the server gets the request, and a reset replaces the reply.
 #: ``stall``: nothing gets through.
-#: ``late``: requests get through, and replies when all is well again.
-#: ``garbage``: another protocol's words for a reply.
-#: ``noise``: bytes without a meaning.
+#: ``late``: requests get through, and replies follow when the mode ends.
+#: ``garbage``: the reply is in another protocol.
+#: ``noise``: the reply is random bytes.
 #: ``drip``: replies come byte by byte.
 Mode: TypeAlias = Literal[
     "pass", "refuse", "reset", "cut", "half-close", "lost", "stall", "late", "garbage", "noise",
@@ -34,32 +34,32 @@ _GARBAGE: Final = (
     b"Connection: close\r\n\r\n<html>502 Bad Gateway</html>\r\n\r\n"
 )
 _NOISE: Final = bytes((7 * number + 129) % 256 for number in range(512))
-#: Replies of more bytes are dripped as if they had no more.
+#: Only so many bytes of a reply are sent one by one.
 _DRIPPED: Final = 2000
-#: An end without a farewell: the other side gets a reset.
+#: Closing the socket sends a reset to the other side.
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class Traffic:
-    """What went through.
+    """Counts of the traffic.
 
     :ivar turns: how often a request followed a reply, or was the first on a connection.
     :ivar sent: bytes of requests.
     :ivar received: bytes of replies.
-    :ivar connections: how many were made.
+    :ivar connections: how many connections were made.
     """
 
     def __init__(self) -> None:
         self.turns = self.sent = self.received = self.connections = 0
 
     def copy(self) -> Traffic:
-        """Return the counts of now."""
+        """Return the present counts."""
         copied = Traffic()
         copied.__dict__.update(self.__dict__)
         return copied
 
     def since(self, before: Traffic) -> Traffic:
-        """Return what has gone through since then."""
+        """Return the counts since another point in time."""
         passed = Traffic()
         for name, count in self.__dict__.items():
             setattr(passed, name, count - getattr(before, name))
@@ -68,10 +68,10 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
-    """One request that gets lost, or its reply.
+    """A request or a reply that will be lost.
 
-    :ivar what: which of the two.
-    :ivar meanwhile: is called before the client learns of it.
+    :ivar what: ``"request"`` or ``"reply"``.
+    :ivar meanwhile: is called before the client notices the loss.
     """
 
     what: Literal["request", "reply"]
@@ -79,12 +79,12 @@ class _Loss:
 
 
 class Proxy:
-    """Listens at a port of this machine for a server at another address.
+    """Listen at a port of this machine for a server at another address.
 
-    :param address: the server's.
-    :param garbage: the answer to each request in the mode ``garbage``.
-    :ivar port: where it listens.
-    :ivar traffic: what went through it.
+    :param address: the server's address.
+    :param garbage: the reply to each request in the mode ``garbage``.
+    :ivar port: the port on which the proxy listens.
+    :ivar traffic: the counts of the traffic.
     """
 
     def __init__(self, address: tuple[str, int], garbage: bytes = _GARBAGE) -> None:
@@ -107,7 +107,7 @@ class Proxy:
 
     @contextmanager
     def doing(self, mode: Mode) -> Iterator[None]:
-        """Do something to the traffic as long as the block runs."""
+        """Do something to the traffic during the block."""
         self._mode = mode
         if mode == "refuse":
             self._stop_listening()
@@ -121,9 +121,11 @@ class Proxy:
     def losing(
         self, what: Literal["request", "reply"], meanwhile: Callable[[], object]
     ) -> Iterator[None]:
-        """Lose the next request, or the reply to it; its connection is reset, and the rest passes.
+        """Lose the next request, or the reply to it.
 
-        :param meanwhile: is called when the server has replied, or would have been asked.
+        Its connection is reset, and all other traffic passes.
+
+        :param meanwhile: is called when the server has replied, or would have got the request.
         """
         self._loss = _Loss(what, meanwhile)
         try:
@@ -132,13 +134,13 @@ class Proxy:
             self._loss = None
 
     def take_loss(self) -> _Loss | None:
-        """Return what is to be lost, to the one request that asks first."""
+        """Return the loss, to the first request that asks for it."""
         with self._lock:
             loss, self._loss = self._loss, None
             return loss
 
     def close(self) -> None:
-        """End all connections, and listen no more."""
+        """End all connections, and stop listening."""
         with self._lock:
             self._closed = True
         self._stop_listening()
@@ -155,7 +157,7 @@ class Proxy:
             self._listener = self._listen()
         for link in self._all_links():
             if link.is_stalled:
-                # What was held back must not reach the server now, when nobody expects it.
+                # Delayed requests must not reach the server now, when nobody expects them.
                 link.reset()
             link.release()
 
@@ -212,7 +214,7 @@ class Proxy:
 
 
 class _Link:
-    """A connection through the proxy: a thread for each direction."""
+    """A connection through the proxy, with a thread for each direction."""
 
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self._proxy, self._client, self._server = proxy, client, server
@@ -226,12 +228,12 @@ class _Link:
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def start(self) -> None:
-        """Begin to pass on."""
+        """Begin to pass traffic on."""
         for work in (self._requests, self._replies):
             threading.Thread(target=self._follow, args=(work,), daemon=True).start()
 
     def reset(self) -> None:
-        """End both sides without a farewell."""
+        """Reset both sides of the connection."""
         for side in (self._client, self._server):
             _reset(side)
 
@@ -312,7 +314,7 @@ class _Link:
             self.reset()
 
     def _hold(self, content: bytes) -> bool:
-        # With the lock, so that nothing is added after the release.
+        # The lock is held, so that nothing is added after the release.
         with self._lock:
             holds = self._proxy.mode in ("late", "stall")
             if holds:
@@ -322,11 +324,11 @@ class _Link:
     def _drip(self, content: bytes) -> None:
         for place in range(min(len(content), _DRIPPED)):
             self._client.sendall(content[place : place + 1])
-            time.sleep(0.0002)  # so that they are not joined on the way
+            time.sleep(0.0002)  # so that the network does not join the bytes
         self._client.sendall(content[_DRIPPED:])
 
     def _hang_up(self) -> None:
-        """End the client's side as a server does that has nothing more to say."""
+        """Close the client's side in order, like a server that has sent everything."""
         with suppress(OSError):
             self._client.shutdown(socket.SHUT_WR)
         _reset(self._server)
@@ -341,7 +343,7 @@ class _Link:
 def _reset(side: socket.socket) -> None:
     with suppress(OSError):
         side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        # Wakes a thread that reads from it: closing alone does not.
+        # This wakes a thread that reads from it; closing alone does not.
         side.shutdown(socket.SHUT_RD)
     with suppress(OSError):
         side.close()

@@ -16,7 +16,7 @@ from .verdicts import Result, Verdict
 
 
 class StoreConformance:
-    """Every clause of the Store contract, checked on both APIs.
+    """Check every clause of the Store contract on both APIs.
 
     ::
 
@@ -43,7 +43,7 @@ class StoreConformance:
         coatcheck_job: tuple[Case, APIName],
         request: pytest.FixtureRequest,
     ) -> None:
-        """The store fulfils the clause, on this API."""
+        """Check that the store fulfils the clause on this API."""
         case, api = coatcheck_job
         result = coatcheck_run.result(case, api)
         request.node.user_properties.append((PROPERTY, result.verdict.value))
@@ -52,7 +52,7 @@ class StoreConformance:
 
 
 def run_for(request: pytest.FixtureRequest) -> Run:
-    """Return a new run of the class that asks for it."""
+    """Return a new run for the class that asks for it."""
     harness = getattr(request.cls, "harness", None)
     if not isinstance(harness, Harness):
         _fail(f"{request.cls.__name__} needs `harness = MyHarness()`")
@@ -77,7 +77,7 @@ def _marks(case: Case) -> list[pytest.MarkDecorator]:
 
 
 def _tell(result: Result, case: Case, *, is_strict: bool) -> None:
-    """Turn a verdict into what pytest has: a skip is never a pass, and never hides a failure."""
+    """Turn a verdict into an outcome of pytest: a skip is no pass, and hides no failure."""
     verdict, text = result.verdict, f"{result.verdict.value}: {result.text}"
     if verdict is Verdict.PASSED:
         return

@@ -1,7 +1,7 @@
-"""What pytest loads in every project that has the kit: options, markers, one case a test.
+"""The plugin that pytest loads in every project that has the kit.
 
-It imports nothing but pytest, so that projects without a store pay nothing and measure their
-coverage from the start.
+It has the options, the markers and one test for each case. It imports only pytest, so projects
+without a store pay nothing, and coverage measures their code from the start.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ pytest.register_assert_rewrite(
     "coatcheck_conformance._kit.pytest_front_end", "coatcheck_conformance._kit.cases"
 )
 
-#: The name under which a test tells its verdict to the report.
+#: The name of the property by which a test reports its verdict.
 PROPERTY = "coatcheck"
 
 
@@ -44,11 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers of the kit."""
     config.addinivalue_line("markers", "clause(id): the clause of the Store contract it checks")
-    config.addinivalue_line("markers", "realtime: it waits for the clock on the wall")
+    config.addinivalue_line("markers", "realtime: it waits for the system's clock")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make one test of each case on each API."""
+    """Make a test of each case on each API."""
     if "coatcheck_job" in metafunc.fixturenames:
         from .pytest_front_end import jobs
 
@@ -57,7 +57,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="class")
 def coatcheck_run(request: pytest.FixtureRequest) -> Iterator[Run]:
-    """Give the run of a class, which remembers what came out of each case."""
+    """Give the run of a class, which remembers the result of each case."""
     from .pytest_front_end import run_for
 
     run = run_for(request)
@@ -66,7 +66,7 @@ def coatcheck_run(request: pytest.FixtureRequest) -> Iterator[Run]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many cases have which verdict, because a skip is no pass."""
+    """Print how many cases have which verdict, because a skip is no pass."""
     verdicts = Counter(
         value
         for reports in terminalreporter.stats.values()

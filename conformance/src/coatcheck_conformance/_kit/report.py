@@ -1,4 +1,4 @@
-"""What a run found, as a document; and its forms: JSON, Markdown, HTML, JUnit, a badge."""
+"""The results of a run as a document, in these forms: JSON, Markdown, HTML, JUnit, a badge."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .case import all_cases
 from .run import Run
 from .verdicts import Conformance, Outcome, Verdict, conformance, outcomes
 
-#: The version of the form of report.json, which ``report.schema.json`` describes.
+#: The version of report.json's schema, ``report.schema.json``.
 SCHEMA: Final = 1
 
 _COLORS: Final = {
@@ -39,14 +39,14 @@ _COLORS: Final = {
 }
 #: A password, or a user's name, in a URL on the command line.
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]*@")
-#: What XML 1.0 cannot say (section 2.2).
+#: Characters that XML 1.0 does not allow (section 2.2).
 _NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def describe(run: Run, command: Sequence[str], seconds: float) -> dict[str, Any]:
-    """Return what a run found as a document of plain values, which report.json holds.
+    """Return the results of a run as a document of plain values, which report.json holds.
 
-    :param command: the arguments of the command line; credentials are taken out.
+    :param command: the arguments of the command line; credentials are removed.
     :param seconds: how long the run took.
     """
     capabilities = run.capabilities or Capabilities()
@@ -80,9 +80,9 @@ def redacted(command: Sequence[str]) -> str:
 
 
 def write(document: Mapping[str, Any], folder: Path) -> None:
-    """Write all forms of a report into a folder, which is made if need be.
+    """Write all forms of a report into a folder, which is created if it does not exist.
 
-    :raises OSError: it cannot be written.
+    :raises OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     forms: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -116,12 +116,12 @@ def as_markdown(document: Mapping[str, Any]) -> str:
 
 
 def as_html(document: Mapping[str, Any]) -> str:
-    """Return the report as one page that needs nothing else."""
+    """Return the report as one page that loads nothing else."""
     return _rendered("report.html.j2", document, escaped=True)
 
 
 def as_junit(document: Mapping[str, Any]) -> str:
-    """Return the report in the form that CI servers show."""
+    """Return the report in the form that CI servers display."""
     results = [(clause, case) for clause in document["clauses"] for case in clause["cases"]]
     verdicts = Counter(case["verdict"] for _, case in results)
     suite = ET.Element(
@@ -161,7 +161,7 @@ def _xml(text: str) -> str:
 
 
 def _rendered(name: str, document: Mapping[str, Any], *, escaped: bool) -> str:
-    # Templates are needed at the end of a run with a report, and not by pytest.
+    # Only a run with a report needs templates; pytest does not.
     import jinja2
 
     environment = jinja2.Environment(
@@ -211,7 +211,7 @@ def _text(outcome: Outcome) -> str:
     for result in outcome.results:
         if result.verdict is outcome.verdict:
             return result.text
-    return f"declared: {outcome.clause.capability} is not the case here"
+    return f"declared: the clause is for stores with {outcome.clause.capability}"
 
 
 def _counts(judged: Sequence[Outcome]) -> dict[str, Any]:
@@ -236,7 +236,7 @@ def _store(run: Run) -> dict[str, str]:
 
 
 def _distribution_of(package: str) -> Distribution | None:
-    """Return what an import package was installed with, or None."""
+    """Return the distribution that brought an import package, or None."""
     # An editable install lists no modules: its distribution is the one of the same name.
     names = packages_distributions().get(package, (package,))
     try:

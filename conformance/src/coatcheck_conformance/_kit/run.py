@@ -22,18 +22,18 @@ from .harness import FEATURES, Harness, method_of
 from .self_check import check_harness
 from .verdicts import Result, Verdict
 
-#: Seconds that a case which is under way gets to clean up when the run is ended.
+#: Seconds for the running case to clean up when somebody ends the run.
 _GRACE: Final = 10
 #: Verdicts on a clause after which a case that depends on it cannot be judged.
 _UNFULFILLED: Final = (Verdict.FAILED, Verdict.DEVIATION, Verdict.DEPENDENCY_FAILED)
 
 
 class Run:
-    """Runs cases, each at most once, and remembers what came out.
+    """Run cases, each at most once, and remember their results.
 
     :param harness: opens the store under test.
-    :param deviations: what its author knows to be otherwise.
-    :param seed: for whatever is chosen at random.
+    :param deviations: clauses that the store is declared not to meet.
+    :param seed: the seed of everything that is chosen at random.
     """
 
     def __init__(
@@ -54,16 +54,16 @@ class Run:
         self._self_check: tuple[Verdict, str] | None = None
 
     def all(self) -> Iterator[Result]:
-        """Run everything, and yield each result as it comes."""
+        """Run everything, and yield each result when it is known."""
         for case, api in every_job():
             yield self.result(case, api)
 
     def results(self) -> list[Result]:
-        """Return what has come out so far."""
+        """Return the results so far."""
         return list(self._results.values())
 
     def result(self, case: Case, api: APIName) -> Result:
-        """Return what came out of a case, which is run now if it has not been."""
+        """Return the result of a case; run the case now if it has not run."""
         found = self._results.get((case.id, api))
         if found is None:
             found = self._results[case.id, api] = self._judged(case, api)
@@ -72,7 +72,8 @@ class Run:
     def check_harness(self) -> tuple[Verdict, str]:
         """Check the harness once.
 
-        :returns: PASSED; or HARNESS_ERROR or, where the backend is not there, SKIPPED; and why.
+        :returns: the verdict and the reason. The verdict is PASSED, HARNESS_ERROR, or SKIPPED if
+            the backend is not there.
         """
         if self._self_check is None:
             self._self_check = self._checked()
@@ -90,13 +91,13 @@ class Run:
             return Verdict.HARNESS_ERROR, str(error)
         except Exception as error:
             if _origin(error) == "store" and self.capabilities is not None:
-                return Verdict.PASSED, ""  # the store's own fault: the cases will say so
+                return Verdict.PASSED, ""  # the store is wrong, and the cases will report it
             text = f"the harness raised {type(error).__name__}: {error}"
             return Verdict.HARNESS_ERROR, text
         return Verdict.PASSED, ""
 
     def finish(self) -> None:
-        """End what is under way, and release what the harness holds."""
+        """End the running case, and release the resources of the harness."""
         self._is_over = True
         for context in self._contexts:
             context.steps.end()
@@ -138,7 +139,7 @@ class Run:
     def _inapplicable(self, case: Case) -> str:
         assert self.capabilities is not None, "the harness has been checked"
         if not case.of.concerns(self.capabilities):
-            return f"declared: {case.of.capability} is not the case here"
+            return f"declared: the clause is for stores with {case.of.capability}"
         for name in case.requires:
             if not getattr(self.capabilities, name):
                 return f"declared: no `{name}`"
@@ -174,7 +175,7 @@ class Run:
             text = f"{deviation.reason}: {deviation.why} ({deviation.url})"
             return _result(case, api, Verdict.DEVIATION, text, result.details, result.seconds)
         if result.verdict is Verdict.PASSED and self._is_whole_clause_passed(case, api):
-            text = f"{case.clause} is listed as a deviation and passed: take it off the list"
+            text = f"{case.clause} is listed as a deviation, and passed: remove it from the list"
             return _result(case, api, Verdict.FAILED, text, text, result.seconds)
         return result
 
@@ -202,7 +203,7 @@ class Run:
             try:
                 case.check(context)
             except BaseException:
-                with suppress(Exception):  # what the case found comes first
+                with suppress(Exception):  # the result of the case is more important
                     context.close()
                 raise
             context.close()
@@ -241,7 +242,7 @@ class Run:
     def _unexpected(
         self, case: Case, api: APIName, contexts: Sequence[Context], error: Exception
     ) -> tuple[Verdict, str, str]:
-        """Tell an exception of the store from one of the harness and of the kit."""
+        """Return the verdict on an unexpected exception: of the store, the harness or the kit."""
         origin = _origin(error)
         if origin == "store":
             return self._failure(case, api, contexts, _raised(error))
@@ -250,9 +251,9 @@ class Run:
         return Verdict.HARNESS_ERROR, text, text
 
     def _limited(self, seconds: float, work: Callable[[], None]) -> None:
-        """Do the work in a thread of its own, and give it up where it hangs."""
+        """Do the work in a thread of its own, and abandon it if it hangs."""
         raised: list[BaseException] = []
-        # Not Thread.join: once a signal has interrupted it, it takes the thread for ended.
+        # Not Thread.join: after a signal has interrupted it, it takes the thread for ended.
         done = self._working = threading.Event()
 
         def run() -> None:
@@ -284,7 +285,7 @@ def _raised(error: Exception) -> CheckFailed:
 
 
 def _origin(error: BaseException) -> str:
-    """Tell whose code raised: what was called last of the harness, an operation, or a case."""
+    """Return whose code raised: the harness, an operation or a case, whichever was called last."""
     origin = "kit"
     trace = error.__traceback__
     while trace is not None:

@@ -1,7 +1,7 @@
 """The self-check before any case: the harness does what the kit expects of it.
 
-A harness whose namespaces share data, whose second handle is on other data, or whose time does not
-pass makes any store look wrong. An error that is found here is reported as the harness's.
+Any store looks wrong with a harness whose namespaces share data, whose second handle has other
+data, or whose time does not pass. An error that is found here is reported as the harness's.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _TIMEOUT = 2.0
 
 
 def check_harness(harness: Harness, new_context: Callable[[APIName], Context]) -> None:
-    """Return if the harness can be worked with.
+    """Return if the harness can be used.
 
-    :raises HarnessError: it cannot; the text says why, and what to do.
+    :raises HarnessError: it cannot be used; the text says why, and what to do.
     """
     name = type(harness).__name__
     for feature, reason in harness.unsupported.items():
@@ -48,11 +48,11 @@ def check_harness(harness: Harness, new_context: Callable[[APIName], Context]) -
 def _check_api(context: Context, name: str) -> None:
     is_ours = False
     try:
-        # First what cannot harm: a store that ignores its namespace may be somebody's own.
+        # Only read at first: a store that ignores its namespace may hold somebody's own sessions.
         _check_empty(context, name)
         context.store.set("self-check", context.record(b"self-check", life=1000))
         if context.store.get("self-check") is None:
-            return  # the store's own fault: the cases will say so
+            return  # the store is wrong, and the cases will report it
         try:
             _check_apart(context, name)
         except HarnessError:
@@ -68,8 +68,8 @@ def _check_api(context: Context, name: str) -> None:
 def _check_apart(context: Context, name: str) -> None:
     if context.elsewhere().get("self-check") is not None:
         raise HarnessError(
-            f"two namespaces share their records: what was set in {context.namespace!r} is seen in "
-            f"another one. `{name}.open` must use its argument `namespace`; so must the store"
+            f"two namespaces share their records: a record of {context.namespace!r} is found in "
+            f"another one. `{name}.open` and the store must use the argument `namespace`"
         )
 
 
@@ -94,7 +94,7 @@ def _check_empty(context: Context, name: str) -> None:
     if context.capabilities.enumerable and context.store.length() != 0:
         raise HarnessError(
             f"the namespace {context.namespace!r} is new and holds {context.store.length()} "
-            "records already: the kit works only where nobody's sessions are. Does the URL, or "
+            "records already. The kit works only in an empty namespace. Does the URL, or "
             f"`{name}.open`, use the namespace?"
         )
 
@@ -112,26 +112,26 @@ def _check_time(context: Context, name: str) -> None:
     context.advance(120)
     if store.get("self-check") is None:
         return
-    # Either the store never expires anything, or no time has passed for it.
+    # Either the store never expires a record, or no time has passed for it.
     if _expires_by_itself(context):
         about = (
-            f"`{name}.advance` must let it pass in the backend, too"
+            f"`{name}.advance` must let time pass in the backend, too"
             if context.capabilities.native_expiry
             else f"`{name}.open` must pass its argument `clock` on to the store"
         )
         raise HarnessError(
-            "for the kit two minutes have passed, for the store they have not, though it does "
-            f"expire records by the clock on the wall: {about}"
+            "two minutes have passed for the kit but not for the store, which expires records by "
+            f"the system's clock: {about}"
         )
     if not context.capabilities.native_expiry and context.clock.readings == readings == 0:
         raise HarnessError(
             f"the store has never read the kit's clock: `{name}.open` must pass its argument "
-            "`clock` on; a store that takes it and does not use it breaks EXPIRY-7"
+            "`clock` on. A store that accepts it and does not use it breaks EXPIRY-7"
         )
 
 
 def _expires_by_itself(context: Context) -> bool:
-    """Tell whether a record expires by the clock on the wall: the harness is wrong, then."""
+    """Tell whether a record expires by the system's clock; then the harness is wrong."""
     life = max(0.2, context.capabilities.expiry_granularity)
     real = context.open("real", clock=time.time)
     try:
@@ -142,7 +142,7 @@ def _expires_by_itself(context: Context) -> bool:
         while time.monotonic() < deadline:
             if real.get("real") is None:
                 return True
-            time.sleep(0.05)  # nothing tells when a backend's own clock gets there
+            time.sleep(0.05)  # a backend's own clock cannot be watched
     except StoreError:
         pass
     return False

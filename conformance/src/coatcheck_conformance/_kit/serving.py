@@ -29,8 +29,11 @@ _TIMEOUT: Final = 30.0
 _SECRET: Final = "a secret of the conformance kit's own"
 
 
-def answer(path: str, query: MutableMapping[str, str], session: Any) -> str:
-    """Do what a request asks for, and return what to answer: the application, for both servers."""
+def handle_request(path: str, query: MutableMapping[str, str], session: Any) -> str:
+    """Do what a request asks for, and return the body of the response.
+
+    This is the application; both servers call it.
+    """
     if path in ("/login", "/put"):
         session.update(query)
     elif path == "/rotate":
@@ -42,7 +45,7 @@ def answer(path: str, query: MutableMapping[str, str], session: Any) -> str:
 
 
 def count(data: dict[str, Any]) -> None:
-    """Change a session by one more."""
+    """Add one to the session's counter."""
     data["count"] = data.get("count", 0) + 1
 
 
@@ -52,7 +55,7 @@ def wsgi_app(environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes
     query = dict(parse_qsl(environ["QUERY_STRING"]))
     if environ["PATH_INFO"] == "/count":
         session.change(count)
-    body = answer(environ["PATH_INFO"], query, session).encode()
+    body = handle_request(environ["PATH_INFO"], query, session).encode()
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     start_response("200 OK", headers)
     return [body]
@@ -64,17 +67,17 @@ async def asgi_app(scope: Any, _receive: Any, send: Any) -> None:
     query = dict(parse_qsl(scope["query_string"].decode()))
     if scope["path"] == "/count":
         await session.change(count)
-    body = answer(scope["path"], query, session).encode()
+    body = handle_request(scope["path"], query, session).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 class Browser:
-    """Keeps a cookie, and nothing else.
+    """Keep a cookie, and send it with each request.
 
-    :param port: where the server listens.
-    :ivar cookie: what it sends.
+    :param port: the port of the server.
+    :ivar cookie: the value of the Cookie header.
     """
 
     def __init__(self, port: int, cookie: str = "") -> None:
@@ -82,14 +85,14 @@ class Browser:
         self.cookie = cookie
 
     def copy(self, other: Browser | None = None) -> Browser:
-        """Return another one with the same cookie: a second tab, or a thief.
+        """Return another browser with the same cookie: a second tab, or a thief.
 
-        :param other: one that uses the server which the new one uses, too.
+        :param other: a browser whose server the new one uses.
         """
         return Browser((other or self)._port, self.cookie)
 
     def get(self, path: str, **query: str) -> tuple[int, dict[str, Any]]:
-        """Request a path, and return the status and what the session holds by the answer."""
+        """Request a path, and return the status and the contents of the session."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT)
         try:
             headers = {"Cookie": self.cookie} if self.cookie else {}
@@ -122,10 +125,10 @@ def options_of(context: Context) -> SessionOptions:
 
 @contextmanager
 def serving(context: Context) -> Iterator[Callable[[], Browser]]:
-    """Serve the application by the API under test; gives what makes browsers.
+    """Serve the application with the API under test, and give a function that makes browsers.
 
-    The sync API is served by a threaded WSGI server, which checks the protocol, the
-    asynchronous one by uvicorn, on an event loop of its own.
+    A threaded WSGI server, which also checks the protocol, serves the sync API. Uvicorn serves the
+    async API, on an event loop of its own.
     """
     serve = _wsgi_server if context.api == "sync" else _asgi_server
     context.steps.note(f"an application is served by {'WSGI' if context.api == 'sync' else 'ASGI'}")
@@ -143,7 +146,7 @@ class _SilentHandler(WSGIRequestHandler):
         pass
 
     def get_stderr(self) -> Any:
-        # A broken store's tracebacks are of no use to anybody: the case says what is wrong.
+        # The tracebacks of a broken store are noise: the case says what is wrong.
         return io.StringIO()
 
 

@@ -1,4 +1,4 @@
-"""What can come out of a case, a clause and a run."""
+"""Verdicts on a case, on a clause and on a store."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from .contract import Clause, clauses
 
 
 class Verdict(enum.Enum):
-    """What came out of a case. They are kept apart: nothing but PASSED is a pass."""
+    """The verdict on a case. Only PASSED is a pass."""
 
     PASSED = "passed"
-    #: The store does otherwise than the clause says.
+    #: The store breaks the clause.
     FAILED = "failed"
-    #: The clause is about something that the store, or its harness, declares not to have.
+    #: The store, or its harness, declares not to have what the clause is about.
     NOT_SUPPORTED = "not_supported"
-    #: It failed, and the store's author has said so, with a reason.
+    #: It failed, and the store's author has declared that, with a reason.
     DEVIATION = "deviation"
-    #: Not judged: a clause that it depends on was not fulfilled.
+    #: Not judged: a clause that the case depends on was not fulfilled.
     DEPENDENCY_FAILED = "dependency_failed"
-    #: Not judged: the harness or the environment lacks what it takes.
+    #: Not judged: the harness or the environment lacks something that the case needs.
     SKIPPED = "skipped"
     #: Not judged: the harness, or the kit, is wrong.
     HARNESS_ERROR = "harness_error"
 
 
-#: From the one that decides to the one that decides least, where a clause has several results.
+#: Verdicts by weight: the first one among a clause's results decides.
 _WEIGHT = (
     Verdict.HARNESS_ERROR,
     Verdict.FAILED,
@@ -43,12 +43,12 @@ _WEIGHT = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came out of one case on one API.
+    """The result of one case on one API.
 
     :ivar case: the id of the case.
     :ivar clause: the id of its clause.
     :ivar api: ``"sync"`` or ``"async"``.
-    :ivar text: why it is no pass, in one line; empty for a pass.
+    :ivar text: one line that says why it is no pass; empty for a pass.
     :ivar details: the whole text of a failure; empty otherwise.
     :ivar seconds: how long it took.
     """
@@ -63,7 +63,7 @@ class Result:
 
 
 def heaviest(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the verdict on a clause from those of its cases; SKIPPED if there are none."""
+    """Return the verdict on a clause from the verdicts on its cases, or SKIPPED without cases."""
     return min(verdicts, key=_WEIGHT.index, default=Verdict.SKIPPED)
 
 
@@ -74,15 +74,15 @@ class Conformance(enum.Enum):
     #: Nothing failed, but binding clauses were not verified or are deviations.
     PARTIAL = "partial"
     NOT_CONFORMANT = "not conformant"
-    #: Nothing was judged, or not by a harness that works.
+    #: Nothing was judged, or the harness does not work.
     ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came out for one clause.
+    """The outcome for one clause.
 
-    :ivar binding: whether the store conforms only if this one passed.
+    :ivar binding: whether the store conforms only if this clause passed.
     """
 
     clause: Clause
@@ -92,7 +92,7 @@ class Outcome:
 
 
 def outcomes(results: Iterable[Result], capabilities: Capabilities) -> list[Outcome]:
-    """Return what came out for each clause of the contract, in its order."""
+    """Return the outcome for each clause of the contract, in the contract's order."""
     by_clause: dict[str, list[Result]] = {id: [] for id in clauses()}
     for result in results:
         by_clause[result.clause].append(result)

@@ -1,6 +1,6 @@
-"""What a block of code does beyond computing, seen by the interpreter's audit events.
+"""Notice what a block of code does beyond computing, by the interpreter's audit events.
 
-What imports and reading the metadata of installed packages do is left out: it is not the store's.
+Imports, and reading the metadata of installed packages, are left out: they are not the store's own.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Final
 
-#: A connect of a socket that does not wait, as an event loop's own: no event of the interpreter.
+#: A connect of a socket that does not wait, as in an event loop; the interpreter has no such event.
 _NOT_WAITING: Final = "socket.connect, without waiting"
-#: Audit events of calls that reach for a file, a network or another process, or that wait.
+#: Audit events of calls that use a file, a network or another process, or that wait.
 IO_EVENTS: Final = frozenset(
     [
         "open",
@@ -58,16 +58,16 @@ IO_EVENTS: Final = frozenset(
 WAITING_EVENTS: Final = IO_EVENTS - {
     *("os.fork", "os.exec", "socket.bind", "socket.sendto", "socket.sendmsg", _NOT_WAITING)
 }
-#: Threads that are started; the interpreter has an event of it from 3.12 on only, the kit its own.
+#: Started threads: the kit has an event of its own, because Python 3.11 has none.
 THREAD_EVENTS: Final = frozenset({"coatcheck.thread"})
 
 
 @dataclass(slots=True)
 class Watch:
-    """What was seen.
+    """The events that were noticed.
 
     :ivar events: which audit events count.
-    :ivar bystanders: threads that are not watched: those that ran before, but for the caller's.
+    :ivar bystanders: threads that are not watched: those that ran before, except the caller's.
     :ivar seen: each event in words, with the thread's id.
     """
 
@@ -81,7 +81,7 @@ class Watch:
         return [line for line, _ in self.seen]
 
     def lines_of_this_thread(self) -> list[str]:
-        """Return what the calling thread did, in words."""
+        """Return the events of the calling thread, in words."""
         mine = threading.get_ident()
         return [line for line, thread in self.seen if thread == mine]
 
@@ -129,11 +129,11 @@ def _start_and_tell(thread: threading.Thread) -> None:
 
 @contextmanager
 def watching(events: frozenset[str]) -> Iterator[Watch]:
-    """Watch the calling thread, and whatever thread begins meanwhile, for the block."""
+    """Watch the calling thread, and each thread that begins meanwhile, for the block."""
     with _guard:
-        if not _installed:  # it cannot be taken away again
+        if not _installed:  # an audit hook cannot be removed
             sys.addaudithook(_audit)
-            # A method by another name of its first argument.
+            # The method's first argument has another name.
             threading.Thread.start = _start_and_tell  # type: ignore[assignment, method-assign]
             _installed.append(True)
     mine = threading.get_ident()

@@ -1,4 +1,4 @@
-"""A worker process: carries out orders that come in by stdin; see :mod:`.processes`."""
+"""A worker process: it carries out orders from stdin; see :mod:`.processes`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .handle import Handle, Loop, Steps
 from .harness import resolve
 from .processes import Answer, Opening, Order
 
-#: Seconds before the instant from which on it waits awake: sleep is not exact.
+#: Seconds before the instant in which it polls the clock: sleep is not exact.
 _AWAKE: Final = 0.002
 
 
@@ -66,7 +66,7 @@ def _wait_until(instant: float) -> None:
 def _packed(answer: Answer) -> bytes:
     try:
         packed = pickle.dumps(answer)
-        pickle.loads(packed)  # exceptions may fail at this alone
+        pickle.loads(packed)  # some exceptions can be pickled but not unpickled
     except Exception:
         shown = RuntimeError(repr(answer.error or answer.value))
         return pickle.dumps(Answer(error=shown))
@@ -83,7 +83,7 @@ def serve(orders: BinaryIO, answers: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    # What a store prints must not get between the answers.
+    # A store's own output must not mix with the answers.
     own = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     serve(sys.stdin.buffer, own)

@@ -24,7 +24,7 @@ from ..clock import DAY
 from ..context import Context
 from ..failure import CheckFailed, Skipped
 from ..faults import FaultyStore, each_fault
-from ..handle import impatient
+from ..handle import switching_often
 from ..watch import WAITING_EVENTS, watching
 from .race import held
 
@@ -159,7 +159,7 @@ def several_loops_at_once(context: Context) -> None:
             _on_new_loop(context, f"key{number} {turn}")
 
     def all_of_them() -> None:
-        with impatient(), ThreadPoolExecutor(4) as pool:
+        with switching_often(), ThreadPoolExecutor(4) as pool:
             list(pool.map(work, range(4)))
 
     _attempt(context, "on four event loops at once", all_of_them)
