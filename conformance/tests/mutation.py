@@ -1,4 +1,4 @@
-"""Mutation tests of the kit: each mutant is a right store with one fault, and names its clauses.
+"""Mutation tests of the kit: each mutant is a store with one fault, and names its clauses.
 
 ``python conformance/tests/mutation.py [NAME|CLAUSE ...]`` shows what the kit finds in mutants.
 """
@@ -29,9 +29,8 @@ class Mutant:
 
     :ivar clauses: the clauses that must fail.
     :ivar make_harness: returns a harness that opens the store.
-    :ivar seeds: how many seeds are tried at most. It is more than one where chance must find the
-        fault: another release of Hypothesis may choose otherwise, and threads race as the machine
-        lets them.
+    :ivar seeds: how many seeds are tried at most. It is more than one if chance must find the
+        fault: another release of Hypothesis may choose differently, and threads do not always race.
     :ivar by_chance: clauses whose cases find the fault now and then, because they race. They are
         not run.
     """
@@ -44,7 +43,7 @@ class Mutant:
 
 
 class StoreClassHarness(MemoryHarness):
-    """Opens a subclass of the memory store, or another store with the same constructor."""
+    """Open a subclass of the memory store, or another store with the same constructor."""
 
     def __init__(self, store_class: Callable[..., Store | AsyncStore]) -> None:
         super().__init__()
@@ -97,7 +96,7 @@ def problem_with(mutant: Mutant, *, every: int) -> str:
     """Run the kit on a mutant, and return what it missed or wrongly found; empty if nothing.
 
     :param every: how many of the cases that must not find anything are tried: 1 means all of them,
-        2 every second one, and so on. Which ones differs between mutants. Cases that find the fault
+        2 every second one, and so on. The choice differs between mutants. Cases that find the fault
         are tried until it is found, and with 1 all of them.
     """
     problem = ""
@@ -119,8 +118,8 @@ def _finders(mutant: Mutant) -> Iterator[tuple[Case, APIName]]:
 def _others(mutant: Mutant, every: int) -> Iterator[tuple[Case, APIName]]:
     """Yield cases that must not find anything.
 
-    They run on one API each: there are many mutants. The case that waits for the clock on the
-    wall is left out.
+    They run on one API each, because there are many mutants. The case that waits for the system's
+    clock is left out.
     """
     for number, case in enumerate(all_cases().values(), zlib.crc32(mutant.name.encode())):
         chosen = number // 2 % every == 0 and not case.realtime

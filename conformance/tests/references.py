@@ -1,6 +1,6 @@
-"""Right stores that declare other things than the memory and the file store do.
+"""Stores that conform, and declare other capabilities than the memory and the file store.
 
-They conform, so that what is declared here is known to be possible; mutants are made of them.
+They show that such declarations are possible; some mutants are made of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from coatcheck_file.conformance import FileHarness
 
 
 class PlainStore(MemoryStore):
-    """It declares nothing: no listing, no clearing, no owners, and its calls may block."""
+    """Declare nothing: no listing, no clearing, no owners, and calls may block."""
 
     capabilities = Capabilities()
 
@@ -95,7 +95,7 @@ class LaggingStore(MemoryStore):
 
 
 class NativeStore(MemoryStore):
-    """Its backend removes what has expired, and it looks at its own clock as well."""
+    """Let the backend remove expired records, and also compare with the store's own clock."""
 
     capabilities = replace(MemoryStore.capabilities, native_expiry=True)
 
@@ -103,7 +103,7 @@ class NativeStore(MemoryStore):
 
 
 class UndeclaredAsync(AsyncStore):
-    """It is asynchronous alone, and declares nothing."""
+    """A store with only the async API, which declares nothing."""
 
     capabilities = Capabilities()
 
@@ -133,7 +133,7 @@ class UndeclaredAsync(AsyncStore):
 
 
 class DeclaredAsync(UndeclaredAsync):
-    """It is asynchronous alone, and declares what a memory store does."""
+    """A store with only the async API, which declares the same as a memory store."""
 
     capabilities = MemoryStore.capabilities
 
@@ -156,9 +156,9 @@ class DeclaredAsync(UndeclaredAsync):
 
 
 class SharedMemoryStore(MemoryStore):
-    """It knows the stores of the other namespaces in its backend, and leaves them alone.
+    """A store whose backend holds other namespaces, which it leaves alone.
 
-    :param namespace: what separates it from them.
+    :param namespace: separates it from the others.
     :param backend: all stores, by their namespaces.
     """
 
@@ -205,7 +205,7 @@ class FolderHarness(FileHarness):
 
 
 class TextStore(MemoryStore):
-    """Its layout holds text where the data are text."""
+    """A store whose layout holds text data as text."""
 
     def layout(self, key: str) -> str | bytes | None:
         """Return the data of a record as the backend holds them."""
@@ -219,7 +219,7 @@ class TextStore(MemoryStore):
 
 
 class TextHarness(StoreClassHarness):
-    """Shows the layout of stores that hold text."""
+    """Show the layout of stores that hold text."""
 
     unsupported: ClassVar = {
         name: reason for name, reason in StoreClassHarness.unsupported.items() if name != "stored"
@@ -234,7 +234,7 @@ class TextHarness(StoreClassHarness):
 def _reference(
     store_class: Any, harness: Callable[[Any], Harness] = StoreClassHarness
 ) -> Callable[[], Harness]:
-    """Return what makes a harness of the class, under the name of the class."""
+    """Return a function that makes a harness of the class, under the name of the class."""
     make = functools.partial(harness, store_class)
     functools.update_wrapper(make, store_class, assigned=("__name__",), updated=())
     return make

@@ -19,7 +19,7 @@ SHOWN = re.findall(r"^<!-- include: examples/store-sqlite/(\S+) -->$", TEXT, re.
 
 
 def test_the_parts_of_a_package_are_shown() -> None:
-    """Whoever follows the page has a package in the end."""
+    """A reader who follows the page has a package in the end."""
     assert {"pyproject.toml", "src/coatcheck_sqlite/plugin.py", "tests/test_conformance.py"} <= set(
         SHOWN
     )

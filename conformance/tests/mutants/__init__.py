@@ -1,1 +1,1 @@
-"""Stores that are wrong in one way each, one module for each group of clauses."""
+"""Stores with one fault each, one module for each group of clauses."""

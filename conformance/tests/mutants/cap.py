@@ -15,7 +15,7 @@ from coatcheck import AsyncStore, Capabilities, MemoryStore, Store
 
 @mutant("CAP-1")
 class CapabilitiesEndWithIt(MemoryStore):
-    """A closed store declares other things than an open one."""
+    """A closed store declares other capabilities than an open one."""
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override]  # a property instead
@@ -25,7 +25,7 @@ class CapabilitiesEndWithIt(MemoryStore):
 
 @mutant("CAP-1", "LIFE-1")
 class CapabilitiesFromADisk(MemoryStore):
-    """It reads its capabilities from a file each time."""
+    """It reads its capabilities from a file at each use."""
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override]  # a property instead
@@ -66,7 +66,7 @@ class APIsThatDiffer(DeclaredAsync):
 
 @mutant("CAP-3", "LOOP-6")
 class WritesALog(MemoryStore):
-    """It declares that it never blocks, and notes each `destroy` in a file."""
+    """It declares that it never blocks, and logs each `destroy` in a file."""
 
     def _discard(self, key: str) -> None:
         with open(os.devnull, "ab") as log:  # noqa: PTH123
@@ -76,6 +76,6 @@ class WritesALog(MemoryStore):
 
 @mutant("CAP-4")
 class NegativeLag(PlainStore):
-    """Its index is up to date before the write."""
+    """It declares that its index is up to date before the write."""
 
     capabilities = Capabilities(owner_lag=-1.0)

@@ -19,7 +19,7 @@ class ClearsOnePage(MemoryStore):
 
 @mutant("CLEAR-1")
 class ClearsWhatIsOwned(MemoryStore):
-    """`clear` goes by the owners, and finds no record without one."""
+    """`clear` goes through the owners, and misses records without an owner."""
 
     def clear(self) -> None:
         self._check_open()
@@ -32,7 +32,7 @@ class ClearsWhatIsOwned(MemoryStore):
 
 @mutant("CLEAR-2", harness=SharedHarness)
 class ClearsByPrefix(SharedMemoryStore):
-    """`clear` removes all that begins with the namespace's name."""
+    """`clear` removes every key that begins with the namespace's name."""
 
     def clear(self) -> None:
         for store in self.like_named():
@@ -41,7 +41,7 @@ class ClearsByPrefix(SharedMemoryStore):
 
 @mutant("CLEAR-3")
 class RefusesToClearNothing(MemoryStore):
-    """`clear` of an empty store is a request that the backend does not understand."""
+    """`clear` of an empty store sends a request that the backend does not understand."""
 
     def clear(self) -> None:
         keys = [key for key, _ in self.all()]

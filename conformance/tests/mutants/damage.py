@@ -14,7 +14,7 @@ from coatcheck_file import FileStore
 
 
 class _ReadsTheIndex(FileStore):
-    """A file store that can be told to look at the index of a record's owner."""
+    """A file store that can be told to read the index of a record's owner."""
 
     def look(self, record: Record | None) -> None:
         if record is None or record.owner is None:
@@ -29,7 +29,7 @@ class _ReadsTheIndex(FileStore):
 
 @mutant("DAMAGE-1", harness=FolderHarness)
 class ReadingFailsAtGarbage(_ReadsTheIndex):
-    """`get` fails where the index is none."""
+    """`get` fails if the index is garbage."""
 
     def get(self, key: str) -> Record | None:
         found = super().get(key)
@@ -39,7 +39,7 @@ class ReadingFailsAtGarbage(_ReadsTheIndex):
 
 @mutant("DAMAGE-1", harness=FolderHarness)
 class TouchingFailsAtGarbage(_ReadsTheIndex):
-    """`touch` fails where the index is none."""
+    """`touch` fails if the index is garbage."""
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         self.look(self.get(key))
@@ -48,7 +48,7 @@ class TouchingFailsAtGarbage(_ReadsTheIndex):
 
 @mutant("DAMAGE-1", harness=FolderHarness)
 class LoggingOutFailsAtGarbage(_ReadsTheIndex):
-    """`destroy` on a condition fails where the index is none."""
+    """`destroy` on a condition fails if the index is garbage."""
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         if only_if is not ALWAYS:
@@ -58,7 +58,7 @@ class LoggingOutFailsAtGarbage(_ReadsTheIndex):
 
 @mutant("DAMAGE-2", harness=FolderHarness)
 class IndexesNewOwnersAlone(FileStore):
-    """A write takes it for granted that the index has what the owner had before."""
+    """A write takes it for granted that the index has the former owner's entry."""
 
     def _add_entry(self, key_digest: str, owner: str | None, former: str | None) -> None:
         if owner is not None and owner != former:
@@ -67,7 +67,7 @@ class IndexesNewOwnersAlone(FileStore):
 
 @mutant("DAMAGE-3", harness=FolderHarness)
 class ListingFailsAtGarbage(_ReadsTheIndex):
-    """`all` fails where the index of one record is none."""
+    """`all` fails if the index of one record is garbage."""
 
     def all(self) -> Iterator[tuple[str, Record]]:
         for key, record in super().all():

@@ -14,7 +14,7 @@ from coatcheck.storekit import check_key
 
 
 class _Reading(MemoryStore):
-    """A store that shows other data than it was given."""
+    """A store that returns other data than it was given."""
 
     def shown(self, data: bytes) -> bytes:
         return data
@@ -33,7 +33,7 @@ def _is_text(data: bytes) -> bool:
 
 @mutant("DATA-1")
 class CodePage(_Reading):
-    """Data that are not UTF-8 are kept as text of Windows' code page, which lacks five bytes."""
+    """Data that are not UTF-8 are kept as text of a Windows code page, which lacks five bytes."""
 
     def shown(self, data: bytes) -> bytes:
         return data if _is_text(data) else data.decode("cp1252", "ignore").encode("cp1252")
@@ -91,7 +91,7 @@ class TrimsText(_Reading):
 
 @mutant("DATA-4")
 class TakesLetterForFalse(MemoryStore):
-    """Data that a database writes for false are no record."""
+    """Data that a database writes for false count as no record."""
 
     def get(self, key: str) -> Record | None:
         found = super().get(key)
@@ -110,7 +110,7 @@ class DecodesMarkedData(_Reading):
 
 @mutant("DATA-5")
 class TakesDataForMarkers(MemoryStore):
-    """Removed records are marked by what their data are."""
+    """Removed records are marked by a value of their data."""
 
     def get(self, key: str) -> Record | None:
         found = super().get(key)
@@ -137,7 +137,7 @@ class LimitIsNotDeclared(PlainStore):
 
 @mutant("DATA-7")
 class LimitCountsTheKey(LimitedStore):
-    """The backend's limit is one of key and data together."""
+    """The backend limits key and data together."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if 1000 >= len(record.data) > 2000 - len(check_key(key).encode()):
@@ -147,7 +147,7 @@ class LimitCountsTheKey(LimitedStore):
 
 @mutant("DATA-7")
 class LimitCountsBase64(LimitedStore):
-    """The backend's limit is reached by the longer form of what is no text."""
+    """Binary data reach the backend's limit in their longer form."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if not _is_text(record.data) and len(record.data) * 4 / 3 > 1000:
@@ -168,7 +168,7 @@ class RaisesTheGeneralError(LimitedStore):
 
 @mutant("DATA-8")
 class LooksAtTheConditionFirst(LimitedStore):
-    """It returns False for data that are too large where the condition does not hold."""
+    """It returns False for data that are too large, if the condition does not hold."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         try:
@@ -181,7 +181,7 @@ class LooksAtTheConditionFirst(LimitedStore):
 
 @mutant("DATA-8")
 class SaysTheWholeSize(LimitedStore):
-    """The error's size is that of key and data."""
+    """The error has the size of key and data together."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         try:
@@ -204,7 +204,7 @@ class WritesWhatFits(LimitedStore):
 
 @mutant("DATA-9")
 class RemovesTheFormer(LimitedStore):
-    """The former record is removed before the size is looked at."""
+    """The old record is removed before the size is checked."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         try:

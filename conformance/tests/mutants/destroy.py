@@ -17,7 +17,7 @@ from .set import _Peeking
 
 @mutant("DESTROY-1")
 class OnlySaysSo(MemoryStore):
-    """The record stays, and the call says that it was removed."""
+    """`destroy` keeps the record, and returns True."""
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         if only_if is ALWAYS:
@@ -27,7 +27,7 @@ class OnlySaysSo(MemoryStore):
 
 @mutant("DESTROY-2", by_chance=("RACE-4", "OWNER-1"))
 class AlwaysTrue(MemoryStore):
-    """Removing nothing is said to be a removal."""
+    """`destroy` returns True even if it removed nothing."""
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         return super().destroy(key, only_if) or only_if is ALWAYS
@@ -45,7 +45,7 @@ class RaisesTheSecondTime(MemoryStore):
 
 @mutant("DESTROY-3")
 class CountsTheExpired(_Peeking):
-    """Removing an expired record is said to have ended a session."""
+    """`destroy` returns True for an expired record."""
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         is_stored = self.stored(key) is not None
@@ -54,7 +54,7 @@ class CountsTheExpired(_Peeking):
 
 @mutant("DESTROY-4")
 class PresentIsNotKnown(MemoryStore):
-    """PRESENT removes nothing."""
+    """`destroy` with PRESENT removes nothing."""
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         check_key(key)
@@ -63,7 +63,7 @@ class PresentIsNotKnown(MemoryStore):
 
 @mutant("DESTROY-5")
 class AbsentRemoves(MemoryStore):
-    """ABSENT is dropped."""
+    """`destroy` ignores ABSENT."""
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         return super().destroy(key, ALWAYS if only_if is ABSENT else only_if)
@@ -79,7 +79,7 @@ class UnchangedRemovesNothing(MemoryStore):
 
 @mutant("DESTROY-7")
 class IgnoresItsCondition(MemoryStore):
-    """A conditional removal removes whatever is there."""
+    """A conditional removal removes any record."""
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         return super().destroy(key, ALWAYS if isinstance(only_if, Unchanged) else only_if)
@@ -121,7 +121,7 @@ class RemovesByPrefix(MemoryStore):
 
 @mutant("DESTROY-10", harness=FolderHarness)
 class CannotRemoveTheMalformed(_Damaged):
-    """It parses a record before it removes it, and fails where it cannot."""
+    """It parses a record before it removes it, and fails if it cannot."""
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         if not self._closed and self.is_damaged(key):

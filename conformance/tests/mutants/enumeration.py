@@ -42,7 +42,7 @@ class YieldsOnePage(MemoryStore):
 
 @mutant("ENUM-2")
 class YieldsExpired(MemoryStore):
-    """`all` yields what has expired and still takes up space."""
+    """`all` yields expired records that still take up space."""
 
     def all(self) -> Iterator[tuple[str, Record]]:
         self._check_open()
@@ -51,7 +51,7 @@ class YieldsExpired(MemoryStore):
 
 @mutant("ENUM-3")
 class CountsExpired(MemoryStore):
-    """`length` counts what has expired and still takes up space."""
+    """`length` counts expired records that still take up space."""
 
     def length(self) -> int:
         self._check_open()
@@ -76,7 +76,7 @@ class CountsWrites(MemoryStore):
 
 @mutant("ENUM-4", harness=SharedHarness)
 class CountsEverything(SharedMemoryStore):
-    """`length` counts all that begins with the namespace's name."""
+    """`length` counts every key that begins with the namespace's name."""
 
     def length(self) -> int:
         return sum(MemoryStore.length(store) for store in self.like_named())
@@ -84,7 +84,7 @@ class CountsEverything(SharedMemoryStore):
 
 @mutant("ENUM-4", harness=SharedHarness)
 class YieldsEverything(SharedMemoryStore):
-    """`all` yields what is in namespaces whose names begin with this one's."""
+    """`all` yields records of namespaces whose names begin with this one's."""
 
     def all(self) -> Iterator[tuple[str, Record]]:
         self._check_open()
@@ -93,7 +93,7 @@ class YieldsEverything(SharedMemoryStore):
 
 @mutant("ENUM-5", "OWNER-2", harness=FolderHarness)
 class EndsAtDamage(FileStore):
-    """`all` raises at the first record that is none."""
+    """`all` raises at the first malformed record."""
 
     def _read(self, key_digest: str, name: bytes | None) -> tuple[bytes, Record] | None:
         if name is None:  # it is a listing that asks
@@ -120,7 +120,7 @@ class IteratesOverTheLiving(MemoryStore):
 
 @mutant("ENUM-6")
 class PagesByNumber(MemoryStore):
-    """`all` asks for records by how many came before."""
+    """`all` addresses its pages by the number of records before them."""
 
     def all(self) -> Iterator[tuple[str, Record]]:
         self._check_open()
@@ -179,7 +179,7 @@ class CountsNothing(PlainStore):
 
 @mutant("ENUM-1")
 class YieldsOneMegabyte(MemoryStore):
-    """`all` ends with the page that has grown to a megabyte."""
+    """`all` ends with the page that has reached a megabyte."""
 
     def all(self) -> Iterator[tuple[str, Record]]:
         self._check_open()

@@ -30,7 +30,7 @@ class _Rewriting(MemoryStore):
 
 @mutant("EXPIRY-1")
 class ExpiresLate(MemoryStore):
-    """A record whose expiry is this very instant is still shown."""
+    """A record is still returned at the instant of its expiry."""
 
     def _live(self, key: str) -> Any:
         self._check_open()
@@ -49,7 +49,7 @@ class ExpiresEarly(MemoryStore):
 
 @mutant("EXPIRY-2")
 class CountsFromArrivalInSet(MemoryStore):
-    """`set` computes a lifetime, which begins when the backend gets it."""
+    """`set` computes a lifetime, which begins when the backend receives it."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         life = record.expires_at - self._clock()
@@ -58,7 +58,7 @@ class CountsFromArrivalInSet(MemoryStore):
 
 @mutant("EXPIRY-2")
 class CountsFromArrivalInTouch(MemoryStore):
-    """`touch` computes a lifetime, which begins when the backend gets it."""
+    """`touch` computes a lifetime, which begins when the backend receives it."""
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         life = expires_at - self._clock()
@@ -84,7 +84,7 @@ class BelievesPastInCookie(MemoryStore):
 
 @mutant("EXPIRY-3")
 class BelievesFutureInCookie(_Rewriting):
-    """The expiry of a record is the one of the cookie inside its data, where that is later."""
+    """A record expires with the cookie inside its data, if that is later."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if _of_cookie(record.data) > "2090":
@@ -94,7 +94,7 @@ class BelievesFutureInCookie(_Rewriting):
 
 @mutant("EXPIRY-4")
 class SignedMilliseconds(_Rewriting):
-    """A lifetime in milliseconds that takes more than 31 bits is over at once."""
+    """A lifetime in milliseconds of more than 31 bits ends at once."""
 
     def kept(self, expires_at: float) -> float:
         now = self._clock()
@@ -111,7 +111,7 @@ class SignedSeconds(_Rewriting):
 
 @mutant("EXPIRY-4")
 class UnsignedSeconds(_Rewriting):
-    """Expiries are kept in 32 bits, which begin anew in the year 2106."""
+    """Expiries are kept in 32 bits, which overflow in the year 2106."""
 
     def kept(self, expires_at: float) -> float:
         return expires_at % 2**32
@@ -127,7 +127,7 @@ class OneYearAtMost(_Rewriting):
 
 @mutant("EXPIRY-5")
 class RoundsUp(CoarseStore):
-    """Whole seconds are kept, and the moment that is over is given away."""
+    """Expiries are rounded up to whole seconds."""
 
     def rounded(self, expires_at: float) -> float:
         return float(math.ceil(expires_at))
@@ -160,7 +160,7 @@ class MixesUpZones(_Rewriting):
 
 @mutant("EXPIRY-6")
 class TakesHalfAStepOff(CoarseStore):
-    """Half a second is taken off each expiry, to be safe."""
+    """Half a second is subtracted from each expiry, to be safe."""
 
     def rounded(self, expires_at: float) -> float:
         return expires_at - 0.5
@@ -168,7 +168,7 @@ class TakesHalfAStepOff(CoarseStore):
 
 @mutant("EXPIRY-7")
 class OneClockForAll(MemoryStore):
-    """The clock is kept in the class: the last store's is everybody's."""
+    """The clock is kept in the class, so the newest store's clock counts for all."""
 
     latest: Callable[[], float]
 
@@ -179,7 +179,7 @@ class OneClockForAll(MemoryStore):
 
 @mutant("EXPIRY-8")
 class LooksAtTheSystemToo(MemoryStore):
-    """A record that is over by the system's time is not shown."""
+    """A record that has expired by the system's time is not returned."""
 
     def get(self, key: str) -> Record | None:
         found = super().get(key)
@@ -188,7 +188,7 @@ class LooksAtTheSystemToo(MemoryStore):
 
 @mutant("EXPIRY-8")
 class TouchesBySystemTime(MemoryStore):
-    """`touch` finds only what is live by the system's time, too."""
+    """`touch` also compares with the system's time."""
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         found = self.get(key)
@@ -198,7 +198,7 @@ class TouchesBySystemTime(MemoryStore):
 
 
 class _BackendClockHarness(StoreClassHarness):
-    """Lets time pass in the backend, too."""
+    """Let time pass in the backend, too."""
 
     def advance(self, namespace: str, seconds: float) -> None:
         self._stores[namespace].ahead += seconds  # type: ignore[attr-defined]  # it is our own
@@ -237,7 +237,7 @@ class KeepsTheFormer(MemoryStore):
 
 @mutant("EXPIRY-1")
 class TakenAtTheInstant(MemoryStore):
-    """At the very instant of its expiry a record is shown to nobody, and in the way of `ABSENT`."""
+    """At the instant of its expiry a record is absent, but still blocks `ABSENT`."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         slot = self._slots.get(key)

@@ -1,4 +1,4 @@
-"""Mutants of the FAULT clauses, and of what goes over the network."""
+"""Mutants of the FAULT clauses, and of clauses about the network."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class _LeaksResets(NetStore):
 
 @mutant("FAULT-3", "FAULT-13", "FAULT-14", harness=_bridged)
 class LeaksClientErrors(_LeaksResets):
-    """The exceptions of a lost connection come out as they are."""
+    """The exceptions of a lost connection are raised as they are."""
 
 
 @mutant("FAULT-4", harness=_bridged)
@@ -116,14 +116,14 @@ class _Patient(NetClient):
 
 @mutant("FAULT-6", harness=_bridged)
 class WaitsTooLong(NetStore):
-    """It waits for a silent server for longer than anybody may."""
+    """It waits for a silent server for longer than the contract allows."""
 
     client_class = _Patient
 
 
 @mutant("FAULT-6", harness=_bridged)
 class TimeoutIsUnavailable(NetStore):
-    """A server that does not answer is called one that is not there."""
+    """A server that does not reply is reported as unreachable."""
 
     def _call(self, operation: str, *args: Any) -> Any:
         try:
@@ -147,7 +147,7 @@ class _Once(NetClient):
 
 @mutant("FAULT-7", harness=_bridged)
 class NeverReconnects(NetStore):
-    """A connection that was lost once is never made anew."""
+    """A lost connection is never replaced."""
 
     client_class = _Once
 
@@ -223,7 +223,7 @@ class WritesInParts(NetStore):
 
 @mutant("FAULT-10", harness=_bridged)
 class EndsListingsEarly(NetStore):
-    """A listing whose second page cannot be had ends with the first."""
+    """A listing ends with the first page if the second page cannot be read."""
 
     def _listed(self, owner: str | None) -> Iterator[tuple[str, Record]]:
         page, after = self._call("page", owner, ""), ""
@@ -238,7 +238,7 @@ class EndsListingsEarly(NetStore):
 
 @mutant("FAULT-11", harness=_bridged)
 class GarbageIsNothing(NetStore):
-    """A reply that makes no sense is taken for that of a missing session."""
+    """A reply that makes no sense is taken for a missing session."""
 
     def get(self, key: str) -> Record | None:
         try:
@@ -251,7 +251,7 @@ class GarbageIsNothing(NetStore):
 
 @mutant("FAULT-11", harness=_bridged)
 class LeaksParserErrors(NetStore):
-    """An exception of the parser comes out as it is."""
+    """An exception of the parser is raised as it is."""
 
     def _call(self, operation: str, *args: Any) -> Any:
         try:
@@ -264,7 +264,7 @@ class LeaksParserErrors(NetStore):
 
 @mutant("FAULT-12", harness=_bridged)
 class PingNeverLooks(NetStore):
-    """It pings nobody."""
+    """`ping` sends nothing."""
 
     def ping(self) -> None:
         if self._closed:
@@ -286,7 +286,7 @@ class FullDiskIsNoError(FileStore):
 
 @mutant("COST-2", harness=_bridged)
 class LooksBeforeItWrites(NetStore):
-    """It asks whether the server is there before each write."""
+    """It checks the connection before each write."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         self.ping()
@@ -295,7 +295,7 @@ class LooksBeforeItWrites(NetStore):
 
 @mutant("COST-3", harness=_bridged)
 class CountsByReading(NetStore):
-    """It counts what it reads."""
+    """`length` reads the records that it counts."""
 
     def length(self) -> int:
         return sum(1 for _ in self.all())
@@ -303,7 +303,7 @@ class CountsByReading(NetStore):
 
 @mutant("COST-4", harness=_bridged)
 class PrunesByReading(NetStore):
-    """It reads all that is left, to see whether anything is."""
+    """`prune` reads all remaining records, to see whether any has expired."""
 
     def prune(self, limit: int | None = None) -> int:
         removed = super().prune(limit)
@@ -324,7 +324,7 @@ class _Repeating(NetClient):
 
 @mutant("FAULT-13", harness=_bridged)
 class RepeatsBlindly(NetStore):
-    """A write that is repeated meets what it has done itself, and says that it was refused."""
+    """A repeated write finds the result of its first attempt, and returns False."""
 
     client_class = _Repeating
 

@@ -19,7 +19,7 @@ from coatcheck_file.layout import digest
 
 @mutant("GET-1")
 class ShowsWhatItReadFirst(MemoryStore):
-    """It shows the first value that it read, whatever has been written since."""
+    """`get` returns the first value that it read, even after later writes."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(clock=clock)
@@ -34,7 +34,7 @@ class ShowsWhatItReadFirst(MemoryStore):
 
 @mutant("GET-1", harness=FolderHarness)
 class HandlesWithACache(FileStore):
-    """A handle shows what it read or wrote itself, and not what another handle wrote."""
+    """A handle returns values that it read or wrote itself, and misses other handles' writes."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -54,7 +54,7 @@ class HandlesWithACache(FileStore):
 
 @mutant("GET-2")
 class RaisesForUnknownKeys(MemoryStore):
-    """A missing key is the dictionary's own error."""
+    """A missing key raises the dictionary's own error."""
 
     def get(self, key: str) -> Record | None:
         found = super().get(key)
@@ -65,7 +65,7 @@ class RaisesForUnknownKeys(MemoryStore):
 
 @mutant("GET-3")
 class NeverExpires(MemoryStore):
-    """It leaves expiry to a backend that does not know of it."""
+    """It leaves expiry to a backend that has none."""
 
     def _live(self, key: str) -> Any:
         self._check_open()
@@ -77,7 +77,7 @@ class NeverExpires(MemoryStore):
 
 @mutant("GET-3")
 class ShowsWhatIsNotPurged(MemoryStore):
-    """Only `get` does not look at the expiry, and shows what has not been purged."""
+    """`get` alone ignores the expiry, and returns records that have not been purged."""
 
     def get(self, key: str) -> Record | None:
         with self._lock:
@@ -87,7 +87,7 @@ class ShowsWhatIsNotPurged(MemoryStore):
 
 
 class _Damaged(FileStore):
-    """A file store that is told when what it reads is damaged."""
+    """A file store that is told when a record that it reads is damaged."""
 
     def is_damaged(self, key: str) -> bool:
         name = encode_key(key)
@@ -102,7 +102,7 @@ class _Damaged(FileStore):
 
 @mutant("GET-4", harness=FolderHarness)
 class RaisesForTheMalformed(_Damaged):
-    """A record that cannot be parsed is an error of the store."""
+    """A malformed record raises an error of the store."""
 
     def get(self, key: str) -> Record | None:
         found = super().get(key)
@@ -113,7 +113,7 @@ class RaisesForTheMalformed(_Damaged):
 
 @mutant("GET-4", harness=FolderHarness)
 class EmptyForTheMalformed(_Damaged):
-    """A record that cannot be parsed is shown as an empty session."""
+    """A malformed record is returned as an empty session."""
 
     def get(self, key: str) -> Record | None:
         found = super().get(key)
@@ -156,7 +156,7 @@ class ReadingExtends(MemoryStore):
 
 @mutant("GET-6")
 class ReadingForgetsTheOwner(MemoryStore):
-    """Reading what is hours old writes the time of the last access, and leaves the owner out."""
+    """Reading an old record writes the time of the last access, and leaves the owner out."""
 
     def get(self, key: str) -> Record | None:
         found = super().get(key)
@@ -176,7 +176,7 @@ class ShowsNoOwner(MemoryStore):
 
 @mutant("GET-7")
 class ShowsUndeclaredOwners(MemoryStore):
-    """It shows the owner without declaring that it keeps one."""
+    """It returns the owner without declaring that it keeps one."""
 
     capabilities = Capabilities()
 

@@ -68,7 +68,7 @@ class OpenerWithoutAClock(MemoryStore):
 
 @mutant("LIFE-2", harness=OpenerHarness)
 class OpenerOfAnotherThing(MemoryStore):
-    """The opener returns a class, which has still to be called."""
+    """The opener returns a class, which must still be called."""
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> Any:
@@ -86,7 +86,7 @@ class IgnoresOptions(MemoryStore):
 
 @mutant("LIFE-3", harness=OpenerHarness)
 class MistakesAreKeyErrors(MemoryStore):
-    """An unknown option is the error of a dictionary."""
+    """An unknown option raises the error of a dictionary."""
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> MemoryStore:
@@ -97,7 +97,7 @@ class MistakesAreKeyErrors(MemoryStore):
 
 @mutant("LIFE-4")
 class ClosesOnce(MemoryStore):
-    """The second `close` finds the store closed."""
+    """The second `close` raises because the store is closed."""
 
     def close(self) -> None:
         self._check_open()
@@ -106,7 +106,7 @@ class ClosesOnce(MemoryStore):
 
 @mutant("LIFE-4")
 class ClosingTheClosed(MemoryStore):
-    """`close` ends with the error of a connection that has gone already."""
+    """`close` raises the error of a connection that was closed already."""
 
     def close(self) -> None:
         super().close()
@@ -115,7 +115,7 @@ class ClosingTheClosed(MemoryStore):
 
 @mutant("LIFE-4")
 class ClosesWhatWasUsed(MemoryStore):
-    """Closing a store that was never used fails, because there is no connection."""
+    """`close` of a store that was never used fails, because there is no connection."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(clock=clock)
@@ -149,7 +149,7 @@ class PingsAfterTheEnd(MemoryStore):
 
 @mutant("LIFE-6")
 class AnswersPong(MemoryStore):
-    """`ping` returns what the server answers."""
+    """`ping` returns the server's reply."""
 
     def ping(self) -> Any:
         super().ping()
@@ -167,7 +167,7 @@ class PingWrites(MemoryStore):
 
 @mutant("LIFE-6")
 class PingExtends(MemoryStore):
-    """`ping` touches what it finds."""
+    """`ping` touches the records that it finds."""
 
     def ping(self) -> None:
         self._check_open()
@@ -187,7 +187,7 @@ class ClosingClears(FileStore):
 
 
 class OneProcess(FolderHarness):
-    """Opens the mutant in other processes as well; what its disk does is not looked at."""
+    """Open the mutant in other processes as well; the kit does not inspect its files."""
 
     unsupported: ClassVar = {
         **FolderHarness.unsupported,
@@ -231,7 +231,7 @@ class WritesBehind(MemoryStore):
 
 
 class _GivesItsOwnClient(NetworkHarness):
-    """Gives a client to the mutant."""
+    """Give a client to the mutant."""
 
     def with_client(self, namespace: str, clock: Callable[[], float]) -> ClientStore:
         client = NetClient("127.0.0.1", self.server.port, PASSWORD, 1)
@@ -241,7 +241,7 @@ class _GivesItsOwnClient(NetworkHarness):
 
 @mutant("LIFE-9", harness=_GivesItsOwnClient)
 class ClosesTheCallersClient(NetStore):
-    """`close` closes the client, whoever made it."""
+    """`close` closes every client, also the caller's."""
 
     def close(self) -> None:
         super().close()
@@ -249,7 +249,7 @@ class ClosesTheCallersClient(NetStore):
 
 
 class _OneForAllProcesses(dict[int, Idle]):
-    """The idle connections of the process, for whichever process asks."""
+    """The idle connections of the process, which a forked child also uses."""
 
     def setdefault(self, key: int, default: Any = None) -> Any:
         return super().setdefault(0, default)

@@ -60,7 +60,7 @@ class KeepsTheKeyOfATask(AsyncNetStore):
 
 @mutant("LOOP-3", harness=NativeHarness)
 class BelongsToItsFirstLoop(AsyncNetStore):
-    """Its connections are made on the first event loop, and used on each."""
+    """Its connections are made on the first event loop, and used on every one."""
 
     _first: asyncio.AbstractEventLoop | None = None
 
@@ -101,7 +101,7 @@ class _AnyLoopHarness(NativeHarness):
 
 @mutant("LOOP-5", harness=_AnyLoopHarness)
 class UsesTheClientAnywhere(AsyncNetStore):
-    """It does not ask which event loop the caller's client belongs to."""
+    """It does not check to which event loop the caller's client belongs."""
 
 
 @mutant("LOOP-6")
@@ -115,7 +115,7 @@ class OpensAFileInACoroutine(UndeclaredAsync):
 
 
 class _StallingHarness(NativeHarness):
-    """Its server does nothing worse than to keep a caller waiting."""
+    """The server's only fault is that it lets callers wait."""
 
     unsupported: ClassVar = {
         **NativeHarness.unsupported,
@@ -127,7 +127,7 @@ class _StallingHarness(NativeHarness):
 # On a busy machine it meets slow replies in other cases as well, and then its calls end by time.
 @mutant("LOOP-6", harness=_StallingHarness, seeds=3)
 class WaitsInACoroutine(AsyncNetStore):
-    """When the server does not answer it waits once more, and everybody else with it."""
+    """When the server does not reply it blocks the event loop for a while."""
 
     async def _call(self, operation: str, *args: Any) -> Any:
         handle = asyncio.get_running_loop().call_later(0.05, time.sleep, 0.7)

@@ -23,7 +23,7 @@ from coatcheck_file.files import replace
 
 @mutant("OWNER-1")
 class ForgetsOwnersOfTheNew(MemoryStore):
-    """The index is not written where a record is made by `ABSENT`."""
+    """`set` with `ABSENT` does not write the index."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         done = super().set(key, record, only_if)
@@ -35,7 +35,7 @@ class ForgetsOwnersOfTheNew(MemoryStore):
 
 @mutant("OWNER-2")
 class ListsExpiredOwned(MemoryStore):
-    """It lists the records of the index without a look at their expiry."""
+    """`owned_by` lists the records of the index without a check of their expiry."""
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         check_owner(owner)
@@ -49,7 +49,7 @@ class ListsExpiredOwned(MemoryStore):
 
 @mutant("OWNER-2")
 class EndingLeavesTheIndex(MemoryStore):
-    """Index entries outlive their records, and whoever has the key next is listed."""
+    """Index entries outlive their records, so the next record under the key is listed."""
 
     def _discard(self, key: str) -> None:
         self._slots.pop(key)
@@ -170,7 +170,7 @@ class OwnersUpToAColon(_FoldedOwners):
 
 @mutant("OWNER-7")
 class OwnersBeginAlike(MemoryStore):
-    """It lists whoever begins with the owner that was asked for."""
+    """`owned_by` lists every owner that begins with the given one."""
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         begin = check_owner(owner)[:200]
@@ -269,7 +269,7 @@ class UndoesTheIndex(MemoryStore):
 
 @mutant("OWNER-12", "PARITY-3")
 class NobodyOwnsAnything(PlainStore):
-    """`owned_by` is not declared, and lists nothing."""
+    """`owned_by` is not declared, and yields nothing."""
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         self._check_open()
@@ -306,14 +306,14 @@ class RefusesALaterOwner(PlainStore):
 
 @mutant("OWNER-14")
 class DelayOfNothing(PlainStore):
-    """It declares how late an index is that it does not have."""
+    """It declares a lag of an index that it does not have."""
 
     capabilities = Capabilities(owner_lag=1.0)
 
 
 @mutant("OWNER-1")
 class FirstBatchOfAnOwner(MemoryStore):
-    """`owned_by` reads the 101 records that a client gets at once, and asks for no more."""
+    """`owned_by` reads the 101 records of a client's first page, and asks for no more."""
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         return itertools.islice(super().owned_by(owner), 101)
@@ -321,7 +321,7 @@ class FirstBatchOfAnOwner(MemoryStore):
 
 @mutant("OWNER-15")
 class OwnersAreQueries(MemoryStore):
-    """A dictionary in the place of an owner finds the records of everybody."""
+    """A dictionary instead of an owner finds the records of everybody."""
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         return self.all() if isinstance(owner, dict) else super().owned_by(owner)

@@ -16,7 +16,7 @@ def _is_called_by_set() -> bool:
 
 @mutant("PRUNE-1")
 class CountsOneTooMany(MemoryStore):
-    """It counts the record that it looked at last as well."""
+    """`prune` also counts the record that it checked last."""
 
     def prune(self, limit: int | None = None) -> int:
         removed = super().prune(limit)
@@ -34,7 +34,7 @@ class PrunesNothing(MemoryStore):
 
 @mutant("PRUNE-2")
 class PrunesByTheFirstExpiry(MemoryStore):
-    """`prune` goes by an index of expiries that `touch` and `set` do not bring up to date."""
+    """`prune` uses an index of expiries that `touch` and `set` do not update."""
 
     def prune(self, limit: int | None = None) -> int:
         with self._lock:
@@ -48,7 +48,7 @@ class PrunesByTheFirstExpiry(MemoryStore):
 
 @mutant("PRUNE-2", seeds=5)
 class LooksAndThenRemoves(MemoryStore):
-    """Between finding what has expired and removing it others may write."""
+    """Other calls can write between the check and the removal of a record."""
 
     def prune(self, limit: int | None = None) -> int:
         with self._lock:
@@ -68,7 +68,7 @@ class LooksAndThenRemoves(MemoryStore):
 
 @mutant("PRUNE-3")
 class IgnoresTheLimit(MemoryStore):
-    """The limit is there for the signature."""
+    """`prune` ignores its limit."""
 
     def prune(self, limit: int | None = None) -> int:
         return super().prune()
@@ -92,7 +92,7 @@ class OneBatchAtATime(MemoryStore):
 
 @mutant("PRUNE-5")
 class BeginsAtTheSamePlace(MemoryStore):
-    """Each call examines the oldest records, whether they live or not."""
+    """Each call examines the oldest records, whether or not they are live."""
 
     def prune(self, limit: int | None = None) -> int:
         if limit is None:
@@ -108,7 +108,7 @@ class BeginsAtTheSamePlace(MemoryStore):
 
 @mutant("PRUNE-6", seeds=5)
 class CountsWhatItFound(MemoryStore):
-    """It counts what has expired, and not what it removed itself."""
+    """It counts the expired records that it found, and not those that it removed."""
 
     def prune(self, limit: int | None = None) -> int:
         if limit is not None:
@@ -124,7 +124,7 @@ class CountsWhatItFound(MemoryStore):
 
 @mutant("PRUNE-7")
 class WritesDoNotPrune(MemoryStore):
-    """Only a nightly job removes what has expired."""
+    """Only a nightly job removes expired records."""
 
     def _remove_expired(self, limit: int) -> int:
         return 0 if _is_called_by_set() else super()._remove_expired(limit)
@@ -132,7 +132,7 @@ class WritesDoNotPrune(MemoryStore):
 
 @mutant("PRUNE-7")
 class OneWritePrunesAll(MemoryStore):
-    """Whoever writes first after the night removes everything."""
+    """The first write after the night removes everything."""
 
     def _remove_expired(self, limit: int) -> int:
         return super()._remove_expired(10**6 if _is_called_by_set() else limit)
@@ -140,7 +140,7 @@ class OneWritePrunesAll(MemoryStore):
 
 @mutant("PRUNE-8")
 class NativeAndNothingToPrune(NativeStore):
-    """Its backend removes what has expired, and `prune` says 0."""
+    """Its backend removes expired records, and `prune` returns 0."""
 
     def prune(self, limit: int | None = None) -> int:
         self._check_open()
@@ -149,7 +149,7 @@ class NativeAndNothingToPrune(NativeStore):
 
 @mutant("PRUNE-9", harness=SharedHarness)
 class PrunesAllNamespaces(SharedMemoryStore):
-    """`prune` removes by a prefix that others have, too."""
+    """`prune` removes by a prefix that other namespaces share."""
 
     def prune(self, limit: int | None = None) -> int:
         removed = super().prune(limit)
@@ -161,7 +161,7 @@ class PrunesAllNamespaces(SharedMemoryStore):
 
 @mutant("PRUNE-2")
 class MakesRoom(MemoryStore):
-    """`prune` makes room: of a hundred records one goes, whatever its life."""
+    """`prune` makes room: it removes one of a hundred records, even a live one."""
 
     def prune(self, limit: int | None = None) -> int:
         removed = super().prune(limit)

@@ -41,7 +41,7 @@ class CreatesInTwoSteps(MemoryStore):
 
 @mutant("RACE-2", seeds=5)
 class ComparesInTwoSteps(MemoryStore):
-    """It compares the bytes, and then writes over whatever is there."""
+    """It compares the bytes, and then writes over any record."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if not isinstance(only_if, Unchanged):
@@ -80,7 +80,7 @@ class UpdatesRevive(MemoryStore):
 
 @mutant("RACE-4", seeds=5)
 class ReplacementsRevive(MemoryStore):
-    """A write that was compared in time comes back after the record's end."""
+    """A write whose comparison held brings a destroyed record back."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if not isinstance(only_if, Unchanged):
@@ -94,7 +94,7 @@ class ReplacementsRevive(MemoryStore):
 
 @mutant("RACE-5", seeds=5)
 class TouchesRevive(MemoryStore):
-    """A touch writes the record that it has read where there is none any more."""
+    """A touch writes the record that it has read, even after its removal."""
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         found = self.get(key)
@@ -131,7 +131,7 @@ class RemovesBeforeItWrites(MemoryStore):
 
 @mutant("RACE-7", seeds=5)
 class ReadsInTwoSteps(MemoryStore):
-    """It reads the data, and then what belongs to them."""
+    """It reads the data first, and expiry and owner later."""
 
     def get(self, key: str) -> Record | None:
         first = super().get(key)
@@ -178,7 +178,7 @@ _guard = threading.Lock()
 
 
 class _NoStallHarness(FolderHarness):
-    """Its store does not notice who else holds the locks of the files."""
+    """The kit does not hold the locks of the files."""
 
     unsupported: ClassVar = {
         **FileHarness.unsupported,
@@ -188,7 +188,7 @@ class _NoStallHarness(FolderHarness):
 
 @mutant("RACE-9", harness=_NoStallHarness)
 class LocksOnlyThreads(FileStore):
-    """Its locks are those of threads, shared by all handles of the process."""
+    """All handles of the process share its locks, which only stop threads."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

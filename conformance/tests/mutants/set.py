@@ -30,7 +30,7 @@ class TellsNothing(MemoryStore):
 
 @mutant("SET-1")
 class TellsWhetherItIsNews(MemoryStore):
-    """A write of what is stored already changes no row, and is taken for a failure."""
+    """A write of the stored record changes no row, and counts as a failure."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         before = self.get(key)
@@ -39,7 +39,7 @@ class TellsWhetherItIsNews(MemoryStore):
 
 
 class _Peeking(MemoryStore):
-    """A store that is looked at without anything being purged, or used again."""
+    """A store whose records can be inspected without purging them or marking them as used."""
 
     def stored(self, key: str) -> Record | None:
         """Return what is stored, expired or not."""
@@ -53,7 +53,7 @@ class _Peeking(MemoryStore):
 
 
 class _Atomic(MemoryStore):
-    """A store that can make several steps one, so that it is wrong without races, too."""
+    """A store that can do several steps at once, so that it is wrong even without races."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(clock=clock)
@@ -121,7 +121,7 @@ class MarksKeepOut(MemoryStore):
 
 @mutant("SET-3")
 class MisreadsItsReply(MemoryStore):
-    """A write with `ABSENT` is made, and its success taken for a failure."""
+    """A write with `ABSENT` is done, and its success is taken for a failure."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         done = super().set(key, record, only_if)
@@ -138,7 +138,7 @@ class AbsentOverwrites(_Judging):
 
 @mutant("SET-4", harness=FolderHarness)
 class AbsentByMemory(FileStore):
-    """`ABSENT` is looked up in what the handle has read."""
+    """`ABSENT` is checked against the records that the handle has read."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -158,7 +158,7 @@ class AbsentByMemory(FileStore):
 
 @mutant("SET-5")
 class PresentNeedsNews(MemoryStore):
-    """A write with `PRESENT` of the same data matches no row, and is taken for a failure."""
+    """A write with `PRESENT` of the same data matches no row, and counts as a failure."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         before = self.get(key)
@@ -168,7 +168,7 @@ class PresentNeedsNews(MemoryStore):
 
 @mutant("SET-5")
 class PresentIsUnknown(_Judging):
-    """`PRESENT` is taken for `ABSENT` where something is."""
+    """`PRESENT` is taken for `ABSENT` over a live record."""
 
     def holds(self, only_if: Condition, live: Record | None) -> bool | None:
         return False if only_if is PRESENT else None
@@ -176,7 +176,7 @@ class PresentIsUnknown(_Judging):
 
 @mutant("SET-6")
 class PresentUpserts(_Judging):
-    """`PRESENT` creates what is not there, if it never was."""
+    """`PRESENT` creates a record under an unused key."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if only_if is PRESENT and key not in self._slots:
@@ -186,7 +186,7 @@ class PresentUpserts(_Judging):
 
 @mutant("SET-12")
 class RefusedMovesTheExpiry(MemoryStore):
-    """The expiry is set in a step of its own, whatever became of the data."""
+    """The expiry is set in a separate step, even if the data were refused."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         done = super().set(key, record, only_if)
@@ -196,7 +196,7 @@ class RefusedMovesTheExpiry(MemoryStore):
 
 
 class _RefusedWrites(_Atomic):
-    """A store whose refused write leaves something of itself."""
+    """A store whose refused write changes a part of the record."""
 
     def left(self, before: Record, record: Record) -> Record:
         return before
@@ -212,7 +212,7 @@ class _RefusedWrites(_Atomic):
 
 @mutant("SET-12")
 class RefusedChangesTheOwner(_RefusedWrites):
-    """The owner is written first, and stays where the condition then fails."""
+    """The owner is written first, and stays if the condition then fails."""
 
     def left(self, before: Record, record: Record) -> Record:
         return replace(before, owner=record.owner)
@@ -220,14 +220,14 @@ class RefusedChangesTheOwner(_RefusedWrites):
 
 @mutant("SET-12")
 class RefusedWritesData(_RefusedWrites):
-    """The data of what has an owner are written, and then it is told that they were not."""
+    """The data of a record with an owner are written, and the call returns False."""
 
     def left(self, before: Record, record: Record) -> Record:
         return replace(before, data=record.data) if before.owner is not None else before
 
 
 class _BlindToExpiry(_Peeking):
-    """A store in whose conditions what has expired and is not purged plays a part."""
+    """A store whose conditions still see expired records that are not purged."""
 
     def expired(self, key: str) -> Record | None:
         return None if self.peek(key) is not None else self.stored(key)
@@ -235,7 +235,7 @@ class _BlindToExpiry(_Peeking):
 
 @mutant("SET-13")
 class AbsentFailsOnTheExpired(_BlindToExpiry):
-    """`ABSENT` does not hold over what has expired and is not purged."""
+    """`ABSENT` fails over an expired record that is not purged."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if only_if is ABSENT and self.expired(key) is not None:
@@ -245,7 +245,7 @@ class AbsentFailsOnTheExpired(_BlindToExpiry):
 
 @mutant("SET-13")
 class PresentRevives(_BlindToExpiry):
-    """`PRESENT` holds for what has expired and is not purged."""
+    """`PRESENT` holds for an expired record that is not purged."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if only_if is PRESENT and self.expired(key) is not None:
@@ -255,7 +255,7 @@ class PresentRevives(_BlindToExpiry):
 
 @mutant("SET-13")
 class UnchangedRevives(_BlindToExpiry):
-    """`Unchanged` holds for what has expired and is not purged."""
+    """`Unchanged` holds for an expired record that is not purged."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         old = self.expired(key)
@@ -285,7 +285,7 @@ class _PastExpiry(MemoryStore):
 
 @mutant("SET-14")
 class PastExpiryRaises(_PastExpiry):
-    """A lifetime that is not positive is an error to the backend."""
+    """A lifetime of 0 or less is an error to the backend."""
 
     def over(self, key: str, record: Record) -> bool:
         raise StoreError("invalid expire time")
@@ -310,7 +310,7 @@ class PastExpiryIsRefused(_PastExpiry):
 
 @mutant("SET-14")
 class PastExpiryIsForEver(_PastExpiry):
-    """A lifetime that is not positive means none."""
+    """A lifetime of 0 or less means no expiry."""
 
     def over(self, key: str, record: Record) -> bool:
         return super().set(key, replace(record, expires_at=self._clock() + 3e9))
@@ -318,7 +318,7 @@ class PastExpiryIsForEver(_PastExpiry):
 
 @mutant("SET-15")
 class PastExpiryIgnoresTheCondition(MemoryStore):
-    """A write that is over already removes the record, whatever the condition."""
+    """A write with a past expiry removes the record on any condition."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if record.expires_at <= self._clock():
@@ -328,7 +328,7 @@ class PastExpiryIgnoresTheCondition(MemoryStore):
 
 @mutant("SET-15")
 class PastExpiryAlwaysSucceeds(MemoryStore):
-    """A write that is over already changes nothing it may not, and returns True."""
+    """A write with a past expiry respects its condition, but always returns True."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         return super().set(key, record, only_if) or record.expires_at <= self._clock()
@@ -336,7 +336,7 @@ class PastExpiryAlwaysSucceeds(MemoryStore):
 
 @mutant("SET-16", harness=FolderHarness)
 class RaisesOverTheMalformed(_Damaged):
-    """It parses the old record before it overwrites it, and fails where it cannot."""
+    """It parses the old record before it overwrites it, and fails if it cannot."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if not self._closed and self.is_damaged(key):
@@ -346,7 +346,7 @@ class RaisesOverTheMalformed(_Damaged):
 
 @mutant("SET-16", harness=FolderHarness)
 class KeepsTheMalformed(_Damaged):
-    """It leaves a malformed record as it is, and says that it was overwritten."""
+    """It keeps a malformed record as it is, and returns True."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if only_if is ALWAYS and not self._closed and self.is_damaged(key):

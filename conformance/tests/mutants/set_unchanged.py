@@ -18,7 +18,7 @@ from .set import _Judging
 
 @mutant("SET-7")
 class UnchangedNeedsNews(_Judging):
-    """Compare-and-set fails where the new data are those that are there."""
+    """Compare-and-set fails if the new data are the stored ones."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         done = super().set(key, record, only_if)
@@ -55,7 +55,7 @@ class ComparesTheLength(_Comparing):
 
 @mutant("SET-8", harness=FolderHarness)
 class ComparesWhatItRead(FileStore):
-    """Compare-and-set compares with what this handle has read, and then just writes."""
+    """Compare-and-set compares with the data that this handle has read, and then just writes."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -77,7 +77,7 @@ class ComparesWhatItRead(FileStore):
 
 @mutant("SET-9")
 class UnchangedUpserts(MemoryStore):
-    """Compare-and-set creates what never was."""
+    """Compare-and-set creates a record under an unused key."""
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         if isinstance(only_if, Unchanged) and key not in self._slots:
@@ -87,7 +87,7 @@ class UnchangedUpserts(MemoryStore):
 
 @mutant("SET-10")
 class ComparesDocuments(_Comparing):
-    """Compare-and-set compares what the data mean as JSON."""
+    """Compare-and-set compares the meaning of the data as JSON."""
 
     def same(self, stored: bytes, given: bytes) -> bool:
         try:
@@ -98,7 +98,7 @@ class ComparesDocuments(_Comparing):
 
 @mutant("SET-10")
 class ComparesWithoutCase(_Comparing):
-    """Compare-and-set compares by a collation without case."""
+    """Compare-and-set ignores case, like a collation."""
 
     def same(self, stored: bytes, given: bytes) -> bool:
         return stored.lower() == given.lower()
@@ -106,7 +106,7 @@ class ComparesWithoutCase(_Comparing):
 
 @mutant("SET-10")
 class ComparesWithoutTheEnd(_Comparing):
-    """Compare-and-set ignores white space at the end, as of a CHAR column."""
+    """Compare-and-set ignores white space at the end, like a CHAR column."""
 
     def same(self, stored: bytes, given: bytes) -> bool:
         return stored.rstrip() == given.rstrip()
@@ -122,7 +122,7 @@ class ComparesCStrings(_Comparing):
 
 @mutant("SET-10")
 class ComparesTexts(_Comparing):
-    """Compare-and-set decodes the data, and replaces what is not UTF-8."""
+    """Compare-and-set decodes the data, and replaces bytes that are not UTF-8."""
 
     def same(self, stored: bytes, given: bytes) -> bool:
         return stored.decode(errors="replace") == given.decode(errors="replace")
@@ -130,14 +130,14 @@ class ComparesTexts(_Comparing):
 
 @mutant("SET-10")
 class ComparesTheBeginning(_Comparing):
-    """Compare-and-set compares the first 255 bytes, of which there is an index."""
+    """Compare-and-set compares the first 255 bytes, which have an index."""
 
     def same(self, stored: bytes, given: bytes) -> bool:
         return stored[:255] == given[:255]
 
 
 class _Versioned(MemoryStore):
-    """A store that compares a version beside the data, as it was when they were read."""
+    """A store that also compares a version with that at the time of the read."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(clock=clock)

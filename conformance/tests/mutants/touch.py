@@ -16,7 +16,7 @@ from .set import _Peeking
 
 @mutant("TOUCH-1")
 class MovesNothing(MemoryStore):
-    """The touch says that it was done."""
+    """`touch` returns True and does nothing."""
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         found = self.get(key)
@@ -92,7 +92,7 @@ class CannotShorten(MemoryStore):
 
 @mutant("TOUCH-6")
 class RefusesToEnd(MemoryStore):
-    """A past expiry is an error."""
+    """A past expiry raises an error."""
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         if expires_at <= self._clock() and self.get(key) is not None:

@@ -1,1 +1,1 @@
-"""The inside of the kit: whatever is not in ``coatcheck_conformance.__all__`` may change."""
+"""The private modules of the kit: only names in ``coatcheck_conformance.__all__`` are public."""

@@ -31,7 +31,7 @@ class Case:
     :ivar depends_on: the prerequisites: clauses without which the case cannot be judged.
     :ivar apis: the APIs on which the case is run.
     :ivar needs: features of the harness; see :data:`~.harness.FEATURES`.
-    :ivar requires: capabilities that the case needs besides that of its clause.
+    :ivar requires: other capabilities that the case needs than that of its clause.
     :ivar hint: the most common cause of a failure.
     :ivar realtime: whether the case waits for the system's clock.
     :ivar limit: seconds after which the case counts as hanging.

@@ -21,7 +21,7 @@ class Clock:
 
     :ivar now: POSIX seconds.
     :ivar pause: seconds that each reading takes, so that a caller is delayed in the middle of its
-        work and other callers overtake it.
+        work and other callers come first.
     :ivar readings: how often the clock was read.
     """
 

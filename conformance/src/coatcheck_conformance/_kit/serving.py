@@ -146,7 +146,7 @@ class _SilentHandler(WSGIRequestHandler):
         pass
 
     def get_stderr(self) -> Any:
-        # The tracebacks of a broken store are noise: the case says what is wrong.
+        # The tracebacks of a faulty store are noise: the case says what is wrong.
         return io.StringIO()
 
 

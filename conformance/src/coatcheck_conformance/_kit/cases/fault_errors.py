@@ -144,7 +144,7 @@ def operations_on_any_state(context: Context) -> None:
     "FAULT-3",
     needs=("unavailable",),
     limit=450,
-    hint="an operation that calls the client library outside of the `try`.",
+    hint="an operation that calls the client library outside the `try`.",
 )
 def only_store_errors_while_unavailable(context: Context) -> None:
     """While the backend is unreachable each operation returns, or raises a StoreError."""
@@ -247,7 +247,7 @@ def _expect_error(context: Context, outcome: object, error: type[Exception], fau
     depends_on=("FAULT-3",),
     needs=("stall",),
     limit=50,
-    hint="a client library that waits for ever unless it gets a time limit.",
+    hint="a client library that waits forever unless it gets a time limit.",
 )
 def no_answer_is_a_timeout(context: Context) -> None:
     """A read and a write without a reply raise StoreTimeout within ten seconds."""

@@ -15,7 +15,7 @@ from ..handle import Handle
 _MANY: Final = 300
 #: The most records that one `set` may remove.
 _AT_MOST: Final = 200
-#: Seconds for which each reading of the clock is delayed, so that other calls can overtake.
+#: Seconds for which each reading of the clock is delayed, so that other calls come first.
 _PAUSE: Final = 0.0005
 
 

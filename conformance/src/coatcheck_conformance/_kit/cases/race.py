@@ -23,7 +23,7 @@ Round: TypeAlias = Callable[[Context, Together, str, int], None]
 _ROUNDS: Final = 6
 _CALLS: Final = 8
 _PROCESSES: Final = 4
-#: Seconds for which each reading of the clock is delayed, so that other calls can overtake.
+#: Seconds for which each reading of the clock is delayed, so that other calls come first.
 _PAUSE: Final = 0.0005
 
 

@@ -213,7 +213,7 @@ def _over(context: Context) -> list[float]:
 @case(
     "SET-14",
     depends_on=("GET-3", "EXPIRY-1", "SET-5", "SET-7"),
-    hint="a lifetime of 0 or less is an error to the backend, or means for ever.",
+    hint="a lifetime of 0 or less is an error to the backend, or means forever.",
 )
 def past_expiry_over_a_live_record(context: Context) -> None:
     """`set` with a past expiry returns True and ends the record, if the condition holds."""
@@ -228,7 +228,7 @@ def past_expiry_over_a_live_record(context: Context) -> None:
 @case(
     "SET-14",
     depends_on=("GET-3", "EXPIRY-1", "SET-3"),
-    hint="a lifetime of 0 or less is an error to the backend, or means for ever.",
+    hint="a lifetime of 0 or less is an error to the backend, or means forever.",
 )
 def past_expiry_where_nothing_is(context: Context) -> None:
     """`set` with a past expiry under an unused key returns True and stores nothing."""

@@ -181,7 +181,7 @@ def shorter_life_after_a_longer_one(context: Context) -> None:
 @case(
     "TOUCH-6",
     depends_on=("GET-3", "EXPIRY-1", "TOUCH-5"),
-    hint="a lifetime of 0 or less is an error to the backend, or means for ever.",
+    hint="a lifetime of 0 or less is an error to the backend, or means forever.",
 )
 def past_time(context: Context) -> None:
     """`touch` of a live record to now or earlier returns True and ends it."""
