@@ -18,8 +18,6 @@ MOST_LINES_OF_A_FUNCTION = 40
 REASONS = {
     "request_context RequestContext": "a third is what it has; the rest is a request step by step",
     "store": "a hundred lines are the example in its docstring",
-    "merging merge": "it is being split",
-    "options _check_extension_points": "it is being split",
 }
 
 

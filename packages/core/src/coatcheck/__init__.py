@@ -1,4 +1,4 @@
-"""Server-side HTTP sessions: the browser holds a ticket, the server holds the coat.
+"""Keep HTTP sessions on the server: the browser has a signed id in a cookie, nothing else.
 
 The middlewares are :class:`coatcheck.asgi.SessionMiddleware` and
 :class:`coatcheck.wsgi.SessionMiddleware`; the errors are in :mod:`coatcheck.errors`.

@@ -1,7 +1,7 @@
 """Give a store the API that it lacks.
 
-:class:`AsyncBridge` runs a synchronous store in worker threads, :class:`SyncBridge` an
-asynchronous store on one event loop of this process, in a thread of its own.
+:class:`AsyncBridge` runs a sync store in worker threads. :class:`SyncBridge` runs an async store on
+an event loop in a thread of its own, one for each process.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def runs_trio() -> bool:
 
 
 class AsyncBridge(AsyncStore):
-    """The async API of a sync store.
+    """Offer the async API of a sync store.
 
-    Non-blocking stores are called on the event loop; others in worker threads, of which this
-    bridge has its own, so that a slow store does not starve the application's.
+    Stores that do not block are called on the event loop, others in worker threads. The bridge has
+    its own limit of worker threads, so a slow store leaves the application's threads alone.
 
     :param store: the store to call. Closing the bridge closes it.
     """
@@ -58,40 +58,51 @@ class AsyncBridge(AsyncStore):
         self._limiters: RunVar[CapacityLimiter] | None = None
 
     async def get(self, key: str) -> Record | None:
+        """See :meth:`AsyncStore.get`."""
         return await self._call(self.store.get, key)
 
     async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        """See :meth:`AsyncStore.set`."""
         return await self._call(self.store.set, key, record, only_if)
 
     async def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        """See :meth:`AsyncStore.destroy`."""
         return await self._call(self.store.destroy, key, only_if)
 
     async def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        """See :meth:`AsyncStore.touch`."""
         return await self._call(self.store.touch, key, expires_at, owner)
 
     def all(self) -> AsyncIterator[tuple[str, Record]]:
+        """See :meth:`AsyncStore.all`."""
         if not self.capabilities.enumerable:
             raise UnsupportedOperation("all", "enumerable")
         return self._iterate(self.store.all)
 
     async def length(self) -> int:
+        """See :meth:`AsyncStore.length`."""
         return await self._call(self.store.length)
 
     async def clear(self) -> None:
+        """See :meth:`AsyncStore.clear`."""
         return await self._call(self.store.clear)
 
     def owned_by(self, owner: str) -> AsyncIterator[tuple[str, Record]]:
+        """See :meth:`AsyncStore.owned_by`."""
         if not self.capabilities.owners:
             raise UnsupportedOperation("owned_by", "owners")
         return self._iterate(self.store.owned_by, owner)
 
     async def prune(self, limit: int | None = None) -> int:
+        """See :meth:`AsyncStore.prune`."""
         return await self._call(self.store.prune, limit)
 
     async def ping(self) -> None:
+        """See :meth:`AsyncStore.ping`."""
         return await self._call(self.store.ping)
 
     async def close(self) -> None:
+        """See :meth:`AsyncStore.close`."""
         return await self._call(self.store.close)
 
     async def _call(self, function: Callable[..., T], *args: Any) -> T:
@@ -123,9 +134,10 @@ class AsyncBridge(AsyncStore):
 
 
 class SyncBridge(Store):
-    """The sync API of an async store.
+    """Offer the sync API of an async store.
 
-    All bridges of a process share one event loop, started on first use and again after a fork.
+    All bridges of a process share one event loop. It is started at the first use, and again after a
+    fork.
 
     :param store: the store to call. Closing the bridge closes it.
     """
@@ -135,36 +147,47 @@ class SyncBridge(Store):
         self.capabilities: Capabilities = store.capabilities
 
     def get(self, key: str) -> Record | None:
+        """See :meth:`Store.get`."""
         return _await(self.store.get, key)
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        """See :meth:`Store.set`."""
         return _await(self.store.set, key, record, only_if)
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        """See :meth:`Store.destroy`."""
         return _await(self.store.destroy, key, only_if)
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        """See :meth:`Store.touch`."""
         return _await(self.store.touch, key, expires_at, owner)
 
     def all(self) -> Iterator[tuple[str, Record]]:
+        """See :meth:`Store.all`."""
         return _drain(self.store.all())
 
     def length(self) -> int:
+        """See :meth:`Store.length`."""
         return _await(self.store.length)
 
     def clear(self) -> None:
+        """See :meth:`Store.clear`."""
         return _await(self.store.clear)
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        """See :meth:`Store.owned_by`."""
         return _drain(self.store.owned_by(owner))
 
     def prune(self, limit: int | None = None) -> int:
+        """See :meth:`Store.prune`."""
         return _await(self.store.prune, limit)
 
     def ping(self) -> None:
+        """See :meth:`Store.ping`."""
         return _await(self.store.ping)
 
     def close(self) -> None:
+        """See :meth:`Store.close`."""
         return _await(self.store.close)
 
 
@@ -183,10 +206,11 @@ def as_sync(store: Store | AsyncStore) -> Store:
 
 
 class _Portal:
-    """The event loop of this process on which bridged asynchronous stores run.
+    """Run the event loop of this process for bridged async stores.
 
-    What other threads share with the loop is written in C: an exception of a signal handler that
-    strikes in `concurrent.futures.Future` leaves a lock taken for which the loop waits for ever.
+    Other threads share only objects with the loop that are written in C. If a signal handler raised
+    an exception in `concurrent.futures.Future`, a lock would stay taken and the loop would wait for
+    it forever.
     """
 
     def __init__(self) -> None:
@@ -194,12 +218,15 @@ class _Portal:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def forget(self) -> None:
-        """In a forked child: the thread of the parent's loop does not exist here."""
+        """Forget the loop in a forked child, where the thread of the parent's loop is missing."""
         self._lock = threading.Lock()
         self._loop = None
 
     def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Await what a function returns on the loop; where the caller is interrupted, cancel it."""
+        """Call a function on the loop and await its result.
+
+        If the caller is interrupted, the call is cancelled.
+        """
         import asyncio
 
         loop = self._running()
@@ -236,7 +263,7 @@ class _Portal:
         import asyncio
 
         loop = asyncio.new_event_loop()
-        # A daemon: the loop has nothing of its own to lose when the interpreter ends.
+        # A daemon, because the loop has nothing to lose when the interpreter ends.
         threading.Thread(target=loop.run_forever, name="coatcheck", daemon=True).start()
         return loop
 

@@ -1,4 +1,7 @@
-"""What caches may do with a response: RFC 9111, RFC 9213, and headers of single products."""
+"""Read and write the headers that say what caches may do with a response.
+
+They are from RFC 9111, RFC 9213 and the documentation of single products.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,15 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-#: Headers by which caches are told, and what forbids them to store. A name that ends like
-#: Cache-Control is for some caches alone (RFC 9213, for example CDN-Cache-Control).
+#: Headers for caches, and the value of each that forbids them to store. A name that ends with
+#: Cache-Control is for some caches only (RFC 9213, for example CDN-Cache-Control).
 _FORBIDDING: Final = {"surrogate-control": "no-store", "expires": "0", "x-accel-expires": "0"}
 _ENDING: Final = "cache-control"
-#: Each name of a header by which caches are told has one of these in it, in lower case.
+#: Each name of a header for caches has one of these in it, in lower case.
 PARTS_OF_NAMES: Final = (_ENDING, *_FORBIDDING)
 
-#: Directives of Cache-Control that only ever restrict caches. ``must-understand`` is not among
-#: them: it lets caches ignore ``no-store``.
+#: Directives of Cache-Control that only restrict caches. ``must-understand`` is not among them,
+#: because it lets caches ignore ``no-store``.
 _RESTRICTING: Final = frozenset(
     {"no-store", "no-cache", "private", "no-transform", "must-revalidate", "proxy-revalidate"}
 )
@@ -22,10 +25,10 @@ _DIRECTIVE: Final = re.compile(r"([^\s,;=\"]+)(?:\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^
 
 
 def forbids(name: str) -> str | None:
-    """Return what a header has to say so that no cache stores the response.
+    """Return the value of a header that keeps caches from storing the response.
 
-    :param name: of the header, in lower case.
-    :return: None: the header has nothing to do with caches, or is Cache-Control itself.
+    :param name: the name of the header, in lower case.
+    :returns: None if the header is not for caches, or is Cache-Control itself.
     """
     if name.endswith(_ENDING):
         return None if name == _ENDING else "no-store"
@@ -33,9 +36,9 @@ def forbids(name: str) -> str | None:
 
 
 def restricted(values: Iterable[str]) -> str:
-    """Return a Cache-Control that forbids storing, and keeps what else restricted caches.
+    """Return a Cache-Control that forbids storing, and keeps other restrictions.
 
-    :param values: those of the application's Cache-Control lines.
+    :param values: the values of the application's Cache-Control lines.
     """
     kept = [
         match[0]
@@ -52,9 +55,9 @@ def may_be_shared(headers: Iterable[tuple[str, str]], now: float) -> bool:
     """Tell whether a response says that a cache may serve it to several visitors.
 
     It says so by ``public``, or by a lifetime in ``s-maxage``, ``max-age`` or ``Expires`` without
-    ``private``, ``no-store`` or ``no-cache`` (RFC 9111, 3); to some caches also by headers of their
-    own. It does not where its Vary has Cookie or ``*``. What a cache stores without being told,
-    nobody can see here.
+    ``private``, ``no-store`` or ``no-cache`` (RFC 9111, 3). Some caches have headers of their own
+    for this. A response whose Vary has Cookie or ``*`` does not say so. A cache that is configured
+    to store such responses without being told cannot be noticed here.
 
     :param now: POSIX seconds.
     """
@@ -83,20 +86,21 @@ def _directives(value: str) -> dict[str, str]:
 
 
 def _lets_share(directives: dict[str, str]) -> bool:
-    """Tell whether directives let a shared cache use a response without asking anew."""
+    """Tell whether directives let a shared cache use a response without asking again."""
     for name in ("private", "no-cache", "no-store"):
-        # With the names of headers they are about those alone.
+        # A directive with the names of headers is about these headers only.
         if directives.get(name) == "":
             return False
     if "public" in directives:
         return True
     lifetime = directives.get("s-maxage", directives.get("max-age", "0"))
-    # Surrogate-Control may add how long it can be used afterwards, nginx when it ends: `@...`.
+    # Surrogate-Control may add how long the response can be used afterwards. nginx accepts the end
+    # of the lifetime: `@...`.
     return re.match(r"@?0*[1-9]", lifetime) is not None
 
 
 def _is_later(date: str, now: float) -> bool:
-    from email.utils import parsedate_to_datetime  # most processes can do without
+    from email.utils import parsedate_to_datetime  # most processes do not need it
 
     try:
         return parsedate_to_datetime(date).timestamp() > now

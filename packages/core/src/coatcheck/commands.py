@@ -1,6 +1,6 @@
-"""The command line: ``python -m coatcheck demo | stores | secret | create-table``.
+"""Run the command line: ``python -m coatcheck demo | stores | secret | create-table``.
 
-What only one command needs is imported when that command runs.
+Modules that only one command needs are imported when that command runs.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def _add_stores(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     parser = add_parser(
         "stores",
         help="list the installed stores",
-        description="List the store of each URL scheme; those that cannot be used with the reason.",
+        description="List the store of each URL scheme. A store that cannot be used has the reason "
+        "in its row.",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON list of objects")
     parser.set_defaults(command=_stores)
@@ -116,10 +117,10 @@ def _add_secret(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 def _add_create_table(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     parser = add_parser(
         "create-table",
-        help="make what a store keeps the sessions in, where the store does not do so itself",
+        help="create the table of a store that does not create it itself",
         description=(
-            "Make the table of a store, with its indexes, and wait until it can be used. What is "
-            "there already is left as it is: the command can be run again."
+            "Create the table of a store, with its indexes, and wait until it can be used. What "
+            "exists stays as it is, so the command can be run again."
         ),
     )
     parser.add_argument("url", metavar="URL", help="of the store: `dynamodb://sessions?region=...`")
@@ -158,7 +159,7 @@ def _create_table(given: argparse.Namespace) -> int:
     try:
         ensure_table: Callable[[], bool] | None = getattr(store, "ensure_table", None)
         if ensure_table is None:
-            return _refuse("this store has no table that has to be made")
+            return _refuse("this store has no table that must be created")
         print("created" if ensure_table() else "it is there already")
     finally:
         store.close()

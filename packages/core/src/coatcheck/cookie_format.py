@@ -1,7 +1,7 @@
-"""What the cookie says: an extension point, so that other programs' cookies can be used.
+"""Define the form of the cookie's value: an extension point for the cookies of other programs.
 
-A :class:`CookieFormat` is configuration. Bound to a cookie name and secrets it becomes a
-:class:`CookieWriter`, which the engine uses.
+A :class:`CookieFormat` is configuration. Bound to a cookie name and secrets it gives a
+:class:`CookieWriter`, which the middleware uses.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class CookieToken(NamedTuple):
-    """A session id from a cookie whose signature is good.
+    """Hold a session id from a cookie with a good signature.
 
     :ivar id: the session id.
-    :ivar current: signed the way new cookies are; False asks for a fresh cookie.
-    :ivar other_key: another key of the store's that the session may be under, besides the one
-        that follows from the id. It ends with the session.
-    :ivar lookup_other_key: look the session up under ``other_key`` if it is not under its own key.
-    :ivar migrate: write a session that was found under ``other_key`` under its own key, and end
-        the old record.
+    :ivar current: whether the cookie is signed like a new one. If not, a new cookie is sent.
+    :ivar other_key: another key of the store that the session may be under, in addition to the one
+        that follows from the id. Its record ends with the session.
+    :ivar lookup_other_key: whether to look the session up under ``other_key`` if it is not under
+        its own key.
+    :ivar migrate: whether to move a session that was found under ``other_key`` to its own key.
     :ivar accepts: tells for a key and the data found under it whether that can be the session;
         None accepts everything.
     """
@@ -58,10 +58,10 @@ class CookieToken(NamedTuple):
 
 
 class CookieWriter(Protocol):
-    """Reads and writes the session cookies of one name."""
+    """Read and write the session cookies of one name."""
 
     def candidates(self, headers: Iterable[str]) -> Iterable[str]:
-        """Return the values of our cookies in the Cookie header lines, those to be tried."""
+        """Return the values in the Cookie header lines that may be ours, as many as are tried."""
 
     def unsign(self, value: str) -> CookieToken | None:
         """Return the token in a cookie value, or None if the signature is bad."""
@@ -70,14 +70,14 @@ class CookieWriter(Protocol):
         """Return the cookie value for an id."""
 
     def valid_id(self, session_id: str) -> bool:
-        """Tell whether an id has the syntax of ours. Others never reach the store."""
+        """Tell whether an id has the syntax of our ids. Other ids never reach the store."""
 
     def set_cookie(self, value: str, attributes: CookieAttributes) -> str:
         """Return the value of the Set-Cookie header."""
 
 
 class CookieFormat(Protocol):
-    """How ids travel in cookies.
+    """Configure how ids are written in cookies.
 
     :ivar minimum_secret_bytes: the fewest bytes that a secret may have.
     """
@@ -85,7 +85,10 @@ class CookieFormat(Protocol):
     minimum_secret_bytes: int
 
     def bind(self, name: str, secrets: Sequence[bytes]) -> CookieWriter:
-        """Return the writer for a cookie name and checked secrets, the signing one first."""
+        """Return the writer for a cookie name.
+
+        :param secrets: checked secrets, the signing one first.
+        """
 
 
 def is_native_id(session_id: str) -> bool:
@@ -94,12 +97,15 @@ def is_native_id(session_id: str) -> bool:
 
 
 def is_hash(key: str) -> bool:
-    """Tell whether a store's key has the form of a hashed id: 64 of ``0-9a-f``."""
+    """Tell whether a store's key has the form of a hashed id: 64 characters of ``0-9a-f``."""
     return _HASH.fullmatch(key) is not None
 
 
 class NativeCookieFormat:
-    """``id.signature``, both URL-safe; the signature is bound to the cookie's name."""
+    """Write cookies as ``id.signature``, both URL-safe.
+
+    The signature is bound to the cookie's name.
+    """
 
     minimum_secret_bytes: int = 16
 

@@ -14,8 +14,8 @@ from .errors import ConfigurationError
 
 Priority: TypeAlias = Literal["low", "medium", "high"] | None
 
-#: The characters that a path segment may have unescaped, besides letters and digits (RFC 3986,
-#: 3.3).
+#: The characters that a path segment may have unescaped, in addition to letters and digits
+#: (RFC 3986, 3.3).
 PATH_SAFE: Final = "/!$&'()*+,;=:@"
 #: How many cookies of our name one request may present.
 MAX_CANDIDATES: Final = 5

@@ -1,4 +1,4 @@
-"""Mistakes of deployment that nobody would notice: each is told once, with what to do."""
+"""Warn of mistakes in a deployment that nobody would notice, each once and with what to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .events import logger
 from .options import SessionOptions
 from .store import AsyncStore, Store
 
-#: So many cookies of our name that no secret signs are no accident.
+#: How many cookies of our name with unknown signatures are no accident.
 _UNSIGNED: Final = 5
 
 INSECURE: Final = (
@@ -34,19 +34,19 @@ UNTRUSTED: Final = (
 )
 CROSS_SITE: Final = (
     "a request from another site began a session: with such a request browsers send no cookie that "
-    "has SameSite=%s, so the new cookie replaces the login of whoever was logged in; do not write "
-    "to the session in callbacks of other sites, but in the page that they redirect to: see "
+    "has SameSite=%s, so the new cookie logs a user out who was logged in; do not write to the "
+    "session in callbacks of other sites, but in the page that they redirect to: see "
     '"Callbacks from other sites" in the guide'
 )
 _WORKERS: Final = (
-    "several processes serve this application, and its store keeps the sessions in one: visitors "
-    "lose theirs from request to request; give all processes one `store` that they share, for "
+    "several processes serve this application, and each keeps sessions of its own: visitors lose "
+    "theirs from request to request; give all processes one `store` that they share, for "
     'example "file:///var/lib/shop/sessions" or "redis://localhost:6379/0"'
 )
 _FOREIGN: Final = (
     "%d cookies named `%s` have come that no `secret` of this application signs: either another "
     "application of this host uses the same cookie name (give one of them another `name`), or "
-    "processes have secrets of their own (give all the same; of several, the first signs)"
+    "processes have different secrets (give all of them the same list; the first one signs)"
 )
 _ONE_STORE: Final = (
     "the session middlewares with the cookies `%s` and `%s` keep sessions with owners in one "
@@ -54,21 +54,22 @@ _ONE_STORE: Final = (
     "for example another prefix, collection, table or folder in the URL"
 )
 
-#: Each middleware of this process with owners in a store that it shares.
+#: The middlewares of this process that have owners and may share a store.
 _sharing: Final[WeakSet[Notices]] = WeakSet()
 
 
 class Notices:
-    """The warnings of one middleware.
+    """Give the warnings of one middleware, each once.
 
-    :param options: the middleware's.
+    :param options: the options of the middleware.
     """
 
     def __init__(self, options: SessionOptions) -> None:
         self._options = options
         self._given: set[str] = set()
         self._unsigned = 0
-        #: Whether the store's sessions are those of one process, which is still to be checked.
+        #: Whether the store keeps its sessions in one process. The number of processes is checked
+        #: later.
         self.one_process = False
 
     def __contains__(self, warning: str) -> bool:
@@ -82,9 +83,9 @@ class Notices:
             logger.warning(warning, *args)
 
     def uses(self, store: Store | AsyncStore) -> None:
-        """Note the middleware's store, and warn of another one that has its owners there.
+        """Note the middleware's store, and warn if another one has owners in the same store.
 
-        Those are told apart by their cookie names: middlewares of one name serve one application.
+        Middlewares with the same cookie name are ignored, because they serve one application.
         """
         options = self._options
         self.one_process = not store.capabilities.multi_process
@@ -108,9 +109,9 @@ class Notices:
             self.give(_FOREIGN, self._unsigned, self._options.name)
 
     def check_processes(self, told: bool | None) -> None:
-        """Warn of several processes that each have sessions of their own.
+        """Warn if there are several processes, each with sessions of its own.
 
-        :param told: whether the server says that there are several; None: it does not say.
+        :param told: whether the server says that there are several; None if it does not say.
         """
         self.one_process = False
         if is_one_of_several() if told is None else told:
@@ -120,8 +121,8 @@ class Notices:
 def is_one_of_several() -> bool:
     """Tell whether this process is one of several workers of a server, as far as can be seen.
 
-    Workers have one parent and the same command line. Unless multiprocessing has started them, that
-    is the parent's, too: a shell that has started two applications is no server.
+    Workers have the same parent and the same command line. Unless multiprocessing has started them,
+    the parent has this command line, too: a shell that has started two applications is no server.
     """
     if not Path("/proc/self/task").exists():  # not Linux
         workers = os.environ.get("WEB_CONCURRENCY", "").strip()  # gunicorn and uvicorn go by it
@@ -137,7 +138,7 @@ def is_one_of_several() -> bool:
 
 
 def _command(process: int | str) -> bytes:
-    """Return a process's command line without numbers, in which workers differ."""
+    """Return a process's command line without numbers, because workers may differ in these."""
     try:
         return re.sub(rb"\d+", b"", Path(f"/proc/{process}/cmdline").read_bytes())
     except OSError:  # it has ended

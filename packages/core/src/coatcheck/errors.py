@@ -1,4 +1,4 @@
-"""Every error that coatcheck raises.
+"""Define all errors that coatcheck raises.
 
 ::
 
@@ -52,15 +52,15 @@ class CoatcheckError(Exception):
 
 
 class ConfigurationError(CoatcheckError, ValueError):
-    """An option, a URL or a combination of them that cannot work."""
+    """An option, a URL or a combination of them cannot work."""
 
 
 class PluginError(ConfigurationError):
-    """A store plugin that is missing, ambiguous, broken or made for another contract."""
+    """A store plugin is missing, ambiguous, broken or made for another contract."""
 
 
 class SessionError(CoatcheckError):
-    """Something about one session."""
+    """The root of the errors about one session."""
 
 
 class SessionUnavailable(SessionError):
@@ -68,13 +68,13 @@ class SessionUnavailable(SessionError):
 
 
 class SessionGone(SessionError):
-    """The session was ended elsewhere; there is nothing left to save, change or reload."""
+    """The session was ended elsewhere, so it cannot be saved, changed or reloaded."""
 
 
 class SerializationError(SessionError):
-    """A value that the codec cannot store.
+    """The codec cannot store a value.
 
-    :ivar path: where it stands, for example ``session['cart'][2]``.
+    :ivar path: the place of the value, for example ``session['cart'][2]``.
     """
 
     def __init__(self, message: str, path: str = "session") -> None:
@@ -83,7 +83,7 @@ class SerializationError(SessionError):
 
 
 class CorruptRecord(SessionError):
-    """Stored bytes that the codec cannot read. The engine starts a new session instead."""
+    """The codec cannot read the stored bytes. The request gets a new session instead."""
 
 
 class ConflictError(SessionError):
@@ -91,7 +91,7 @@ class ConflictError(SessionError):
 
 
 class LateWriteError(SessionError):
-    """A change made after the response headers were sent, which can no longer be saved."""
+    """A change came after the response headers were sent, and can no longer be saved."""
 
 
 class StoreError(CoatcheckError):
@@ -103,7 +103,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreTimeout(StoreError):
-    """The backend did not answer in time. A write may or may not have been applied."""
+    """The backend did not answer in time. A write may have been carried out or not."""
 
 
 class StoreClosed(StoreError):
@@ -111,10 +111,10 @@ class StoreClosed(StoreError):
 
 
 class RecordTooLarge(StoreError):
-    """The record exceeds what the backend can hold. Nothing was written.
+    """The record is larger than the store accepts. Nothing was written.
 
-    :ivar size: bytes of the record's data.
-    :ivar limit: bytes that the store accepts.
+    :ivar size: the size of the record's data, in bytes.
+    :ivar limit: the largest size that the store accepts, in bytes.
     """
 
     def __init__(self, size: int, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""What happens to sessions, for observers and for the debug log."""
+"""Tell observers and the debug log what happens to sessions."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ EventKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class SessionEvent:
-    """Something that happened to a session.
+    """Describe an event in the life of a session.
 
-    :ivar kind: what happened.
-    :ivar ref: a short hash that tells sessions apart in a log, and opens nothing; None where no
-        session is involved. :class:`~coatcheck.Sessions` takes another one, its ``ref_of``.
+    :ivar kind: the kind of the event.
+    :ivar ref: a short hash that tells sessions apart in a log and cannot be used to log in. None if
+        no session is involved. :class:`~coatcheck.Sessions` takes another one, its ``ref_of``.
     :ivar at: POSIX seconds by the middleware's clock.
-    :ivar error: the exception behind it, if there is one.
+    :ivar error: the exception that caused the event, or None.
     """
 
     kind: EventKind
@@ -66,9 +66,9 @@ Observer: TypeAlias = Callable[[SessionEvent], object]
 
 
 class Announcer:
-    """Hands events to the observers and to the log.
+    """Pass events to the observers and to the log.
 
-    :param observers: called in order; what they raise is logged and goes no further.
+    :param observers: are called in order. Their exceptions are logged and go no further.
     :param clock: returns POSIX seconds.
     """
 
@@ -80,7 +80,11 @@ class Announcer:
     def __call__(
         self, kind: EventKind, key: str | None = None, error: BaseException | None = None
     ) -> None:
-        """Announce an event about the session with a store key."""
+        """Announce an event.
+
+        :param key: the store's key of the session, or None if no session is involved.
+        :param error: the exception that caused the event.
+        """
         debug = self._to_stderr or logger.isEnabledFor(logging.DEBUG)
         if not (self._observers or debug):
             return
@@ -91,7 +95,7 @@ class Announcer:
             try:
                 observer(event)
             except Exception as failure:
-                # Only the type: the observer's message may quote whatever it was given.
+                # Only the type, because the observer's message may quote anything.
                 name = getattr(observer, "__qualname__", type(observer).__qualname__)
                 logger.error("the observer %s failed with %s", name, type(failure).__name__)
 
@@ -100,7 +104,7 @@ class Announcer:
         return self._to_stderr or logger.isEnabledFor(logging.DEBUG)
 
     def decided(self, what: str, key: str | None) -> None:
-        """Say in the debug log what was decided for a response."""
+        """Write the decision for a response into the debug log."""
         session = "" if key is None else f" session={short_ref(key)}"
         self._write(f"response{session} {what}")
 

@@ -1,4 +1,4 @@
-"""What proxies say about the connection of the client: RFC 7239 and X-Forwarded-Proto."""
+"""Read what proxies say about the client's connection: RFC 7239 and X-Forwarded-Proto."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 from typing import Final
 
 _WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-#: A pair, or what separates pairs and elements. Quoted values may hold the separators.
+#: A pair, or a separator of pairs and elements. Quoted values may have separators in them.
 _PART: Final = re.compile(rf'\s*(?:({_WORD})=({_WORD}|"(?:[^"\\]|\\.)*")|([;,])|$)\s*')
 _SECURE: Final = frozenset({"https", "wss"})
 
 
 def is_https(x_forwarded_proto: str | None, forwarded: str | None) -> bool | None:
-    """Tell whether the client's connection is secure, as proxies say it.
+    """Tell whether the client's connection is secure, according to the proxies.
 
-    X-Forwarded-Proto decides where it is there, because nearly every proxy sets it; a proxy that
-    does not know Forwarded passes on what the client has put there. The first entry is that of the
-    proxy next to the client.
+    If X-Forwarded-Proto is present it decides, because nearly every proxy sets it. A proxy that
+    does not know Forwarded passes on the client's own header. The first entry is from the proxy
+    next to the client.
 
-    :return: None: they do not say it.
+    :returns: None if the proxies do not say it.
     """
     if x_forwarded_proto is not None:
         return x_forwarded_proto.split(",")[0].strip().lower() in _SECURE
@@ -27,7 +27,7 @@ def is_https(x_forwarded_proto: str | None, forwarded: str | None) -> bool | Non
 
 
 def _protocol(forwarded: str) -> str | None:
-    """Return `proto` of the first element (RFC 7239, 4), None where there is none or no syntax."""
+    """Return `proto` of the first element (RFC 7239, 4); None if it is missing or malformed."""
     place, found = 0, None
     while match := _PART.match(forwarded, place):
         name, value, separator = match.groups()

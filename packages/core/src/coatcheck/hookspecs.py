@@ -1,7 +1,7 @@
-"""How a package offers stores: one declarative hook.
+"""Define the hook by which a package offers stores.
 
-A store package has one entry point for each URL scheme in the group ``coatcheck.stores``, all of
-them leading to the same light module, which imports nothing but this package::
+A store package has one entry point for each URL scheme, in the group ``coatcheck.stores``. All of
+them lead to the same small module, which imports only this package::
 
     # coatcheck_sqlite/plugin.py
     from coatcheck import StoreSpec, hookimpl
@@ -55,7 +55,7 @@ _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSpec:
-    """One kind of store: which URLs open it, and how.
+    """Describe one kind of store: its URLs, and how they are opened.
 
     :ivar name: the short name, for listings.
     :ivar schemes: URL schemes, lower case. Each needs an entry point of the same name.
@@ -63,7 +63,7 @@ class StoreSpec:
     :ivar summary: one line for listings.
     :ivar open: opens the sync API, or None if there is none.
     :ivar open_async: opens the async API, or None if there is none.
-    :raises PluginError: a field is not of this form.
+    :raises PluginError: a field has another form.
     """
 
     name: str
@@ -96,13 +96,13 @@ class StoreSpec:
 
 
 class StoreHooks:
-    """The hooks that a plugin module can implement."""
+    """Specify the hooks that a plugin module can implement."""
 
     @hookspec
     def coatcheck_stores(self) -> Iterable[StoreSpec]:
         """Return or yield the :class:`StoreSpec` of each store in this package.
 
-        The function runs whenever stores are listed or opened, so it must import no client
+        The function runs each time stores are listed or opened. So it must import no client
         library: name the openers as strings.
         """
         raise AssertionError("a specification is not called")

@@ -1,10 +1,12 @@
-"""Exceptions that interrupt a call from outside: those of signal handlers, and of other threads.
+"""Handle exceptions that interrupt a call from outside: those of signal handlers and of threads.
 
 The time limits of Celery and RQ, Ctrl-C and the like raise between any two instructions. Such an
 exception says nothing about the store, so it is never turned into a
-:class:`~coatcheck.errors.StoreError`. And it may strike inside of a lock that is written in Python,
-as `threading.Condition`, `threading.Semaphore` and `queue.Queue` are, which nobody can release
-afterwards: a store uses `threading.Lock` in a `with` statement, or :class:`Places`.
+:class:`~coatcheck.errors.StoreError`.
+
+It may also be raised inside `threading.Condition`, `threading.Semaphore` or `queue.Queue`. These
+are written in Python, and the exception leaves their lock taken forever. So a store uses
+`threading.Lock` in a `with` statement, or :class:`Places`.
 """
 
 from __future__ import annotations
@@ -20,18 +22,19 @@ from threading import Lock
 from types import CodeType, FrameType
 from typing import Any, Final
 
-#: Seconds after which those who wait look for a place that was lost.
+#: Seconds after which waiting threads look for a place that was lost.
 _A_WHILE: Final = 0.1
 
 
 def interruption(error: Exception, packages: Collection[str] = ()) -> BaseException | None:
-    """Return the exception from outside that an error is, or was made from; None for any other.
+    """Return the exception from outside that an error is, or that it was made from.
 
     Call it where the error is caught.
 
-    :param error: what the call of a client library raised.
+    :param error: the exception of the call of a client library.
     :param packages: the top-level packages whose exceptions are the client's. If there are any,
         an exception that is neither theirs, nor Python's own, nor an OSError is from outside.
+    :returns: None for any other error.
     """
     return _interruption(error, packages, sys._getframe(1))
 
@@ -49,10 +52,11 @@ def _interruption(
 
 
 def raise_interruption(error: Exception, packages: Collection[str] = ()) -> None:
-    """Raise the exception from outside that an error is, or was made from, if there is one.
+    """Raise the exception from outside that an error is, or that it was made from, if any.
 
-    Its traceback is freed with it, and so is what the frames hold, places among them: a variable
-    of one of these frames that has the exception would keep all until garbage is collected.
+    Its traceback is freed with it, and so are the objects of the frames, among them places. If a
+    variable of one of these frames kept the exception, all of them would live until garbage is
+    collected.
 
     :param error: see :func:`interruption`.
     :param packages: see :func:`interruption`.
@@ -90,9 +94,10 @@ def _handlers() -> set[CodeType]:
 
 
 def _chain(error: BaseException, frame: FrameType | None) -> Iterator[BaseException]:
-    """Return an error, and those that led to it during the call.
+    """Return an error, and the errors that led to it during the call.
 
-    Not what the caller was handling when it made the call: that was caught in a frame which runs.
+    An error that the caller was handling when it made the call is left out: it was caught in a
+    frame that still runs.
     """
     running = set()
     while frame is not None:
@@ -118,10 +123,11 @@ def _codes(error: BaseException) -> Iterator[CodeType]:
 
 
 class Place:
-    """The turn of one thread.
+    """Hold the turn of one thread.
 
-    :ivar content: whatever belongs to the place.
-    :ivar is_dirty: for those who use it: whether somebody left the content in the middle.
+    :ivar content: an object that belongs to the place, or None.
+    :ivar is_dirty: whether a user of the place was interrupted while it used the content. Only the
+        users read and write it.
     """
 
     __slots__ = ("__weakref__", "content", "is_dirty")
@@ -132,10 +138,10 @@ class Place:
 
 
 class Places:
-    """A bounded number of places for threads, in the way of a semaphore.
+    """Give a bounded number of places to threads, like a semaphore.
 
-    An exception of a signal handler loses none of them: a place is an object, and there are as
-    many free ones as objects are missing. ::
+    An exception of a signal handler loses none of them, because a place is an object. If it becomes
+    garbage, a new one is made. ::
 
         place = places.take(3.0)
         if place is None:
@@ -146,27 +152,28 @@ class Places:
             places.give_back(place)
             places.serve()
 
-    Those who wait are served in turn.
+    Waiting threads are served in turn.
 
-    :param most: how many there are.
-    :ivar give_back: lets others have a place.
+    :param most: the number of places.
+    :ivar give_back: returns a place, so that others can take it.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._free: SimpleQueue[Place] = SimpleQueue()
-        # A method that is written in C: nothing can strike inside of it.
+        # The method is written in C, so no exception can be raised inside it.
         self.give_back: Callable[[Place], None] = self._free.put
         self._waiting: deque[SimpleQueue[Place]] = deque()
         self._lock = Lock()
         self._places: list[weakref.ref[Place]] = []
 
     def take(self, seconds: float) -> Place | None:
-        """Wait for a place; return None if none was free in time.
+        """Wait for a place, and return it.
 
-        :param seconds: to wait at most.
+        :param seconds: the longest time to wait.
+        :returns: None if no place was free in time.
         """
-        # No variable has the place: the traceback of an exception would keep it.
+        # No variable has the place, because the traceback of an exception would keep it.
         if not self._waiting:
             try:
                 return self._free.get_nowait()
@@ -181,7 +188,7 @@ class Places:
         return self.take(0)
 
     def serve(self) -> None:
-        """Hand free places to those who wait."""
+        """Hand free places to waiting threads."""
         while self._waiting:
             try:
                 place = self._free.get_nowait()
@@ -199,7 +206,7 @@ class Places:
         self._waiting.append(turn)
         try:
             while True:
-                # Also for those whose turn it is, and for places that somebody lost.
+                # This also serves threads before this one, and replaces places that were lost.
                 self._add()
                 self.serve()
                 left = deadline - time.monotonic()
@@ -211,12 +218,12 @@ class Places:
         finally:
             with suppress(ValueError):
                 self._waiting.remove(turn)
-            with suppress(Empty):  # it may have come in this very moment
+            with suppress(Empty):  # a place may have come in this moment
                 self._free.put(turn.get_nowait())
                 self.serve()
 
     def all(self) -> list[Place]:
-        """Return the places that were taken so far, also those that are in use."""
+        """Return all places that exist, also those that are in use."""
         return [place for ref in self._places if (place := ref()) is not None]
 
     def _add(self) -> bool:

@@ -1,4 +1,4 @@
-"""A store in the memory of this process: for tests, demos and single-process deployments."""
+"""Keep sessions in the memory of this process: for tests, demos and single-process deployments."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _EXAMINED_WHEN_FULL: Final = 64
 
 
 class _Slot:
-    """A record and the instant for which the expiry heap has an entry of it."""
+    """Hold a record, and the time of its entry in the heap of expiries."""
 
     __slots__ = ("record", "scheduled")
 
@@ -55,12 +55,12 @@ class _Slot:
 
 
 class MemoryStore(Store):
-    """Sessions in a bounded dictionary, safe for threads, never blocking.
+    """Keep sessions in a bounded dictionary, safe for threads and without blocking.
 
-    It serves sync and async applications alike, because its operations may be called on an event
-    loop. When it is full, expired records go first, then the least recently used.
+    Sync and async applications can use it, because its operations may be called on an event loop.
+    When it is full, it drops expired records first, then the least recently used.
 
-    :param max_sessions: how many records it holds at most.
+    :param max_sessions: the largest number of records.
     :param clock: returns POSIX seconds.
     :raises ConfigurationError: ``max_sessions`` is not a positive integer.
     """
@@ -87,7 +87,9 @@ class MemoryStore(Store):
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> MemoryStore:
-        """Open ``memory:`` or ``memory:?max_sessions=1000``. Each call makes a new store.
+        """Open ``memory:`` or ``memory:?max_sessions=1000``.
+
+        Each call makes a new store.
 
         :raises ConfigurationError: the URL has a part that a memory store does not know.
         """
@@ -103,6 +105,7 @@ class MemoryStore(Store):
         return cls(max_sessions=int(match["limit"]), clock=clock)
 
     def get(self, key: str) -> Record | None:
+        """See :meth:`Store.get`."""
         check_key(key)
         with self._lock:
             slot = self._live(key)
@@ -112,6 +115,7 @@ class MemoryStore(Store):
             return slot.record
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        """See :meth:`Store.set`."""
         check_key(key)
         check_record(record)
         with self._lock:
@@ -119,7 +123,7 @@ class MemoryStore(Store):
             if not condition_holds(only_if, None if slot is None else slot.record):
                 return False
             if record.expires_at <= self._clock():
-                # Over already: it takes nobody's place.
+                # The record has expired already, so no other one has to make room.
                 if slot is not None:
                     self._discard(key)
             elif slot is None:
@@ -130,6 +134,7 @@ class MemoryStore(Store):
             return True
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
+        """See :meth:`Store.destroy`."""
         check_key(key)
         with self._lock:
             slot = self._live(key)
@@ -139,6 +144,7 @@ class MemoryStore(Store):
             return True
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
+        """See :meth:`Store.touch`."""
         check_key(key)
         with self._lock:
             slot = self._live(key)
@@ -150,23 +156,27 @@ class MemoryStore(Store):
             return True
 
     def all(self) -> Iterator[tuple[str, Record]]:
+        """See :meth:`Store.all`."""
         with self._lock:
             self._check_open()
             keys = list(self._slots)
         return self._records(keys)
 
     def length(self) -> int:
+        """See :meth:`Store.length`."""
         with self._lock:
             self._check_open()
             now = self._clock()
             return sum(slot.record.expires_at > now for slot in self._slots.values())
 
     def clear(self) -> None:
+        """See :meth:`Store.clear`."""
         with self._lock:
             self._check_open()
             self._forget_all()
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
+        """See :meth:`Store.owned_by`."""
         check_owner(owner)
         with self._lock:
             self._check_open()
@@ -175,20 +185,24 @@ class MemoryStore(Store):
         return self._records(keys)
 
     def prune(self, limit: int | None = None) -> int:
+        """See :meth:`Store.prune`."""
         with self._lock:
             self._check_open()
             return self._remove_expired(len(self._expiries) if limit is None else limit)
 
     def ping(self) -> None:
+        """See :meth:`Store.ping`."""
         self._check_open()
 
     def close(self) -> None:
+        """See :meth:`Store.close`."""
         with self._lock:
             self._closed = True
             self._forget_all()
 
-    # Everything below expects the lock to be held, `_records` excepted. An exception of a signal
-    # handler may end it between any two steps: so the indexes come before what they lead to.
+    # The caller of each method below holds the lock, except for `_records`. An exception of a
+    # signal handler may end a method between any two steps. So an index entry is added before the
+    # record that it leads to, and removed after it.
 
     def _check_open(self) -> None:
         if self._closed:
@@ -274,7 +288,7 @@ class MemoryStore(Store):
         return removed
 
     def _bound_heap(self) -> None:
-        # Fewer than there are slots: somebody was interrupted.
+        # There are fewer entries than slots after an exception of a signal handler.
         if not len(self._slots) <= len(self._expiries) <= 2 * len(self._slots) + 64:
             self._expiries = [(slot.scheduled, key) for key, slot in self._slots.items()]
             heapq.heapify(self._expiries)

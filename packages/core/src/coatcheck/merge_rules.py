@@ -1,12 +1,12 @@
-"""Rules for keys that two requests change at the same time.
+"""Merge the values of keys that two requests change at the same time.
 
-A rule is a function of three values: what both requests began with, what this one makes of it, and
-what is stored by now. It returns what is to be stored::
+A rule is a function of three values: the one that both requests began with, this request's, and the
+one that is stored by now. It returns the value to store::
 
     SessionMiddleware(app, merge={"attempts": counter, "seen": union}, ...)
 
-A rule must not change its arguments, and it is called again if another request was faster.
-It is not called where one side has deleted the key: then it stays deleted.
+A rule must not change its arguments. It is called again if another request was faster. It is not
+called if one side has deleted the key: then the key stays deleted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def __dir__() -> list[str]:
 
 
 def counter(base: Any, mine: Any, theirs: Any) -> Any:
-    """Add up what both sides have added to a number, or taken away.
+    """Add the differences of both sides to a number.
 
     :raises TypeError: a value is no number.
     """
@@ -33,9 +33,9 @@ def counter(base: Any, mine: Any, theirs: Any) -> Any:
 
 
 def union(base: Any, mine: Any, theirs: Any) -> Any:
-    """Keep what either side has added to a list or a set, without what either has removed.
+    """Keep the items that either side has added to a list or a set, without those removed.
 
-    In a list what this side has added comes last.
+    In a list the items that this request has added come last.
 
     :raises TypeError: the values are neither all lists nor all sets.
     """

@@ -1,4 +1,4 @@
-"""Three-way merge of two changed copies of one session, key by key."""
+"""Merge two changed copies of one session, key by key: a three-way merge."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .codec import SessionState
 
 _ABSENT: Final = object()
 
-#: Returns the stored form of one value, which is what values are compared by.
+#: Returns the stored form of one value. Values are compared by their stored forms.
 EncodeValue = Callable[[Any], bytes]
 
 #: Returns the value of a key that both sides have changed: (base, mine, theirs) -> merged. The base
-#: is None where the key was not there.
+#: is None if the key did not exist before.
 MergeRule: TypeAlias = Callable[[Any, Any, Any], Any]
 
-#: Types whose values have equal stored forms if they are equal, and other ones if they are not.
+#: Two values of one of these types have the same stored form if, and only if, they are equal.
 PLAIN: Final = frozenset({str, int, bool, bytes, type(None)})
 #: A version of marshal's format that does not depend on which objects are shared.
 _MARSHAL_VERSION: Final = 2
@@ -32,27 +32,14 @@ def merge(
 ) -> SessionState:
     """Return the state with the changes of both sides.
 
-    A key that one side deleted and the other changed is deleted. Of one that both changed the rule
-    of the key decides; without a rule it is mine, because I write later. The owner and the cookie
-    settings merge as two more keys.
+    A key that one side deleted and the other changed is deleted. If both sides changed a key, its
+    rule decides. Without a rule the value is mine, because I write later. The owner and the cookie
+    settings are merged like two more keys.
 
-    :param base: what both sides started from.
-    :param encode: gives the stored form of a value: 1, 1.0 and True differ.
-    :param rules: by key. A rule is asked also where both sides have made the same change.
+    :param base: the state that both sides started from.
+    :param encode: returns the stored form of a value: 1, 1.0 and True differ.
+    :param rules: by key. A rule is also asked if both sides have made the same change.
     """
-
-    def choose(base_value: Any, my_value: Any, their_value: Any, rule: MergeRule | None) -> Any:
-        agree = _same(my_value, their_value, encode)
-        if agree and (rule is None or _same(base_value, my_value, encode)):
-            return my_value  # the very object that the application may hold
-        if not agree and _same(my_value, base_value, encode):
-            return their_value
-        if not agree and _same(their_value, base_value, encode):
-            return my_value
-        if rule is not None and my_value is not _ABSENT and their_value is not _ABSENT:
-            return rule(_or(base_value, None), my_value, their_value)
-        return _ABSENT if their_value is _ABSENT else my_value
-
     merged = {}
     rules = rules or {}
     base_data, my_data, their_data = base.data, mine.data, theirs.data
@@ -65,13 +52,14 @@ def merge(
             and my_value == their_value
             and key not in rules
         ):
-            merged[key] = my_value  # as nearly always
+            merged[key] = my_value  # nearly always
             continue
-        value = choose(base_data.get(key, _ABSENT), my_value, their_value, rules.get(key))
+        base_value = base_data.get(key, _ABSENT)
+        value = _choose(base_value, my_value, their_value, encode, rules.get(key))
         if value is not _ABSENT:
             merged[key] = value
-    settings = choose(_settings(base), _settings(mine), _settings(theirs), None)
-    owner = choose(_owner(base), _owner(mine), _owner(theirs), None)
+    settings = _choose(_settings(base), _settings(mine), _settings(theirs), encode)
+    owner = _choose(_owner(base), _owner(mine), _owner(theirs), encode)
     return SessionState(
         data=merged,
         created_at=theirs.created_at,
@@ -81,8 +69,28 @@ def merge(
     )
 
 
+def _choose(
+    base_value: Any,
+    my_value: Any,
+    their_value: Any,
+    encode: EncodeValue,
+    rule: MergeRule | None = None,
+) -> Any:
+    """Return the merged value of one key."""
+    agree = _same(my_value, their_value, encode)
+    if agree and (rule is None or _same(base_value, my_value, encode)):
+        return my_value  # the object that the application may hold
+    if not agree and _same(my_value, base_value, encode):
+        return their_value
+    if not agree and _same(their_value, base_value, encode):
+        return my_value
+    if rule is not None and my_value is not _ABSENT and their_value is not _ABSENT:
+        return rule(_or(base_value, None), my_value, their_value)
+    return _ABSENT if their_value is _ABSENT else my_value
+
+
 def _same(one: Any, other: Any, encode: EncodeValue) -> bool:
-    """Tell whether two values have one stored form; without encoding them, where that is plain."""
+    """Tell whether two values have the same stored form, without encoding them if possible."""
     if one is other:
         return True
     if one is _ABSENT or other is _ABSENT:
@@ -95,12 +103,12 @@ def _same(one: Any, other: Any, encode: EncodeValue) -> bool:
             if marshal.dumps(one, _MARSHAL_VERSION) == marshal.dumps(other, _MARSHAL_VERSION):
                 return True
         except ValueError:
-            pass  # of types that marshal lacks
+            pass  # they have types that marshal lacks
     return encode(one) == encode(other)
 
 
 def _settings(state: SessionState) -> Any:
-    # In one order: what was set first does not matter.
+    # Sorted, because the order in which the settings were made does not matter.
     return dict(sorted(state.cookie.items())) or _ABSENT
 
 

@@ -1,8 +1,9 @@
-"""JSON of any depth.
+"""Encode and decode JSON of any depth, without recursion.
 
 The functions of :mod:`json` recurse. Under Python 3.11 they fail near the end of their caller's
-stack, so a record that is read at one place of an application could not be read at another. What
-is here needs no stack, is slower, and is used where they have failed.
+stack, so a record that is read at one place of an application could not be read at another. The
+functions of this module are slower and need no stack. They are used where those of :mod:`json` have
+failed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _BLANKS: Final = re.compile(r"[ \t\n\r]*")
 
 
 class _Text(str):
-    """What is JSON already."""
+    """Mark a string as JSON, so that it is not encoded again."""
 
     __slots__ = ()
 
@@ -51,9 +52,9 @@ def encode_deep(value: Any, encode: Callable[[Any], str]) -> str:
 
 
 def decode_deep(text: str, decoder: json.JSONDecoder) -> Any:
-    """Return what ``decoder.decode(text)`` would return, had it the stack.
+    """Return what ``decoder.decode(text)`` would return if the stack was large enough.
 
-    :raises ValueError: the text is not JSON, or deeper than :data:`DEEPEST`.
+    :raises ValueError: the text is not JSON, or has more than :data:`DEEPEST` levels.
     """
     reader = _Reader(text, decoder)
     while True:
@@ -68,7 +69,7 @@ def decode_deep(text: str, decoder: json.JSONDecoder) -> Any:
 
 
 class _Reader:
-    """A place in a text, and the containers around it. Each method reads and goes on."""
+    """Hold a place in a text, and the containers around it. Each method reads and goes on."""
 
     def __init__(self, text: str, decoder: json.JSONDecoder) -> None:
         self._text = text
@@ -80,11 +81,11 @@ class _Reader:
 
     @property
     def is_inside(self) -> bool:
-        """Whether this place is in a container."""
+        """Whether the place is in a container."""
         return bool(self._around)
 
     def first(self) -> Any:
-        """Enter containers until one has a value that is complete, and return that."""
+        """Enter containers until a complete value is found, and return the value."""
         while (opened := self._container()) is not None:
             if self.accepts(_end_of(opened)):
                 return self._finished(opened)
@@ -96,7 +97,7 @@ class _Reader:
         return self._scalar()
 
     def add(self, value: Any) -> bool:
-        """Add a value to the innermost container; tell whether another one follows."""
+        """Add a value to the innermost container, and tell whether another one follows."""
         container = self._around[-1]
         if isinstance(container, dict):
             container[self._keys[-1]] = value
@@ -108,7 +109,7 @@ class _Reader:
         return follows
 
     def close(self) -> Any:
-        """Leave the innermost container, and return what it stands for."""
+        """Leave the innermost container, and return its value."""
         container = self._around.pop()
         if isinstance(container, dict):
             self._keys.pop()
@@ -142,21 +143,21 @@ class _Reader:
         return found
 
     def expect(self, character: str) -> None:
-        """Go on behind a character, or with ``""`` tell whether this is the end.
+        """Go on behind a character, or with ``""`` check that the text ends here.
 
-        :raises ValueError: something else is next.
+        :raises ValueError: something else follows.
         """
         if not self.accepts(character):
             raise ValueError("something else was expected")
 
     def _finished(self, container: list[Any] | dict[str, Any]) -> Any:
-        """Return what a container stands for."""
+        """Return the value of a container: the decoder may have a hook for objects."""
         hook = self._decoder.object_hook
         return container if hook is None or isinstance(container, list) else hook(container)
 
     def _skip_blanks(self) -> None:
         blanks = _BLANKS.match(self._text, self._at)
-        assert blanks is not None, "it matches nothing, too"
+        assert blanks is not None, "it also matches no characters"
         self._at = blanks.end()
 
 

@@ -1,7 +1,7 @@
-"""What the generators of the lifecycle and the http engine yield.
+"""Define the operations that generators yield and runners execute.
 
-A generator says ``record = yield Get(key)`` and a runner does it, on a synchronous or an
-asynchronous store. Rules are written once, and without I/O.
+A generator says ``record = yield Get(key)``, and a runner of :mod:`coatcheck.runners` makes the
+call on a sync or an async store. So rules are written once, and without I/O.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class StoreCall:
-    """Call an operation of the store; the result is the operation's."""
+    """Call an operation of the store. The result of the ``yield`` is the operation's."""
 
     __slots__ = ("args", "name")
 
@@ -25,7 +25,7 @@ class StoreCall:
 
 
 class Get(StoreCall):
-    """``store.get``."""
+    """Call ``store.get``."""
 
     __slots__ = ()
 
@@ -35,7 +35,7 @@ class Get(StoreCall):
 
 
 class Set(StoreCall):
-    """``store.set``."""
+    """Call ``store.set``."""
 
     __slots__ = ()
 
@@ -45,7 +45,7 @@ class Set(StoreCall):
 
 
 class Destroy(StoreCall):
-    """``store.destroy``."""
+    """Call ``store.destroy``."""
 
     __slots__ = ()
 
@@ -55,7 +55,7 @@ class Destroy(StoreCall):
 
 
 class Touch(StoreCall):
-    """``store.touch``."""
+    """Call ``store.touch``."""
 
     __slots__ = ()
 
@@ -65,10 +65,10 @@ class Touch(StoreCall):
 
 
 class Select:
-    """Iterate with ``store.all`` or ``store.owned_by``; the result is the list of what was kept.
+    """Iterate with ``store.all`` or ``store.owned_by``, and return a list of items.
 
     :ivar keep: tells whether an item belongs into the result.
-    :ivar first: stop at the first one.
+    :ivar first: whether to stop at the first item of the result.
     """
 
     __slots__ = ("args", "first", "keep", "name")
@@ -87,9 +87,9 @@ class Select:
 
 
 class ToTheEnd:
-    """Call an operation of the store, and let nothing cut the call short.
+    """Call an operation of the store, and finish the call even if the request is cancelled.
 
-    A request that is cancelled meanwhile is cancelled afterwards.
+    The request is cancelled after the call.
     """
 
     __slots__ = ("call",)
@@ -101,10 +101,12 @@ class ToTheEnd:
 class Turn:
     """Wait for a writer's turn among those of this process that write the same session.
 
-    It is over when the writer leads, when another one has settled its change, or after ``seconds``.
+    The wait ends when the writer leads, when another writer has settled its change, or after
+    ``seconds``.
 
-    :ivar call: what a writer does that meets nobody; the result is the call's then, else None. On a
-        store that answers at once it is done without standing in line, where nobody could wait.
+    :ivar call: a call of the store that the writer makes at once if it meets no other writer. Then
+        the result is that of the call, otherwise None. On a store that answers at once, the call
+        is made without a place in line, because no other writer could wait for it.
     :ivar is_called: whether the call was begun.
     """
 

@@ -1,4 +1,4 @@
-"""The options of a session middleware, checked when they are made."""
+"""Hold the options of a session middleware, and check them when they are made."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-#: What a driver hands to callables: the ASGI scope or the WSGI environ.
+#: The argument of callables in options: the ASGI scope or the WSGI environ.
 Request: TypeAlias = Mapping[str, Any]
 
 Secret: TypeAlias = str | bytes | Sequence[str | bytes]
@@ -53,7 +53,7 @@ def random_id(_request: Request) -> str:
 
 
 class CommonFields(TypedDict, total=False):
-    """The fields of :class:`SessionOptions` that cookies and records do not depend on."""
+    """Type the fields of :class:`SessionOptions` that cookies and records do not depend on."""
 
     https: bool | None
     touch_interval: Duration | None
@@ -69,7 +69,7 @@ class CommonFields(TypedDict, total=False):
 
 
 class OptionFields(CommonFields, total=False):
-    """The keyword arguments of the middlewares: the fields of :class:`SessionOptions`."""
+    """Type the keyword arguments of the middlewares: the fields of :class:`SessionOptions`."""
 
     secret: Secret
     store: Store | AsyncStore | str | None
@@ -91,56 +91,59 @@ class OptionFields(CommonFields, total=False):
 @advising(lambda name: f"there is no option `{name}`{_hint(name)}")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """How sessions behave. Durations are seconds or timedeltas.
+    """Configure how sessions behave. Durations are seconds or timedeltas.
 
-    :ivar secret: signs the cookie. Of several the first signs and all verify; a cookie that
-        verified with a later one is re-signed with the first. To replace one, add the new secret
-        as the last in all processes, then move it to the front in all, and drop the old one when
-        the longest lifetime of a session has passed.
+    :ivar secret: signs the cookie. If there are several, the first one signs and all verify. A
+        cookie that verified with a later one is signed again with the first. To replace a secret,
+        add the new one as the last in all processes, then move it to the front in all. Remove the
+        old one when the longest lifetime of a session has passed.
     :ivar store: a store, a URL, or None for a memory store of this middleware's own.
     :ivar name: the cookie's name.
     :ivar cookie: the cookie's attributes, or a callable of the request that returns them.
-    :ivar generate_id: makes an id for a request: 16 to 128 of ``A-Za-z0-9_-``. A plain function,
-        because an id needs no waiting.
-    :ivar trust_proxy: True: the first entry of X-Forwarded-Proto or, without it, of Forwarded
-        (RFC 7239) tells whether the client's connection is secure. A callable of the request
-        tells it itself. Otherwise the server's own scheme does.
-    :ivar https: True: the client's connection is always secure, because TLS ends before this
-        server, whatever headers say.
+    :ivar generate_id: makes an id for a request: 16 to 128 characters of ``A-Za-z0-9_-``. It is a
+        plain function, because an id needs no waiting.
+    :ivar trust_proxy: how to find out whether the client's connection is secure. With True, the
+        first entry of X-Forwarded-Proto tells it, or without that header the first of Forwarded
+        (RFC 7239). A callable gets the request and tells it. Otherwise the scheme of the server
+        tells it.
+    :ivar https: True if the client's connection is always secure, because TLS ends before this
+        server. Headers are ignored then.
     :ivar resave: store a session at each request, modified or not.
     :ivar rolling: send the cookie with each response.
-    :ivar save_uninitialized: store new sessions that nothing was put into.
-    :ivar unset: what it means to replace the session by None: ``"keep"`` or ``"destroy"`` it.
-    :ivar idle_timeout: a session without requests for that long is over, by the server's clock.
+    :ivar save_uninitialized: store new sessions without data.
+    :ivar unset: whether to ``"keep"`` or ``"destroy"`` a session that the application replaces by
+        None.
+    :ivar idle_timeout: a session without requests for that long ends, by the server's clock.
         A session's own ``session.cookie.max_age`` or ``expires`` wins over it. Default: the
         ``max_age`` or ``expires`` of ``cookie``, or a day.
-    :ivar absolute_timeout: a session of that age is over, whatever it does and whatever
-        ``session.cookie`` says.
-    :ivar touch_interval: an unmodified session's expiry is moved at most this often, and with it
-        that of a cookie that has a ``max_age``; 0 moves them with each request. Default: a minute,
-        or a tenth of the lifetime if that is less. Where less than half of the lifetime is left
-        when a session is loaded, it is moved at once, so that a long request keeps its session.
+    :ivar absolute_timeout: a session of that age ends, even if it is used and even if
+        ``session.cookie`` says otherwise.
+    :ivar touch_interval: the expiry of an unmodified session is moved at most this often, and with
+        it that of a cookie with a ``max_age``. 0 moves them with each request. Default: a minute,
+        or a tenth of the lifetime if that is less. If less than half of the lifetime is left when a
+        session is loaded, the expiry is moved at once, so that a long request keeps its session.
     :ivar keeps_alive: tells for a request whether it keeps the session alive; polling may not.
     :ivar concurrency: ``"merge"`` parallel changes key by key, raise an ``"error"``, or
         ``"last-write-wins"``.
-    :ivar conflict_timeout: a change that other requests were faster than for that long raises
-        :class:`~coatcheck.errors.ConflictError`.
+    :ivar conflict_timeout: a change raises :class:`~coatcheck.errors.ConflictError` if other
+        requests were faster for that long.
     :ivar merge: by key, a function (base, mine, theirs) that returns the value of a key which
         two requests have changed at the same time; :mod:`coatcheck.merge_rules` has some.
-    :ivar hash_ids: the store sees SHA-256 of the id, so a stolen database opens no session.
+    :ivar hash_ids: give the store only the SHA-256 of ids, so a leaked database cannot be used to
+        log in.
     :ivar codec: turns sessions into bytes.
-    :ivar cookie_format: how the id travels in the cookie.
-    :ivar owner: whose session it is: a key of the data, or a callable of the data; None where
-        ``session.owner`` is set by hand.
-    :ivar load: ``"eager"`` reads the store before the application runs, ``"lazy"`` at the first
-        use, and a session nobody uses costs nothing; ``"auto"`` is eager under ASGI and lazy
-        under WSGI.
-    :ivar on_store_error: a failed load raises at the first use, or goes on ``"anonymous"`` with
-        an empty session that is never saved.
+    :ivar cookie_format: how the id is written in the cookie.
+    :ivar owner: how the owner of a session is found: a key of the data, or a callable of the data.
+        None if the application sets ``session.owner`` itself.
+    :ivar load: when to read the store. ``"eager"`` reads it before the application runs.
+        ``"lazy"`` reads it at the first use, so a session that is not used costs nothing.
+        ``"auto"`` is eager under ASGI and lazy under WSGI.
+    :ivar on_store_error: whether a failed load will ``"raise"`` at the first use, or the request
+        goes on ``"anonymous"`` with an empty session that is never saved.
     :ivar clock: returns POSIX seconds.
-    :ivar observers: called with each :class:`~coatcheck.events.SessionEvent`.
-    :raises ConfigurationError: an option has a value that cannot work; the message names option,
-        value and what is allowed, but never a secret or a URL.
+    :ivar observers: are called with each :class:`~coatcheck.events.SessionEvent`.
+    :raises ConfigurationError: an option has a value that cannot work. The message names the
+        option, the value and what is allowed, but never a secret or a URL.
     """
 
     secret: Secret = field(repr=False)
@@ -212,9 +215,25 @@ class SessionOptions:
             takes_requests = callable(self.cookie) and not isinstance(self.cookie, type)
             self._check("cookie", takes_requests, "CookieOptions(...) or a callable of the request")
             CookieOptions().check_name(self.name)
+        self._check_callables()
+        self._check_rules()
+        codec_methods = ("dumps", "pack", "loads")
+        self._check("codec", _has(self.codec, codec_methods, "canonical"), "a Codec")
+        self._check(
+            "cookie_format",
+            _has(self.cookie_format, ("bind",), "minimum_secret_bytes"),
+            "a CookieFormat",
+        )
+        try:
+            object.__setattr__(self, "observers", tuple(self.observers))
+        except TypeError:
+            self._check("observers", False, "callables of a SessionEvent")
+        self._check("observers", all(map(callable, self.observers)), "callables of a SessionEvent")
+
+    def _check_callables(self) -> None:
         for name in ("generate_id", "clock"):
             self._check(name, callable(getattr(self, name)), "a callable")
-        # What an instance's call runs is a method of its class.
+        # A call of an instance runs a method of its class.
         make = self.generate_id
         if any(map(inspect.iscoroutinefunction, (make, getattr(make, "__call__", make)))):  # noqa: B004
             raise ConfigurationError(
@@ -240,6 +259,8 @@ class SessionOptions:
             or bool(isinstance(self.owner, str) and self.owner),
             "a key of the data, a callable or None",
         )
+
+    def _check_rules(self) -> None:
         rules = self.merge if isinstance(self.merge, Mapping) else {"": None}
         right = all(isinstance(key, str) and callable(rule) for key, rule in rules.items())
         self._check("merge", right, "a mapping of keys to callables (base, mine, theirs)")
@@ -247,22 +268,13 @@ class SessionOptions:
             self._check_arguments(f"`merge`: the rule of {key!r}", rule, "base", "mine", "theirs")
         if rules and self.concurrency != "merge":
             raise ConfigurationError('the rules of `merge` need `concurrency="merge"`')
-        codec_methods = ("dumps", "pack", "loads")
-        self._check("codec", _has(self.codec, codec_methods, "canonical"), "a Codec")
-        self._check(
-            "cookie_format",
-            _has(self.cookie_format, ("bind",), "minimum_secret_bytes"),
-            "a CookieFormat",
-        )
-        try:
-            object.__setattr__(self, "observers", tuple(self.observers))
-        except TypeError:
-            self._check("observers", False, "callables of a SessionEvent")
-        self._check("observers", all(map(callable, self.observers)), "callables of a SessionEvent")
 
     @staticmethod
     def _check_arguments(option: str, function: object, *arguments: str) -> None:
-        """Check that a callable can be called as it will be; what is not callable is right."""
+        """Check that a callable takes the arguments that it will be called with.
+
+        Other checks refuse objects that are not callable.
+        """
         try:
             signature = inspect.signature(function)  # type: ignore[arg-type]  # see the except
         except (TypeError, ValueError):  # not callable, or of C
@@ -302,9 +314,9 @@ class SessionOptions:
 
 
 def make_options(options: SessionOptions | None, fields_given: OptionFields) -> SessionOptions:
-    """Return the options with the keyword arguments of a middleware laid over them.
+    """Return the options of a middleware: given options, with keyword arguments laid over them.
 
-    :raises ConfigurationError: an unknown option, an impossible one, or no secret.
+    :raises ConfigurationError: an option is unknown or impossible, or there is no secret.
     """
     if not (options is None or isinstance(options, SessionOptions)):
         raise ConfigurationError(
@@ -355,7 +367,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
 _COOKIE_SETTINGS: Final = {
     option.name.replace("_", ""): option.name for option in fields(CookieOptions)
 }
-#: What other libraries call our options, without underscores.
+#: Names that other libraries use, without underscores, and our options for them.
 _FOREIGN: Final = {
     **dict.fromkeys(("sessioncookie", "sessioncookiename", "cookiename", "key"), "name=..."),
     **dict.fromkeys(("secretkey", "sessionsecret", "signingkey"), "secret=..."),

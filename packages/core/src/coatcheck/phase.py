@@ -1,4 +1,4 @@
-"""How far a request is, as its session has to know: what can still be saved, and what cannot."""
+"""Name the phases of a request, and check whether its session can still be saved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .errors import LateWriteError
 
 
 class Phase(IntEnum):
-    """How far a request is. It never goes back."""
+    """Name how far a request is. A request never goes back to an earlier phase."""
 
     #: The response headers can still carry a cookie.
     OPEN = 0
@@ -17,7 +17,7 @@ class Phase(IntEnum):
     HEADERS_SENT = 1
     #: The session could not be saved, so the response is an error.
     FAILED = 2
-    #: The application raised. An error page outside of the middleware may still have the session.
+    #: The application raised. An error page outside the middleware may still have the session.
     RAISED = 3
     #: The request is over.
     CLOSED = 4
@@ -32,10 +32,10 @@ CLOSED: Final = Phase.CLOSED
 
 
 def check_write(phase: Phase, is_announced: bool) -> None:
-    """Check that what is written to a session now can be saved.
+    """Check that a change of the session can be saved now.
 
     :param is_announced: whether the browser has the session's cookie.
-    :raises LateWriteError: it cannot.
+    :raises LateWriteError: it cannot be saved.
     """
     if phase is OPEN or (phase is HEADERS_SENT and is_announced):
         return
@@ -54,7 +54,7 @@ def check_write(phase: Phase, is_announced: bool) -> None:
 def check_not_closed(phase: Phase) -> None:
     """Check that the request is not over.
 
-    :raises LateWriteError: it is.
+    :raises LateWriteError: it is over.
     """
     if phase is CLOSED:
         raise LateWriteError("the request is over: its session can only be read")
@@ -63,7 +63,7 @@ def check_not_closed(phase: Phase) -> None:
 def check_headers(phase: Phase, what: str) -> None:
     """Check that the response headers can still carry a cookie.
 
-    :param what: needs them.
+    :param what: the action that needs them, as the beginning of the error's text.
     :raises LateWriteError: they cannot.
     """
     check_not_closed(phase)
@@ -74,10 +74,10 @@ def check_headers(phase: Phase, what: str) -> None:
 
 
 def outside() -> LateWriteError:
-    """Return the error for what an error page outside of the middleware writes."""
+    """Return the error for changes by an error page outside the middleware."""
     return LateWriteError(
-        "the application raised, and this error page is outside of the session middleware: what it "
-        "writes to the session cannot be saved. Put the middleware around the whole application, "
+        "the application raised, and this error page is outside the session middleware: its "
+        "changes of the session cannot be saved. Put the middleware around the whole application, "
         "`app = SessionMiddleware(app, ...)`, so that the error page is inside; `destroy()` works "
         "here as well"
     )

@@ -1,4 +1,4 @@
-"""Records as sessions: what a store holds of a session, read, encoded and merged."""
+"""Read, encode and merge the records of sessions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .store import Record
 
 @dataclass(slots=True)
 class Snapshot:
-    """What the store holds of a session, as last read or written.
+    """Hold the record of a session as it was last read or written.
 
     :ivar key: the store's key.
     :ivar record: the stored record.
@@ -29,11 +29,13 @@ class Snapshot:
 
 
 class Attempts:
-    """Writes of one session whose outcome is unknown: the store failed, or the call was cancelled.
+    """Hold the writes of a session whose outcome is unknown.
 
-    :ivar unknown: what may be stored by now, and for each the stored form of what the session
-        showed at that time, which differs where the write was a merge.
-    :ivar needless: whether the last one was left out: what it would have stored was there already.
+    The outcome is unknown if the store failed or the call was cancelled.
+
+    :ivar unknown: by the bytes that may be stored by now, the stored form of what the session
+        showed at that time. The two differ if the write was a merge.
+    :ivar needless: whether the last write was left out, because the same was stored already.
     """
 
     __slots__ = ("needless", "unknown")
@@ -45,21 +47,24 @@ class Attempts:
     def note(self, snapshot: Snapshot, shown: bytes | None) -> None:
         """Note a write that failed or was cancelled.
 
-        It may have been applied all the same: a later attempt must know its own writing.
+        The store may have carried it out nevertheless, so a later attempt must recognize its own
+        writing.
+
+        :param shown: the stored form of what the session showed, if it differs from the snapshot.
         """
         data = snapshot.record.data
         self.unknown[data] = data if shown is None else shown
 
 
 class Records:
-    """Reads, encodes and merges what is stored.
+    """Read, encode and merge the records of sessions.
 
     :param codec: turns states into bytes.
     :param clock: returns POSIX seconds.
     :param absolute_timeout: seconds from creation after which a session is over, or None.
-    :param announce: told of each event.
+    :param announce: is told of each event.
     :param owner: derives the owner from the data, or None where it is a value of its own.
-    :param rules: by key, how values are merged that both sides have changed.
+    :param rules: by key, the function that merges values which both sides have changed.
     """
 
     def __init__(
@@ -102,18 +107,18 @@ class Records:
     def decode(self, key: str, record: Record) -> SessionState:
         """Return the state in a record.
 
-        :raises CorruptRecord: it has none that the codec can read.
+        :raises CorruptRecord: the codec cannot read it.
         """
         state = self.codec.loads(record.data, key)
         if state.owner is None:
-            # Not every layout has a place for it: then the store's own is the only one.
+            # Not every layout has a place for the owner. Then the store knows it.
             state.owner = record.owner
         return state
 
     def encode(
         self, key: str, state: SessionState, expires_at: float, content: bytes | None = None
     ) -> Snapshot:
-        """Return what is to be stored of a state.
+        """Return the record of a state, as it would be stored.
 
         :param content: ``codec.dumps(state)``, where the caller has it.
         """
@@ -123,7 +128,7 @@ class Records:
         return Snapshot(key, Record(data, expires_at, state.owner), content)
 
     def content(self, snapshot: Snapshot) -> bytes:
-        """Return ``codec.dumps`` of what is stored."""
+        """Return ``codec.dumps`` of a stored state."""
         if self.codec.canonical:
             return snapshot.record.data
         if snapshot.content is None:
@@ -133,25 +138,26 @@ class Records:
     def merge(
         self, base: Snapshot | SessionState, mine: SessionState, theirs: SessionState
     ) -> SessionState:
-        """Return the changes of both sides since ``base``, by the rules of their keys."""
+        """Merge the changes of both sides since ``base``, by the rules of their keys."""
         before = self.decode(base.key, base.record) if isinstance(base, Snapshot) else base
         return self.with_owner(merge(before, mine, theirs, self._encode_value, self._rules))
 
     def shown(self, mine: SessionState, stored: Snapshot) -> SessionState:
-        """Return what is stored, with the very objects of ``mine`` where these are the same."""
+        """Return the stored state, with the objects of ``mine`` where the values are the same."""
         theirs = self.decode(stored.key, stored.record)
         return merge(mine, mine, theirs, self._encode_value)
 
     def with_owner(self, state: SessionState) -> SessionState:
-        """Derive the owner of a state anew, where it follows from the data."""
+        """Derive the owner of a state again, if it follows from the data."""
         if self._owner is not None:
             state.owner = self._owner(state.data)
         return state
 
     def _safe(self, key: str, rule: MergeRule) -> MergeRule:
-        """Return a rule that cannot change what others hold, and returns only what can be stored.
+        """Wrap a rule so that it gets copies, and its result is a value that can be stored.
 
-        Other changes may be merged along, which its failure must not touch.
+        Changes of other requests may be merged along, and a failure of the rule must not affect
+        them.
         """
 
         def merged(base: Any, mine: Any, theirs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What error reporters, debuggers and templates must not show."""
+"""Keep sessions and ids out of error reports, debuggers and templates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Redacted:
-    """What error reporters, debuggers and templates show of something: nothing but its name."""
+    """Show only the name of an object to error reporters, debuggers and templates."""
 
     __slots__ = ()
 
@@ -25,7 +25,7 @@ class Redacted:
 
 
 class SessionId(Redacted, str):
-    """A session's id: a string that templates and debuggers do not show."""
+    """Hold a session's id in a string that templates and debuggers do not show."""
 
     __slots__ = ()
 

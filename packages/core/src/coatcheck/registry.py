@@ -1,7 +1,7 @@
-"""Which stores exist, and how a URL becomes one.
+"""Find the installed stores, and open the store behind a URL.
 
 Entry points are read when a URL is opened or the stores are listed, never at import. A URL loads
-exactly the plugin of its scheme: a broken plugin that nobody asked for hurts nobody.
+only the plugin of its scheme, so a broken plugin does not affect other stores.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .store import CONTRACT_VERSION, AsyncStore, Store
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-#: The entry-point group. One entry point a scheme; its name is the scheme.
+#: The entry-point group. Each scheme has one entry point of the same name.
 ENTRY_POINT_GROUP: Final = "coatcheck.stores"
 
 _BUILT_IN: Final = (
@@ -36,7 +36,7 @@ _BUILT_IN: Final = (
     ),
 )
 
-#: Which extra of this package brings which scheme.
+#: By scheme, the extra of this package that installs the store.
 _EXTRAS: Final = {
     "file": "file",
     "redis": "redis",
@@ -69,14 +69,14 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 @dataclass(frozen=True, slots=True)
 class InstalledStore:
-    """One row of a listing.
+    """Hold one row of a listing.
 
     :ivar scheme: the URL scheme, which is the entry point's name.
     :ivar name: the store's short name; the scheme where the plugin is broken.
     :ivar distribution: the distribution that provides it.
     :ivar version: that distribution's version.
     :ivar contract: the contract version that it declares; empty where it is broken.
-    :ivar summary: the store's own line about itself.
+    :ivar summary: one line about the store, from its plugin.
     :ivar status: ``"ok"`` or ``"broken"``.
     :ivar reason: why it is broken; empty otherwise.
     """
@@ -92,7 +92,7 @@ class InstalledStore:
 
 
 class Registry:
-    """The built-in stores and those of installed plugins."""
+    """Find and open the built-in stores and those of installed plugins."""
 
     def find(self, scheme: str) -> StoreSpec:
         """Return the spec for a URL scheme.
@@ -102,7 +102,7 @@ class Registry:
         return self._locate(scheme)[0]
 
     def _locate(self, scheme: str) -> tuple[StoreSpec, str]:
-        """Return the spec for a URL scheme, and which distribution it is from."""
+        """Return the spec for a URL scheme, and the name of its distribution."""
         for spec in _BUILT_IN:
             if scheme in spec.schemes:
                 return spec, PROJECT
@@ -117,7 +117,7 @@ class Registry:
         return _load(entry_points[0]), _origin(entry_points[0])
 
     def installed(self) -> list[InstalledStore]:
-        """List each scheme, those of broken plugins with the reason. No client is imported."""
+        """List each scheme. Those of broken plugins have the reason. No client is imported."""
         rows = [
             _row(scheme, spec, PROJECT, _own_version())
             for spec in _BUILT_IN
@@ -140,7 +140,7 @@ class Registry:
             )
 
     def open(self, url: str, *, clock: Callable[[], float] = time.time) -> Store:
-        """Open the sync API of the store behind a URL, bridged if it has none.
+        """Open the sync API of the store behind a URL. A store without one is bridged.
 
         :param url: ``scheme:...``; the scheme chooses the plugin.
         :param clock: returns POSIX seconds.
@@ -153,10 +153,10 @@ class Registry:
         return _open_sync(spec, origin, url, clock)
 
     def open_async(self, url: str, *, clock: Callable[[], float] = time.time) -> AsyncStore:
-        """Open the async API of the store behind a URL, bridged if it has none.
+        """Open the async API of the store behind a URL. A store without one is bridged.
 
-        Under trio this is the sync API in worker threads, because asynchronous client
-        libraries are asyncio's.
+        Under trio the sync API runs in worker threads, because async client libraries need
+        asyncio.
 
         :param url: ``scheme:...``; the scheme chooses the plugin.
         :param clock: returns POSIX seconds.
@@ -182,7 +182,7 @@ def open_async_store(url: str, *, clock: Callable[[], float] = time.time) -> Asy
 def _scheme(url: str) -> str:
     match = _SCHEME.match(url)
     if match is None:
-        # The URL itself stays out of the message: it may hold a password.
+        # The URL is not in the message, because it may have a password.
         text = "a store URL starts with a scheme, for example `redis://localhost:6379/0`"
         if url.startswith(("/", ".", "~")) and not url.startswith("//"):
             text += "; for a folder it is `file:///folder`"
@@ -224,7 +224,7 @@ def _opener(spec: StoreSpec, origin: str, opener: Opener | None) -> Callable[...
         raise PluginError(
             f"store {spec.name!r} of {origin} cannot be opened: {opener} failed with {error!r}"
         ) from error
-    return target  # type: ignore[no-any-return]  # whatever the plugin names
+    return target  # type: ignore[no-any-return]  # any object that the plugin names
 
 
 def _load(entry_point: EntryPoint) -> StoreSpec:
@@ -272,7 +272,7 @@ def _entry_points(scheme: str | None = None) -> Iterable[EntryPoint]:
 
 
 def _distinct(entry_points: Iterable[EntryPoint]) -> list[EntryPoint]:
-    """Drop what one distribution shows twice (Fedora's lib and lib64 are one folder)."""
+    """Drop entry points that one distribution has twice (Fedora's lib and lib64 are one folder)."""
     seen: dict[tuple[str, str, str], EntryPoint] = {}
     for point in entry_points:
         seen.setdefault((point.name, point.value, _name_and_version(point)[0].lower()), point)

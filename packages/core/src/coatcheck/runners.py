@@ -1,4 +1,4 @@
-"""Execute the operations that generators yield, on the sync API of a store or the async one."""
+"""Execute the operations that generators yield, on the sync or the async API of a store."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 
 class SyncRunner:
-    """Runs operations on the sync API of a store.
+    """Run operations on the sync API of a store.
 
-    :param store: any store; an asynchronous one is bridged.
+    :param store: any store. An async one is bridged.
     """
 
     def __init__(self, store: Store | AsyncStore) -> None:
@@ -48,7 +48,7 @@ class SyncRunner:
                     outcome = self._perform(operation)
                 resume = operations.send
             except BaseException as error:
-                # Whatever it is, the generator decides.
+                # The generator decides what to do about the error.
                 outcome, resume = _for_generator(operation, error), operations.throw
 
     def close(self) -> None:
@@ -88,10 +88,10 @@ class SyncRunner:
 
 
 class AsyncRunner:
-    """Runs operations on the async API of a store.
+    """Run operations on the async API of a store.
 
-    :param store: any store. A synchronous one that never blocks is called on the event loop,
-        another one in worker threads.
+    :param store: any store. A sync one that never blocks is called on the event loop, another sync
+        one in worker threads.
     """
 
     def __init__(self, store: Store | AsyncStore) -> None:
@@ -104,7 +104,7 @@ class AsyncRunner:
 
     @property
     def waits(self) -> bool:
-        """Whether calls of the store have to be awaited. Others are done at once."""
+        """Whether calls of the store have to be awaited."""
         return not self._direct
 
     async def run(self, operations: Operations[T]) -> T:
@@ -136,7 +136,7 @@ class AsyncRunner:
                     outcome = await self._perform(operation)
                 resume = operations.send
             except BaseException as error:
-                # Whatever it is, a cancellation too, the generator decides.
+                # The generator decides what to do about the error, also about a cancellation.
                 outcome, resume = _for_generator(operation, error), operations.throw
 
     async def _perform(self, operation: Operation) -> Any:
@@ -152,7 +152,7 @@ class AsyncRunner:
         raise AssertionError("all operations are known")
 
     def _signal(self, turn: Turn) -> _TaskSignal | _TrioSignal | None:
-        """Let a writer enter its line. Return what it has to wait for, if anything."""
+        """Let a writer enter its line, and return the signal that it has to wait for, if any."""
         writer = turn.writer
         if not writer.in_line:
             writer.stay_in_thread()
@@ -179,7 +179,10 @@ class AsyncRunner:
 
 
 def _for_generator(operation: Operation, error: BaseException) -> BaseException:
-    """Wrap what a store raised against the contract. Its text may hold anything: left out."""
+    """Return the error that a generator gets for an error of the store.
+
+    An error that the contract does not allow is wrapped, without its text, which may hold anything.
+    """
     if isinstance(error, CoatcheckError) or not isinstance(error, Exception):
         return error
     call = operation.call if isinstance(operation, ToTheEnd | Turn) else operation
@@ -193,7 +196,10 @@ def _for_generator(operation: Operation, error: BaseException) -> BaseException:
 
 
 def _current_loop() -> object:
-    """Return what stands for the running event loop: tasks can wake those of the same one."""
+    """Return an object that identifies the running event loop.
+
+    Tasks can wake other tasks of the same loop.
+    """
     import asyncio
 
     try:
@@ -209,7 +215,7 @@ def _loop_signal() -> _TaskSignal | _TrioSignal:
 
 
 class _TaskSignal:
-    """Wakes a task of asyncio. anyio's events and time limits take longer than the write."""
+    """Wake a task of asyncio. The events and time limits of anyio take longer than the write."""
 
     def __init__(self) -> None:
         from asyncio import get_running_loop
@@ -243,7 +249,7 @@ class _TaskSignal:
 
 
 class _TrioSignal:
-    """Wakes a task of trio."""
+    """Wake a task of trio."""
 
     def __init__(self) -> None:
         import anyio
@@ -270,7 +276,10 @@ class _TrioSignal:
 
 
 class _ThreadSignal:
-    """Wakes a thread. Its lock is nobody else's, so it does no harm where it is left taken."""
+    """Wake a thread.
+
+    Each signal has a lock of its own, so no other thread is held up if it stays taken.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,11 +1,11 @@
-"""What to write instead of attributes that other libraries' sessions have."""
+"""Say what to write instead of attributes that other libraries' sessions have."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
 
-#: What other libraries call something that there is, or that is not needed.
+#: Names in other libraries, and what to write here instead.
 _FOREIGN: Final = {
     **dict.fromkeys(("flush", "invalidate"), "`session.destroy()`"),
     **dict.fromkeys(("cycle_key", "rotate", "renew"), "`session.regenerate(keep_data=True)`"),
@@ -19,7 +19,7 @@ _FOREIGN: Final = {
 def hint(name: str, known: Iterable[str]) -> str:
     """Return what to write instead of an attribute that does not exist.
 
-    :param known: the attributes that there are.
+    :param known: the attributes that exist.
     """
     if name in _FOREIGN:
         return f"; here it is {_FOREIGN[name]}"

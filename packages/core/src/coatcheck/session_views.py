@@ -1,4 +1,4 @@
-"""The views of a session: they show no data, and note which values the application gets."""
+"""Give views of a session that show no data and note which values the application gets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Keys(KeysView[str]):
-    """The keys of a session, whose repr does not show them."""
+    """View the keys of a session. The repr does not show them."""
 
     __slots__ = ()
     _mapping: dict[str, Any]
@@ -26,7 +26,7 @@ class Keys(KeysView[str]):
 
 
 class Values(ValuesView[Any]):
-    """The values of a session, whose repr does not show them."""
+    """View the values of a session. The repr does not show them."""
 
     __slots__ = ("_share_all",)
     _mapping: dict[str, Any]
@@ -50,7 +50,7 @@ class Values(ValuesView[Any]):
 
 
 class Items(ItemsView[str, Any]):
-    """The keys and values of a session, whose repr does not show them."""
+    """View the keys and values of a session. The repr does not show them."""
 
     __slots__ = ("_share_all",)
     _mapping: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Carry out what must not be cut short: by a cancellation, by the end of an event loop."""
+"""Finish work although the request was cancelled or its event loop ends."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Run: TypeAlias = Callable[[Operations[Any]], Awaitable[Any]]
 
 
 async def to_the_end(run: Run, operations: Callable[[], Operations[None]]) -> None:
-    """Run operations even though the request was cancelled, for a limited time.
+    """Run operations although the request was cancelled, for a limited time.
 
-    :param operations: makes them. It is called again if the event loop ended in the middle.
+    :param operations: makes the operations. It is called again if the event loop ended meanwhile.
     """
     import anyio
 
@@ -32,16 +32,16 @@ async def to_the_end(run: Run, operations: Callable[[], Operations[None]]) -> No
         if scope.cancelled_caught:
             logger.error("a session could not be ended within %s s", ABANDON_SECONDS)
 
-    # `asyncio.run` cancels all tasks of its loop once and waits for them: the one that does the
+    # `asyncio.run` cancels all tasks of its loop once and waits for them. The task that does the
     # work is among them, and is replaced.
     await uninterrupted(bounded, attempts=2)
 
 
 async def uninterrupted(make: Callable[[], Coroutine[Any, Any, T]], attempts: int = 1) -> T:
-    """Await a call to its end, and be cancelled afterwards if need be.
+    """Await a call to its end, and let a cancellation take effect afterwards.
 
     :param make: makes the call.
-    :param attempts: how often to make it, where the call itself is cancelled.
+    :param attempts: how often to make it, if the call itself is cancelled.
     """
     import anyio
 
@@ -51,7 +51,7 @@ async def uninterrupted(make: Callable[[], Coroutine[Any, Any, T]], attempts: in
 
 
 async def _undisturbed(make: Callable[[], Coroutine[Any, Any, T]], attempts: int) -> T:
-    """Await under asyncio, whose ``Task.cancel`` no cancel scope keeps off."""
+    """Await a call under asyncio, where a cancel scope does not protect from ``Task.cancel``."""
     import asyncio
 
     current = asyncio.current_task()
@@ -67,7 +67,7 @@ async def _undisturbed(make: Callable[[], Coroutine[Any, Any, T]], attempts: int
         if not (work.cancelled() and attempts):
             break
     for _ in range(cancelled):
-        # `asyncio.timeout` and task groups count: each cancellation once, though made anew.
+        # `asyncio.timeout` and task groups count cancellations, so each must count only once.
         current.uncancel()
     for _ in range(cancelled):
         current.cancel()
@@ -75,7 +75,7 @@ async def _undisturbed(make: Callable[[], Coroutine[Any, Any, T]], attempts: int
 
 
 class RequestLoop:
-    """The event loop of a request, for plain calls that come after the request, in any thread."""
+    """Hold the event loop of a request, for plain calls after the request, in any thread."""
 
     def __init__(self) -> None:
         self._trio: Any = None
@@ -89,7 +89,9 @@ class RequestLoop:
             self._loop = asyncio.get_running_loop()
 
     def carry_out(self, run: Run, operations: Callable[[], Operations[None]]) -> None:
-        """Run operations beside the caller if this is the loop's thread; otherwise wait for them.
+        """Run operations on the loop.
+
+        In the loop's own thread they run in a task of their own. Other threads wait for them.
 
         :raises LateWriteError: the loop has ended.
         """
@@ -127,14 +129,17 @@ class RequestLoop:
 
 
 async def _unattended(run: Run, operations: Callable[[], Operations[None]]) -> None:
-    """Run operations that nobody waits for. Trio would end all tasks with what they raise."""
+    """Run operations that nobody waits for, and log their errors.
+
+    Under trio, an exception would end all tasks.
+    """
     try:
         await to_the_end(run, operations)
     except Exception as error:  # its text may hold anything
         logger.error("a session could not be ended: %s", type(error).__name__)
 
 
-#: Tasks that nobody else refers to.
+#: Tasks that no other object refers to.
 _under_way: Final[set[Any]] = set()
 
 

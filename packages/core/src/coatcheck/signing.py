@@ -1,8 +1,8 @@
 """Sign session ids for the cookie, and verify them: HMAC-SHA256 by itsdangerous.
 
-The key is derived once for each secret and cookie name, so a value signed for one cookie is
-worth nothing in another. Signatures are compared as text, because base64 has several spellings
-of the same bytes and only one of them is ours.
+The key is derived once for each secret and cookie name, so a value that was signed for one cookie
+is invalid in another. Signatures are compared as text, because base64 can write the same bytes in
+several ways and only one of them is ours.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 class Key:
-    """HMAC-SHA256 (RFC 2104) whose key is set up once instead of for each signature."""
+    """Sign with HMAC-SHA256 (RFC 2104). The key is set up once instead of for each signature."""
 
     __slots__ = ("_hmac",)
 
@@ -34,7 +34,7 @@ class Key:
         self._hmac = hmac.new(key, digestmod="sha256")
 
     def signature(self, value: str) -> str:
-        """Return what itsdangerous' Signer with this key puts behind the dot."""
+        """Return the signature that itsdangerous' Signer makes with this key."""
         keyed = self._hmac.copy()
         keyed.update(value.encode("ascii"))
         text = b2a_base64(keyed.digest(), newline=False)
@@ -42,10 +42,10 @@ class Key:
 
 
 class Signer:
-    """Signs values with the first secret and verifies with each.
+    """Sign values with the first secret, and verify them with each.
 
-    A secret that is new comes last until all processes have it, because what it signs is forged to
-    those that do not.
+    A new secret comes last until all processes have it. A process without it would take its
+    signatures for forged ones.
 
     :param secrets: checked secrets, see :func:`check_secrets`.
     :param name: the cookie's name, which the keys are bound to.
@@ -59,7 +59,7 @@ class Signer:
         return f"{value}.{self._keys[0].signature(value)}"
 
     def unsign(self, signed: str) -> tuple[str, bool] | None:
-        """Return the value and whether the first secret signed it; None for a bad signature."""
+        """Return the value, and whether the first secret signed it; None for a bad signature."""
         value, separator, signature = signed.rpartition(".")
         if not separator or not signed.isascii():
             return None
@@ -70,10 +70,12 @@ class Signer:
 
 
 def check_secrets(secret: object, minimum: int) -> tuple[bytes, ...]:
-    """Return the secrets as bytes, the signing one first. A secret is never part of a message.
+    """Check secrets, and return them as bytes, the signing one first.
+
+    An error never has a secret in it.
 
     :param minimum: the fewest bytes that a secret may have.
-    :raises ConfigurationError: none, an empty one, one that is too short, or another type.
+    :raises ConfigurationError: there is none, or one is empty, too short or of another type.
     """
     given = (secret,) if isinstance(secret, str | bytes) else secret
     if given is None or not isinstance(given, Sequence) or not given:

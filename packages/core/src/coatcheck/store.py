@@ -1,8 +1,8 @@
-"""The Store contract: what a place that keeps sessions must do.
+"""Define the classes and functions that stores are made of.
 
 A store maps keys to :class:`Record` objects. It never sees a cookie, an HTTP request or a
-decoded session. The obligations are numbered in ``docs/contract.md``. This is a complete store,
-in a table of SQLite::
+decoded session. ``docs/contract.md`` says in numbered clauses what a store must do. This is a
+complete store, in a table of SQLite::
 
     import sqlite3
     import time
@@ -49,7 +49,7 @@ in a table of SQLite::
             return Record(*row) if row else None
 
         def set(self, key, record, only_if=ALWAYS):
-            self.prune(10)  # so that the file does not grow for ever
+            self.prune(10)  # so that the file does not grow forever
             row = (record.data, record.expires_at, key)
             if only_if is ALWAYS or only_if is ABSENT:
                 expired = "" if only_if is ALWAYS else f" WHERE expires_at <= {self._clock()!r}"
@@ -97,8 +97,8 @@ in a table of SQLite::
             self._closed = True
 
 A plugin module of six lines makes ``store="sqlite:///sessions.db"`` work: see
-:mod:`coatcheck.hookspecs`. docs/writing-a-store.md has the same with all capabilities, as a package
-that conforms.
+:mod:`coatcheck.hookspecs`. docs/writing-a-store.md has such a store with all capabilities, as a
+package that conforms to the contract.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-#: The version of ``docs/contract.md`` that this package speaks: MAJOR.MINOR.
+#: The version of ``docs/contract.md`` that this package implements: MAJOR.MINOR.
 CONTRACT_VERSION: Final = "1.0"
 
 #: The longest key, in characters.
@@ -145,12 +145,12 @@ MAX_KEY_LENGTH: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a store keeps under a key.
+    """Hold the value that a store keeps under a key.
 
-    :ivar data: opaque bytes, at least one. A store whose layout holds text keeps data that is
-        UTF-8 as text, and other data as binary.
+    :ivar data: opaque bytes, at least one. A store whose layout has text keeps data that is UTF-8
+        as text, and other data as binary.
     :ivar expires_at: POSIX seconds, UTC. From that instant on the record is absent.
-    :ivar owner: whose session it is, for stores that declare ``owners``.
+    :ivar owner: the owner of the session, for stores that declare ``owners``.
     """
 
     data: bytes = field(repr=False)
@@ -159,7 +159,7 @@ class Record:
 
 
 class Presence(enum.Enum):
-    """Conditions that look at nothing but whether a live record exists."""
+    """Name the conditions that depend only on whether a live record exists."""
 
     ALWAYS = "always"
     ABSENT = "absent"
@@ -176,7 +176,7 @@ PRESENT: Final[Literal[Presence.PRESENT]] = Presence.PRESENT
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """Only if there is a live record with exactly these bytes."""
+    """Require a live record with exactly these bytes."""
 
     data: bytes = field(repr=False)
 
@@ -185,10 +185,10 @@ Condition: TypeAlias = Presence | Unchanged
 
 
 def check_key(key: object) -> str:
-    """Return a key, for stores that check their arguments.
+    """Check a key, and return it.
 
-    Keys may come from a request (a reference that is to be revoked), and a dictionary in the place
-    of one would be a query to some databases.
+    Keys may come from a request, for example when a session is revoked. A dictionary instead of a
+    key would be a query to some databases.
 
     :raises TypeError: it is no string.
     :raises ValueError: it is empty, longer than :data:`MAX_KEY_LENGTH` or has lone surrogates.
@@ -201,7 +201,7 @@ def check_key(key: object) -> str:
 
 
 def check_owner(owner: object) -> str:
-    """Return an owner, for stores that check their arguments.
+    """Check an owner, and return it.
 
     :raises TypeError: it is no string.
     :raises ValueError: it is empty or has lone surrogates.
@@ -214,7 +214,7 @@ def check_owner(owner: object) -> str:
 
 
 def check_record(record: object) -> Record:
-    """Return a record, for stores that check their arguments.
+    """Check a record, and return it.
 
     :raises TypeError: it is no record, its data are no bytes, or its owner is no string.
     :raises ValueError: its data are empty, or its owner is no owner.
@@ -229,7 +229,7 @@ def check_record(record: object) -> Record:
 
 
 def is_text(text: str) -> bool:
-    """Tell whether a string can be encoded: lone surrogates cannot."""
+    """Tell whether a string can be encoded. Strings with lone surrogates cannot."""
     if text.isascii():
         return True
     try:
@@ -240,7 +240,7 @@ def is_text(text: str) -> bool:
 
 
 def condition_holds(only_if: Condition, live: Record | None) -> bool:
-    """Tell whether a condition holds, for stores that evaluate it themselves.
+    """Tell whether a condition holds, for stores that evaluate conditions themselves.
 
     :param live: the live record under the key, or None where it is absent.
     """
@@ -253,7 +253,7 @@ def condition_holds(only_if: Condition, live: Record | None) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a store can do. The core acts on it at run time.
+    """Declare what a store can do. The core reads this at run time.
 
     An operation raises :class:`~coatcheck.errors.UnsupportedOperation` if its capability is not
     declared.
@@ -283,12 +283,12 @@ class Capabilities:
 
 
 class Store(ABC):
-    """A store with a sync API. See the clauses in ``docs/contract.md``.
+    """Keep records, with a sync API. See the clauses in ``docs/contract.md``.
 
     Every operation may raise a subclass of :class:`~coatcheck.errors.StoreError`, and nothing else.
     """
 
-    #: What this store can do.
+    #: The capabilities of this store.
     capabilities: Capabilities
 
     @abstractmethod
@@ -320,11 +320,11 @@ class Store(ABC):
 
     @abstractmethod
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
-        """Move the expiry of a live record, to later or earlier, without touching its data.
+        """Move the expiry of a live record to a later or earlier time, and leave its data alone.
 
         :param expires_at: POSIX seconds.
-        :param owner: the record's owner as it was read, so that an index can keep pace.
-        :returns: False if there is no live record; nothing is ever created.
+        :param owner: the record's owner as it was read, for stores that have an index of owners.
+        :returns: False if there is no live record. No record is created.
         :raises StoreError: the system failed.
         """
 
@@ -345,9 +345,9 @@ class Store(ABC):
         raise UnsupportedOperation("owned_by", "owners")
 
     def prune(self, limit: int | None = None) -> int:
-        """Remove expired records and return how many. Without ``native_expiry``.
+        """Remove expired records, and return how many. For stores without ``native_expiry``.
 
-        :param limit: the number of records to *examine* at most.
+        :param limit: the largest number of records to *examine*.
         """
         raise UnsupportedOperation("prune", "prune (native_expiry=False)")
 
@@ -360,16 +360,16 @@ class Store(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Release what the store holds; a second call does nothing.
+        """Release the resources of the store. A second call does nothing.
 
-        Every operation raises :class:`~coatcheck.errors.StoreClosed` afterwards.
+        Afterwards every operation raises :class:`~coatcheck.errors.StoreClosed`.
         """
 
 
 class AsyncStore(ABC):
-    """A store with an async API: the operations of :class:`Store`, awaitable."""
+    """Keep records, with an async API: the operations of :class:`Store`, awaitable."""
 
-    #: What this store can do.
+    #: The capabilities of this store.
     capabilities: Capabilities
 
     @abstractmethod

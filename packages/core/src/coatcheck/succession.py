@@ -1,18 +1,18 @@
-"""Succession records: which session took over from which.
+"""Store which session continues which, and end sessions together with their successors.
 
-A rotation that keeps the data moves a session to another key, so a logout or a revocation that
-knows the old key alone would miss it. Therefore a rotation first stores a succession record, which
-names the new key and lies under a key that follows from the old one. Whoever ends a session and
-finds that its record is gone ends the successors instead, and theirs.
+A rotation that keeps the data moves a session to another key. A logout or a revocation that only
+knows the old key would miss the session. So a rotation first stores a *succession record*. It names
+the new key, and its own key follows from the old one. A request that ends a session and finds no
+record reads the succession record, and ends the successors and theirs.
 
-Why a logout cannot be missed. A rotation takes three steps: succession record, new record, removal
-of the old record on the condition that it is unchanged. The logout removes the old record, whatever
-it holds. If the logout comes first, the condition of the rotation fails, and the rotation removes
-its new record. If the rotation comes first, the logout finds no old record; but then the succession
-record is there, and it names the new key.
+A logout cannot be missed. A rotation takes three steps: it stores the succession record, stores the
+new record, and removes the old record if that is unchanged. The logout removes the old record
+without a condition. If the logout comes first, the condition of the rotation fails, and the
+rotation removes its new record. If the rotation comes first, the logout finds no old record. Then
+the succession record is there, and names the new key.
 
 Succession records are ordinary records of the store with the owner of the session, so an index of
-owners finds them, too. They live for :data:`SUCCESSION_SECONDS`, open nothing, and are no sessions:
+owners finds them, too. They live for :data:`SUCCESSION_SECONDS`, cannot be used as sessions, and
 :class:`coatcheck.Sessions` does not show them.
 """
 
@@ -27,8 +27,8 @@ from .errors import ConflictError, CorruptRecord
 from .operations import Destroy, Get, Operations, Set
 from .store import ABSENT, Condition, Record, Unchanged
 
-#: Seconds for which a rotated session's successors are known: longer than a request that began
-#: before the rotation is expected to take.
+#: Seconds for which the successors of a rotated session are known. A request that began before the
+#: rotation is expected to end sooner.
 SUCCESSION_SECONDS: Final = 600.0
 #: No session id of the native cookie format and no hash contains a colon.
 _PREFIX: Final = "successors:"
@@ -38,7 +38,7 @@ _ATTEMPTS: Final = 100
 
 
 def ref_of(key: str) -> str:
-    """Return what names a session and opens nothing: the SHA-256 of its store key, hex."""
+    """Return a name for a session that cannot be used to log in: the SHA-256 of its key, in hex."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -67,7 +67,7 @@ class Succession:
         """Store that a session is about to move to a new key.
 
         :param owner: the owner of the session.
-        :raises ConflictError: too many others do the same.
+        :raises ConflictError: too many other requests do the same.
         """
         key = successors_key(old_key)
         new_keys, only_if = [new_key], cast("Condition", ABSENT)
@@ -86,7 +86,7 @@ class Succession:
         raise ConflictError("the session's id is changed by too many requests at the same time")
 
     def end(self, *keys: str, spared: str | None = None) -> Operations[list[str]]:
-        """Remove sessions for good; where a record is gone already, remove its successors.
+        """Remove sessions for good. If a record is gone already, remove its successors.
 
         :param spared: the key of a session that stays.
         :returns: the keys of the live records that were removed.

@@ -64,7 +64,7 @@ def _failure(value: Any, stored_form: StoredForm, inside: bool) -> Unstorable | 
     :param inside: whether the value is a part of the session and not the whole.
     """
     try:
-        # A value inside of another one may have one level less.
+        # A value inside another one may have one level less.
         encode_json(stored_form([value] if inside else value))
     except Unstorable as error:
         return error

@@ -1,11 +1,11 @@
-"""Writers of one session in one process: one writes at a time, also for those that wait.
+"""Let the writers of one session in one process take turns.
 
-Writers that meet stand in line. The first one leads: it writes its own change, and along with it
-the changes of others that share theirs. When it leaves, the next one in line leads. So many
-requests of one session are one write, and they do not get in each other's way.
+Writers of the same session wait in a line. The first one leads: it writes its own change together
+with the changes that the waiting ones share. When it leaves, the next one in line leads. So many
+requests of one session make one write, and none of them is refused because of another.
 
-Nothing here is stored. Writers of other processes, of other event loops, and of threads beside
-event loops stand in other lines; the store's conditions keep these apart.
+Nothing here is stored. Writers of other processes and of other event loops, and threads beside
+event loops, have lines of their own. The store's conditions keep these apart.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from typing import Any, Final, Protocol, Self
 
 
 class Signal(Protocol):
-    """What a writer in line waits for."""
+    """Wake a writer that waits in line."""
 
     def set(self) -> object:
-        """Wake it, from whatever thread: the garbage collector may find the leader in any."""
+        """Wake the writer, from any thread: the garbage collector may find the leader in any."""
 
 
 class Writer:
-    """A write's place in its line.
+    """Hold the place of a write in its line.
 
     :ivar shares: whether another writer may write this change along with its own.
-    :ivar leads: whether this is the writer whose turn it is.
-    :ivar signal: what it waits for, once it has stood in line.
-    :ivar is_settled: whether another writer has done with this change.
-    :ivar is_left: whether its request went away while another writer had the change.
+    :ivar leads: whether it is this writer's turn.
+    :ivar signal: the signal that wakes this writer; None if it never had to wait.
+    :ivar is_settled: whether another writer has written this change, or has failed to.
+    :ivar is_left: whether the request of this writer ended while another writer had the change.
     """
 
     shares = True
@@ -45,19 +45,20 @@ class Writer:
 
     @property
     def in_line(self) -> bool:
-        """Whether it has entered a line, and has not left it."""
+        """Whether the writer has entered a line, and has not left it."""
         return self._line is not None and not self.is_left
 
     def stay_in_thread(self) -> None:
-        """Note that all writers in the line run in one thread, so that every change is shared."""
+        """Note that all writers of the line run in one thread, so that every change is shared."""
         self.shares = True
 
     def take_others(self, others: list[Self], limit: int) -> None:
         """Take changes that others share.
 
-        Those that are neither settled nor given back when this writer leaves wait again.
+        When this writer leaves, those that are not settled wait again.
 
-        :param others: gets them. The same list each time.
+        :param others: the list that they are added to. It must be the same list each time.
+        :param limit: how many to take at most.
         """
         line = self._its_line()
         with line.guard:
@@ -67,7 +68,7 @@ class Writer:
                 line.waiting.remove(other)
 
     def give_back(self) -> None:
-        """Let the others that were taken wait again, at the head of the line."""
+        """Let the writers whose changes were taken wait again, at the head of the line."""
         line = self._its_line()
         with line.guard:
             line.take_back()
@@ -78,9 +79,9 @@ class Writer:
             self.signal.set()
 
     def settle(self, note: Callable[[], object]) -> None:
-        """Tell a writer that was taken what became of its change.
+        """Tell a writer whose change was taken that it is settled.
 
-        :param note: notes it, before the writer can see that it is settled.
+        :param note: notes the outcome. It is called before the writer can see that it is settled.
         """
         with self._its_line().guard:
             note()
@@ -88,18 +89,21 @@ class Writer:
         self.wake()
 
     def step_out(self) -> bool:
-        """Stop waiting, after a long time. False: it was somebody's turn to write this change."""
+        """Stop waiting, after a long time.
+
+        :returns: False if it cannot stop, because it leads or another writer has its change.
+        """
         line = self._its_line()
         with line.guard:
             if self.leads or self.is_settled or self not in line.waiting:
                 return False
             line.waiting.remove(self)
             if self._met is not None and line.leader is self._met():
-                line.close()  # nothing has moved: let others begin a new one
+                line.close()  # the leader has not changed: let others begin a new line
         return True
 
     def leave(self) -> None:
-        """End this write. If it leads, the next one in line does from now on."""
+        """End this write. If the writer leads, the next one in line leads from now on."""
         line = self._line
         if line is None:
             return
@@ -110,7 +114,7 @@ class Writer:
             if line.leader is self:
                 line.pass_on()
             leader = line.leader
-        # Also where an exception of a signal handler struck between passing on and waking.
+        # This also wakes a leader that an exception of a signal handler has left asleep.
         if leader is not None:
             leader.wake()
 
@@ -120,26 +124,27 @@ class Writer:
 
 
 class Lines:
-    """The lines of one runner: of each session that is being written."""
+    """Hold the lines of one runner: one for each session that is being written."""
 
     def __init__(self) -> None:
-        # Held for a few steps without waiting, and by `with` alone: an exception of a signal
-        # handler cannot leave it taken. Reentrant, because the garbage collector may end a
-        # generator that is in line while this thread holds it.
+        # It is held for a few steps without waiting, and only by `with`, so an exception of a
+        # signal handler cannot leave it taken. It is reentrant, because the garbage collector may
+        # end a generator that is in line while this thread holds it.
         self.guard = threading.RLock()
         self.lines: dict[Hashable, _Line] = {}
         _all_lines.add(self)
 
     def forget(self) -> None:
-        """In a forked child: the parent's writers, and whoever has the guard, do not exist here."""
+        """Forget the parent's writers in a forked child, where their threads do not exist."""
         self.guard = threading.RLock()
         self.lines = {}
 
     def enter(self, place: Hashable, writer: Writer, signal: Callable[[], Any]) -> None:
-        """Let a writer lead, or stand in line.
+        """Let a writer lead, or wait in line.
 
-        :param place: what is written, and where writers can wake each other.
-        :param signal: makes what the writer waits for, where it has to.
+        :param place: identifies the session, and the loop or runner whose writers can wake each
+            other.
+        :param signal: makes the signal, if the writer has to wait.
         """
         with self.guard:
             line = self.lines.get(place)
@@ -167,13 +172,13 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
 
 
 class _Line:
-    """The writers of one session.
+    """Hold the writers of one session.
 
-    The leader is known for as long as it exists: where an exception of a signal handler kept it
-    from leaving, the next one leads once it is forgotten.
+    The line refers to its leader weakly. If an exception of a signal handler kept the leader from
+    leaving, the next writer leads as soon as the leader is garbage.
 
-    :ivar ref: leads to the leader, if there is one.
-    :ivar taken: whose changes the leader has.
+    :ivar ref: a weak reference to the leader, or None.
+    :ivar taken: the writers whose changes the leader has.
     """
 
     __slots__ = ("__weakref__", "_lines", "place", "ref", "taken", "waiting")
@@ -187,12 +192,12 @@ class _Line:
 
     @property
     def guard(self) -> threading.RLock:
-        """What is held while the line changes."""
+        """The lock that is held while the line changes."""
         return self._lines.guard
 
     @property
     def leader(self) -> Writer | None:
-        """The writer whose turn it is."""
+        """The writer whose turn it is, or None."""
         return None if self.ref is None else self.ref()
 
     def lead(self, writer: Writer) -> None:
@@ -200,7 +205,7 @@ class _Line:
         self.ref = weakref.ref(writer, self._lost)
 
     def pass_on(self) -> None:
-        """Let the next one in line lead, or close the line. The guard must be held."""
+        """Let the next writer lead, or close the line. The caller holds the guard."""
         if self.taken:
             self.take_back()
         if not self.waiting:
@@ -213,9 +218,9 @@ class _Line:
         self.waiting.remove(following)
 
     def take_back(self) -> None:
-        """Let those whose changes the leader has wait again. The guard must be held."""
+        """Let the writers whose changes were taken wait again. The caller holds the guard."""
         for other in reversed(self.taken):
-            # An exception of a signal handler may have struck at any point before.
+            # An exception of a signal handler may have ended the leader at any point before.
             if other.is_settled:
                 other.wake()
             elif not (other.is_left or other in self.waiting):

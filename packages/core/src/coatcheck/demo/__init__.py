@@ -1,13 +1,13 @@
-"""A small web application that shows what sessions do, and checks that they do it.
+"""Show what sessions do in a small web application, and check that they do it.
 
-``python -m coatcheck demo`` serves it, ``python -m coatcheck demo --check`` visits it. It needs
-the packages of ``coatcheck[demo]``.
+``python -m coatcheck demo`` serves the demo, ``python -m coatcheck demo --check`` visits it. It
+needs the packages of ``coatcheck[demo]``.
 
-- ``pages``: the HTML, and nothing of sessions.
-- ``application``: the routes, and everything of sessions. The part to read.
-- ``home``: where the sessions are kept, and the secret.
-- ``serving``: starts and stops it.
-- ``checking``: visits it with several browsers.
+- ``application`` has the routes, and all code that uses sessions. Read this module first.
+- ``pages`` has the HTML.
+- ``home`` chooses the store and the secret.
+- ``serving`` starts and stops the demo.
+- ``checking`` visits the demo with several browsers.
 """
 
 from .checking import check as check

@@ -1,4 +1,4 @@
-"""The demo's routes: what an application does with its sessions."""
+"""Define the demo's routes. They show what an application can do with its sessions."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def make_application(store: Store | AsyncStore, secret: str) -> SessionMiddlewar
 
 
 class Shop:
-    """The handlers.
+    """Handle the requests of the demo.
 
-    :param sessions: the sessions outside of the current request.
+    :param sessions: the sessions outside the current request.
     :param lists_sessions: whether to offer the list of a user's sessions.
     """
 
@@ -59,7 +59,7 @@ class Shop:
         self._lists_sessions = lists_sessions
 
     def routes(self) -> list[Route]:
-        """Return what there is."""
+        """Return the routes."""
         routes = [
             Route("/", self.home),
             Route("/about", self.about),
@@ -95,17 +95,17 @@ class Shop:
         return _page(pages.home(visit))
 
     async def about(self, _: Request) -> Response:
-        """Show a page that does not use the session: no cookie, no store call for strangers."""
+        """Show a page that does not use the session, without a cookie or a call of the store."""
         return _page(pages.about())
 
     async def login(self, request: Request) -> Response:
-        """Log somebody in under a new session id, which nobody can have planted."""
+        """Log a user in under a new session id, so that an attacker cannot have chosen it."""
         form = await _checked_form(request)
         name = form.get("name", "").strip()
         if not (0 < len(name) <= 40 and name.isprintable()):
             raise HTTPException(400, "Please give a name of 1 to 40 characters.")
         session = session_of(request)
-        # The visitor's cart comes along; what belonged to another user does not.
+        # The visitor's own cart is kept. The data of another user are not.
         session.regenerate(keep_data="user" not in session)
         session.pop("csrf", None)
         session["user"] = name
@@ -115,7 +115,7 @@ class Shop:
         return _see("/")
 
     async def logout(self, request: Request) -> Response:
-        """End the session: its record is removed, its cookie expires."""
+        """End the session: remove its record, and let its cookie expire."""
         await _checked_form(request)
         session_of(request).destroy()
         return _see("/bye")
@@ -191,9 +191,9 @@ class Shop:
 
 
 async def _checked_form(request: Request) -> Mapping[str, str]:
-    """Return the fields of a form that one of this visitor's own pages sent.
+    """Return the fields of a form, and check that a page of this visitor sent it.
 
-    Every POST handler begins with it.
+    Every POST handler begins with this.
     """
     try:
         fields = dict(parse_qsl((await request.body()).decode("ascii"), max_num_fields=20))
@@ -207,7 +207,7 @@ async def _checked_form(request: Request) -> Mapping[str, str]:
 
 
 def _token(session: AsyncSession) -> str:
-    """Return what this session's forms carry, and other sites cannot know."""
+    """Return the token of this session's forms. Other sites cannot know it."""
     token: str = session.setdefault("csrf", secrets.token_urlsafe(24))
     return token
 

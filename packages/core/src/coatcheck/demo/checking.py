@@ -1,6 +1,6 @@
 """Visit the demo over HTTP, and tell whether sessions do what they promise.
 
-Each check has its own visitors, and its docstring is what it says it checked.
+Each check has its own visitors. Its docstring is its line in the output.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _TIMEOUT: Final = 60.0
 
 
 class CheckFailed(Exception):
-    """A promise was not kept; says which."""
+    """A promise was not kept; the message says which."""
 
 
 def check(store_url: str | None) -> int:
     """Start the demo, visit it, print a line for each check, and return the exit status.
 
-    Where the store outlives the server, the server is restarted in the middle.
+    If the store is durable, the server is restarted in the middle.
 
     :param store_url: the store to open; None: see :func:`~coatcheck.demo.home.temporary_home`.
     :raises ConfigurationError: the store does not accept the URL, or SESSION_SECRET is too short.
@@ -62,9 +62,9 @@ def check(store_url: str | None) -> int:
 
 
 class Browser:
-    """A visitor with cookies of their own.
+    """Visit the demo, with cookies of one's own.
 
-    :param url: where the demo is.
+    :param url: the URL of the demo.
     """
 
     def __init__(self, url: str) -> None:
@@ -105,14 +105,14 @@ class Browser:
 
 
 class Page:
-    """The demo's home page, as a visitor reads it."""
+    """Read the demo's home page."""
 
     def __init__(self, html: str) -> None:
         self.html = html
 
     @property
     def token(self) -> str:
-        """What its forms carry."""
+        """The token of its forms."""
         return self._first(r'name="token" value="([^"]+)"')
 
     @property
@@ -122,7 +122,7 @@ class Page:
 
     @property
     def user(self) -> str:
-        """Who is logged in, as HTML."""
+        """The name of the user who is logged in, as HTML."""
         return self._first(r'id="user">([^<]*)<')
 
     @property
@@ -138,7 +138,7 @@ class Page:
 
     @property
     def is_blank(self) -> bool:
-        """Whether it is what a new visitor sees."""
+        """Whether it is the page that a new visitor sees."""
         return (self.views, self.user, self.cart, self.coats) == (1, "stranger", {}, 0)
 
     def _first(self, pattern: str) -> str:
@@ -233,7 +233,7 @@ def parallel_requests(browser: NewBrowser) -> None:
     barrier = Barrier(HOOKS)
 
     def body(hook: int) -> Iterator[bytes]:
-        # The headers are out when this runs. All requests have begun before one can end.
+        # The headers are sent when this runs. All requests have begun before one can end.
         barrier.wait(_TIMEOUT)
         yield urlencode({"token": token, "hook": hook}).encode()
 
@@ -303,9 +303,9 @@ def log_out_everywhere_else(browser: NewBrowser) -> None:
 
 
 class _Staying:
-    """Two visitors who were there before a restart: one logged in, one logged out again.
+    """Hold two visitors from before a restart: one is logged in, one has logged out again.
 
-    :param url: where the demo is before the restart.
+    :param url: the URL of the demo before the restart.
     """
 
     def __init__(self, url: str) -> None:
@@ -355,7 +355,7 @@ _CHECKS: Final[tuple[Check, ...]] = (
 
 
 def _halves(capabilities: Capabilities) -> tuple[list[Check], list[Check]]:
-    """Return the checks of what the demo offers on a store: before a restart, and after it."""
+    """Return the checks for a store: those before a restart, and those after it."""
     checks = [*_CHECKS, *([log_out_everywhere_else] if capabilities.owners else [])]
     middle = len(checks) // 2
     return checks[:middle], checks[middle:]
@@ -369,7 +369,7 @@ def _passes(one: Check, url: str) -> bool:
     with ExitStack() as browsers:
         try:
             one(partial(_browse, browsers, url))
-        except Exception as error:  # whatever stops a check is its result
+        except Exception as error:  # an exception of a check is its result
             reason = str(error) if isinstance(error, CheckFailed) else repr(error)
             print(f"FAILED  {one.__doc__}: {' '.join(reason.split())}", flush=True)
             return False

@@ -1,4 +1,4 @@
-"""Where the demo keeps its sessions and its secret."""
+"""Choose the store and the secret of the demo."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from urllib.parse import quote
 from ..errors import ConfigurationError, PluginError
 from ..registry import Registry
 
-#: The folder in the working directory, where no store was asked for.
+#: The folder in the working directory that is used if no store was asked for.
 FOLDER: Final = "coatcheck-demo"
 
 
 class Home(NamedTuple):
-    """Where the sessions are.
+    """Hold the store and the secret of a demo.
 
     :ivar store_url: the store to open.
     :ivar secret: signs the cookies.
-    :ivar described: the store as it may be shown: a URL can hold a password.
+    :ivar described: the store in a form that may be shown, because a URL can have a password.
     :ivar keeps_secret: whether the next run has the same secret.
     """
 
@@ -35,10 +35,10 @@ class Home(NamedTuple):
 
 
 def home(store_url: str | None) -> Home:
-    """Return where the sessions of a demo are that is to go on at the next run.
+    """Return the store and the secret of a demo whose sessions last until the next run.
 
-    :param store_url: the store that was asked for. None: the file store in a folder of the
-        working directory, or memory where the file store is not installed.
+    :param store_url: the store that was asked for. None means the file store in a folder of the
+        working directory, or memory if the file store is not installed.
     :raises ConfigurationError: the folder cannot be used.
     """
     return _home(store_url, Path(FOLDER).absolute())
@@ -46,10 +46,10 @@ def home(store_url: str | None) -> Home:
 
 @contextmanager
 def temporary_home(store_url: str | None) -> Iterator[Home]:
-    """Return where the sessions of a demo are that ends with the block.
+    """Return the store and the secret of a demo that ends with the block.
 
-    :param store_url: the store that was asked for. None: the file store in a temporary folder,
-        or memory where the file store is not installed.
+    :param store_url: the store that was asked for. None means the file store in a temporary folder,
+        or memory if the file store is not installed.
     """
     with tempfile.TemporaryDirectory(prefix="coatcheck-demo-") as folder:
         yield _home(store_url, Path(folder))
@@ -85,7 +85,7 @@ def _kept_secret(folder: Path) -> str:
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / "secret"
     if not path.exists():
-        # Whole or not at all, and only the first one: two demos may start at once.
+        # Two demos may start at once. The link makes the whole file appear, and only the first one.
         with tempfile.NamedTemporaryFile("w", dir=folder) as new:
             new.write(secrets.token_urlsafe(48))
             new.flush()

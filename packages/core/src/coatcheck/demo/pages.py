@@ -1,4 +1,4 @@
-"""The demo's HTML. What a visitor typed goes through :func:`html.escape`."""
+"""Write the demo's HTML. Text that a visitor typed goes through :func:`html.escape`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOOKS: Final = 20
 
 
 class Line(TypedDict):
-    """One line of a cart."""
+    """Hold one line of a cart."""
 
     item: str
     quantity: int
@@ -26,11 +26,11 @@ class Line(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """What the home page shows.
+    """Hold the data that the home page shows.
 
-    :ivar token: goes into each form.
-    :ivar hooks: those with a coat.
-    :ivar ref: names the session and opens nothing; None until it is stored.
+    :ivar token: is sent with each form.
+    :ivar hooks: the numbers of the hooks that are in use.
+    :ivar ref: a name for the session that cannot be used to log in; None until it is stored.
     :ivar created_at: POSIX seconds.
     :ivar expires_in: seconds.
     """
@@ -48,7 +48,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Browser:
-    """One of a user's sessions. Times are POSIX seconds."""
+    """Hold one of a user's sessions. Times are POSIX seconds."""
 
     ref: str
     name: str
@@ -82,7 +82,7 @@ def bye() -> str:
         "You are logged out",
         "<p>The session's record is gone from the store, and the cookie from your browser. A copy "
         "of the cookie opens nothing any more.</p>"
-        '<p><a class="button" href="/">Start anew</a></p>',
+        '<p><a class="button" href="/">Start again</a></p>',
     )
 
 
@@ -144,7 +144,7 @@ def _line(token: str, line: Line) -> str:
 def _hooks(visit: Visit) -> str:
     buttons = "".join(_hook(number, number in visit.hooks) for number in range(HOOKS))
     return _card(
-        "The coat rack",
+        "The coat rack",  # prose: the shop of the demo has a coat rack
         _form(visit.token, "/hooks", f'<div class="rack">{buttons}</div>'),
         "Hang coats up. Each hook is a key of the session: click in two tabs at the same moment, "
         "and both coats hang, because parallel changes are merged.",

@@ -37,10 +37,10 @@ a secret in the environment variable SESSION_SECRET, it does not."""
 
 
 class RunningDemo:
-    """A demo that accepts requests.
+    """Hold a demo that accepts requests.
 
-    :ivar url: where it is, without a slash at the end.
-    :ivar capabilities: those of its store.
+    :ivar url: the URL, without a slash at the end.
+    :ivar capabilities: the capabilities of its store.
     """
 
     def __init__(self, url: str, capabilities: Capabilities, serving: Future[None]) -> None:
@@ -49,8 +49,8 @@ class RunningDemo:
         self._serving = serving
 
     def wait(self) -> None:
-        """Return when it has stopped by itself; Ctrl-C interrupts."""
-        # In short waits, because on Windows nothing interrupts a long one.
+        """Wait until the demo has stopped by itself. Ctrl-C interrupts."""
+        # The waits are short, because on Windows nothing interrupts a long one.
         while not self._serving.done():
             wait([self._serving], timeout=0.5)
         self._serving.result()
@@ -97,7 +97,7 @@ def running(store_url: str, secret: str, port: int = 0) -> Generator[RunningDemo
 def serve(store_url: str | None, port: int) -> int:
     """Serve the demo until Ctrl-C, and return the exit status.
 
-    :param store_url: the store to open; None: the one of :func:`~coatcheck.demo.home.home`.
+    :param store_url: the store to open; None for that of :func:`~coatcheck.demo.home.home`.
     :raises ConfigurationError: the store does not accept the URL, the secret is too short, or
         the port cannot be listened on.
     :raises StoreError: the store does not answer.
@@ -119,7 +119,7 @@ def serve(store_url: str | None, port: int) -> int:
 
 
 class _Server(uvicorn.Server):
-    """A server that tells when it accepts requests."""
+    """Run a server that tells when it accepts requests."""
 
     def __init__(self, config: uvicorn.Config, started: Future[None]) -> None:
         super().__init__(config)
@@ -153,7 +153,7 @@ def _open(store_url: str) -> AsyncStore:
     except CoatcheckError:
         raise
     except Exception as error:
-        # Only the type: the message may quote the URL's password.
+        # Only the type, because the message may quote the URL's password.
         raise ConfigurationError(
             f"the store {store_url.partition(':')[0].lower()!r} does not accept this URL: "
             f"{type(error).__name__}"

@@ -1,7 +1,7 @@
-"""The toolbox for store authors.
+"""Give store authors the parts that every store needs.
 
 A store package imports from :mod:`coatcheck`, :mod:`coatcheck.errors` and this module, and from
-nothing else of the core. A codec of its own may need :mod:`coatcheck.codec`. What it offers:
+no other module of the core. A codec of its own may need :mod:`coatcheck.codec`. This module has:
 
 - Checks of arguments and conditions: :func:`check_key`, :func:`check_owner`, :func:`check_record`,
   :func:`is_text`, :func:`condition_holds`.
@@ -98,7 +98,7 @@ __all__ = [
     "text_option",
 ]
 
-#: Sync stores do not need asyncio, which takes longer to import than everything else here.
+#: These need asyncio. Its import takes longer than all others here, and sync stores do not need it.
 _WITH_ASYNCIO = ("ClientPerLoop", "SingleLoopClient", "close_socket")
 
 

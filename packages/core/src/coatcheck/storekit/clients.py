@@ -1,4 +1,4 @@
-"""Clients of sync stores: one for each process.
+"""Give sync stores their clients, one for each process.
 
 Two processes must not share a connection (clause LIFE-10 of the Store contract). A store asks one
 of these classes for its client at each call. :class:`ClientPerProcess` makes clients;
@@ -20,7 +20,7 @@ C = TypeVar("C")
 
 
 class _Making:
-    """The attempts of one process to make its client.
+    """Count the attempts of one process to make its client.
 
     Each process has its own, because a child may be forked while a thread of its parent holds the
     lock.
@@ -36,7 +36,7 @@ class _Making:
 
 
 class ClientPerProcess(Generic[C]):
-    """Sync clients, one for each process.
+    """Make sync clients, one for each process.
 
     :param make: makes a client. It is called when a process first needs one.
     :param close: closes a client.
@@ -83,9 +83,10 @@ class ClientPerProcess(Generic[C]):
             making.attempts += 1
 
     def discard(self) -> None:
-        """Forget the client after an interruption, if it is fragile; the next call makes a new one.
+        """Forget the client after an interruption, if it is fragile.
 
-        The client is not closed, because other threads may be using it.
+        The next call makes a new one. The client is not closed, because other threads may be using
+        it.
         """
         if self._fragile:
             self._made.pop(os.getpid(), None)
@@ -100,7 +101,7 @@ class ClientPerProcess(Generic[C]):
 
 
 class BorrowedClient(Generic[C]):
-    """A sync client that the caller made and closes.
+    """Hold a sync client that the caller made and closes.
 
     :param client: the caller's client.
     """
@@ -120,7 +121,7 @@ class BorrowedClient(Generic[C]):
 
 
 class SingleProcessClient(Generic[C]):
-    """A sync client that the caller made and closes, for one process.
+    """Hold a sync client that the caller made and closes, for one process.
 
     It belongs to the process that uses it first. A process forked afterwards must not use it.
 

@@ -1,8 +1,8 @@
-"""The sync API and the async API of a store, from one description of its operations.
+"""Make the sync API and the async API of a store from one description of its operations.
 
 The description has one method for each operation. The method is a generator: it yields *requests*,
-is sent the replies, and returns the operation's result. A request is whatever the store defines as
-one, such as the words of a command or a callable. If the client library raises, the exception is
+is sent the replies, and returns the operation's result. The store defines what a request is, for
+example the words of a command or a callable. If the client library raises, the exception is
 raised at the ``yield``. ``all`` and ``owned_by`` also yield lists; each list is a page of the
 records that they list::
 
@@ -67,7 +67,7 @@ Listing: TypeAlias = Generator[Any, Any, None]
 
 
 class StoreOperations(Protocol):
-    """The operations of a store, as generators of requests."""
+    """Define the operations of a store, as generators of requests."""
 
     def get(self, key: str) -> Requests:
         """See :meth:`coatcheck.Store.get`."""
@@ -98,7 +98,7 @@ class StoreOperations(Protocol):
 
 
 class ClientProvider(Protocol):
-    """Gives a sync store its client, as :class:`~coatcheck.storekit.ClientPerProcess` does."""
+    """Give a sync store its client, as :class:`~coatcheck.storekit.ClientPerProcess` does."""
 
     def get(self) -> Any:
         """Return the client for this call."""
@@ -111,7 +111,7 @@ class ClientProvider(Protocol):
 
 
 class AsyncClientProvider(Protocol):
-    """Gives an async store its client, as :class:`~coatcheck.storekit.ClientPerLoop` does."""
+    """Give an async store its client, as :class:`~coatcheck.storekit.ClientPerLoop` does."""
 
     def get(self) -> Any:
         """Return the client of the running event loop."""
@@ -121,7 +121,7 @@ class AsyncClientProvider(Protocol):
 
 
 class BaseGeneratorStore(ABC):
-    """The part that :class:`GeneratorStore` and :class:`AsyncGeneratorStore` share.
+    """Share the parts of :class:`GeneratorStore` and :class:`AsyncGeneratorStore`.
 
     A store with both APIs can derive one class from this, with its constructors, and mix it into
     its two stores.
@@ -160,11 +160,14 @@ class BaseGeneratorStore(ABC):
         return StoreClosed(f"this {self.backend} store is closed")
 
 
-# Requests have no types, so the results of operations are Any here: hence the ignored errors.
+# Requests have no types, so the results of operations are Any here, and the errors are ignored.
 
 
 class GeneratorStore(BaseGeneratorStore, Store):
-    """A sync store. Its ``capabilities`` must declare all operations except ``prune``."""
+    """Run the operations of a sync store.
+
+    Its ``capabilities`` must declare all operations except ``prune``.
+    """
 
     def get(self, key: str) -> Record | None:
         """See :meth:`coatcheck.Store.get`."""
@@ -252,7 +255,10 @@ class GeneratorStore(BaseGeneratorStore, Store):
 
 
 class AsyncGeneratorStore(BaseGeneratorStore, AsyncStore):
-    """An async store. Its ``capabilities`` must declare all operations except ``prune``."""
+    """Run the operations of an async store.
+
+    Its ``capabilities`` must declare all operations except ``prune``.
+    """
 
     async def get(self, key: str) -> Record | None:
         """See :meth:`coatcheck.Store.get`."""

@@ -1,4 +1,4 @@
-"""Clients of async stores: one for each event loop of each process.
+"""Give async stores their clients, one for each event loop of each process.
 
 Two event loops must not share a connection (clauses LOOP-3, LOOP-4 and LOOP-5 of the Store
 contract). A store asks one of these classes for its client at each call. :class:`ClientPerLoop`
@@ -21,7 +21,9 @@ C = TypeVar("C")
 
 
 class ClientPerLoop(Generic[C]):
-    """Async clients, one for each event loop of each process. A client is closed with its loop.
+    """Make async clients, one for each event loop of each process.
+
+    A client is closed with its loop.
 
     :param make: makes a client. It is called on the event loop that needs one.
     :param close: closes a client, on its event loop.
@@ -86,7 +88,7 @@ class ClientPerLoop(Generic[C]):
 
 
 class SingleLoopClient(Generic[C]):
-    """An async client that the caller made and closes, for one event loop.
+    """Hold an async client that the caller made and closes, for one event loop.
 
     It belongs to the event loop that runs when this object is made. If none runs then, it belongs
     to the loop that uses it first.

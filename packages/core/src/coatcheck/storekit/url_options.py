@@ -1,4 +1,4 @@
-"""The options of stores' URLs: ``scheme://host/name?option=value&option=value``.
+"""Parse the options of stores' URLs: ``scheme://host/name?option=value&option=value``.
 
 A store names its options and gives each a parser. Any other option, a duplicate and a value that
 the parser refuses raise :class:`~coatcheck.errors.ConfigurationError` (clause LIFE-3 of the Store
@@ -18,7 +18,7 @@ from ..errors import ConfigurationError
 def split_url(url: str, form: str) -> tuple[SplitResult, dict[str, str]]:
     """Return the parts of a URL, and its options.
 
-    :param form: what a URL of the store looks like; the text of the error if it cannot be parsed.
+    :param form: the form of the store's URLs. It is the text of the error for other URLs.
     :raises ConfigurationError: the URL cannot be parsed, or has an option twice.
     """
     try:
