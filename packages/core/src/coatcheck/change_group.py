@@ -81,16 +81,16 @@ class ChangeGroup:
             _settle(self.others[0], stored=stored)
             del self.others[0]
 
-    def settle_in_turn(self, stored: Snapshot, pace: int) -> Operations[None]:
+    def settle_in_turn(self, stored: Snapshot, batch: int) -> Operations[None]:
         """Tell the others what is stored, and let other tasks run in between.
 
-        :param pace: how many of them are told before other tasks get their turn.
+        :param batch: the number of requests that are told before other tasks get their turn.
         """
         try:
             for number, other in enumerate([*self.others], 1):
                 _settle(other, stored=stored)
                 self.others.remove(other)
-                if number % pace == 0:
+                if number % batch == 0:
                     yield Sleep(0)
         finally:
             self.settle(stored)

@@ -44,26 +44,28 @@ _BACKOFF_CAP: Final = 0.1
 
 
 class _FirstWrite(Enum):
-    """How a write begins: it replaces what was loaded, and hopes that this is still stored."""
+    """Name the outcome of a first write, which replaces the loaded record without reading again."""
 
-    #: Not sent, because another writer leads or the change has a function; or sent, and nobody
-    #: knows the outcome.
+    #: It was not sent, because another writer leads or the change has a function. Or it was sent,
+    #: and its outcome is unknown.
     NO_REPLY = auto()
+    #: The change is stored.
     WRITTEN = auto()
-    #: Something else is stored than what was loaded.
+    #: The stored record is not the loaded one.
     REFUSED = auto()
 
 
+# Attributes of an enumeration take longer to look up, and each write needs these.
+_NO_REPLY: Final = _FirstWrite.NO_REPLY
+_WRITTEN: Final = _FirstWrite.WRITTEN
+_REFUSED: Final = _FirstWrite.REFUSED
+
 #: By the runner's result of the first :class:`Turn`. Any other result of a store means written.
-_FIRST_WRITES: Final = {
-    None: _FirstWrite.NO_REPLY,
-    True: _FirstWrite.WRITTEN,
-    False: _FirstWrite.REFUSED,
-}
+_FIRST_WRITES: Final = {None: _NO_REPLY, True: _WRITTEN, False: _REFUSED}
 
 
 class _Again(Enum):
-    """Why a change has to be merged again with what is stored then."""
+    """Name why a change must be merged again, with the record that is stored then."""
 
     #: Another writer was faster.
     REFUSED = auto()
@@ -103,33 +105,33 @@ class GroupCommit:
         self._merge = GroupMerge(records, expiry, merges=merges, monotonic=monotonic)
 
     def write(
-        self, change: Change, *, look: bool = False
+        self, change: Change, *, read_first: bool = False
     ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Write a change, by itself or through another writer.
 
-        :param look: read what is stored before the first attempt.
+        :param read_first: whether to read what is stored before the first attempt.
         :returns: what is stored now; None if the session is gone, and nothing was written.
         :raises ConflictError: others wrote first, for as long as the timeout.
         """
         base, mine = change.base, change.mine
         change.deadline = self._monotonic() + self._timeout
         call = None
-        if not (look or change.function is not None):
+        if not (read_first or change.function is not None):
             # Nearly always nobody else writes the session, so what was loaded is stored.
             call = Set(base.key, mine.record, Unchanged(base.record.data))
         turn = Turn(base.key, change, self._timeout, call)
-        first = _FirstWrite.NO_REPLY
+        first = _NO_REPLY
         try:
-            first = _FIRST_WRITES.get((yield turn), _FirstWrite.WRITTEN)
-            if first is _FirstWrite.WRITTEN:
+            first = _FIRST_WRITES.get((yield turn), _WRITTEN)
+            if first is _WRITTEN:
                 self._announce("updated", base.key)
                 return mine, change.state
             if not change.leads:
                 yield from self._wait(change)
             if change.leads:
-                return (yield from self._lead(change, first is _FirstWrite.REFUSED, look))
+                return (yield from self._lead(change, first is _REFUSED, read_first))
         except BaseException as error:
-            may_be_stored = turn.is_called and first is not _FirstWrite.REFUSED
+            may_be_stored = turn.is_called and first is not _REFUSED
             if may_be_stored and not isinstance(error, RecordTooLarge):
                 change.note(mine)
             change.leave()
@@ -176,16 +178,16 @@ class GroupCommit:
         return change.stored, self._records.shown(change.state, change.stored)
 
     def _lead(
-        self, change: Change, was_refused: bool, look: bool
+        self, change: Change, was_refused: bool, read_first: bool
     ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Write a change, and those of others that wait, over what is stored.
 
         :param was_refused: whether the first write was refused.
-        :param look: read what is stored before the first attempt.
+        :param read_first: whether to read what is stored before the first attempt.
         """
         group = ChangeGroup(change)
         stored = None
-        if change.function is not None and change.signal is None and not look:
+        if change.function is not None and change.signal is None and not read_first:
             stored = change.base  # it did not wait for others, so this is probably stored
         attempt = 0
         while True:
@@ -229,12 +231,12 @@ class GroupCommit:
         self, group: ChangeGroup, stored: Snapshot
     ) -> Operations[tuple[Snapshot, SessionState] | _Again]:
         """Write the changes of a group over what is stored."""
-        merged, pace = yield from self._merge.merged(group, stored)
+        merged, batch = yield from self._merge.merged(group, stored)
         if self._records.content(merged) == self._records.content(stored):
             if stored is group.leader.base:
                 return _Again.UNREAD
             group.note_needless()
-            return (yield from self._done(group, stored, stored, pace))
+            return (yield from self._done(group, stored, stored, batch))
         try:
             written = yield from self._set(group, merged, stored)
         except RecordTooLarge:
@@ -245,7 +247,7 @@ class GroupCommit:
             return (yield from self._attempt(group, stored))
         if not written:
             return _Again.REFUSED
-        return (yield from self._done(group, stored, merged, pace))
+        return (yield from self._done(group, stored, merged, batch))
 
     def _set(self, group: ChangeGroup, merged: Snapshot, over: Snapshot) -> Operations[bool]:
         """Write a group. All that have a change in it note a write of unknown outcome."""
@@ -263,18 +265,18 @@ class GroupCommit:
         return written
 
     def _done(
-        self, group: ChangeGroup, before: Snapshot, stored: Snapshot, pace: int
+        self, group: ChangeGroup, before: Snapshot, stored: Snapshot, batch: int
     ) -> Operations[tuple[Snapshot, SessionState]]:
         """Tell the others what is stored, and return it.
 
         :param before: what was stored before.
-        :param pace: how many of them are told before other tasks get their turn.
+        :param batch: the number of requests that are told before other tasks get their turn.
         """
         change = group.leader
         met = before.record.data != change.base.record.data
         if group.others:
             met = True
-            yield from group.settle_in_turn(stored, pace)
+            yield from group.settle_in_turn(stored, batch)
         if met:
             self._announce("merged", stored.key)
         elif stored is not before:

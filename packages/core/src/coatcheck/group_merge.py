@@ -40,10 +40,10 @@ class GroupMerge:
         self._monotonic = monotonic
 
     def merged(self, group: ChangeGroup, stored: Snapshot) -> Operations[tuple[Snapshot, int]]:
-        """Return what is stored with the changes of all, and the pace for telling the others.
+        """Return what is stored with the changes of all, and the batch for telling the others.
 
         A change of others that fails leaves the group, and its request is told the error. The
-        pace says how many of them may be told before other tasks get their turn.
+        batch is the number of requests that are told before other tasks get their turn.
 
         :raises Exception: the leader's own change cannot be merged.
         """

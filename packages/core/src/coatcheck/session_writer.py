@@ -122,7 +122,7 @@ class SessionWriter:
         if shown == found.data:
             return (yield from self.update(earlier, state, True, attempts))
         change = Change(earlier, snapshot, state, True, attempts)
-        return (yield from self._group.write(change, look=True))
+        return (yield from self._group.write(change, read_first=True))
 
     def update(
         self,
