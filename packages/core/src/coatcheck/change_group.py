@@ -68,7 +68,7 @@ class ChangeGroup:
     def fail(self, error: Exception) -> None:
         """Tell the others an error of the store."""
         while self.others:
-            # A copy for each, because a traceback is added to whatever is raised.
+            # Each gets a copy, because raising an error adds a traceback to it.
             _settle(self.others[0], error=_copy(error))
             del self.others[0]
 

@@ -4,8 +4,8 @@ Writers of one process take turns (:mod:`coatcheck.writers`). The one whose turn
 stored, merges its own change and those of all that wait into it, and writes once. Each of them
 learns what became of its change before its response goes out.
 
-No change is acknowledged that is not stored. Where the write failed, all learn the error. Where it
-was cut short, its outcome is unknown: all of them note that, and those that go on write again.
+No change is acknowledged that is not stored. If the write fails, all of them get the error. If it
+is interrupted, its outcome is unknown. All of them note that, and those that go on write again.
 
 A write goes through these steps::
 

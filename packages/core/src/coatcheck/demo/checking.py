@@ -299,7 +299,7 @@ def log_out_everywhere_else(browser: NewBrowser) -> None:
     ann.send("/sessions/end-others")
     _expect(ann_elsewhere.look().is_blank, "the other browser is still logged in")
     _expect(ann.look().user == name, "this browser was logged out")
-    _expect(bob.look().user == other_name, "somebody else was logged out")
+    _expect(bob.look().user == other_name, "another user was logged out")
 
 
 class _Staying:
@@ -332,9 +332,9 @@ class _Staying:
         ann, bob = browser(), browser()
         ann.cookie, bob.cookie = self._cookie, self._dead_cookie
         page = ann.look()
-        _expect(page.user == self._name, "who was logged in is a stranger")
+        _expect(page.user == self._name, "the first visitor is logged out")
         _expect(page.cart == {"umbrella": 1}, "the cart is lost")
-        _expect(bob.look().is_blank, "who had logged out is back")
+        _expect(bob.look().is_blank, "the second visitor is logged in again")
 
 
 _CHECKS: Final[tuple[Check, ...]] = (

@@ -81,7 +81,7 @@ def bye() -> str:
     return _layout(
         "You are logged out",
         "<p>The session's record is gone from the store, and the cookie from your browser. A copy "
-        "of the cookie opens nothing any more.</p>"
+        "of the cookie no longer works.</p>"
         '<p><a class="button" href="/">Start again</a></p>',
     )
 
@@ -170,7 +170,7 @@ def _account(visit: Visit) -> str:
         return _card(
             "Log in",
             _form(visit.token, "/login", fields),
-            "Any name will do. The login gives your session a new id; the cart comes along. The "
+            "Any name will do. The login gives your session a new id and keeps the cart. The "
             "old id is dead.",
         )
     link = '<p><a class="button" href="/sessions">My sessions</a></p>'
@@ -178,7 +178,7 @@ def _account(visit: Visit) -> str:
         f"Logged in as {escape(visit.user)}",
         link if visit.lists_sessions else "",
         _form(visit.token, "/logout", "<button>Log out</button>"),
-        "The logout removes the session from the store: a copied cookie is worth nothing.",
+        "The logout removes the session from the store: a copied cookie no longer works.",
     )
 
 
@@ -189,8 +189,8 @@ def _facts(visit: Visit) -> str:
         f"<dl><dt>Reference</dt><dd>{ref}</dd>"
         f"<dt>Began</dt><dd>{_when(visit.created_at)}</dd>"
         f"<dt>Ends</dt><dd>{_duration(visit.expires_in)} after your last visit</dd></dl>",
-        "The reference is what the store sees. It opens nothing: the cookie's id cannot be "
-        "computed from it.",
+        "The reference names the session. It cannot be used to log in, because the cookie's id "
+        "cannot be computed from it.",
     )
 
 

@@ -24,7 +24,7 @@ Try this:
   - reload the page: it counts your views; a private window counts its own
   - fill the cart, then log in: another session id, the same cart
   - tick "Remember me": the cookie stays for 30 days instead of until the browser closes
-  - log out: the cookie is gone, and a copy of it opens nothing"""
+  - log out: the cookie is gone, and a copy of it no longer works"""
 _TRY_OWNERS: Final = """\
   - log in with the same name in a second browser, then `My sessions`: log out everywhere else"""
 

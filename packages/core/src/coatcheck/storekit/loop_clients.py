@@ -75,8 +75,8 @@ class ClientPerLoop(Generic[C]):
                 self._abandon(client)
 
     def _forked(self) -> None:
-        # Their sockets are the parent's too, and so is the selector of its event loop: whatever
-        # closes one here takes it from the parent. So they are kept, and never touched.
+        # The parent uses the same sockets, and the selector of its event loop. Closing one here
+        # would take it from the parent. So they are kept, and never touched.
         self._inherited.append(list(self._made.values()))
         self._pid, self._made = os.getpid(), WeakKeyDictionary()
 
