@@ -200,9 +200,9 @@ class MemoryStore(Store):
             self._closed = True
             self._forget_all()
 
-    # The caller of each method below holds the lock, except for `_records`. An exception of a
-    # signal handler may end a method between any two steps. So an index entry is added before the
-    # record that it leads to, and removed after it.
+    # The caller of each method and function below holds the lock, except for `_records`. An
+    # exception of a signal handler may end them between any two steps. So an index entry is added
+    # before the record that it leads to, and removed after it.
 
     def _check_open(self) -> None:
         if self._closed:
@@ -226,23 +226,23 @@ class MemoryStore(Store):
     def _add(self, key: str, record: Record) -> None:
         if len(self._slots) >= self._max_sessions:
             self._make_room()
-        self._index(key, record.owner)
+        _index(self._owned, key, record.owner)
         heapq.heappush(self._expiries, (record.expires_at, key))
         self._slots[key] = _Slot(record, record.expires_at)
 
     def _replace(self, key: str, slot: _Slot, record: Record) -> None:
         former = slot.record.owner
         if former != record.owner:
-            self._index(key, record.owner)
+            _index(self._owned, key, record.owner)
         self._schedule(key, slot, record.expires_at)
         slot.record = record
         self._slots.move_to_end(key)
         if former != record.owner:
-            self._unindex(key, former)
+            _unindex(self._owned, key, former)
 
     def _discard(self, key: str) -> None:
         slot = self._slots.pop(key)
-        self._unindex(key, slot.record.owner)
+        _unindex(self._owned, key, slot.record.owner)
         self._bound_heap()
 
     def _forget_all(self) -> None:
@@ -293,26 +293,30 @@ class MemoryStore(Store):
             self._expiries = [(slot.scheduled, key) for key, slot in self._slots.items()]
             heapq.heapify(self._expiries)
 
-    def _index(self, key: str, owner: str | None) -> None:
-        if owner is None:
-            return
-        owned = self._owned.get(owner)
-        if owned is None:
-            self._owned[owner] = key
-        elif isinstance(owned, str):
-            # Most owners have one session, and a set of one costs 200 bytes.
-            self._owned[owner] = {owned, key}
-        else:
-            owned.add(key)
 
-    def _unindex(self, key: str, owner: str | None) -> None:
-        if owner is None:
+def _index(owned_by: dict[str, str | set[str]], key: str, owner: str | None) -> None:
+    """Add a key to the keys of its owner."""
+    if owner is None:
+        return
+    owned = owned_by.get(owner)
+    if owned is None:
+        owned_by[owner] = key
+    elif isinstance(owned, str):
+        # Most owners have one session, and a set of one costs 200 bytes.
+        owned_by[owner] = {owned, key}
+    else:
+        owned.add(key)
+
+
+def _unindex(owned_by: dict[str, str | set[str]], key: str, owner: str | None) -> None:
+    """Remove a key from the keys of its owner."""
+    if owner is None:
+        return
+    owned = owned_by.get(owner)
+    if isinstance(owned, set):
+        owned.discard(key)
+        if owned:
             return
-        owned = self._owned.get(owner)
-        if isinstance(owned, set):
-            owned.discard(key)
-            if owned:
-                return
-        elif owned != key:
-            return
-        self._owned.pop(owner, None)
+    elif owned != key:
+        return
+    owned_by.pop(owner, None)

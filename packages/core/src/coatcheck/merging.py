@@ -40,9 +40,26 @@ def merge(
     :param encode: returns the stored form of a value: 1, 1.0 and True differ.
     :param rules: by key. A rule is also asked if both sides have made the same change.
     """
-    merged = {}
-    rules = rules or {}
-    base_data, my_data, their_data = base.data, mine.data, theirs.data
+    data = _merged_data(base.data, mine.data, theirs.data, encode, rules or {})
+    settings = _choose(_settings(base), _settings(mine), _settings(theirs), encode)
+    owner = _choose(_owner(base), _owner(mine), _owner(theirs), encode)
+    return SessionState(
+        data=data,
+        created_at=theirs.created_at,
+        cookie=_or(settings, {}),
+        owner=_or(owner, None),
+        extra=theirs.extra,
+    )
+
+
+def _merged_data(
+    base_data: dict[str, Any],
+    my_data: dict[str, Any],
+    their_data: dict[str, Any],
+    encode: EncodeValue,
+    rules: Mapping[str, MergeRule],
+) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
     for key in (*their_data, *(key for key in my_data if key not in their_data)):
         my_value, their_value = my_data.get(key, _ABSENT), their_data.get(key, _ABSENT)
         kind = type(my_value)
@@ -58,15 +75,7 @@ def merge(
         value = _choose(base_value, my_value, their_value, encode, rules.get(key))
         if value is not _ABSENT:
             merged[key] = value
-    settings = _choose(_settings(base), _settings(mine), _settings(theirs), encode)
-    owner = _choose(_owner(base), _owner(mine), _owner(theirs), encode)
-    return SessionState(
-        data=merged,
-        created_at=theirs.created_at,
-        cookie=_or(settings, {}),
-        owner=_or(owner, None),
-        extra=theirs.extra,
-    )
+    return merged
 
 
 def _choose(
