@@ -222,10 +222,13 @@ class HeaderWriter(Generic[AnyStr]):
         :param names: in lower case.
         """
         together = self._between.join(names)  # nearly always no part of any name is there
-        return any(part in together for part in self._names_for_caches) and any(
-            name == self._cache_control or caching.forbids(self._text(name)) is not None
-            for name in names
-        )
+        for part in self._names_for_caches:
+            if part in together:
+                return any(
+                    name == self._cache_control or caching.forbids(self._text(name)) is not None
+                    for name in names
+                )
+        return False
 
     def _warn_of_sharing(
         self, headers: Iterable[tuple[AnyStr, AnyStr]], manager: SessionManager

@@ -39,6 +39,13 @@ class Policy:
         self._lifetime = self._idle or self._max_age
         if self._lifetime is None and self._expires is None:
             self._lifetime = DEFAULT_LIFETIME
+        #: Seconds by which an expiry of such a session has to move before it is worth a touch; None
+        #: where that depends on more than the clock.
+        self._quiet: float | None = None
+        if self._lifetime is not None and self._absolute is None:
+            self._quiet = min(_TOUCH_INTERVAL, self._lifetime * _TOUCH_PART)
+            if self._touch_interval is not None:
+                self._quiet = self._touch_interval
         self._attributes: dict[bool, CookieAttributes] = {}
         self.lifecycle = lifecycle_of(options, announce, self.expiry)
         #: What sessions need to know.
@@ -101,6 +108,16 @@ class Policy:
         if moved == 0 or forced:
             return moved != 0
         return moved >= self.touch_interval(expires_at)
+
+    def was_touched_lately(self, own: Mapping[str, Any], stored: float) -> bool:
+        """Tell quickly that a stored expiry is not worth a touch. False: somebody has to look.
+
+        :param own: the session's own cookie settings.
+        """
+        quiet, lifetime = self._quiet, self._lifetime
+        if own or quiet is None or lifetime is None:
+            return False
+        return abs(self._clock() + lifetime - stored) < quiet
 
     def touch_interval(self, expires_at: float) -> float:
         """Return the seconds by which an expiry has to move before it is worth a touch.

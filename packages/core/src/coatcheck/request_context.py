@@ -31,6 +31,7 @@ from .operations import Operations
 from .options import Request
 from .phase import CLOSED, FAILED, HEADERS_SENT, OPEN, RAISED
 from .policy import Policy
+from .records import Snapshot
 from .replacement import Place
 from .saving import Saving
 from .session_core import SessionCore
@@ -105,14 +106,7 @@ class RequestContext:
     def saving(self) -> Saving:
         """What saves the session."""
         if self._saving is None:
-            self._saving = Saving(
-                self.manager,
-                self.policy,
-                self.session,
-                self.cookie,
-                self.keep_alive,
-                self.ending,
-            )
+            self._saving = Saving(self)
         return self._saving
 
     @property
@@ -220,7 +214,7 @@ class RequestContext:
             (options.resave and not wrote)
             or identity.attempts is not None
             or session.contents.may_differ()
-            or not (wrote or self.keep_alive.due_expiry(snapshot) is None)
+            or not (wrote or self._stays(snapshot))
         ):
             return None
         session.phase = HEADERS_SENT
@@ -230,6 +224,17 @@ class RequestContext:
         if set_cookie is None:
             return READ if session.is_accessed else NOTHING
         return HeaderChanges(set_cookie, True)
+
+    def _stays(self, snapshot: Snapshot) -> bool:
+        """Tell whether the expiry of an unwritten session stays where it is."""
+        session, cookie = self.session, self.cookie
+        is_quiet = (
+            self._keep_alive is None
+            and session.keeps_alive is None
+            and not (cookie.is_outdated or self.manager.options.rolling)
+            and self.policy.was_touched_lately(session.contents.cookie, snapshot.record.expires_at)
+        )
+        return is_quiet or self.keep_alive.due_expiry(snapshot) is None
 
     def commit_before_headers(self) -> Operations[HeaderChanges]:
         """Decide and do what the session needs before the first byte."""

@@ -10,63 +10,37 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import deployment
 from .codec import SessionState
-from .ending import Ending
 from .errors import ConfigurationError, LateWriteError, SessionUnavailable, StoreError
 from .events import logger, short_ref
 from .group_commit import Change, ChangeFunction, check_function
 from .identity import Detached
-from .keep_alive import ROUNDING, KeepAlive
+from .keep_alive import ROUNDING
 from .lifecycle import KeyTaken
 from .operations import Operations
 from .pending_write import PendingWrite
 from .phase import OPEN, RAISED, outside
-from .policy import Policy
 from .records import Snapshot
 from .session_core import SessionCore, gone
 
 if TYPE_CHECKING:
-    from .session_manager import SessionManager
-    from .set_cookie import SetCookie
+    from .request_context import RequestContext
 
 _ID_ATTEMPTS: Final = 3
 
 
 class Saving:
-    """Saves and ends the session of one request.
+    """Save and end the session of one request.
 
-    :param manager: what all requests share.
-    :param policy: the settings of this request.
-    :param keep_alive: moves the expiry where a write does not.
-    :param ending: ends what the application asked to end.
+    :param context: the request, whose parts are made when they are needed.
     :ivar writes: how many writes have stored something.
     """
 
-    __slots__ = (
-        "_cookie",
-        "_ending",
-        "_keep_alive",
-        "_lifecycle",
-        "_manager",
-        "_session",
-        "_taken_ids",
-        "writes",
-    )
+    __slots__ = ("_context", "_lifecycle", "_session", "_taken_ids", "writes")
 
-    def __init__(
-        self,
-        manager: SessionManager,
-        policy: Policy,
-        session: SessionCore,
-        cookie: SetCookie,
-        keep_alive: KeepAlive,
-        ending: Ending,
-    ) -> None:
-        self._manager = manager
-        self._lifecycle = policy.lifecycle
-        self._session = session
-        self._cookie = cookie
-        self._keep_alive = keep_alive
-        self._ending = ending
+    def __init__(self, context: RequestContext) -> None:
+        self._context = context
+        self._lifecycle = context.policy.lifecycle
+        self._session = context.session
         self._taken_ids = self.writes = 0
 
     # What the application asks for
@@ -78,7 +52,7 @@ class Saving:
         writes = self.writes
         session.identity.store_even_empty()
         yield from self.commit()
-        yield from self._keep_alive.after_save(self.writes > writes)
+        yield from self._context.keep_alive.after_save(self.writes > writes)
         if session.identity.is_gone:
             raise gone()
 
@@ -101,9 +75,9 @@ class Saving:
         if session.identity.is_gone:
             raise gone()
         try:
-            yield from self._keep_alive.after_save(self.writes > writes)
+            yield from self._context.keep_alive.after_save(self.writes > writes)
         except StoreError as error:
-            self._keep_alive.failed(before, error)  # the change itself is stored
+            self._context.keep_alive.failed(before, error)  # the change itself is stored
         return change.value
 
     # What the end of the request asks for
@@ -113,7 +87,7 @@ class Saving:
 
         :param final: at the end of the request, where nothing is stored without need.
         """
-        session, options = self._session, self._manager.options
+        session, options = self._session, self._context.manager.options
         done = False
         while not (done or session.identity.is_gone):
             changed = session.identity.snapshot or session.identity.old
@@ -133,7 +107,7 @@ class Saving:
             ):
                 done = yield from self._store_new()
             else:
-                yield from self._ending.end_pending()
+                yield from self._context.ending.end_pending()
                 return
             if final and changed is not None:
                 _warn_if_dropped(session, changed)
@@ -144,7 +118,7 @@ class Saving:
         """Save what changed since the headers went out."""
         session = self._session
         if session.identity.ends_presented:
-            yield from self._ending.end_pending()
+            yield from self._context.ending.end_pending()
         elif session.identity.snapshot is not None:
             before, writes = session.identity.snapshot, self.writes
             change = PendingWrite.of_changes(session)
@@ -152,9 +126,9 @@ class Saving:
                 yield from self._update(change)
                 _warn_if_dropped(session, before)
             try:
-                yield from self._keep_alive.after_save(self.writes > writes)
+                yield from self._context.keep_alive.after_save(self.writes > writes)
             except StoreError as error:
-                self._keep_alive.failed(before, error)
+                self._context.keep_alive.failed(before, error)
 
     # A session that is stored under its id
 
@@ -175,7 +149,7 @@ class Saving:
         assert loaded is not None, "it was stored"
         attempts = pending.identity.begin_write()
         cookie = self._session.contents.cookie_options
-        snapshot, extends, renews = self._keep_alive.of_write(loaded, changed)
+        snapshot, extends, renews = self._context.keep_alive.of_write(loaded, changed)
         pending.begin()
         attempts.needless = False
         try:
@@ -195,7 +169,7 @@ class Saving:
                 moved = stored[0].record.expires_at - loaded.record.expires_at
                 lasts = lasts and moved > ROUNDING
             if pending.cookie_changed or lasts:
-                self._cookie.follows_expiry = True
+                self._context.cookie.follows_expiry = True
         self._settle(pending, stored, not attempts.needless)
         return change
 
@@ -223,7 +197,7 @@ class Saving:
         :returns: False where the application changed its mind meanwhile.
         """
         session = self._session
-        if not self._cookie.can_be_sent(session.contents.cookie_options):
+        if not self._context.cookie.can_be_sent(session.contents.cookie_options):
             yield from self._leave_unstored()
             return True
         # Whatever another thread does to the session from here on supersedes this write.
@@ -231,11 +205,11 @@ class Saving:
         if identity.id is None:
             identity.id = session.backend.new_id()
         if not identity.continues:
-            session.contents.cookie = self._cookie.recorded_settings(session.contents.cookie)
+            session.contents.cookie = self._context.cookie.recorded_settings(session.contents.cookie)
         pending = PendingWrite(session, identity)
         pending.begin()
         try:
-            stored = yield from self._store_under(self._manager.key_of(identity.id), pending)
+            stored = yield from self._store_under(self._context.manager.key_of(identity.id), pending)
         except KeyTaken:
             pending.id = identity.id = None  # what is stored there is another session
             pending.failed()
@@ -261,23 +235,23 @@ class Saving:
         stored: tuple[Snapshot, SessionState] | None
         if old is None:
             stored = yield from lifecycle.create(key, state, attempts, pending.encoded)
-            same_site = self._cookie.withheld_by(session.contents.cookie_options)
+            same_site = self._context.cookie.withheld_by(session.contents.cookie_options)
             if same_site is not None:
-                self._manager.notices.give(deployment.CROSS_SITE, same_site)
+                self._context.manager.notices.give(deployment.CROSS_SITE, same_site)
         else:
             keep = pending.identity.keeps_data
             stored = yield from lifecycle.rotate(old, key, state, keep, attempts, pending.encoded)
             if stored is not None:
-                yield from self._ending.end_elsewhere()
+                yield from self._context.ending.end_elsewhere()
         if session.identity.ends_presented:
-            yield from self._ending.end_presented(() if old is None else (old.key,))
+            yield from self._context.ending.end_presented(() if old is None else (old.key,))
         return stored
 
     def _leave_unstored(self) -> Operations[None]:
         """Say that the session's cookie cannot be sent, so nobody could come back to it."""
-        self._manager.emit("insecure")
-        self._manager.notices.give(deployment.INSECURE)
-        yield from self._ending.end_pending()
+        self._context.manager.emit("insecure")
+        self._context.manager.notices.give(deployment.INSECURE)
+        yield from self._context.ending.end_pending()
         identity = self._session.identity
         self._session.identity = Detached(identity.orphans, identity.ends_presented, identity.id)
 
