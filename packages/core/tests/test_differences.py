@@ -589,7 +589,7 @@ async def test_d14_the_default_cookie_is_careful(
 # D15: what is stored is announced
 
 
-async def test_d15_a_saved_session_is_announced(driver: str) -> None:
+async def test_d15_a_saved_session_cookie_was_sent(driver: str) -> None:
     """A new session that was saved without a write has its cookie, and is there next time."""
 
     def saves(session: Any, path: str) -> Generator[Any]:

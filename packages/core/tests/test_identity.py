@@ -16,7 +16,7 @@ WRITTEN = Snapshot("new", Record(b"{}", 4e9))
 
 STATES: dict[str, Callable[[], Identity]] = {
     "New": New,
-    "Stored": lambda: Stored("id", LOADED, is_announced=True),
+    "Stored": lambda: Stored("id", LOADED, cookie_was_sent=True),
     "Rotating": lambda: Rotating(LOADED, True, ()),
     "Destroyed": lambda: Destroyed(LOADED, ()),
     "Gone": lambda: Gone("id", (), True),
@@ -118,7 +118,7 @@ def test_a_write_that_is_done_after_its_request_failed_is_no_defect() -> None:
 def test_data_are_kept_only_as_long_as_each_change_of_the_id_keeps_them() -> None:
     """Once they were dropped, nothing of the old record comes back."""
     for keeps in ([True, False], [False, True], [False, False]):
-        state: Identity = Stored("id", LOADED, is_announced=True)
+        state: Identity = Stored("id", LOADED, cookie_was_sent=True)
         for keep in keeps:
             state = state.regenerate(keep, False)
         assert not state.continues
@@ -136,7 +136,7 @@ def test_what_was_tried_is_not_forgotten_when_the_session_turns_out_gone() -> No
 def test_a_record_that_nobody_was_told_of_ends_with_a_failed_request() -> None:
     """An announced one stays."""
     assert type(Stored("id", LOADED).ended()) is New
-    assert type(Stored("id", LOADED, is_announced=True).ended()) is Stored
+    assert type(Stored("id", LOADED, cookie_was_sent=True).ended()) is Stored
 
 
 def test_what_the_cookie_opens_ends_after_an_unknown_state() -> None:

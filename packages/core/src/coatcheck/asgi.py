@@ -198,7 +198,7 @@ class _SessionOf:
             )
         advice = (
             "put one around the application (with `add_middleware`, add it last, or this code runs "
-            "outside of it)"
+            "outside it)"
         )
         raise not_served(scope, "asgi", name, advice)
 
@@ -234,7 +234,7 @@ def _no_scope(request: object) -> SessionUnavailable:
 
 
 class _Connection:
-    """Stands between the application and the server of one connection.
+    """Pass the messages of one connection on, between the application and the server.
 
     :param context: decides what the messages mean to the session.
     """
@@ -249,7 +249,7 @@ class _Connection:
         self._receive = receive
         self._send = send
         #: Whether the body comes in parts. In a body of one part, which nearly always follows the
-        #: headers at once, changes inside of values are left to the check when the application
+        #: headers at once, changes inside values are left to the check when the application
         #: ends.
         self._streams = False
 

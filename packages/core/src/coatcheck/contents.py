@@ -1,4 +1,4 @@
-"""The data of a session and what is stored with them, and whether they may have changed."""
+"""Hold the data of a session and what is stored with them, and tell whether they changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOTHING: Final[dict[str, Any]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a session needs to know of its middleware.
+    """Hold what a session needs to know of its middleware.
 
     :ivar clock: returns POSIX seconds.
     :ivar codec: turns the session into bytes.
@@ -38,10 +38,10 @@ class Settings:
 
 
 class Contents:
-    """What a session holds.
+    """Hold the data of a session.
 
-    A value that the application got can change without our notice. Such values are shared with
-    the application: their fingerprints tell later whether they have changed.
+    The application can change a value that it got without telling anybody. Such a value is shared,
+    and its fingerprint tells later whether it has changed.
 
     :param data: the session itself, which is a dict. Once the request is over, an empty dict that
         nobody else has.
@@ -153,7 +153,7 @@ class Contents:
         return dict(dict.items(self.data))
 
     def state(self) -> SessionState:
-        """Return what is to be stored."""
+        """Return them in the form that codecs store."""
         data, derive = self.plain(), self.settings.derive_owner
         owner = self.owner if derive is None else derive(data)
         return SessionState(data, self.began_at(), self.cookie, owner, self.extra)
@@ -175,7 +175,7 @@ class Contents:
         self.is_written = self.cookie_changed = False
 
     def forget(self) -> None:
-        """Become an empty session, which begins anew."""
+        """Become an empty session, which begins now."""
         dict.clear(self.data)
         self.shared, self._fingerprints = set(), []
         self.cookie = self.extra = _NOTHING

@@ -41,7 +41,7 @@ class Ending:
         """Return the keys of records that the application asked to end."""
         identity, key_of = self._session.identity, self._key_of
         keys = [key_of(session_id) for session_id in identity.orphans]
-        if not identity.is_announced:
+        if not identity.cookie_was_sent:
             # Who does not get the cookie cannot come back.
             if identity.snapshot is not None:
                 keys.append(identity.snapshot.key)

@@ -1,7 +1,7 @@
-"""Which record a session stands for, and what leads from one state to the next.
+"""Say which record a session is, and what leads from one state to the next.
 
-Each event is a method that returns the next state. What cannot happen in a state is a defect of
-ours: an assertion says so.
+Each event is a method that returns the next state. An event that cannot happen in a state is a
+defect of ours, and fails an assertion.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .records import Attempts, Snapshot
 
 
 class Identity(ABC):
-    """A state.
+    """The state of a session: which record it is.
 
     :ivar id: the id that the cookie carries or will carry, once there is one.
     :ivar attempts: writes under this id whose outcome is unknown; None if there was no write
@@ -29,15 +29,15 @@ class Identity(ABC):
     old: Snapshot | None = None
     #: Whether the session continues that one.
     keeps_data = False
-    #: Whether the session is to be stored, even if it is empty.
+    #: Whether the session must be stored, even if it is empty.
     must_store = False
     #: Whether the browser has the cookie with the id.
-    is_announced = False
+    cookie_was_sent = False
     #: Whether each session ends whose cookie the request presented.
     ends_presented = False
     #: Whether another request ended the session.
     is_gone = False
-    #: Whether this is a stand-in for a session that could not be loaded.
+    #: Whether the session could not be loaded or stored.
     is_detached = False
 
     def __init__(self, session_id: str | None = None, orphans: tuple[str, ...] = ()) -> None:
@@ -70,7 +70,7 @@ class Identity(ABC):
         if self.orphans or self.old is not None or self.ends_presented or self.is_detached:
             return True
         # Who does not get the cookie cannot come back.
-        return not self.is_announced and (self.snapshot is not None or self.attempts is not None)
+        return not self.cookie_was_sent and (self.snapshot is not None or self.attempts is not None)
 
     # Events. The application's:
 
@@ -102,14 +102,14 @@ class Identity(ABC):
 
     def stored_as(self, snapshot: Snapshot) -> Identity:
         """Note that the session is stored."""
-        assert isinstance(self, New | Rotating | Destroyed), "nothing was to be stored"
+        assert isinstance(self, New | Rotating | Destroyed), "nothing had to be stored"
         return Stored(self.id, snapshot, orphans=self.orphans)
 
     def touched(self, snapshot: Snapshot) -> None:
         """Note that the record's expiry moved."""
         raise AssertionError("there is no record to touch")
 
-    def announce(self) -> None:
+    def cookie_sent(self) -> None:
         """Note that the response has the cookie."""
         raise AssertionError("there is no record behind the cookie")
 
@@ -122,10 +122,10 @@ class Identity(ABC):
 
     def vanished(self) -> Identity:
         """Note that another request ended the session."""
-        return Gone(self.id, self._left_behind(False), self.is_announced)
+        return Gone(self.id, self._left_behind(False), self.cookie_was_sent)
 
     def ended(self) -> Identity:
-        """Note that all has ended which was to end."""
+        """Note that everything has ended that had to."""
         self.orphans = ()
         return self
 
@@ -137,7 +137,7 @@ class Identity(ABC):
 
 
 class New(Identity):
-    """No record is there, and none was."""
+    """A session without a record, which never had one."""
 
     __slots__ = ("must_store",)
 
@@ -177,23 +177,23 @@ class New(Identity):
 
 
 class Stored(Identity):
-    """A record is there."""
+    """A session that has a record."""
 
-    __slots__ = ("is_announced", "snapshot")
+    __slots__ = ("cookie_was_sent", "snapshot")
     snapshot: Snapshot
 
     def __init__(
         self,
         session_id: str | None,
         snapshot: Snapshot,
-        is_announced: bool = False,
+        cookie_was_sent: bool = False,
         orphans: tuple[str, ...] = (),
     ) -> None:
         self.id = session_id
         self.attempts = None
         self.orphans = orphans
         self.snapshot = snapshot
-        self.is_announced = is_announced
+        self.cookie_was_sent = cookie_was_sent
 
     def regenerate(self, keep_data: bool, is_writing: bool) -> Identity:
         """Get a new id; the record under this one ends when the new one is stored."""
@@ -216,19 +216,19 @@ class Stored(Identity):
         """Note that the expiry moved."""
         self.snapshot = snapshot
 
-    def announce(self) -> None:
+    def cookie_sent(self) -> None:
         """Note that the response has the cookie."""
-        self.is_announced = True
+        self.cookie_was_sent = True
 
     def ended(self) -> Identity:
-        """Note that all has ended which was to end: a record too that nobody was told of."""
-        if self.is_announced:
+        """Note that everything has ended that had to: also a record that nobody was told of."""
+        if self.cookie_was_sent:
             return super().ended()
         return New(self.id)
 
 
 class Rotating(Identity):
-    """The record under a former id ends when the one under the new id is stored.
+    """A session that gets a new id: the former record ends when the new one is stored.
 
     ``old`` is None while the write is under way that makes that record.
     """
@@ -271,7 +271,7 @@ class Rotating(Identity):
 
 
 class Destroyed(Identity):
-    """The session ends with the response. What is written afterwards begins a new one."""
+    """A session that ends with the response. A later write begins a new one."""
 
     __slots__ = ("must_store", "old")
     ends_presented = True
@@ -301,19 +301,19 @@ class Destroyed(Identity):
 
 
 class Gone(Identity):
-    """Another request ended the session. Changes are dropped."""
+    """A session that another request ended. Changes are dropped."""
 
-    __slots__ = ("is_announced",)
+    __slots__ = ("cookie_was_sent",)
     is_gone = True
 
     def __init__(
-        self, session_id: str | None, orphans: tuple[str, ...], is_announced: bool
+        self, session_id: str | None, orphans: tuple[str, ...], cookie_was_sent: bool
     ) -> None:
         super().__init__(session_id, orphans)
-        self.is_announced = is_announced
+        self.cookie_was_sent = cookie_was_sent
 
     def regenerate(self, keep_data: bool, is_writing: bool) -> Identity:
-        """Begin a new session. The one that is gone may go on under another id, and ends there."""
+        """Begin a new session. The former one may go on under another id, and ends there."""
         return _started_anew(self.orphans)
 
     def vanished(self) -> Identity:
@@ -322,7 +322,7 @@ class Gone(Identity):
 
 
 class Detached(Identity):
-    """A stand-in for a session that could not be loaded or stored. It is never saved."""
+    """A session that could not be loaded or stored. It is empty and is never saved."""
 
     __slots__ = ("ends_presented",)
     is_detached = True
@@ -337,7 +337,7 @@ class Detached(Identity):
         self.ends_presented = ends_presented
 
     def regenerate(self, keep_data: bool, is_writing: bool) -> Identity:
-        """Nobody knows what the session was: whatever the cookie opens ends."""
+        """End whatever the cookie opens, because nobody knows what the session was."""
         return Detached(self.orphans, ends_presented=True)
 
     def destroy(self, is_writing: bool) -> Identity:

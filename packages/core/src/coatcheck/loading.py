@@ -4,12 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .errors import ConfigurationError, StoreError
+from .errors import ConfigurationError, SessionUnavailable, StoreError
 from .operations import Operations
 from .session_core import gone
 
 if TYPE_CHECKING:
+    from .policy import Policy
     from .request_context import RequestContext
+
+
+def policy_of(context: RequestContext) -> Policy:
+    """Return the settings of a request, where the option ``cookie`` is a callable.
+
+    While the callable runs, and if it raises, the request has no session.
+    """
+    session = context.session
+    session.failure = SessionUnavailable("the callable `cookie` cannot use the session")
+    try:
+        policy = context.manager.policy_of(context.request)
+    except BaseException:
+        session.failure = SessionUnavailable(
+            "the callable `cookie` raised: there is no session here"
+        )
+        raise
+    session.failure = None
+    return policy
 
 
 def load(context: RequestContext) -> Operations[None]:

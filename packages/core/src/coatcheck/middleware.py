@@ -117,7 +117,7 @@ _OWN: Final = "coatcheck.session."
 
 
 def own_key(options: SessionOptions) -> str:
-    """Return where a request has the session of a middleware, whatever stands in its place."""
+    """Return where a request has the session of a middleware, whatever is in its place."""
     return _OWN + options.name
 
 

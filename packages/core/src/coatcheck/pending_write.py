@@ -106,5 +106,5 @@ class PendingWrite:
         with session.states:
             session.pending = None
             if self.is_superseded and not session.identity.keeps_data:
-                return  # the old one is ended all the same: it may go on under another id
+                return  # the old one ends in any case, and the session may go on under another id
             session.record_deleted()

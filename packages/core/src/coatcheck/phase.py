@@ -31,13 +31,13 @@ RAISED: Final = Phase.RAISED
 CLOSED: Final = Phase.CLOSED
 
 
-def check_write(phase: Phase, is_announced: bool) -> None:
+def check_write(phase: Phase, cookie_was_sent: bool) -> None:
     """Check that a change of the session can be saved now.
 
-    :param is_announced: whether the browser has the session's cookie.
+    :param cookie_was_sent: whether the browser has the session's cookie.
     :raises LateWriteError: it cannot be saved.
     """
-    if phase is OPEN or (phase is HEADERS_SENT and is_announced):
+    if phase is OPEN or (phase is HEADERS_SENT and cookie_was_sent):
         return
     if phase is CLOSED:
         raise LateWriteError("the request is over: its session can only be read")

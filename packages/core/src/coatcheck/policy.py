@@ -100,7 +100,7 @@ class Policy:
         return {**configured, **times, **settled}
 
     def touch_is_due(self, expires_at: float, stored: float, forced: bool | None) -> bool:
-        """Tell whether a stored expiry is to be moved.
+        """Tell whether a stored expiry has to move.
 
         :param forced: whether the application asked for it.
         """
@@ -129,7 +129,7 @@ class Policy:
         return min(_TOUCH_INTERVAL, (expires_at - self._clock()) * _TOUCH_PART)
 
     def little_is_left(self, own: Mapping[str, Any], created_at: float, stored: float) -> bool:
-        """Tell whether a stored expiry is to be moved as soon as the session is loaded.
+        """Tell whether a stored expiry has to move as soon as the session is loaded.
 
         :param own: the session's own cookie settings.
         """
@@ -149,7 +149,7 @@ class Policy:
     def with_lifetime(
         self, attributes: CookieAttributes, options: CookieOptions, created_at: float
     ) -> CookieAttributes:
-        """Add Max-Age and Expires, where the cookie is to outlive the browser.
+        """Add Max-Age and Expires, if the cookie has to outlive the browser.
 
         :param options: the settings of the session.
         """

@@ -1,7 +1,7 @@
-"""What it means that something else stands in the session's place.
+"""Decide what it means that something else is in the session's place.
 
 ``scope["session"]`` belongs to many. A framework or an application puts something there to replace
-the session; another session middleware puts its own session there, which is not ours to keep.
+the session. Another session middleware puts its own session there, which we must leave alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NOTHING: Final = object()
 _LITESTAR_SESSIONS: Final = "litestar.middleware.session"
 
 _LEFT_ALONE: Final = (
-    "what stands in the session's place was put there by %s and is left to it: "
+    "what is in the session's place was put there by %s and is left to it: "
     "`session_of(request)` finds the session of this middleware; `session.clear()` and "
     "`session.update(...)` replace its data, and `session.destroy()` ends it"
 )
@@ -56,7 +56,7 @@ class Place:
         What another middleware has put there stays: that one looks for it when the response goes
         out. A session of ours that is in use comes back at the end of this one's request.
 
-        The same middleware may serve a request again: after it failed, or inside of itself, where
+        The same middleware may serve a request again: after it failed, or inside itself, where
         an application calls its own stack for a part of a request.
 
         :param own_key: where the request has the session in any case.
@@ -151,7 +151,7 @@ class Place:
 
 
 def is_order(request: Mapping[str, Any], current: object) -> bool:
-    """Tell whether what stands in the session's place replaces the session.
+    """Tell whether what is in the session's place replaces the session.
 
     None does, and what Litestar's ``set_session()`` and ``clear_session()`` put there, unless
     Litestar has a session middleware of its own.
@@ -167,7 +167,7 @@ def is_order(request: Mapping[str, Any], current: object) -> bool:
 
 
 def is_cleared(current: object) -> bool:
-    """Tell whether what stands in the session's place is what ``clear_session()`` put there."""
+    """Tell whether what is in the session's place is what ``clear_session()`` put there."""
     empty = sys.modules.get("litestar.types.empty")
     return current is None or (empty is not None and current is empty.Empty)
 
@@ -177,7 +177,7 @@ def author(request: Mapping[str, Any], current: object) -> str:
     middlewares = [*_litestar_sessions(request), *_starlette_sessions(request)]
     kind = type(current) if not middlewares else middlewares[0]
     if kind is dict:
-        return "something inside of it"
+        return "something inside it"
     return f"{kind.__module__}.{kind.__qualname__}"
 
 

@@ -12,7 +12,7 @@ A driver
 4. runs :meth:`~RequestContext.abandon` instead where the application failed or was cancelled, and
    :meth:`~RequestContext.must_abandon`;
 5. calls :meth:`~RequestContext.end` in any case, or :meth:`~RequestContext.end_with` where the
-   application raised: an error page outside of the middleware can then still read and destroy the
+   application raised: an error page outside the middleware can then still read and destroy the
    session.
 """
 
@@ -163,7 +163,7 @@ class RequestContext:
         """Give the request its session. Returns whether :meth:`load` has to be run at once."""
         self.session = session
         manager = self.manager
-        policy = self.policy = manager.fixed_policy or self._policy_of_request()
+        policy = self.policy = manager.fixed_policy or loading.policy_of(self)
         cookie = self.cookie = SetCookie(manager, self.request, policy)
         if not (manager.everywhere or cookie.in_path()):
             session.failure = SessionUnavailable(
@@ -179,19 +179,6 @@ class RequestContext:
             return True
         session.has_no_cookie = True
         return False
-
-    def _policy_of_request(self) -> Policy:
-        session = self.session
-        session.failure = SessionUnavailable("the callable `cookie` cannot use the session")
-        try:
-            policy = self.manager.policy_of(self.request)
-        except BaseException:
-            session.failure = SessionUnavailable(
-                "the callable `cookie` raised: there is no session here"
-            )
-            raise
-        session.failure = None
-        return policy
 
     # The response headers
 
@@ -301,7 +288,7 @@ class RequestContext:
     def has_late_changes(self, nested: bool = True) -> bool:
         """Tell whether :meth:`commit_after_headers` has anything to do.
 
-        :param nested: count changes inside of the session's values, which take time to find.
+        :param nested: count changes inside the session's values, which take time to find.
         """
         session = self.session
         if self._disabled or session.phase is OPEN:
@@ -328,7 +315,7 @@ class RequestContext:
     # The end
 
     def must_abandon(self) -> bool:
-        """Tell whether the session still has a record that was to be ended."""
+        """Tell whether the session may still have a record that has to end."""
         session = self.session
         if not (session.is_loaded and session.identity.may_leave_records()):
             return False
@@ -366,8 +353,8 @@ class RequestContext:
     def end_with(self, error: BaseException, end_outside: Callable[[], None]) -> None:
         """Note that the application raised.
 
-        Whoever answers the client outside of the middleware can still read and destroy the
-        session; both it and the request are left to the garbage collector.
+        An error page outside the middleware can still read and destroy the session. Both it and the
+        request are left to the garbage collector.
 
         :param end_outside: carries out a `destroy()` that comes then.
         """

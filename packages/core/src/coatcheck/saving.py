@@ -196,8 +196,8 @@ class Saving:
 
         :returns: False where the application changed its mind meanwhile.
         """
-        session = self._session
-        if not self._context.cookie.can_be_sent(session.contents.cookie_options):
+        session, cookie, manager = self._session, self._context.cookie, self._context.manager
+        if not cookie.can_be_sent(session.contents.cookie_options):
             yield from self._leave_unstored()
             return True
         # Whatever another thread does to the session from here on supersedes this write.
@@ -205,11 +205,11 @@ class Saving:
         if identity.id is None:
             identity.id = session.backend.new_id()
         if not identity.continues:
-            session.contents.cookie = self._context.cookie.recorded_settings(session.contents.cookie)
+            session.contents.cookie = cookie.recorded_settings(session.contents.cookie)
         pending = PendingWrite(session, identity)
         pending.begin()
         try:
-            stored = yield from self._store_under(self._context.manager.key_of(identity.id), pending)
+            stored = yield from self._store_under(manager.key_of(identity.id), pending)
         except KeyTaken:
             pending.id = identity.id = None  # what is stored there is another session
             pending.failed()
@@ -288,5 +288,5 @@ def _check_savable(session: SessionCore) -> None:
         raise SessionUnavailable("a degraded session is never saved")
     if session.phase is RAISED:
         raise outside()
-    if session.phase is not OPEN and not identity.is_announced:
+    if session.phase is not OPEN and not identity.cookie_was_sent:
         raise LateWriteError("the response headers are sent: a new session cannot be saved")

@@ -112,7 +112,7 @@ class Session(SessionDict):
 
     @property
     def degraded(self) -> bool:
-        """Whether the session is an empty stand-in that is never saved."""
+        """Whether the session could not be loaded. Then it is empty and is never saved."""
         core = self._core
         if core.phase is not OPEN and not core.is_ready:
             core.backend.check_late_use()
@@ -124,8 +124,8 @@ class Session(SessionDict):
     def stored_key(self) -> str | None:
         """The store's key of the record behind the session, or None while there is none.
 
-        With ``hash_ids=False`` it is the secret that the cookie carries. What names a session and
-        can be shown is :meth:`Sessions.ref_of <coatcheck.Sessions.ref_of>`.
+        With ``hash_ids=False`` it is the secret that the cookie carries. To show or log a session,
+        use :meth:`Sessions.ref_of <coatcheck.Sessions.ref_of>`.
         """
         core = self._core
         core.use()
@@ -139,7 +139,7 @@ class Session(SessionDict):
 
         Do it whenever privileges change, at login above all.
 
-        :param keep_data: go on with data, owner and creation time instead of starting anew.
+        :param keep_data: go on with data, owner and creation time instead of starting with none.
         :raises LateWriteError: the headers are out, and cannot carry the new cookie.
         :raises SessionGone: ``keep_data``, but the session was ended elsewhere.
         """

@@ -1,11 +1,11 @@
-"""What is behind a session: where it is between the request and the store."""
+"""Keep the state of a session between the request and the store."""
 
 from __future__ import annotations
 
 from _thread import RLock  # `threading.RLock` is a function that looks for this one
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .codec import SessionState
 from .contents import Contents, check_keys
@@ -16,41 +16,17 @@ from .operations import Operations
 from .pending_write import PendingWrite
 from .phase import CLOSED, OPEN, RAISED, Phase, check_headers, check_not_closed, check_write
 from .records import Snapshot
+from .session_backend import Backend
 from .unloaded import PLACEHOLDER
 
 if TYPE_CHECKING:
     import anyio
-
-    from .policy import Policy
-    from .replacement import Place
-    from .saving import Saving
 
 
 T = TypeVar("T")
 
 #: Never changed in place.
 _NO_SETTINGS: Final[Mapping[str, Any]] = {}
-
-
-class Backend(Protocol):
-    """What a session needs from the request that it belongs to."""
-
-    def load(self) -> Operations[None]: ...
-    def reload(self) -> Operations[None]: ...
-    def new_id(self) -> str: ...
-    def expiry(self, state: SessionState) -> float: ...
-    def check_late_use(self) -> None: ...
-    def let_go(self) -> None: ...
-    @property
-    def saving(self) -> Saving: ...
-    @property
-    def end_outside(self) -> Callable[[], None]: ...
-    @property
-    def place(self) -> Place: ...
-    @property
-    def policy(self) -> Policy: ...
-    @property
-    def manager(self) -> object: ...
 
 
 class SessionCore:
@@ -113,6 +89,7 @@ class SessionCore:
         self.pending: PendingWrite | None = None
 
     def regenerate(self, keep_data: bool) -> None:
+        """Get a new id: see :meth:`Session.regenerate`."""
         self.use()
         check_headers(self.phase, "`regenerate()` needs")
         if self.identity.is_gone and keep_data:
@@ -123,6 +100,7 @@ class SessionCore:
             self.contents.forget()
 
     def destroy(self) -> None:
+        """End the session: see :meth:`Session.destroy`."""
         if not self.is_ready:
             self.prepare(reads=False)
         self.check_open()
@@ -165,12 +143,14 @@ class SessionCore:
         self.is_ready = True
 
     def current_id(self) -> str:
+        """Return the id, and make one if there is none yet."""
         if self.identity.id is None:
             check_not_closed(self.phase)
             self.identity.id = self.backend.new_id()
         return self.identity.id
 
     def ensure_loaded(self) -> None:
+        """Load the session, unless that was done or has failed."""
         if not (self.is_loaded or self.failure):
             if not self.has_no_cookie:
                 check_not_closed(self.phase)
@@ -187,6 +167,7 @@ class SessionCore:
         self.hold_off()
 
     def use(self) -> None:
+        """Check that the data can be read."""
         if not self.is_ready:
             self.prepare()
 
@@ -199,16 +180,23 @@ class SessionCore:
         self.contents.share_all(data)
 
     def before_write(self) -> None:
+        """Check that a change of the data can be saved."""
         if not self.is_ready:
             self.prepare()
         if self.phase is not OPEN:
-            check_write(self.phase, self.identity.is_announced)
+            check_write(self.phase, self.identity.cookie_was_sent)
 
     def check_open(self) -> None:
+        """Check that the data can be read and the request is not over."""
         self.use()
         check_not_closed(self.phase)
 
     def change_cookie(self, options: CookieOptions, changed: dict[str, Any]) -> None:
+        """Change cookie settings of this session.
+
+        :param options: all settings, with the changes.
+        :param changed: the changes, as they are stored.
+        """
         self.before_write()
         check_headers(self.phase, "cookie settings need")
         options.check_name(self.contents.settings.name)
@@ -232,9 +220,9 @@ class SessionCore:
         """Continue a stored session."""
         self.states = RLock()
         self.contents = Contents(self.data, self.backend.policy.settings, state)
-        self.identity = Stored(session_id, snapshot, is_announced=True)
+        self.identity = Stored(session_id, snapshot, cookie_was_sent=True)
         self.sent_cookie = state.cookie
-        # Last, for other threads: who finds it loaded goes on without a lock.
+        # Last, because a thread that finds it loaded goes on without a lock.
         self.is_loaded = True
 
     def refill(self, snapshot: Snapshot, state: SessionState) -> None:
@@ -286,7 +274,7 @@ class SessionCore:
             return True
 
     def all_ended(self) -> None:
-        """Note that all has ended which was to end."""
+        """Note that everything has ended that had to."""
         if self.identity is UNKNOWN:
             return  # nothing was
         with self.states:
@@ -312,6 +300,7 @@ class SyncSessionCore(SessionCore):
                     self.exclusively(self.backend.load)
 
     def exclusively(self, operations: Callable[[], Operations[T]]) -> T:
+        """Run operations while no other thread loads or saves the session."""
         with self._lock:
             if self.is_busy:
                 return self.run(operations())  # type: ignore[no-any-return]  # any runner
@@ -344,6 +333,7 @@ class AsyncSessionCore(SessionCore):
         raise SessionUnavailable('with `load="lazy"`, `await session.load()` comes first')
 
     async def exclusively(self, operations: Callable[[], Operations[T]]) -> T:
+        """Run operations while no other task loads or saves the session."""
         # An anyio.Lock would yield to the event loop each time; nearly always nobody waits.
         while self.is_busy:
             import anyio
@@ -364,4 +354,5 @@ class AsyncSessionCore(SessionCore):
 
 
 def gone() -> SessionGone:
+    """Return the error for a session that another request ended."""
     return SessionGone("the session was ended by another request, or has expired")

@@ -76,7 +76,7 @@ class Sessions:
     def list(self, owner: str | int) -> Entries:
         """Return the live sessions of an owner, the oldest first.
 
-        :param owner: as the option ``owner`` gives it; an integer stands for its digits.
+        :param owner: as the option ``owner`` gives it; an integer means its digits.
         :raises TypeError: ``owner`` is neither an integer nor a non-empty string, or has lone
             surrogates.
         :raises UnsupportedOperation: the store does not declare ``owners``.

@@ -123,12 +123,12 @@ class SetCookie:
         if type(identity) is not Stored:
             return None if identity.is_gone else self.removal_line(session)
         is_due = self.is_outdated or self.follows_expiry or self._manager.options.rolling
-        if identity.is_announced and not is_due:
+        if identity.cookie_was_sent and not is_due:
             return None
         assert identity.id is not None, "it is stored"
         line = self._line(identity.id, session.contents.cookie_options, session.contents.began_at())
         if line is not None:
-            identity.announce()
+            identity.cookie_sent()
             session.sent_cookie = session.contents.cookie
         return line
 

@@ -104,7 +104,7 @@ class SessionMiddleware(Middleware):
 def session_of(request: Any, name: str | None = None) -> SyncSession:
     """Return the session of an environ, or of a request object that has one.
 
-    Inside of an ASGI middleware of the same name the session is that one's: an
+    Inside an ASGI middleware of the same name the session is that one's: an
     :class:`~coatcheck.AsyncSession`, which saves itself when the response goes out.
 
     :param request: has an ``environ`` (Flask, Django, Bottle, Pyramid) or an ``env`` (Falcon).
