@@ -5,7 +5,7 @@
 """Every check of this repository is a session here: ``python -m nox -l`` lists them.
 
 ``python -m nox`` runs those that a contributor needs; ``python -m nox -t nightly`` runs the rest.
-Whatever this machine cannot run is left out and named in the last line. With ``CI`` in the
+Sessions that this machine cannot run are left out and named in the last line. With ``CI`` in the
 environment or after ``-- --all``, it is a failure. docs/decisions/2026-11-30-checks.md says why.
 """
 

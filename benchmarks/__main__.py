@@ -1,4 +1,4 @@
-"""What a session costs: ``python -m benchmarks`` prints the tables of docs/performance.md.
+"""Measure what a session costs: ``python -m benchmarks`` prints the tables of docs/performance.md.
 
 Short rounds of the bare application, the baseline and coatcheck take turns. Each round gives a
 ratio, (coatcheck - bare) / (baseline - bare), and the table shows the medians of all rounds: a

@@ -31,7 +31,7 @@ _LONGEST: Final = 0.004
 
 
 class TimeIsUp(Exception):
-    """What the handler raises; Celery's, too, is an Exception."""
+    """An exception of the handler; Celery's, too, is an Exception."""
 
 
 def interrupted(url: str, times: int, *options: str) -> None:

@@ -52,7 +52,6 @@ class Rule:
     :ivar name: its name, for exceptions.
     :ivar pattern: matches them, in any case.
     :ivar advice: what to write instead.
-    :ivar markdown_only: whether Python may have them.
     :ivar bad: a sentence that breaks the rule.
     :ivar good: one that does not.
     """
@@ -62,7 +61,6 @@ class Rule:
     advice: str
     bad: str
     good: str
-    markdown_only: bool
 
 
 @dataclass(frozen=True)
@@ -88,12 +86,7 @@ class Rules:
         for pattern, names in self.exceptions:
             if fnmatchcase(path, pattern):
                 excused |= names or {rule.name for rule in self.words}
-        is_python = path.endswith(".py")
-        return [
-            rule
-            for rule in self.words
-            if rule.name not in excused and not (is_python and rule.markdown_only)
-        ]
+        return [rule for rule in self.words if rule.name not in excused]
 
 
 @dataclass(frozen=True)
@@ -121,7 +114,6 @@ def read_rules(path: Path = RULES) -> Rules:
             each["write"],
             each["bad"],
             each["good"],
-            each.get("only", "") == "markdown",
         )
         for name, each in document["words"].items()
     )
@@ -172,7 +164,7 @@ def _python_texts(text: str) -> Iterator[tuple[int, str]]:
                 comment = []
             if not comment:
                 start = token.start[0]
-            comment.append(token.string.lstrip("#: "))
+            comment.append(" " + token.string.lstrip("#: "))
         elif token.type in _TEXT_TOKENS:
             yield token.start[0], token.string
     if comment:

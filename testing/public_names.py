@@ -1,4 +1,4 @@
-"""What a package shows to those who use it."""
+"""The names that a package shows to its users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every codec whose records are JSON does, told once for the codecs of all packages."""
+"""Rules of every codec whose records are JSON, told once for the codecs of all packages."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_a_cookie_goes_to_one_visitor_alone(site: str, declared: str) -> None:
 
 @pytest.mark.parametrize("declared", DECLARED)
 def test_a_page_is_shown_to_its_visitor_alone(site: str, declared: str) -> None:
-    """What read the session is kept for each cookie apart; and it is kept, where that is asked."""
+    """A page that read the session is kept for each cookie apart, if it may be kept at all."""
     with visitor(site, "ann") as ann, visitor(site, "bob") as bob, visitor(site) as stranger:
         shown = [seen(each, f"/{declared}/me") for each in (ann, bob, stranger)]
         again = ann.get(f"/{declared}/me")

@@ -1,4 +1,4 @@
-"""What caches are told of a response, by RFC 9111. test_caches.py asks real ones."""
+"""The headers that caches get, by RFC 9111. test_caches.py asks real ones."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ USES: dict[str, Any] = {
 
 @pytest.mark.parametrize("use", USES)
 async def test_each_kind_of_use_is_refused(driver: str, use: str) -> None:
-    """Whatever tells something of the session counts, `degraded` as well."""
+    """Each attribute that tells something of the session counts, `degraded` as well."""
     response = await Streaming(driver, cached("public"), USES[use]).seen()
     assert response.text.strip().startswith("refused")
 
@@ -333,7 +333,7 @@ RESTRICTED: list[tuple[Headers, Headers]] = [
 async def test_what_sets_the_cookie_is_stored_nowhere(
     driver: str, given: Headers, sent: Headers
 ) -> None:
-    """What restricts caches stays, everything else makes room for `no-store`."""
+    """Directives that restrict caches stay, all others make room for `no-store`."""
 
     def login(session: Any, request: Any) -> None:
         session["user"] = "ann"

@@ -313,7 +313,7 @@ def test_a_function_that_changes_nothing_sees_what_others_have_stored(concurrenc
 
 
 def test_a_list_that_a_function_returns_is_not_the_sessions_own() -> None:
-    """What is appended to it later is not stored; what is appended to the session's own is."""
+    """A value appended to it later is not stored; one appended to the session's own is."""
 
     def act(session: Any) -> Any:
         cart = session.change(lambda data: data.setdefault("cart", ["a"]))

@@ -1,7 +1,7 @@
 """The session checklist: what OWASP, NIST, RFC 6265bis and past advisories ask for, as stories.
 
-Each test is named for the number of its statement. What is left out is in docs/security.md, with
-the reason.
+Each test is named for the number of its statement. docs/security.md has those that are
+left out, with the reason.
 """
 
 from __future__ import annotations
@@ -364,7 +364,7 @@ def test_statement_12_contradictions_stop_the_start(
 async def test_statement_13_attributes_cannot_break_out(
     open_site: OpenSite, place: str, bad: str
 ) -> None:
-    """What would break out of the header is refused, at the start and for one session alone."""
+    """A value that would break out of the header is refused, at the start and for one session."""
     value = "/" + bad if place == "path" else bad
 
     def app(session: Any, request: object) -> None:

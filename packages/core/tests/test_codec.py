@@ -1,4 +1,4 @@
-"""What a session's record looks like, and what cannot become one."""
+"""The records of sessions, and the values that cannot be in one."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def shape(value: Any) -> Any:
 
 @pytest.mark.parametrize(("value", "written"), TAGGED + PLAIN)
 def test_each_type_has_its_form_and_comes_back(value: Any, written: str) -> None:
-    """What JSON lacks is written as a tag, and every value comes back with its type."""
+    """A type that JSON lacks is written as a tag, and every value comes back with its type."""
     data = encoded(value)
     assert data == ('{"v":1,"t":0,"d":{"value":' + written + "}}").encode("utf-8", "surrogatepass")
     assert shape(decoded(data)) == shape(value)
@@ -378,7 +378,7 @@ def test_bytes_of_another_making_are_corrupt(data: bytes) -> None:
     ],
 )
 def test_unknown_envelope_members_are_kept(member: str) -> None:
-    """What a newer release put beside the data survives a write by this one."""
+    """A member that a newer release put beside the data survives a write by this one."""
     stored = ('{"v":1,"t":1,"d":{"n":1},' + member + "}").encode()
     state = codec.loads(stored, "key")
     assert codec.dumps(state) == stored
@@ -498,7 +498,7 @@ async def test_a_type_changed_inside_a_nested_value_is_a_change() -> None:
 
 
 class Planted:
-    """What executes when it is unpickled."""
+    """Executes when it is unpickled."""
 
     def __init__(self, target: Path) -> None:
         self.target = target

@@ -197,7 +197,7 @@ def test_store_that_does_not_answer(toy: Path) -> None:
 
 
 def test_password_in_the_url_is_not_shown(toy: Path) -> None:
-    """Whatever a store's opener raises, the URL does not reach the terminal."""
+    """The URL does not reach the terminal, even if a store's opener raises it."""
     (toy / "toystore.py").write_text(REFUSING)
     line = refusal(demo_here("--port=0", "--store=toy://me:hunter2@[host"))
     assert line == "error: the store 'toy' does not accept this URL: LookupError"

@@ -61,7 +61,7 @@ class Told:
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Told:
-    """What the log says."""
+    """Give the messages of the log."""
     return Told(caplog)
 
 
@@ -72,7 +72,7 @@ def is_secure(app: Any, *headers: tuple[str, str], scheme: str = "http") -> bool
 
 
 def test_the_guide_has_the_warnings_in_their_own_words() -> None:
-    """Who looks for a line of the log in the guide finds it."""
+    """An operator who looks for a line of the log in the guide finds it."""
     table = (ROOT / "docs/guide.md").read_text().partition("### Warnings\n")[2]
     quoted = re.findall(r'^\| "([^"]+)" \|', table, re.MULTILINE)
     source = ROOT / "packages/core/src/coatcheck"
@@ -351,7 +351,7 @@ def test_what_else_our_secret_has_signed_is_not_told(make: Make, told: Told) -> 
 
 
 def test_two_middlewares_with_one_store_are_told(make: Make, told: Told, tmp_path: Path) -> None:
-    """Who revokes the sessions of a user there revokes those of an administrator, too."""
+    """Revoking the sessions of a user there revokes those of an administrator, too."""
     store, url = MemoryStore(), f"file://{tmp_path}/sessions"
     for shared in (store, url):
         first = make(store=shared, owner="user")

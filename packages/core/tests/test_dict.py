@@ -35,7 +35,7 @@ pure_encoder.iterencode = lambda value, **_: json.encoder._make_iterencode(  # t
 
 
 class Model(pydantic.BaseModel):
-    """What an application makes of its session."""
+    """A value that an application makes of its session."""
 
     user: str = "nobody"
     n: int = 0
@@ -156,7 +156,7 @@ READS: dict[str, Handler] = {
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 async def test_a_session_is_read_as_a_dict(mode: str, read: Handler) -> None:
-    """Whatever reads a dict gets the same from a session, as the first thing in a request."""
+    """Code that reads a dict gets the same from a session, as the first thing in a request."""
     made = await client_with(mode)
     result = await made.run(read)
     assert result == read(copy.deepcopy(DATA))
@@ -265,7 +265,7 @@ WRITES: dict[str, Handler] = {
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 async def test_a_session_is_written_as_a_dict(mode: str, write: Handler) -> None:
-    """Whatever changes a dict changes a session, and the next request sees it."""
+    """Code that changes a dict changes a session, and the next request sees it."""
     expected = copy.deepcopy(DATA)
     result = write(expected)
     made = await client_with(mode)
@@ -503,7 +503,7 @@ async def test_the_id_is_a_string(mode: str) -> None:
 
 @pytest.mark.parametrize("name", ["user", "usr", "_private", "items", "get"])
 async def test_attributes_cannot_be_assigned(mode: str, name: str) -> None:
-    """What is meant for the data is not lost in silence."""
+    """A value that is meant for the data is not lost in silence."""
 
     def handler(session: Any) -> None:
         is_method = hasattr(dict, name)
@@ -573,7 +573,7 @@ async def test_a_django_template_changes_nothing(
     ],
 )
 async def test_names_of_other_libraries_lead_to_ours(mode: str, name: str, advice: str) -> None:
-    """What somebody knows from Flask or Django is answered by what it is here."""
+    """The names of Flask and Django lead to the names that they have here."""
 
     def handler(session: Any) -> None:
         with pytest.raises(AttributeError, match=advice):

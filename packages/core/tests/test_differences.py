@@ -43,7 +43,7 @@ Handler = Callable[[Any, Any], Any]
 
 
 class Shop:
-    """An application on one of the drivers. What a request does is the last word of its path.
+    """An application on one of the drivers. The last word of a request's path says what it does.
 
     A handler that saves, or that lets another request in, yields the call.
     """
@@ -270,7 +270,7 @@ async def test_d3_no_request_in_flight_revives_a_session(
 
 
 async def test_d4_parallel_changes_are_merged(driver: str) -> None:
-    """What two requests change at the same time is all there: set, replaced and deleted keys."""
+    """All changes of two requests at the same time are there: set, replaced and deleted keys."""
 
     def begin(session: Any, path: str) -> None:
         session.update(cart=["tea"], theme="light", draft="to be deleted")
@@ -540,7 +540,7 @@ async def test_d12_tightened_options_reach_sessions_that_exist(driver: str) -> N
 
 
 async def test_d13_caches_are_told(driver: str) -> None:
-    """What used the session varies by cookie, what sets the cookie is not kept, the rest is free.
+    """A page with the session varies by cookie, one with the cookie is not kept, the rest is free.
 
     The table: Vary and Cache-Control of a first login, a page, an unpersonal page and a logout.
     """
@@ -618,7 +618,7 @@ def test_d16_a_store_without_touch_is_none(api: Any) -> None:
 
 
 async def test_d16_reading_keeps_a_session_alive_without_a_write(driver: str) -> None:
-    """Who only reads stays logged in by touches, which cannot undo anybody's write."""
+    """A visitor who only reads stays logged in by touches, which cannot undo anybody's write."""
     shop = Shop(driver)
     visitor = shop.visitor()
     await visitor.get("/login")
@@ -717,7 +717,7 @@ async def test_d19_the_lifetime_and_what_is_left_have_two_names(driver: str) -> 
 
 
 async def test_d20_the_cookie_moves_with_the_record(driver: str) -> None:
-    """Who only reads has a cookie that lasts as long as the session, sent at touch pace."""
+    """A visitor who only reads has a cookie that lasts like the session, sent at each touch."""
     shop = Shop(driver, options={"cookie": CookieOptions(max_age=HOUR)})
     visitor = shop.visitor()
     await visitor.get("/login")

@@ -172,7 +172,7 @@ WRITES: dict[str, Page] = {
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_an_error_page_outside_cannot_write(write: Page) -> None:
-    """What the request had changed is dropped, and the error says where the middleware belongs."""
+    """The request's changes are dropped, and the error says where the middleware belongs."""
 
     async def page(session: Any) -> str:
         with pytest.raises(LateWriteError, match="around the whole application") as caught:

@@ -1,4 +1,4 @@
-"""What express-session's users expect of a session, told as HTTP stories.
+"""The behaviour that users of express-session expect, told as HTTP stories.
 
 Where coatcheck differs on purpose, the story is coatcheck's; ``test_differences.py`` has the list.
 """
@@ -450,7 +450,7 @@ class TestBeginning:
             stack.visitor(steal).get("/")
 
     def test_second_end(self, store: FragileStore) -> None:
-        """What an application sends after the end of its response saves nothing again."""
+        """A message after the end of the response saves nothing again."""
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             scope["session"]["user"] = "ada"
@@ -481,7 +481,7 @@ class TestResponseEnd:
     def test_saved_before_the_headers(
         self, stack: Stack, store: FragileStore, body: str, headers: list[tuple[str, str]]
     ) -> None:
-        """Whatever the body, the session is stored before anything reaches the server."""
+        """With any body, the session is stored before anything reaches the server."""
 
         def handler(session: Any, request: Any) -> str:
             session["user"] = "ada"
@@ -1242,7 +1242,7 @@ class TestSessionCookie:
         assert ("httponly" in sent, "secure" in sent, sent["samesite"]) == (False, True, "Strict")
 
     def test_overrides_options(self, stack: Stack) -> None:
-        """What the session says wins over the options: unsecured, so it goes out over http."""
+        """The session's setting wins over the options: not Secure, so it goes out over http."""
         handler = both(login, setting(secure=False))
         sent = attributes(stack.visitor(handler, cookie=SECURE).get("/"))
         assert "secure" not in sent
@@ -1479,7 +1479,7 @@ class TestAfterTheHeaders:
         ids=["regenerate", "cookie", "destroy and begin again"],
     )
     def test_needs_the_headers(self, stack: Stack, store: FragileStore, action: Handler) -> None:
-        """What needs a Set-Cookie raises at the call, because the headers are out."""
+        """A call that needs a Set-Cookie raises, because the headers are out."""
         outcome: list[Any] = []
         visitor = stack.client(stack.streaming(self.late(action, outcome), store=store))
         visitor.get("/login")
@@ -1557,7 +1557,7 @@ class TestUnserialisable:
 
 
 class ShopIsClosed(Exception):
-    """What the handler raises."""
+    """An error of the handler."""
 
 
 class TestExceptions:
@@ -1689,7 +1689,7 @@ class TestStoredSettings:
         assert (sent["samesite"], "secure" in sent, sent["max-age"]) == ("Strict", True, "600")
 
     def test_own_settings_stay(self, stack: Stack, store: FragileStore) -> None:
-        """What the application set for one session survives new options; the rest follows them."""
+        """Settings for one session survive new options; the others follow the options."""
         handler = site(strict=both(login, setting(same_site="strict")))
         visitor = stack.visitor(handler, store=store)
         visitor.get("/strict")

@@ -1,4 +1,4 @@
-"""What released versions wrote can be read forever, and today's code writes the newest of it.
+"""Records of released versions can be read forever, and today's code writes the newest form.
 
 ``golden/`` has one file for each version that wrote something differently. Python values are
 written there as expressions, because JSON lacks their types.

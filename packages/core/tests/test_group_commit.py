@@ -112,7 +112,7 @@ class GateStore(YieldingStore):
 
 
 class Interrupted(BaseException):
-    """What a signal handler raises."""
+    """An exception of a signal handler."""
 
 
 class Crowd:
@@ -211,7 +211,7 @@ async def test_functions_of_tasks_are_written_at_once() -> None:
 
 @pytest.mark.anyio
 async def test_a_function_that_fails_fails_alone() -> None:
-    """What it left half done, or what cannot be stored, is in nobody else's session."""
+    """A change that is half done, or cannot be stored, is in nobody else's session."""
     crowd = Crowd()
 
     def unstorable(data: dict[str, Any]) -> None:
@@ -438,7 +438,7 @@ async def test_a_request_that_goes_away_while_another_writes_it_knows_that() -> 
 
 @pytest.mark.anyio
 async def test_a_change_that_cannot_be_merged_fails_alone() -> None:
-    """What the rule of a key raises is one request's error, and the others are written."""
+    """An exception of a rule is one request's error, and the others are written."""
     crowd = Crowd(rules={"n": counter})
     async with anyio.create_task_group() as tasks:
         await crowd.gather(tasks, "first", n=1)
@@ -709,7 +709,7 @@ def test_a_leader_that_is_struck_down_takes_nobody_along() -> None:
 
 
 class Flag:
-    """What a writer waits for whose steps are taken by hand."""
+    """Holds a writer whose steps are taken by hand."""
 
     def __init__(self) -> None:
         self.is_set = False

@@ -151,7 +151,7 @@ async def test_nothing_of_a_hostile_cookie_comes_back(driver: Any, cookies: list
 async def test_a_page_without_need_of_the_session_stays_up(
     driver: Any, cookies: list[bytes]
 ) -> None:
-    """Whatever is in the cookie, an untouched session changes nothing about a response."""
+    """With any cookie, an untouched session changes nothing about a response."""
     make_app, ask = driver
     store = CountingStore()
     app = make_app(lambda session, request: "hello", store=store, load="eager", headers=[])

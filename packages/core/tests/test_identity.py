@@ -1,4 +1,4 @@
-"""What leads from one state of a session's identity to the next."""
+"""The events that lead from one state of a session's identity to the next."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_session_regenerated_while_it_is_first_stored_ends_that_record() -> No
 
 
 def test_a_regenerated_session_that_was_destroyed_before_continues_nothing() -> None:
-    """Whatever was written to the destroyed one meanwhile belongs to nobody."""
+    """A record that was written for the destroyed one meanwhile belongs to nobody."""
     for is_writing in (False, True):
         state = Destroyed(LOADED, ()).regenerate(True, is_writing)
         assert state.old is LOADED

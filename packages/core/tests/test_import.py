@@ -1,4 +1,4 @@
-"""What importing the package costs, which way its imports point, and the names it gives."""
+"""The cost of importing the package, the direction of its imports, and the names it gives."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def test_only_these_change_the_identity_of_a_session(module: str) -> None:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_names_alone_are_shown(name: str) -> None:
-    """What `dir()` shows of a public module is what it gives, and nothing else."""
+    """`dir()` of a public module shows its public names and nothing else."""
     module = importlib.import_module(name)
     assert dir(module) == sorted(module.__all__)
     assert [each for each in module.__all__ if not hasattr(module, each)] == []

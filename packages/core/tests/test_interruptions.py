@@ -25,7 +25,7 @@ from testing.interrupts import interrupted
 
 
 class TimeIsUp(Exception):
-    """What the handlers raise."""
+    """An exception of the handlers."""
 
 
 class SystemExpired(TimeoutError):
@@ -170,7 +170,7 @@ class _Struck(MemoryStore):
 def test_an_exception_of_a_signal_handler_is_no_failure_of_the_store(
     strike: Callable[..., None],
 ) -> None:
-    """What a store raises against the contract is a StoreError; this it did not raise."""
+    """An exception of a store that breaks the contract is a StoreError; this one is not its own."""
 
     def steps() -> Any:
         return (yield Get("key"))

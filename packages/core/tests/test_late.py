@@ -1,4 +1,4 @@
-"""What happens to a session late, by another way, or by other threads and tasks."""
+"""Late changes of a session, and changes by other threads and tasks."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def replaced_late_under_wsgi(store: MemoryStore, replacement: Any, **options: An
 async def test_none_after_the_headers_ends_the_session_and_nothing_else_does(
     driver: str, replacement: Any, options: dict[str, Any], left: int
 ) -> None:
-    """What somebody else puts in the session's place is left to them."""
+    """An object that somebody else puts in the session's place is left alone."""
     store = MemoryStore()
     if driver == "asgi":
         await replaced_late(store, replacement, **options)
@@ -576,7 +576,7 @@ async def test_a_bridge_is_not_bridged_back() -> None:
 
 
 def test_an_absolute_timeout_ends_what_is_listed() -> None:
-    """What the middleware takes for over is not shown as somebody's session."""
+    """A session that is over for the middleware is not shown as somebody's."""
     clock = Clock()
     store = MemoryStore(clock=clock)
     options = SessionOptions(secret=SECRET, store=store, clock=clock, owner="user")

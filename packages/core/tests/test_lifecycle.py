@@ -166,7 +166,7 @@ def test_the_absolute_timeout_counts_from_creation(age: float, alive: bool) -> N
 
 
 def test_a_failed_load_is_no_empty_session() -> None:
-    """What the store raised comes out unchanged."""
+    """An exception of the store comes out unchanged."""
     play = Play(Life().cycle.load("key"))
     with pytest.raises(StoreUnavailable, match="down"):
         play.answer(StoreUnavailable("down"))
@@ -337,7 +337,7 @@ def test_with_error_an_attempt_of_unknown_outcome_is_never_assumed() -> None:
     "failure", [StoreTimeout, asyncio.CancelledError], ids=["timeout", "cancelled"]
 )
 def test_an_update_without_reply_is_no_strangers_change(failure: type[BaseException]) -> None:
-    """What an earlier attempt may have written is replaced, and a later deletion of it counts."""
+    """A record that an earlier attempt may have written is replaced, and its deletion counts."""
     life, attempts = Life(), Attempts()
     with pytest.raises(failure):
         Play(life.cycle.update(snapshot(a=1), state(a=1, b=2), True, attempts)).answer(failure())
@@ -588,7 +588,7 @@ def test_parallel_rotations_are_all_in_the_succession() -> None:
 
 @pytest.mark.parametrize("junk", [b"\x00", packed(successors="new"), packed(), b'{"v":9}'])
 def test_a_damaged_succession_record_is_replaced(junk: bytes) -> None:
-    """What cannot be read names nobody, and is overwritten."""
+    """A record that cannot be read names nobody, and is overwritten."""
     play = Play(Life().cycle.rotate(snapshot("old"), "new", state(), True, Attempts()))
     play.answer(False, Record(junk, NOW + 1))
     assert play.asks == ("set", successors_key("old"), succession("new"), Unchanged(junk))

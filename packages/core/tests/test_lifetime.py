@@ -43,7 +43,7 @@ def driver(request: pytest.FixtureRequest) -> str:
 class Site:
     """An application with one visitor, who is logged in.
 
-    A handler that saves yields the call. What it does after the headers is another handler's.
+    A handler that saves yields the call. Another handler runs after the headers.
     """
 
     def __init__(self, driver: str, **options: Any) -> None:
@@ -420,7 +420,7 @@ async def test_polling_keeps_nobody_logged_in(
 
 
 async def test_polling_takes_back_its_own_move_alone(driver: str) -> None:
-    """What somebody else did to the session while a poll was under way counts."""
+    """Changes that somebody else made while a poll was under way count."""
     site = await Site(driver, idle_timeout=100).logged_in()
     site.clock.advance(90)
 

@@ -48,7 +48,7 @@ def test_values_are_written_and_read_alike(value: Any, indent: int | None) -> No
 @example('{"a"}')
 @example("[{]}")
 def test_text_is_read_or_refused_alike(text: str) -> None:
-    """What is not JSON is a ValueError, and nothing else is one."""
+    """Text that is not JSON is a ValueError, and nothing else is one."""
     for decoder in DECODERS:
         assert outcome(lambda it, d=decoder: decode_deep(it, d), text) == outcome(
             decoder.decode, text

@@ -196,7 +196,7 @@ def test_writers_in_threads_lose_nothing(writers: int, processes: int) -> None:
 
 
 async def test_of_two_changes_of_one_key_the_later_is_kept(store: Any) -> None:
-    """Who is saved last wins the key both changed."""
+    """The request that is saved last wins the key that both changed."""
     app = SharedSessionApp(store)
     await app.login()
     assert all_answered(await app.meet("/cart/red", first="/cart/blue"))
@@ -369,7 +369,7 @@ async def test_a_rotation_behind_a_logout_does_not_revive_it(
 async def test_a_rotation_behind_a_write_takes_it_along(
     store: Any, path: str, left: dict[str, Any]
 ) -> None:
-    """What a parallel request wrote to the old id is in the new session, if data are kept."""
+    """A parallel request's write to the old id is in the new session, if data are kept."""
     app = SharedSessionApp(store)
     await app.login()
     responses = await app.meet(path, first="/add/x")
@@ -489,7 +489,7 @@ async def delete_the_key(session: Any) -> None:
 async def test_a_change_during_a_save_is_saved_at_the_end(
     when: str, known: bool, action: Any, change: dict[str, Any]
 ) -> None:
-    """What a task changes while another one saves the session is not taken for saved."""
+    """A change while another task saves the session is not taken for saved."""
     store = PausingStore()
     browser = during_a_save(store, when, action)
     if known:
@@ -499,7 +499,7 @@ async def test_a_change_during_a_save_is_saved_at_the_end(
 
 
 async def test_a_change_during_a_save_survives_a_merge() -> None:
-    """What a task changes while a save meets another request's write is not lost either."""
+    """A change while a save meets another request's write is not lost either."""
     store = PausingStore()
 
     async def meet_another_request(session: Any) -> None:
@@ -747,7 +747,7 @@ def test_a_rotation_that_reloads_finds_a_logout() -> None:
 
 
 def test_a_destroyed_session_that_is_written_again_leaves_nothing_of_the_old_one() -> None:
-    """What a rotation made of the session ends although a new session takes its app."""
+    """The session that a rotation made ends although a new session takes its app."""
 
     def start_anew(session: Any, path: str) -> None:
         act(session, path)
@@ -908,7 +908,7 @@ def test_a_save_without_reply_does_not_revive_a_session(ending: str, rest: str) 
 
 
 def test_a_merge_without_reply_keeps_both_sides() -> None:
-    """What another request wrote survives a merged save whose reply was lost."""
+    """Another request's write survives a merged save whose reply was lost."""
     stage = Stage(save_twice)
     stage.store.script(before={2: stage.coming_in("/add/theirs")}, after={4: lost})
     stage.browser.get("/add/x,save,add/y")

@@ -1,4 +1,4 @@
-"""What error reporters that collect local variables learn of a session."""
+"""Error reporters that collect local variables learn nothing secret of a session."""
 
 from __future__ import annotations
 

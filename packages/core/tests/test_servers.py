@@ -239,7 +239,7 @@ def test_a_socket_announces_a_new_session_when_accepted(visitor: httpx.Client) -
 
 
 def test_a_write_in_an_open_socket_is_saved_when_it_closes(visitor: httpx.Client) -> None:
-    """What is written while the socket is open is there for the requests after its end."""
+    """A write while the socket is open is there for the requests after its end."""
     visitor.get("/visits")
     with open_socket(visitor) as socket:
         socket.recv(TIMEOUT)

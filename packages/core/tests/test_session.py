@@ -239,7 +239,7 @@ def _copy(value: Any) -> Any:
 
 @given(st.lists(st.lists(_OPERATIONS, max_size=8), min_size=1, max_size=4))
 def test_a_session_behaves_as_a_dictionary_over_requests(requests: list[list[Any]]) -> None:
-    """Whatever requests do with a session, the next one sees what a dictionary would hold."""
+    """After any calls, the next request sees the same as in a dictionary."""
     model: dict[str, Any] = {}
     stories = iter(requests)
 
@@ -499,7 +499,7 @@ async def test_an_owner_can_follow_from_the_data(
 
 @pytest.mark.parametrize("value", [True, 1.5, ["ann"]])
 async def test_an_owner_of_another_type_is_a_configuration_error(driver: str, value: Any) -> None:
-    """What cannot be an owner's name is said, instead of indexed under a surprising one."""
+    """A value that cannot name an owner is an error, and not indexed under another name."""
     with pytest.raises(ConfigurationError, match="`owner` must give"):
         await Site(driver, owner="user").visit(lambda session: session.update(user=value))
 
@@ -563,7 +563,7 @@ async def test_remember_me_is_sent_and_stored(driver: str) -> None:
 
 
 async def test_other_sessions_keep_the_configured_settings(driver: str) -> None:
-    """What one session set for its cookie is no other one's."""
+    """A cookie setting of one session is no other one's."""
     site = Site(driver)
     await site.visit(remember)
     other = Site(driver, store=site.store, clock=site.clock)
@@ -606,7 +606,7 @@ async def test_settings_alone_create_no_session(driver: str) -> None:
 async def test_each_setting_can_be_the_sessions_own(
     driver: str, name: str, value: Any, shown: str
 ) -> None:
-    """What the application sets for a session appears in its cookie, at once and later on."""
+    """A setting for a session appears in its cookie, at once and later on."""
 
     def choose(session: Session) -> None:
         session["n"] = 1
@@ -907,7 +907,7 @@ async def test_requests_that_do_not_extend_let_the_session_end(driver: str) -> N
 
 
 async def test_touch_wins_over_keeps_alive(driver: str) -> None:
-    """What the handler of a request says is nearer than the rule for all requests."""
+    """The word of a request's handler wins over the rule for all requests."""
     site = await Site(driver, keeps_alive=lambda request: False).returning(n=1)
     site.clock.advance(3600)
     await site.visit(len)
@@ -970,7 +970,7 @@ def test_a_request_that_had_something_in_the_session_s_place_leaves_nothing_eith
 
 
 async def test_a_change_is_kept_where_the_owner_cannot_be_derived(driver: str) -> None:
-    """What `owner` raises reaches the application, and the next save stores the change."""
+    """An exception of `owner` reaches the application, and the next save stores the change."""
     broken: list[bool] = []
 
     def owner(data: Mapping[str, Any]) -> None:
@@ -990,7 +990,7 @@ async def test_a_change_is_kept_where_the_owner_cannot_be_derived(driver: str) -
 
 
 async def test_an_id_cannot_be_made_after_the_request(driver: str) -> None:
-    """What asks for the id of a session that was never stored comes too late."""
+    """A task that asks for the id of a session that was never stored comes too late."""
     kept = []
     await Site(driver).visit(kept.append)
     with pytest.raises(LateWriteError, match="the request is over"):

@@ -73,7 +73,7 @@ def test_a_client_that_cannot_be_made_is_tried_again() -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* multi-threaded:DeprecationWarning")  # it is
 def test_a_child_forked_meanwhile_makes_its_own() -> None:
-    """Whatever another thread was about when the process was copied."""
+    """It can, although another thread was busy when the process was copied."""
     begun, forked = threading.Event(), threading.Event()
 
     def make() -> int:

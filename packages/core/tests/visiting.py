@@ -20,7 +20,7 @@ Visit: TypeAlias = Callable[[str], None]
 
 
 def act(path: str, session: Any) -> None:
-    """What the applications do: nothing, look, write, or log in."""
+    """The acts of the applications: nothing, look, write, or log in."""
     if path == "/read":
         session.get("n")
     elif path == "/write":

@@ -576,7 +576,7 @@ MEMBERS = st.dictionaries(
 
 @given(MEMBERS)
 def test_any_member_is_read_and_rewritten_without_effect(member: dict[str, Any]) -> None:
-    """Whatever a record says of its cookie: it is read, and reading the rewritten one agrees."""
+    """Any cookie in a record is read, and reading the rewritten record agrees."""
     codec = ExpressCodec(clock=Clock(NOW))
     state = codec.loads(json.dumps({"cookie": member, "n": 1}).encode(), ID)
     content = codec.dumps(state)

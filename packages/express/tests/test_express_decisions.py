@@ -1,4 +1,4 @@
-"""What express-session was seen to decide, row by row, and what coatcheck decides.
+"""The observed decisions of express-session, row by row, and those of coatcheck.
 
 ``express-decisions.json`` holds observations of express-session 1.19: options, what the
 request presents, what its handler does; and which calls its store got, in order, and whether and
@@ -34,7 +34,7 @@ MAX_AGE_MS = 60_000
 
 
 class Outcome(NamedTuple):
-    """What a request led to, apart from the order in which things were done.
+    """The outcome of a request, apart from the order in which things were done.
 
     :ivar cookie: none (``"-"``), the ``same-id`` or a ``new-id``, with ``+exp`` where it has an
         expiry, or ``removed``.

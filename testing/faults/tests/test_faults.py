@@ -35,7 +35,7 @@ def each_fault() -> Iterator[Any]:
 def test_acknowledged_writes_are_kept_and_ended_sessions_stay_ended(
     name: str, fault: Fault, api: str
 ) -> None:
-    """Whatever happens to the server, calls end in bounded time, and with typed errors."""
+    """With any fault of the server, calls end in bounded time, and with typed errors."""
 
     def opened(url: str) -> AsyncStore:
         return APIS[api](f"{url}{'&' if '?' in url else '?'}{SERVERS[name][1]}")

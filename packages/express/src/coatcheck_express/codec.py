@@ -83,7 +83,7 @@ class ExpressCodec:
     canonical: bool = False
     keeps_created_at: bool = False
     whole_cookie: bool = True
-    #: Levels of lists and dictionaries that a value may have. What can be read can be written.
+    #: Levels of lists and dictionaries that a value may have. The same can be read and written.
     levels: int = DEEPEST - 1
 
     def __init__(
@@ -138,7 +138,7 @@ class ExpressCodec:
             extra["store"] = {name: record.pop(name) for name in self._store_keys & record.keys()}
         return SessionState(record, 0.0, settings_of(member), extra=extra)
 
-    # What a record is in bytes. A codec for records that are not JSON overrides these.
+    # A record in bytes. A codec for records that are not JSON overrides these.
 
     def stored_form(self, value: Any) -> Any:
         """Return a value as it is after Node has read and written it.

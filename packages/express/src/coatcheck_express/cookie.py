@@ -37,8 +37,8 @@ _END_OF_TIME: Final = 8.64e12
 class ExpressCookie(TypedDict, total=False):
     """express-session's option ``cookie``, in snake_case.
 
-    ``max_age_ms`` is milliseconds, ``expires`` an aware datetime. What is left out has Express's
-    default.
+    ``max_age_ms`` is milliseconds, ``expires`` an aware datetime. A setting that is left
+    out has Express's default.
     """
 
     path: str
