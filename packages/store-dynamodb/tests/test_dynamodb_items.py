@@ -1,4 +1,4 @@
-"""What is in the table, and what other programs put there."""
+"""The items in the table, and those that other programs put there."""
 
 from __future__ import annotations
 

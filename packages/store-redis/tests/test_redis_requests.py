@@ -1,4 +1,4 @@
-"""What a request costs at the server, and what many at once do to one session."""
+"""The cost of a request at the server, and many requests at once on one session."""
 
 from __future__ import annotations
 
