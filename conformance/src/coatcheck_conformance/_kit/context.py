@@ -1,4 +1,7 @@
-"""The context of a case: a namespace of its own, the stores on it, and the clock."""
+"""The context of a case: a namespace of its own, the stores on it, and the clock.
+
+docs/decisions/2026-11-30-conformance-kit.md has the reasons.
+"""
 
 from __future__ import annotations
 

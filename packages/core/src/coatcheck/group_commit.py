@@ -16,6 +16,8 @@ A write goes through these steps::
                 ├─ this writer leads ─▶ read, merge, write ────▶ done
                 ├─ another writer has written the change ──────▶ its outcome
                 └─ the time is up ─────────────────────────────▶ ConflictError
+
+docs/decisions/2026-11-30-group-commit.md has the reasons.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ the succession record is there, and names the new key.
 Succession records are ordinary records of the store with the owner of the session, so an index of
 owners finds them, too. They live for :data:`SUCCESSION_SECONDS`, cannot be used as sessions, and
 :class:`coatcheck.Sessions` does not show them.
+
+docs/decisions/2026-11-30-succession.md has the reasons.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 A value of such a type is ``{"$":type,"=":value}``. A dictionary of the user's with a key ``"$"``
 is wrapped in the same way, so no data is mistaken for a tag.
+
+docs/decisions/2026-11-30-values.md has the reasons.
 """
 
 from __future__ import annotations

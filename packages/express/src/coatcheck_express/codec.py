@@ -4,6 +4,8 @@ A record is one JSON object with the data at its top level, and ``cookie`` is on
 
     {"cookie":{"originalMaxAge":60000,"expires":"2026-11-23T17:54:48.167Z","httpOnly":true,
     "path":"/"},"user":{"name":"Ada"},"n":1}
+
+docs/decisions/2026-11-30-express.md has the reasons.
 """
 
 from __future__ import annotations

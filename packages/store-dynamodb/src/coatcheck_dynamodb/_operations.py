@@ -1,6 +1,8 @@
 """The operations of the store: generators that yield requests and are sent the replies.
 
 A request is a function that takes a client of boto3 and returns the service's reply.
+
+docs/decisions/2026-11-30-dynamodb-store.md has the reasons.
 """
 
 from __future__ import annotations

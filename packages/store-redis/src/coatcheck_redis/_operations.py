@@ -1,4 +1,7 @@
-"""The operations of both stores: generators that yield commands and are sent the replies."""
+"""The operations of both stores: generators that yield commands and are sent the replies.
+
+docs/decisions/2026-11-30-redis-store.md has the reasons.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 Two event loops must not share a connection (clauses LOOP-3, LOOP-4 and LOOP-5 of the Store
 contract). A store asks one of these classes for its client at each call. :class:`ClientPerLoop`
 makes clients; :class:`SingleLoopClient` holds a client that the caller made and closes.
+
+docs/decisions/2026-11-30-store-clients.md has the reasons.
 """
 
 from __future__ import annotations
