@@ -1,4 +1,4 @@
-"""What is in the database, and what other programs put there."""
+"""The documents in the database, and those that other programs put there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What connect-mongo writes with `stringify: false`, and with its WebCrypto adapter."""
+"""Records that connect-mongo writes with `stringify: false`, and with its WebCrypto adapter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens when MongoDB refuses, stands still or ends."""
+"""The behaviour of the store when MongoDB refuses, stands still or ends."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_a_server_that_never_answered(own_server: MongoServer, api: str) -> None
 def test_commands_of_sessions_are_not_logged(
     store: MongoStore, backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What PyMongo logs of the application's other clients is none of the store's business."""
+    """PyMongo's log of the application's other clients stays as it is."""
     caplog.set_level(logging.DEBUG)
     store.set("k3y", record())
     store.get("k3y")

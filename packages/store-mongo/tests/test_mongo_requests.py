@@ -1,4 +1,4 @@
-"""What a request costs, counted by the server."""
+"""The cost of a request, counted by the server."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Read and write the headers that say what caches may do with a response.
 
 They are from RFC 9111, RFC 9213 and the documentation of single products.
+
+docs/decisions/2026-11-30-caches.md has the reasons.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ exception says nothing about the store, so it is never turned into a
 It may also be raised inside `threading.Condition`, `threading.Semaphore` or `queue.Queue`. These
 are written in Python, and the exception leaves their lock taken forever. So a store uses
 `threading.Lock` in a `with` statement, or :class:`Places`.
+
+docs/decisions/2026-11-30-interruptions.md has the reasons.
 """
 
 from __future__ import annotations

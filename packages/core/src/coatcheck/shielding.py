@@ -1,4 +1,7 @@
-"""Finish work although the request was cancelled or its event loop ends."""
+"""Finish work although the request was cancelled or its event loop ends.
+
+docs/decisions/2026-11-30-error-pages.md has the reasons.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Keep sessions out of PyMongo's log.
 
 The logger ``pymongo.command`` logs each command at the level DEBUG, with keys, data and owners
-(PyMongo's documentation, "Logging"). A filter drops the commands of clients that stores use. What
-PyMongo logs about connections and servers stays.
+(PyMongo's documentation, "Logging"). A filter drops the commands of clients that stores use.
+PyMongo's log of connections and servers stays.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 A request is a function. It takes a collection of PyMongo's sync or async API, which have the same
 methods, and returns the reply or an awaitable of it.
+
+docs/decisions/2026-11-30-mongodb-store.md has the reasons.
 """
 
 from __future__ import annotations
