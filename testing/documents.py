@@ -5,7 +5,8 @@ Two comments, which a reader of the page does not see, mark the place of a file:
     <!-- include: examples/store-sqlite/pyproject.toml -->
     <!-- end -->
 
-``python -m testing.documents`` writes the file between them, as a block of code.
+``python -m testing.documents`` writes the file between them, as a block of code. Between
+``<!-- states -->`` and ``<!-- end -->`` it writes the table of a session's states.
 ``python -m testing.documents --check`` writes nothing and names each document that is not current.
 ``python -m testing.documents --reports FOLDER`` writes the table of docs/conformance.md as well,
 from what ``python -m testing.reports FOLDER`` made.
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from . import report_table
+from . import report_table, state_table
 from .report_table import DocumentError
 
 ROOT: Final = Path(__file__).parents[1]
@@ -32,6 +33,7 @@ _INCLUDE: Final = re.compile(
     r"(?P<end><!-- end -->)$",
     re.MULTILINE,
 )
+_STATES: Final = re.compile(r"^(<!-- states -->\n)(?:.*\n)*?(<!-- end -->)$", re.MULTILINE)
 _BEGIN: Final = re.compile(r"^<!-- include:.*$", re.MULTILINE)
 _MARK: Final = re.compile(r"^<!-- (?:include:|end -->)", re.MULTILINE)
 _LANGUAGES: Final = {".py": "python", ".toml": "toml", ".yml": "yaml", ".json": "json"}
@@ -70,7 +72,7 @@ def write(root: Path = ROOT) -> list[Path]:
 
 
 def with_files(text: str, name: Path, root: Path) -> str:
-    """Return a document with the files that it includes as they are now.
+    """Return a document with the files and the table that it includes as they are now.
 
     :param text: the document.
     :param name: its name, for errors.
@@ -98,6 +100,7 @@ def with_files(text: str, name: Path, root: Path) -> str:
             )
         return f"{match['begin']}{block}{match['end']}"
 
+    text = _STATES.sub(lambda match: match[1] + state_table.table() + match[2], text)
     return _INCLUDE.sub(current, text)
 
 
