@@ -1046,3 +1046,34 @@ def test_a_logout_in_another_thread_than_a_save_is_not_lost(where: str) -> None:
     assert not defects
     assert "Expires=Thu, 01 Jan 1970" in set_cookies(response)[0]
     assert not [key for key, _ in memory.all() if not key.startswith("successors:")]
+
+
+@pytest.mark.parametrize("ends", ["destroy", "regenerate"])
+def test_a_thread_that_is_faster_than_the_first_id_is_not_lost(ends: str) -> None:
+    """A session that another thread ends or renames while its id is made leaves no record."""
+    store = MemoryStore()
+    held: list[Any] = []
+    made: list[str] = []
+
+    def generate_id(request: Any) -> str:
+        made.append(f"{len(made)}" * 32)
+        if len(made) == 1:
+            thread = threading.Thread(target=getattr(held[0], ends))
+            thread.start()
+            thread.join(5)
+        return made[-1]
+
+    def handle(session: Any, environ: dict[str, Any]) -> None:
+        held.append(session)
+        session["user"] = "ann"
+
+    app = wsgi_app(handle, store=store, generate_id=generate_id)
+    with SyncClient(app) as browser:
+        response = browser.get("/")
+    assert response.status_code == 200
+    if ends == "destroy":
+        assert stored(store) == []
+        assert not set_cookies(response)
+    else:
+        assert stored(store) == [{}]
+        assert set_cookies(response)[0].startswith(f"sid={made[-1]}.")
