@@ -204,7 +204,7 @@ class _SessionOf:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """What FastAPI passes: the request or the WebSocket."""
+        """The parameter that FastAPI passes: the request or the WebSocket."""
         try:
             from starlette.requests import HTTPConnection
         except ImportError:

@@ -202,7 +202,7 @@ class Contents:
         return False
 
     def draft(self) -> tuple[SessionState, bytes, bool]:
-        """Encode them as they are now. What changes from here on is another change.
+        """Encode them as they are now. A change from here on is another change.
 
         :returns: the state, its stored form, and whether the cookie settings had changed.
         """

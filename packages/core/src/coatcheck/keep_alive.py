@@ -197,7 +197,7 @@ class KeepAlive:
         """Move the expiry back to where it was when the session was loaded.
 
         The application said only then that this request does not keep the session alive; the
-        option `keeps_alive` says so before. What other requests have stored meanwhile stays.
+        option `keeps_alive` says so before. Changes that other requests have stored meanwhile stay.
         """
         self.expiry_before, self._cookie.follows_expiry = None, False
         mine = snapshot.record

@@ -1,4 +1,4 @@
-"""What the ASGI and the WSGI driver have in common: the store's ownership, the headers."""
+"""Do what the ASGI and the WSGI driver have in common: open the store, write the headers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def choose_store(
 
 
 class Middleware(ABC):
-    """What the constructors of both middlewares do, and how a closed store is opened again.
+    """Do what the constructors of both middlewares do, and open a closed store again.
 
     Each test client of a suite shuts the application down. Some begin with a lifespan startup,
     and others with a request: so a store that was closed is opened again on demand.

@@ -21,7 +21,7 @@ Rebase: TypeAlias = Callable[[SessionState, bytes, SessionState, Snapshot], Sess
 
 
 class PendingWrite:
-    """The session as one write stores it. What changes from here on is another change.
+    """The session as one write stores it. A change from here on is another change.
 
     :param session: it is encoded as it is now.
     :param identity: the state to write it in; None for the current one.

@@ -1,4 +1,4 @@
-"""What a driver tells of a request, whatever its protocol."""
+"""Name the questions about a request that a driver answers, whatever its protocol."""
 
 from __future__ import annotations
 

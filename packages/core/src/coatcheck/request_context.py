@@ -95,7 +95,7 @@ class RequestContext:
 
     @property
     def keep_alive(self) -> KeepAlive:
-        """What moves the expiry of the session's record."""
+        """The part that moves the expiry of the session's record."""
         if self._keep_alive is None:
             self._keep_alive = KeepAlive(
                 self.manager, self.request, self.policy, self.session, self.cookie
@@ -104,14 +104,14 @@ class RequestContext:
 
     @property
     def saving(self) -> Saving:
-        """What saves the session."""
+        """The part that saves the session."""
         if self._saving is None:
             self._saving = Saving(self)
         return self._saving
 
     @property
     def ending(self) -> Ending:
-        """What ends records."""
+        """The part that ends records."""
         if self._ending is None:
             self._ending = Ending(self.manager, self.policy.lifecycle, self.session, self.cookie)
         return self._ending

@@ -90,7 +90,7 @@ class Session(SessionDict):
 
     @property
     def owner(self) -> str | None:
-        """Whose session it is, for listing and revoking; derived where the option says how.
+        """The owner's name, for listing and revoking. The option ``owner`` may derive it.
 
         Assigning raises :class:`~coatcheck.errors.ConfigurationError` where it is derived, and
         TypeError for anything but a non-empty string or None.

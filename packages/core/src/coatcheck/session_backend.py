@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """What a session needs from the request that it belongs to."""
+    """Do for a session what it needs from the request that it belongs to."""
 
     def load(self) -> Operations[None]:
         """Load the session, or begin a new one."""
@@ -37,11 +37,11 @@ class Backend(Protocol):
 
     @property
     def saving(self) -> Saving:
-        """What saves the session."""
+        """The part that saves the session."""
 
     @property
     def end_outside(self) -> Callable[[], None]:
-        """What carries out `destroy()` after the application raised."""
+        """A function that carries out `destroy()` after the application raised."""
 
     @property
     def place(self) -> Place:
@@ -53,4 +53,4 @@ class Backend(Protocol):
 
     @property
     def manager(self) -> object:
-        """What the requests of one middleware share."""
+        """The object that all requests of one middleware share."""

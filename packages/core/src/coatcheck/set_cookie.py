@@ -23,7 +23,7 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 class HeaderChanges(NamedTuple):
-    """What the session adds to the response headers.
+    """Hold what the session adds to the response headers.
 
     :ivar set_cookie: the value of a Set-Cookie header, or None.
     :ivar vary: whether the response depends on the cookie.
