@@ -40,6 +40,17 @@ def test_no_link_is_dead(name: str) -> None:
     assert [target for target in relative if dead(target, document)] == []
 
 
+def test_each_decision_is_on_the_tour() -> None:
+    """The tour of the code links them all, and each has its date and the three parts."""
+    tour = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    for path in sorted((ROOT / "docs" / "decisions").glob("*.md")):
+        assert f"](decisions/{path.name})" in tour, path.name
+        parts = r"# .+\n\n(\d{4}-\d\d-\d\d)\n\n## Context\n.+\n## Decision\n.+\n## Consequences\n.+"
+        dated = re.fullmatch(parts, path.read_text("utf-8"), re.DOTALL)
+        assert dated is not None, path.name
+        assert path.name.startswith(dated[1])
+
+
 def test_a_dead_link_is_noticed(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# A `code` and [a link](other.md)\n\n```\n# none\n```\n")
