@@ -40,7 +40,7 @@ _LANGUAGES: Final = {".py": "python", ".toml": "toml", ".yml": "yaml", ".json": 
 
 
 def check(root: Path = ROOT) -> list[str]:
-    """Return one line for each document that is not current, with the command that mends it.
+    """Return one line for each document that is not current, with the command that writes it.
 
     The figures in the table of reports are not checked: only a release makes all reports.
 

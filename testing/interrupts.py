@@ -67,7 +67,7 @@ def _round(store: Store, number: int) -> None:
         store.set(key, record, Unchanged(data))
         store.set(key, record, PRESENT)
         if not store.touch(key, time.time() + 400):
-            sys.exit(f"{key} was touched in vain")
+            sys.exit(f"{key} is live and was not touched")
     store.destroy(key)
     store.set(key, record, ABSENT)
     store.destroy(key)

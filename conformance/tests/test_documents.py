@@ -67,7 +67,7 @@ def test_a_page_that_is_current(root: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_page_that_is_not_current(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The line names the page and the command, which mends it."""
+    """The line names the page and the command, which corrects it."""
     (root / "code" / "a.py").write_text("a = 2\n")
     capsys.readouterr()
     assert main(["--check"], root) == 1
@@ -164,7 +164,7 @@ def test_other_figures_are_current(root: Path) -> None:
 def test_a_table_of_another_form(
     old: str, new: str, text: str, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The line says what is wrong, and which command mends it."""
+    """The line says what is wrong, and which command corrects it."""
     path = root / "docs" / "conformance.md"
     path.write_text(path.read_text().replace(old, new, 1))
     capsys.readouterr()

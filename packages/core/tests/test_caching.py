@@ -129,7 +129,7 @@ class Streaming:
         try:
             return str(self.use(session)).encode()
         except SessionUnavailable as error:
-            # Until the session is used in vain once more, nobody has been shown anything.
+            # Until the session is used once more and refuses, nobody has been shown anything.
             with pytest.raises(SessionUnavailable):
                 bool(session)
             return f"refused: {error}".encode()

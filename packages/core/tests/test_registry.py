@@ -295,7 +295,7 @@ def test_a_broken_plugin_hurts_nobody_who_did_not_ask_for_it(
 def test_a_broken_plugin_is_listed_with_the_reason(
     dists: FakeDists, plugin: str, reason: str
 ) -> None:
-    """The listing shows it under its scheme, and the others as ever."""
+    """The listing shows it under its scheme, and the others as before."""
     dists.install("coatcheck-fake", schemes=("good",))
     dists.install("acme-sessions", "0.7.1", plugin=plugin)
     rows = listing()
