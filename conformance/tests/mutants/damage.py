@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from mutation import mutant
 from references import FolderHarness
@@ -20,7 +21,7 @@ class _ReadsTheIndex(FileStore):
         if record is None or record.owner is None:
             return
         try:
-            os.scandir(self._owners.folder_of(record.owner)).close()
+            os.scandir(self._records.owners.folder_of(record.owner)).close()
         except FileNotFoundError:
             return
         except OSError as error:
@@ -60,9 +61,13 @@ class LoggingOutFailsAtGarbage(_ReadsTheIndex):
 class IndexesNewOwnersAlone(FileStore):
     """A write takes it for granted that the index has the former owner's entry."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._records.add_entry = self._add_entry  # type: ignore[method-assign]  # the fault
+
     def _add_entry(self, key_digest: str, owner: str | None, former: str | None) -> None:
         if owner is not None and owner != former:
-            self._owners.add(owner, key_digest)
+            self._records.owners.add(owner, key_digest)
 
 
 @mutant("DAMAGE-3", harness=FolderHarness)

@@ -13,8 +13,8 @@ from references import FolderHarness
 from coatcheck import ALWAYS, Capabilities, Condition, MemoryStore, Record, Store
 from coatcheck.errors import StoreError
 from coatcheck_file import FileStore
-from coatcheck_file.content import Damaged, encode_key
-from coatcheck_file.layout import digest
+from coatcheck_file._content import Damaged, encode_key
+from coatcheck_file._layout import digest
 
 
 @mutant("GET-1")
@@ -42,7 +42,7 @@ class HandlesWithACache(FileStore):
 
     def get(self, key: str) -> Record | None:
         cached = self._cache.get(key)
-        found = super().get(key) if cached is None else self._live(cached)
+        found = super().get(key) if cached is None else self._records.live(cached)
         if found is not None:
             self._cache[key] = found
         return found
@@ -92,7 +92,7 @@ class _Damaged(FileStore):
     def is_damaged(self, key: str) -> bool:
         name = encode_key(key)
         try:
-            self._open(digest(name), name)
+            self._records.open(digest(name), name)
         except OSError:
             return False
         except Damaged:
@@ -118,7 +118,7 @@ class EmptyForTheMalformed(_Damaged):
     def get(self, key: str) -> Record | None:
         found = super().get(key)
         if found is None and self.is_damaged(key):
-            return Record(b"{}", self._clock() + 3600)
+            return Record(b"{}", self._records.clock() + 3600)
         return found
 
 

@@ -232,7 +232,7 @@ class JoinsWithoutSeparator(FileStore):
         for folder in self.folder.parent.glob(f"{own}?*"):
             rest = folder.name.removeprefix(own)
             if key.startswith(rest) and len(key) > len(rest):
-                return FileStore(folder, clock=self._clock).get(key.removeprefix(rest))
+                return FileStore(folder, clock=self._records.clock).get(key.removeprefix(rest))
         return None
 
 

@@ -8,7 +8,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 from mutation import mutant
 from references import FolderHarness, PlainStore, SharedHarness, SharedMemoryStore
@@ -17,8 +17,9 @@ from coatcheck import ABSENT, ALWAYS, Capabilities, Condition, MemoryStore, Reco
 from coatcheck.errors import StoreError
 from coatcheck.storekit import check_owner
 from coatcheck_file import FileStore
-from coatcheck_file.content import modification_time, pack
-from coatcheck_file.files import replace
+from coatcheck_file._content import modification_time, pack
+from coatcheck_file._files import replace
+from coatcheck_file._layout import Layout
 
 
 @mutant("OWNER-1")
@@ -193,20 +194,25 @@ class RecordBeforeIndex(FileStore):
     _delay = 0.0
 
     @classmethod
-    def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> FileStore:
+    def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> Self:
         store = super().from_url(url, clock=clock)
-        store._delay = 0.02  # type: ignore[attr-defined]  # it is one of these
+        store._delay = 0.02
         return store
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._set_soundly = self._records.set
+        self._records.set = self._set  # type: ignore[method-assign]  # the fault
 
     def _set(self, key_digest: str, name: bytes, record: Record, only_if: Condition) -> bool:
         if self._delay and record.owner is not None:
             modified = modification_time(record.expires_at)
-            path = self._layout.record(key_digest)
+            path = Layout(self.folder).record(key_digest)
             replace(path, pack(name, record), modified, durable=False)
             time.sleep(self._delay)  # the other system's answer
-            self._owners.add(record.owner, key_digest)
+            self._records.owners.add(record.owner, key_digest)
             return True
-        return super()._set(key_digest, name, record, only_if)
+        return self._set_soundly(key_digest, name, record, only_if)
 
 
 @mutant("OWNER-9", harness=FolderHarness)
@@ -240,7 +246,7 @@ class IndexWithACache(FileStore):
             found = list(super().owned_by(owner))
             if found:
                 self._cache[owner] = found
-        now = self._clock()
+        now = self._records.clock()
         return iter([item for item in found if item[1].expires_at > now])
 
 

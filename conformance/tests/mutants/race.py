@@ -152,7 +152,7 @@ class RemembersWhatItRead(FileStore):
         found, cached = super().get(key), self._cache.get(key)
         if found is None:
             return None
-        if cached is None or cached.data != found.data or self._live(cached) is None:
+        if cached is None or cached.data != found.data or self._records.live(cached) is None:
             self._cache[key] = cached = found
         return cached
 

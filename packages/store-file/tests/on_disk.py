@@ -36,7 +36,7 @@ class Clock:
 
 
 def digest(name: str) -> str:
-    """Return what stands for a key or an owner in file names."""
+    """Return the form in which file names have a key or an owner."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 

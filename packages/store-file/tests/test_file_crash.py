@@ -58,8 +58,8 @@ class Case:
     :ivar after: what is there when the operation has done its work.
     :ivar waits: how often it waits for the disk with full durability.
     :ivar first: nobody has written to the folder before.
-    :ivar long: it makes hundreds of system calls, most of which find out that nothing is there:
-        only those that change something are of interest.
+    :ivar long: it makes hundreds of system calls. Most of them find nothing, so only those that
+        change something are of interest.
     """
 
     before: Record | None
@@ -187,7 +187,7 @@ def state_of(folder: Path) -> State:
 
 @dataclass
 class Check:
-    """Opens the folder of a killed writer anew and finds out what is wrong.
+    """Opens the folder of a killed writer again and finds out what is wrong.
 
     :ivar outcomes: whether the records before and after the write have been found.
     :ivar seen: the states that have been looked at: most system calls change nothing.
@@ -255,7 +255,7 @@ class Check:
 
 
 def digest(name: str) -> str:
-    """Return what stands for a key or an owner in file names."""
+    """Return the form in which file names have a key or an owner."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 

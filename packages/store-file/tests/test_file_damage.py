@@ -1,4 +1,4 @@
-"""Damaged files, and whatever else stands in the place of a session's file."""
+"""Damaged files, and other things in the place of a session's file."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ def break_it(request: pytest.FixtureRequest, store: FileStore) -> Iterator[Calla
         return path
 
     yield broken
-    with suppress(OSError):  # let go of whoever waits for the other end of a pipe
+    with suppress(OSError):  # free a reader that waits for the other end of a pipe
         os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
 
 
 def promptly(call: Callable[[], T]) -> T:
-    """Return what a call returns, and fail where it waits for ever."""
+    """Return what a call returns, and fail if it waits forever."""
     done: Future[T] = Future()
 
     def run() -> None:

@@ -204,7 +204,7 @@ def test_a_full_disk_changes_nothing(store: FileStore, condition: Condition) -> 
 
 
 def test_writes_on_a_full_disk_make_room(store: FileStore, clock: Clock) -> None:
-    """A write that finds no room removes what has expired all the same."""
+    """A write that finds no room still removes expired sessions."""
     for number in range(40):
         store.set(f"old {number}", Record(b"x", NOW + 1, OWNER))
     clock.now += 1

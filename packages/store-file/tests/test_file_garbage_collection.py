@@ -13,12 +13,12 @@ from coatcheck import Record
 from coatcheck.errors import StoreError
 from coatcheck_file import FileStore
 
-#: A time from which on expiries stand in the files.
+#: A time at which expiries are written into the files.
 AFTER_2038: Final = 3_800_000_000.0
 
 
 def put(store: FileStore, name: str, count: int, expires_at: float) -> set[str]:
-    """Write sessions, of which two of three have an owner, and return their keys."""
+    """Write sessions and return their keys. Two of three have an owner."""
     keys = [f"{name} {number}" for number in range(count)]
     for number, key in enumerate(keys):
         owner = f"{name} {number // 2}" if number % 3 else None

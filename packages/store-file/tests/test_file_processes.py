@@ -535,7 +535,7 @@ def test_forked_while_a_thread_writes(folder: Path, store: FileStore, act: str, 
 
 
 HOLDING: Final = """
-from coatcheck_file.locks import Locks
+from coatcheck_file._locks import Locks
 
 with Locks(folder / "locks", 5).held(f"{number:02x}"):
     os.kill(os.getpid(), signal.SIGSTOP)
@@ -569,7 +569,7 @@ def test_stopped_holder(folder: Path, store: FileStore) -> None:
         lambda: hasty.touch("key", LATER + 1),
         lambda: hasty.destroy("key"),
     ]
-    # The pool ends after the holder: nobody waits for ever, whatever fails.
+    # The pool ends after the holder: nobody waits forever, whatever fails.
     with ThreadPoolExecutor() as pool, stopped(folder, "key") as holder:
         patient = pool.submit(store.set, "key", Record(b"patient", LATER))
         for operation in (*operations, hasty.length, hasty.clear, lambda: list(hasty.all())):

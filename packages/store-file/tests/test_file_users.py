@@ -81,7 +81,7 @@ def operations(store: FileStore) -> list[Callable[[], object]]:
 def test_a_folder_of_another_user_is_refused(
     store: FileStore, give_away: GiveAway, level: str
 ) -> None:
-    """Whoever has one of the levels has the sessions: each call says whose it is."""
+    """A user who owns one of the levels can read the sessions, so each call names the owner."""
     store.set("key", RECORD)
     message = give_away(store.folder / level)
     for number in range(len(operations(store))):
@@ -105,7 +105,7 @@ def test_a_folder_that_another_user_has_prepared_is_refused(
 
 
 def test_a_link_of_another_user_is_refused(store: FileStore, give_away: GiveAway) -> None:
-    """Whoever has the link chooses the folder."""
+    """The user who owns the link chooses the folder."""
     target = store.folder.with_name("target")
     target.mkdir()
     store.folder.symlink_to(target)
@@ -152,7 +152,7 @@ def test_a_file_of_another_user_is_no_session(
 
 
 def test_nothing_is_written_into_a_file_that_is_there(store: FileStore, tmp_path: Path) -> None:
-    """Whoever holds a file open, or has a link to it, sees nothing of what comes into its place."""
+    """A process that has a file open, or a link to it, does not see what replaces the file."""
     store.set("key", RECORD)
     path = record_path(store, "key")
     mine = tmp_path / "mine"
@@ -183,7 +183,7 @@ def test_the_command_line_refuses_it_as_well(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whoever looks after the folder is told whose it is."""
+    """The command that looks after the folder names its owner."""
     store.set("key", RECORD)
     message = give_away(store.folder)
     with caplog.at_level(logging.NOTSET, "coatcheck"):  # the command changes it for its process
@@ -196,7 +196,7 @@ def test_the_command_line_refuses_it_as_well(
 def test_the_demo_refuses_it_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, give_away: GiveAway, level: str
 ) -> None:
-    """Whoever has the demo's secret can sign its cookies."""
+    """A user who has the demo's secret can sign its cookies."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SESSION_SECRET", raising=False)
     home(None)

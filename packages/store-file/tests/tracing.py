@@ -21,7 +21,7 @@ from typing import Final, NoReturn
 _TRACEME: Final = 0
 _SYSCALL: Final = 24
 _SETOPTIONS: Final = 0x4200
-#: A bit tells the stops at system calls from signals; the child dies with whoever traces it.
+#: A bit tells the stops at system calls from signals; the child dies with its tracer.
 _OPTIONS: Final = 0x1 | 0x100000
 _AT_SYSTEM_CALL: Final = signal.SIGTRAP | 0x80
 
@@ -51,7 +51,7 @@ def killed_at(
     """Let a forked child act, and kill it with SIGKILL before one of its system calls.
 
     :param call: the number of the system call, from 1.
-    :param look: called with the child's process id while the child stands before a system call.
+    :param look: called with the child's process id while the child waits before a system call.
     :raises OSError: tracing is not possible here.
     """
     reader, writer = os.pipe()
@@ -83,7 +83,7 @@ def obstacle() -> str | None:
 
 
 def waits_for_disk(pid: int) -> bool | None:
-    """Tell whether a child stands before fsync(2); None where that cannot be told."""
+    """Tell whether a child waits before fsync(2). None: this is not known."""
     try:
         number, *_ = Path(f"/proc/{pid}/syscall").read_text().split()
     except OSError:

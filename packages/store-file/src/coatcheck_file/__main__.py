@@ -1,4 +1,4 @@
-"""Look after a file store: ``python -m coatcheck_file check URL``, ``… prune URL``."""
+"""Look after a file store: ``python -m coatcheck_file check URL`` and ``… prune URL``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 
 from coatcheck.errors import CoatcheckError
 
-from .store import FileStore
+from ._store import FileStore
 
 #: Exit statuses.
 OK: Final = 0
@@ -20,13 +20,13 @@ UNUSABLE: Final = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status.
+    """Run one command, and return the exit status.
 
     :param arguments: the command line without the program's name; default: this process's.
     """
     given = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of folders may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")  # the name of a folder may be no text
     try:
         store = FileStore.from_url(given.url)
         status: int = given.command(store)
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check(store: FileStore) -> int:
-    """Name each damaged file, and count."""
-    logging.getLogger("coatcheck").setLevel(logging.ERROR)  # the warnings would name them again
+    """Print the damaged files and their number, and the number of live sessions."""
+    logging.getLogger("coatcheck").setLevel(logging.ERROR)  # warnings would name the files again
     damaged = 0
     for path, reason in store.damaged():
         damaged += 1
@@ -49,7 +49,7 @@ def check(store: FileStore) -> int:
 
 
 def prune(store: FileStore) -> int:
-    """Remove expired sessions, and what interrupted writes have left."""
+    """Remove expired sessions, and files that interrupted writes left."""
     store.check_layout()
     print(f"expired sessions that were removed: {store.prune()}")
     return OK
@@ -62,11 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command, text in (
-        (check, "name each file that should be a session and is none; exit 1 if there are any"),
-        (prune, "remove expired sessions and what interrupted writes have left"),
+        (check, "name each file that should be a session and is none; exit 1 if there is one"),
+        (prune, "remove expired sessions, and files that interrupted writes left"),
     ):
         added = commands.add_parser(command.__name__, help=text, description=text)
-        added.add_argument("url", metavar="URL", help="as the application has it: file:///folder")
+        added.add_argument("url", metavar="URL", help="the application's URL: file:///folder")
         added.set_defaults(command=command)
     return parser
 

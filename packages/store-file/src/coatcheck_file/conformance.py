@@ -1,4 +1,4 @@
-"""What the conformance kit has to know about the file store; the kit imports it, nothing else."""
+"""The conformance kit's harness for the file store. Only the kit imports this module."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from urllib.parse import quote
 
 from coatcheck_conformance import Fault, Harness
 
-from .layout import SHARDS, Layout
-from .locks import Locks
-from .url import parse
+from ._layout import SHARDS, Layout
+from ._locks import Locks
+from ._url import parse
 
 
 class FileHarness(Harness):
     """Opens file stores in folders of their own below the folder of a URL.
 
-    :param url: a file store's URL; its folder need not exist.
+    :param url: a file store's URL. Its folder need not exist.
     """
 
-    unsupported: ClassVar = {
+    unsupported: ClassVar[Mapping[str, str]] = {
         "stored": "a record's file is binary: the layout holds no text",
         "client": "there is no client object",
         "async_client": "there is no client object",
         "address": "there is no server",
         "garbage": "the system answers with a result or an error number, not in a protocol",
-        "traffic": "nothing is sent: a file is read by its owner's own process",
-        "credentials": "the URL has no place for one",
+        "traffic": "nothing is sent: the process reads the files itself",
+        "credentials": "the URL has no password",
     }
 
     def __init__(self, url: str) -> None:
@@ -42,29 +42,35 @@ class FileHarness(Harness):
         self._made = False
 
     def url(self, namespace: str) -> str:
+        """See :meth:`coatcheck_conformance.Harness.url`."""
         options = "&".join(f"{name}={quote(value)}" for name, value in self._options.items())
         path = quote(str(self._base / namespace))
         return f"file://{path}{'?' if options else ''}{options}"
 
     def has(self, feature: str) -> bool:
+        """See :meth:`coatcheck_conformance.Harness.has`."""
         return feature == "url" or super().has(feature)
 
     def folder(self, namespace: str) -> Path:
+        """See :meth:`coatcheck_conformance.Harness.folder`."""
         return self._base / namespace
 
     def remove(self, namespace: str) -> None:
+        """See :meth:`coatcheck_conformance.Harness.remove`."""
         shutil.rmtree(self.folder(namespace), ignore_errors=True)
 
     def finish(self) -> None:
+        """See :meth:`coatcheck_conformance.Harness.finish`."""
         super().finish()
         shutil.rmtree(self._base, ignore_errors=True)
 
     def backend(self) -> str:
-        """Return the system that keeps the files."""
+        """Return the name and version of the operating system."""
         system = os.uname()
         return f"{system.sysname} {system.release}"
 
     def malformed(self, namespace: str, key: str) -> Mapping[str, Callable[[], None]]:
+        """See :meth:`coatcheck_conformance.Harness.malformed`."""
         digest = hashlib.sha256(key.encode()).hexdigest()
         path = self.folder(namespace) / "records" / digest[:2] / digest[2:]
 
@@ -89,6 +95,7 @@ class FileHarness(Harness):
         }
 
     def garbled(self, namespace: str, key: str, owner: str) -> Mapping[str, Callable[[], None]]:
+        """See :meth:`coatcheck_conformance.Harness.garbled`."""
         digests = [hashlib.sha256(name.encode()).hexdigest() for name in (key, owner)]
         outer = self.folder(namespace) / "owners" / digests[1][:2]
         entries = outer / digests[1][2:]
@@ -104,11 +111,6 @@ class FileHarness(Harness):
                 make(path)
 
             return replace
-
-        def nonsense() -> None:
-            for name in ("", "x", "\udcff", "0" * 64, "0" * 65, ".new", f"{digests[0]}.new"):
-                (entries / f"{name}~").touch()
-                (entries / (name or "y")).touch()
 
         makes: dict[str, Callable[[Path], object]] = {
             "a file": Path.touch,
@@ -128,26 +130,35 @@ class FileHarness(Harness):
                     (outer, "a folder of indexes"),
                 )
             },
-            "an index of nonsense": nonsense,
+            "an index of nonsense": lambda: _fill_with_nonsense(entries, digests[0]),
             "a time before 1970": lambda: os.utime(record, (-(2**40), -(2**40))),
             "a time of far away": lambda: os.utime(record, (2**40, 2**40)),
         }
 
     def foreign(self, namespace: str) -> Callable[[], bool]:
+        """See :meth:`coatcheck_conformance.Harness.foreign`."""
         path = self.folder(namespace) / "foreign"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"not a session")
         return lambda: path.read_bytes() == b"not a session"
 
     def faults(self, namespace: str) -> list[Fault]:
+        """See :meth:`coatcheck_conformance.Harness.faults`."""
         folder = self.folder(namespace)
-        held = "somebody else does not let go of the locks"
+        held = "another process does not release the locks"
         return [Fault("stall", held, lambda: _all_locks(folder), reads=False)]
+
+
+def _fill_with_nonsense(entries: Path, digest: str) -> None:
+    """Put files among an owner's index entries whose names are no digests."""
+    for name in ("", "x", "\udcff", "0" * 64, "0" * 65, ".new", f"{digest}.new"):
+        (entries / f"{name}~").touch()
+        (entries / (name or "y")).touch()
 
 
 @contextmanager
 def _all_locks(folder: Path) -> Iterator[None]:
-    """Hold the lock of each part of a file store."""
+    """Hold the lock of each shard of a file store."""
     layout = Layout(folder)
     layout.locks.mkdir(parents=True, exist_ok=True)
     locks = Locks(layout.locks, timeout=1)

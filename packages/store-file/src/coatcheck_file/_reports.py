@@ -1,4 +1,4 @@
-"""What the operator should know: said once, in the log."""
+"""Tell the operator once, in the log, what is wrong with a store's folder."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import Final
 
 _log = logging.getLogger("coatcheck")
 
-#: How many damaged files one store names.
+#: How many damaged files one store names at most.
 _MOST: Final = 1000
 
 
 class Reports:
-    """Says each thing once."""
+    """Logs each warning once."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
     def damaged(self, path: str, reason: str) -> None:
-        """Name a file that should be a record and is none. Its name opens nothing."""
+        """Warn of a file that should be a record and is none.
+
+        Its name cannot be used as a session id.
+        """
         self._once(
             path,
             "a file of the file store is damaged and counts as no session: %s: %s; "
@@ -32,8 +35,8 @@ class Reports:
         """Warn of a folder that others may enter."""
         self._once(
             "permissions",
-            "the file store's folder %s has the permissions %04o: others than its owner may enter "
-            "it; 0700 is advised",
+            "the file store's folder %s has the permissions %04o, so other users than its owner "
+            "may enter it; 0700 is advised",
             folder,
             mode,
         )

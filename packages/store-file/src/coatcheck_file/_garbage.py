@@ -1,4 +1,4 @@
-"""The garbage collection: it removes expired records, and files of processes that have died."""
+"""The garbage collection, which removes expired records and the files of processes that died."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Final, TypeAlias
 
-from .content import FAR, FAR_SECONDS, HEADER_BYTES, SECOND, Damaged, unpack_head
-from .files import NEW, exists, opened, read, remove
-from .layout import SHARDS, Layout, is_digest, is_record_name
-from .locks import Busy, Locks
-from .owners import Owners
+from ._content import FAR, FAR_SECONDS, HEADER_BYTES, SECOND, Damaged, unpack_head
+from ._files import NEW, exists, opened, read, remove
+from ._layout import SHARDS, Layout, is_digest, is_record_name
+from ._locks import Busy, Locks
+from ._owners import Owners
 
 #: A pass through the whole folder. It yields for each step whether the step removed an expired
 #: record, or None if it examined nothing.
 Pass: TypeAlias = Generator[bool | None, None, None]
 
-#: Steps of a pass that each write makes.
+#: How many steps of a pass each write makes.
 _STEPS: Final = 4
 
 
@@ -38,9 +38,9 @@ class GarbageCollector:
         self._locks = locks
         self._owners = owners
         self._clock = clock
-        # The pass that the next write continues, with the id of its process. The caller that takes
-        # it has it alone; others begin passes of their own meanwhile. So there is no lock that an
-        # exception of a signal handler, or a fork, could leave behind.
+        # The pass that the next write continues, with the id of its process. Only one caller can
+        # take it, and others begin passes of their own meanwhile. So there is no lock that an
+        # exception of a signal handler or a fork could leave held.
         self._waiting: deque[tuple[int, Pass]] = deque(maxlen=1)
         self._stopped = False
 
@@ -55,7 +55,7 @@ class GarbageCollector:
         return now >= FAR_SECONDS and _far_expiry(f"{folder}{os.sep}{name}") <= now
 
     def collect_some(self) -> None:
-        """Make a few steps, and ignore errors: a later pass comes by again."""
+        """Make a few steps, and ignore errors, because a later pass tries again."""
         current = self._taken()
         with suppress(OSError):
             for _ in range(_STEPS):
@@ -64,7 +64,10 @@ class GarbageCollector:
             self._put_back(current)
 
     def examine(self, limit: int) -> int:
-        """Examine up to that many files, from where the last call ended; count the removed."""
+        """Examine up to that many files, from where the last call ended.
+
+        :returns: how many expired records were removed.
+        """
         removed = examined = 0
         current = self._taken()
         for _ in range(2):  # the rest of one pass, and another one
@@ -89,7 +92,7 @@ class GarbageCollector:
         return removed
 
     def stop(self) -> None:
-        """Let go of what is open, and keep nothing open any more."""
+        """Close the pass that waits, and keep none any more."""
         self._stopped = True
         self._waiting.clear()
 
@@ -98,7 +101,7 @@ class GarbageCollector:
             process, current = self._waiting.pop()
             if process == os.getpid():
                 return current
-            # A forked child has the parent's folder open; it begins a pass of its own.
+            # A forked child must not use the folder that its parent opened.
         return self._new_pass()
 
     def _put_back(self, current: Pass) -> None:
@@ -106,30 +109,31 @@ class GarbageCollector:
             self._waiting.append((os.getpid(), current))
 
     def _new_pass(self, failures: list[OSError] | None = None) -> Pass:
-        """Go through everything once, from anywhere.
+        """Go through everything once.
 
-        :param failures: wait for locks, and note here what fails; None: do not wait, and raise.
+        :param failures: wait for locks, and add errors to this list. None: begin anywhere, do not
+            wait, and raise errors.
         """
         if failures is None:
             yield from self._anywhere()
             return
         for shard in SHARDS:
             yield from self._records(shard, failures)
-        for shard in SHARDS:  # now that it is known which records are left
+        for shard in SHARDS:  # the records that are left are known now
             yield from self._index_entries(shard, failures)
 
     def _anywhere(self) -> Pass:
-        """Begin at a random file: many processes live for a few writes, and each begins here."""
+        """Begin at a random file, because many processes end after a few writes."""
         parts = [(part, shard) for shard in SHARDS for part in (self._records, self._index_entries)]
-        first = random.randrange(len(parts))  # noqa: S311  # no secret
+        first = random.randrange(len(parts))  # noqa: S311  # not for a secret
         for number, (part, shard) in enumerate(parts[first:] + parts[:first]):
             yield from part(shard, None, number == 0)
 
     def _records(self, shard: str, failures: list[OSError] | None, anywhere: bool = False) -> Pass:
         folder = self._layout.shard(shard)
         for entry in _entries(folder, anywhere):
-            yield self._noting(failures, self._record, shard, entry, failures is not None)
-        yield None  # a step, too: there may be many that are empty
+            yield self._collecting(failures, self._record, shard, entry, failures is not None)
+        yield None  # an empty folder is a step as well, because there may be many
 
     def _index_entries(
         self, shard: str, failures: list[OSError] | None, anywhere: bool = False
@@ -141,7 +145,7 @@ class GarbageCollector:
                 folder = os.path.join(outer, owner.name)
                 for entry in _entries(folder, anywhere):
                     if is_digest(entry.name):
-                        self._noting(
+                        self._collecting(
                             failures, self._index_entry, folder, entry.name, failures is not None
                         )
                     yield False
@@ -154,7 +158,7 @@ class GarbageCollector:
             if not self._owners.is_no_index(error):
                 raise
 
-    def _noting(
+    def _collecting(
         self, failures: list[OSError] | None, step: Callable[..., bool], *arguments: object
     ) -> bool:
         try:
@@ -172,7 +176,8 @@ class GarbageCollector:
             return False  # not ours
         folder = self._layout.shard(shard)
         path = f"{folder}{os.sep}{name}"
-        # Whoever writes it holds the lock: a .new file that is there under it is left over.
+        # A process that writes the file holds the lock. So a .new file that exists while this
+        # process holds the lock is left over.
         if is_new or self._has_expired(folder, name):
             with suppress(Busy), self._locks.held(shard, wait=wait):
                 if is_new:
@@ -196,24 +201,24 @@ class GarbageCollector:
         return False
 
     def _is_gone(self, key_digest: str) -> bool:
-        # Where the whole folder is missing, nobody knows what was in it.
+        # If the whole folder is missing, nobody knows which records were in it.
         shard = self._layout.shard(key_digest[:2])
         return not exists(self._layout.record(key_digest)) and exists(shard)
 
 
-#: Comes after the last step of a pass.
+#: The value of `next` after the last step of a pass.
 _END: Final = object()
 
 
 def _entries(folder: str, anywhere: bool) -> Iterator[os.DirEntry[str]]:
-    """Yield what is in a folder.
+    """Yield the entries of a folder.
 
-    :param anywhere: begin in the middle, which takes reading all names first.
+    :param anywhere: begin in the middle. This reads all names first.
     """
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         if anywhere:
             names = list(entries)
-            middle = random.randrange(len(names) + 1)  # noqa: S311  # no secret
+            middle = random.randrange(len(names) + 1)  # noqa: S311  # not for a secret
             yield from names[middle:]
             yield from names[:middle]
         else:
@@ -221,7 +226,7 @@ def _entries(folder: str, anywhere: bool) -> Iterator[os.DirEntry[str]]:
 
 
 def _far_expiry(path: str) -> float:
-    """Return the expiry that stands in the file; 0 where it is no record."""
+    """Return the expiry in a file, or 0 if the file is no record."""
     with opened(path) as file:
         status = os.fstat(file)
         try:

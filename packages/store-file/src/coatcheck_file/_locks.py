@@ -1,8 +1,8 @@
-"""Locks between threads and processes: advisory locks of files, one file each.
+"""Locks between threads and processes: advisory file locks, each with a file of its own.
 
-Whoever takes one opens its file anew, so threads exclude each other as processes do. Nothing
-has to be cleaned up: the operating system drops a lock when its holder dies, and Python closes
-the file of a holder whom an exception of a signal handler threw out.
+Each holder opens the file again, so threads exclude each other as processes do. Nothing has to be
+cleaned up: the operating system drops a lock when its holder dies, and Python closes the file if an
+exception of a signal handler interrupts the holder.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ import portalocker
 from coatcheck.errors import StoreTimeout
 
 _FLAGS: Final = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
-# No function of Python's: an exception of a signal handler in there would lose the file.
+# This is no Python function, because an exception of a signal handler in it would lose the file.
 _OPENER: Final = functools.partial(os.open, mode=0o600)
-#: Seconds between two tries: the first and the longest pause.
+#: Seconds: the first and the longest pause between two attempts.
 _PAUSE: Final = 0.0005
 _LONGEST_PAUSE: Final = 0.005
 
 
 class Busy(Exception):
-    """Somebody else has the lock."""
+    """Another thread or process has the lock."""
 
 
 class Locks:
-    """Named locks, whose files stand in one folder.
+    """Named locks, with their files in one folder.
 
-    :param folder: where the files are; it must exist when a lock is taken.
-    :param timeout: seconds after which waiting is given up.
+    :param folder: the folder of the files. It must exist when a lock is taken.
+    :param timeout: seconds after which waiting ends.
     """
 
     def __init__(self, folder: Path, timeout: float) -> None:
@@ -48,17 +48,17 @@ class Locks:
     def held(self, name: str, *, wait: bool = True) -> Iterator[None]:
         """Hold a lock for the block.
 
-        :param wait: False: do not wait for it.
-        :raises Busy: not waiting, and somebody has it.
-        :raises StoreTimeout: it was not to be had in time.
+        :param wait: whether to wait for the lock.
+        :raises Busy: ``wait`` is False, and another thread or process has the lock.
+        :raises StoreTimeout: the lock did not become free in time.
         """
         with io.FileIO(f"{self._folder}{os.sep}{name}", "a+", opener=_OPENER) as file:
             self._lock(file, wait)
             try:
                 yield
             finally:
-                # Not left to close(): a forked child may have the file open, too. If it fails,
-                # what the block did is done all the same.
+                # `close` would not be enough, because a forked child may have the file open as
+                # well. If unlocking fails, the block's work is done nevertheless.
                 with suppress(portalocker.LockException):
                     portalocker.unlock(file)
 
@@ -76,7 +76,7 @@ class Locks:
                 raise Busy
             if time.monotonic() >= deadline:
                 raise StoreTimeout(
-                    f"another process or thread does not let go of a lock in {self._folder}"
+                    f"another process or thread did not release a lock in {self._folder} in time"
                 )
-            time.sleep(pause * random.random())  # noqa: S311  # to part those who wait
+            time.sleep(pause * random.random())  # noqa: S311  # not for a secret
             pause = min(pause * 2, _LONGEST_PAUSE)

@@ -2,8 +2,8 @@
 
 An index entry is an empty file. It is made before its record and removed after it, so a live record
 always has its entry, even if a process dies in between. An entry without a record is harmless, and
-is removed when it is found. Anything that has the name of such a folder and is no folder counts as
-an empty index, and is removed by the next write.
+is removed when it is found. If the name of an owner's folder belongs to something else, the index
+counts as empty, and the next write replaces it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from .content import encode_owner
-from .files import flush_folder, is_no_folder, make_empty, make_folder, remove
-from .layout import Layout, digest, is_digest
+from ._content import encode_owner
+from ._files import flush_folder, is_no_folder, make_empty, make_folder, remove
+from ._layout import Layout, digest, is_digest
 
-#: How often an owner's folder may vanish while an entry is put there.
+#: How often an owner's folder may be removed while an entry is made in it.
 _ATTEMPTS: Final = 100
 
 
 class Owners:
-    """The index entries of one store. Those of a key are made and removed under the key's lock.
+    """The index entries of one store. A key's entries are made and removed under the key's lock.
 
-    :param layout: where they are.
+    :param layout: the paths of the entries.
     :param durable: whether an entry is on the disk before its record is written.
     """
 
@@ -42,15 +42,15 @@ class Owners:
                 make_empty(os.path.join(folder, key_digest))
                 break
             except FileExistsError:
-                break  # the name is the entry, whatever has it
+                break  # there is an entry already
             except OSError as error:
-                # Somebody removed the last entry, and the folder with it; or there is no folder.
+                # The last entry was removed, and the folder with it; or the name is no folder's.
                 if attempt + 1 == _ATTEMPTS or not is_no_folder(error):
                     raise
                 _give_way(outer)
                 _give_way(folder)
         if self._durable:
-            # From the inside out, whoever made them: none may be missing on the disk.
+            # From the inside out, also folders of other processes: none may be missing on the disk.
             for made in (folder, outer, self._layout.owners):
                 flush_folder(made)
 
@@ -81,7 +81,7 @@ class Owners:
         return self._layout.owner(digest(encode_owner(owner)))
 
     def entries_in(self, folder: str) -> list[str]:
-        """Return the digests of the keys that an owner's folder names, stale ones among them."""
+        """Return the digests of the keys in an owner's folder. Some may be stale."""
         try:
             return [*filter(is_digest, os.listdir(folder))]
         except OSError as error:
@@ -90,9 +90,10 @@ class Owners:
             return []
 
     def is_no_index(self, error: OSError) -> bool:
-        """Tell whether a call failed because there is no owner's folder where one may be.
+        """Tell whether a call failed because an owner has no folder.
 
-        Where the whole index is none, that is another thing: nobody knows who has what.
+        If the folder of the whole index is missing, the answer is False, because then nobody knows
+        which records an owner has.
         """
         is_lost = not isinstance(error, FileNotFoundError) and not os.path.isdir(
             self._layout.owners
@@ -101,7 +102,7 @@ class Owners:
 
 
 def _give_way(folder: str) -> None:
-    """Remove what has the name of a folder and is none."""
+    """Remove a file that has the name of a folder."""
     if not os.path.isdir(folder):
         with suppress(OSError):
             os.unlink(folder)

@@ -1,19 +1,18 @@
-"""What stands in the file of one record, and what its modification time says.
+"""The file of one record: its bytes and its modification time.
 
 ::
 
     offset  bytes
          0      8  magic
-         8      4  CRC-32 of everything behind it
-        12      8  far expiry, a big-endian double in POSIX seconds; 0 where it is not needed
+         8      4  CRC-32 of everything after it
+        12      8  far expiry, a big-endian double in POSIX seconds; 0 if it is not needed
         20      8  the lengths in bytes: key 2, owner 2 (0 for none), data 4
         28         key and owner in UTF-8, data
 
-**The modification time is the expiry.** So it is read without opening the file, and moved
-without writing it. File systems keep nanoseconds, but not all of them keep dates after
-2038-01-19: from that instant on the modification time is :data:`FAR` and the expiry stands in
-the file, which a touch then has to replace: writing into it would change its modification time
-first.
+**The modification time is the expiry.** So it is read without opening the file, and moved without
+writing into it. File systems keep nanoseconds, but not all of them keep dates from 2038-01-19 on.
+For these the modification time is :data:`FAR`, and the expiry is in the file. A touch then replaces
+the file, because writing into it would change its modification time first.
 """
 
 from __future__ import annotations
@@ -34,23 +33,23 @@ HEADER_BYTES: Final = _HEAD.size + _FIELDS.size
 
 #: Nanoseconds.
 SECOND: Final = 10**9
-#: POSIX seconds: the first instant that a modification time may be unable to hold.
+#: POSIX seconds: the first instant that some file systems cannot keep as a modification time.
 FAR_SECONDS: Final = 2**31 - 1
 #: POSIX seconds: the end of the year 9999.
 _END: Final = 253_402_300_799.0
-#: The modification time, in nanoseconds, that sends the reader to the far expiry.
+#: Nanoseconds: the modification time of files that have a far expiry.
 FAR: Final = FAR_SECONDS * SECOND
 
 
 class Damaged(Exception):
-    """The file holds no record, or not the whole of one, or another one's."""
+    """The file has no record, or an incomplete one, or the record of another key."""
 
 
 def encode_key(key: str) -> bytes:
     """Return a key as bytes.
 
     :raises TypeError: it is no string.
-    :raises ValueError: it is no key.
+    :raises ValueError: it cannot be a key.
     """
     return check_key(key).encode()
 
@@ -59,15 +58,15 @@ def encode_owner(owner: str) -> bytes:
     """Return an owner as bytes.
 
     :raises TypeError: it is no string.
-    :raises ValueError: it is no owner.
+    :raises ValueError: it cannot be an owner.
     """
     return check_owner(owner).encode()
 
 
 def decode_name(name: bytes) -> str:
-    """Return the key or owner.
+    """Return a key or an owner.
 
-    :raises Damaged: it is no text.
+    :raises Damaged: the bytes are no text.
     """
     try:
         return name.decode("utf-8", "surrogatepass")
@@ -76,11 +75,11 @@ def decode_name(name: bytes) -> str:
 
 
 def modification_time(expires_at: float) -> int:
-    """Return the nanoseconds that stand for an expiry, rounded down, or :data:`FAR`."""
+    """Return an expiry in nanoseconds, rounded down, or :data:`FAR`."""
     if expires_at >= FAR_SECONDS:
         return FAR
     seconds = int(expires_at)
-    # The difference is exact, and what is read back is the float that was given.
+    # The difference is exact, so reading gives the same float again.
     return seconds * SECOND + int((expires_at - seconds) * SECOND)
 
 
@@ -97,7 +96,7 @@ def unpack(content: bytes, modified: int) -> tuple[bytes, Record]:
     """Return the key and the record.
 
     :param modified: the modification time in nanoseconds.
-    :raises Damaged: it is not what :func:`pack` made.
+    :raises Damaged: the content was not made by :func:`pack`.
     """
     expires_at, key_end, owner_end = _fields(content, len(content), modified)
     _, checksum = _HEAD.unpack_from(content)
@@ -108,18 +107,18 @@ def unpack(content: bytes, modified: int) -> tuple[bytes, Record]:
 
 
 def unpack_head(head: bytes, size: int, modified: int) -> float:
-    """Return the expiry, without looking at the data.
+    """Return the expiry without looking at the data.
 
     :param head: the first :data:`HEADER_BYTES` of the file, or more.
     :param size: the size of the file in bytes.
     :param modified: the modification time in nanoseconds.
-    :raises Damaged: it does not begin as :func:`pack` does, or has another size than it says.
+    :raises Damaged: the file was not made by :func:`pack`, or its size is wrong.
     """
     return _fields(head, size, modified)[0]
 
 
 def _fields(head: bytes, size: int, modified: int) -> tuple[float, int, int]:
-    """Return the expiry, and where the key and the owner end."""
+    """Return the expiry, and the offsets at which the key and the owner end."""
     if len(head) < HEADER_BYTES or not head.startswith(_MAGIC):
         raise Damaged("it does not begin as a record does")
     far, key, owner, data = _FIELDS.unpack_from(head, _HEAD.size)

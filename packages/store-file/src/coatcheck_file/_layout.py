@@ -3,13 +3,13 @@
 ::
 
     coatcheck-file           what the folder is, and the version of its layout
-    records/3f/9c…           the record whose key has the SHA-256 3f9c…, in hexadecimal
+    records/3f/9c…           the record of the key with the SHA-256 3f9c…, in hexadecimal
     records/3f/9c….new       the same while it is being written
     owners/a1/b2…/3f9c…      an index entry, an empty file: the owner a1b2… has that record
-    locks/3f                 whoever writes in records/3f holds it
+    locks/3f                 a process that writes in records/3f holds this lock
 
-256 folders of records are few to list, and none becomes large: with a million sessions each
-has 4,000 files.
+256 folders of records are quick to list, and none becomes large: with a million sessions each has
+4,000 files.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ SHARDS: Final = tuple(f"{number:02x}" for number in range(256))
 
 
 def digest(name: bytes) -> str:
-    """Return what stands for a key or an owner in file names."""
+    """Return the form in which file names have a key or an owner."""
     return hashlib.sha256(name).hexdigest()
 
 
 def is_record_name(name: str) -> bool:
-    """Tell whether a file of that name can be a record."""
+    """Tell whether a file of this name can be a record."""
     return _NAME.fullmatch(name) is not None
 
 
 def is_digest(name: str) -> bool:
-    """Tell whether it is a whole digest."""
+    """Tell whether a name is a whole digest."""
     return _DIGEST.fullmatch(name) is not None
 
 

@@ -1,4 +1,4 @@
-"""Reading, replacing and removing whole files, durably where that is asked for."""
+"""Read, replace and remove whole files, durably if the caller asks for it."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ T = TypeVar("T")
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _CLOSE_ON_EXEC: Final = getattr(os, "O_CLOEXEC", 0)
-# Not to wait for the other end of a named pipe that somebody put there.
+# O_NONBLOCK: opening a named pipe must not wait for its other end.
 _READ: Final = os.O_RDONLY | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC | getattr(os, "O_NONBLOCK", 0)
-# Never what is there already: whose it is nobody knows.
+# O_EXCL: a file that exists already may be another user's.
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY | _CLOSE_ON_EXEC
 _FOLDER: Final = os.O_RDONLY | _CLOSE_ON_EXEC
 
-#: What opening a folder, a symbolic link, a socket or the like fails with.
+#: The error numbers of opening a folder, a symbolic link, a socket or the like.
 NO_FILE: Final = frozenset({errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO})
 
 
 def is_foreign(status: os.stat_result) -> bool:
     """Tell whether something belongs to another user than this process's, and not to root."""
-    if sys.platform == "win32":  # which has no such numbers
+    if sys.platform == "win32":  # Windows has no such numbers
         return False
     return status.st_uid not in (0, os.geteuid())
 
 
 def is_no_folder(error: OSError) -> bool:
-    """Tell whether a call failed because there is no folder: nothing, or something else."""
+    """Tell whether a call failed because a path is no folder, or does not exist."""
     return isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ELOOP
 
 
-#: Behind the name of a file that is being written.
+#: The end of the name of a file that is being written.
 NEW: Final = ".new"
 
 _WINDOWS: Final = sys.platform == "win32"
-#: Seconds for which to try again on Windows, where a file that is open elsewhere is locked.
+#: Seconds to try again on Windows, where a file is locked while another process has it open.
 _RETRY_SECONDS: Final = 2.0
 
 
@@ -52,8 +52,8 @@ def opened(path: str, flags: int = _READ) -> Iterator[int]:
 
     :raises OSError: there is none, or it is a symbolic link.
     """
-    # `map` opens and notes the descriptor in one step, and closes it in one: between two, an
-    # exception of a signal handler would lose it.
+    # `map` opens a file and stores its descriptor in one step, and closes it in one step. An
+    # exception of a signal handler between two steps would lose the descriptor.
     descriptors: list[int] = []
     closing = map(os.close, descriptors)
     try:
@@ -66,13 +66,13 @@ def opened(path: str, flags: int = _READ) -> Iterator[int]:
 def make_empty(path: str) -> None:
     """Make an empty file.
 
-    :raises FileExistsError: there is something of this name.
+    :raises FileExistsError: the name is in use.
     """
     any(map(os.close, map(os.open, (path,), (_NEW_FILE,), (0o600,))))
 
 
 def read(descriptor: int, size: int) -> bytes:
-    """Return up to that many bytes from where the file stands; fewer only at its end."""
+    """Return that many bytes from the file's current position, or fewer if the file ends there."""
     content = os.read(descriptor, size)
     while 0 < len(content) < size and (more := os.read(descriptor, size - len(content))):
         content += more
@@ -80,9 +80,9 @@ def read(descriptor: int, size: int) -> bytes:
 
 
 def replace(path: str, content: bytes, modified: int, *, durable: bool) -> None:
-    """Put a whole file in place of another, or where there was none.
+    """Put a whole file in the place of another one, or where there was none.
 
-    Whoever dies on the way leaves the old file, or the new one, and perhaps ``path`` + NEW.
+    A process that dies meanwhile leaves the old file or the new one, and perhaps ``path`` + NEW.
 
     :param modified: the file's modification time in nanoseconds.
     :param durable: return when the disk has it.
@@ -97,7 +97,7 @@ def replace(path: str, content: bytes, modified: int, *, durable: bool) -> None:
             os.replace(temporary, path)
     except OSError:
         with suppress(OSError):
-            os.unlink(temporary)  # a full disk has no room for it
+            os.unlink(temporary)  # it would take room on a full disk
         raise
     if durable:
         flush_folder(os.path.dirname(path))
@@ -107,7 +107,7 @@ def _write(path: str, content: bytes, modified: int, *, durable: bool) -> None:
     try:
         _write_into(path, content, modified, durable=durable)
     except FileExistsError:
-        remove(path)  # what somebody has left who died on the way, or put there
+        remove(path)  # a process that died left it, or another program put it there
         _write_into(path, content, modified, durable=durable)
 
 
@@ -133,7 +133,7 @@ def set_modified(path: str, modified: int, *, durable: bool) -> None:
 
 
 def exists(path: str) -> bool:
-    """Tell whether there is something. Unlike ``os.path.exists``, it raises what goes wrong."""
+    """Tell whether a path exists. Unlike ``os.path.exists``, this raises other errors."""
     try:
         os.lstat(path)
     except FileNotFoundError:
@@ -143,9 +143,9 @@ def exists(path: str) -> bool:
 
 @contextmanager
 def scanned(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
-    """Iterate over what is in a folder.
+    """Iterate over the entries of a folder.
 
-    The entries' paths may be relative to the folder, which makes their ``stat`` a third faster.
+    Their paths may be relative to the folder, which makes their ``stat`` a third faster.
 
     :raises FileNotFoundError: there is no such folder.
     """
@@ -158,25 +158,25 @@ def scanned(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
 
 
 def remove(path: str) -> bool:
-    """Remove a file, and put a folder aside that stands in its place. Returns False without one."""
+    """Remove a file, or put a folder in its place aside. Return False if there is neither."""
     try:
         _with_retries(os.unlink, path)
     except FileNotFoundError:
         return False
     except IsADirectoryError:
-        # Not ours, and perhaps somebody's.
+        # The store made no such folder, so somebody may need it.
         os.rename(path, f"{path}.foreign-{os.urandom(4).hex()}")
     return True
 
 
 def make_folder(path: str) -> None:
-    """Make a folder for the user alone, unless it is there."""
+    """Make a folder for the user alone, unless it exists."""
     with suppress(FileExistsError):
         os.mkdir(path, 0o700)
 
 
 def flush_folder(path: str) -> None:
-    """Return when the disk has the names of a folder. Windows has no way to ask for it."""
+    """Return when the disk has the names of a folder. On Windows this is not possible."""
     if _WINDOWS:
         return
     with opened(path, _FOLDER) as folder:
@@ -187,7 +187,7 @@ if sys.platform == "darwin":
     import fcntl
 
     def _flush(file: int) -> None:
-        # Its fsync leaves the data in the drive's cache.
+        # On macOS fsync leaves the data in the drive's cache.
         fcntl.fcntl(file, fcntl.F_FULLFSYNC)
 
 else:
@@ -195,7 +195,7 @@ else:
 
 
 def _with_retries(call: Callable[..., T], *arguments: object) -> T:
-    """Call, and where Windows refuses because somebody else has the file open, try again."""
+    """Call a function. On Windows, try again while another process has the file open."""
     if not _WINDOWS:
         return call(*arguments)
     deadline = time.monotonic() + _RETRY_SECONDS
@@ -205,4 +205,4 @@ def _with_retries(call: Callable[..., T], *arguments: object) -> T:
         except PermissionError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.01 * random.random())  # noqa: S311  # to part those who wait
+            time.sleep(0.01 * random.random())  # noqa: S311  # not for a secret

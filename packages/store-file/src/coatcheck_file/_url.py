@@ -18,7 +18,7 @@ _FORM = (
 def parse(url: str) -> tuple[Path, dict[str, str]]:
     """Return the folder and the options of a URL (RFC 8089, and relative paths).
 
-    :raises ConfigurationError: it has another form, or an option twice.
+    :raises ConfigurationError: the URL has another form, or an option twice.
     """
     parts, options = split_url(url, _FORM)
     path = os.fsdecode(unquote_to_bytes(parts.path))
@@ -30,7 +30,7 @@ def parse(url: str) -> tuple[Path, dict[str, str]]:
         raise ConfigurationError(_FORM)
     if path.startswith("~"):
         raise ConfigurationError(
-            "a file store's URL does not know `~`: write the whole path, `file:///home/...`, or "
-            "`file:./~...` for a folder of such a name"
+            "a file store's URL must not begin with `~`: write the whole path, `file:///home/...`, "
+            "or `file:./~...` for a folder of that name"
         )
     return Path(path), options
