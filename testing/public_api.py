@@ -46,6 +46,10 @@ MODULES: Final = {
         "coatcheck.storekit",
     ),
     "packages/express": ("coatcheck_express",),
+    "packages/store-dynamodb": ("coatcheck_dynamodb",),
+    "packages/store-file": ("coatcheck_file",),
+    "packages/store-mongo": ("coatcheck_mongo", "coatcheck_mongo.express"),
+    "packages/store-redis": ("coatcheck_redis",),
     "conformance": ("coatcheck_conformance",),
 }
 
@@ -100,11 +104,7 @@ def _is_ours(value: Any) -> bool:
 
 
 def _is_our_module(name: str | None) -> bool:
-    return (name or "").partition(".")[0] in {
-        "coatcheck",
-        "coatcheck_express",
-        "coatcheck_conformance",
-    }
+    return (name or "").partition(".")[0] in _PACKAGES
 
 
 @cache
@@ -265,7 +265,8 @@ def _default(value: Any) -> str:
 
 def _source(module: types.ModuleType, name: str) -> str:
     """Return the right side of the assignment that makes a constant or an alias."""
-    for node in ast.parse(inspect.getsource(module)).body:
+    body = ast.parse(inspect.getsource(module)).body
+    for node in [*body, *(each for part in body if isinstance(part, ast.If) for each in part.body)]:
         if isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets):
             return ast.unparse(node.value)
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name and node.value:

@@ -9,16 +9,10 @@ import boto3
 import pytest
 from dynamodb_backend import Backend
 
-import coatcheck_dynamodb
 from coatcheck import Record, open_store
 from coatcheck.errors import ConfigurationError, StoreClosed, StoreUnavailable
 from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb._url import Settings, parse
-from testing.public_names import check_public_names
-
-
-def test_the_package_shows_its_public_names() -> None:
-    check_public_names(coatcheck_dynamodb, "conformance", "plugin")
 
 
 def test_everything_that_a_url_can_say() -> None:

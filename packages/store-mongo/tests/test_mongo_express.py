@@ -120,7 +120,7 @@ class TestDocuments:
             written(self.codec, {"value": value})
 
     def test_what_comes_back_is_plain(self) -> None:
-        """A value of a subclass comes back as the type that it extends, and keys as strings."""
+        """A value of a subclass comes back as its base type, and keys as strings."""
         at = type("Moment", (datetime,), {})(2026, 1, 2, tzinfo=UTC)
         blob = type("Blob", (bytes,), {})(b"x")
         state = self.codec.loads(written(self.codec, {"v": [{1: at, None: blob}]}), "key")
@@ -185,8 +185,8 @@ def codec(vector: dict[str, Any]) -> WebCryptoCodec:
 class TestWebCrypto:
     def test_a_record_of_node_is_read(self, codec: WebCryptoCodec, vector: dict[str, Any]) -> None:
         # The vector is a session without a cookie, which no request leaves behind.
-        sealed = vector["session_field"].encode()
-        assert codec.decode_record(sealed) == json.loads(vector["plaintext"])
+        encrypted = vector["session_field"].encode()
+        assert codec.decode_record(encrypted) == json.loads(vector["plaintext"])
 
     def test_there_and_back(self, codec: WebCryptoCodec) -> None:
         first, second = (written(codec, {"name": "Ada"}) for _ in range(2))

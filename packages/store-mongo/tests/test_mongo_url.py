@@ -6,12 +6,10 @@ import socket
 
 import pytest
 
-import coatcheck_mongo
 from coatcheck import open_async_store, open_store
 from coatcheck.errors import ConfigurationError
 from coatcheck_mongo import AsyncMongoStore, MongoStore
 from coatcheck_mongo._url import Settings, parse
-from testing.public_names import check_public_names
 
 RIGHT = [
     ("mongodb://localhost", ("test", "sessions", True, True), "mongodb://localhost/?timeoutMS=3000"),
@@ -70,10 +68,6 @@ WRONG = {
     "mongodb://h/?srvMaxHosts=2": "srv",
     "mongodb://h/?tlsInsecure=true&tlsAllowInvalidHostnames=true": "together",
 }
-
-
-def test_the_package_shows_its_public_names() -> None:
-    check_public_names(coatcheck_mongo, "conformance", "express", "plugin")
 
 
 @pytest.mark.parametrize(("url", "names", "uri"), RIGHT)

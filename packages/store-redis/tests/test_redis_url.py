@@ -9,7 +9,6 @@ import pytest
 import redis.asyncio
 from redis.cluster import cleanup_kwargs
 
-import coatcheck_redis
 import redis
 from coatcheck import open_async_store, open_store
 from coatcheck.errors import ConfigurationError
@@ -17,11 +16,6 @@ from coatcheck.registry import Registry
 from coatcheck_redis import AsyncRedisStore, RedisStore
 from coatcheck_redis._url import SCHEMES, parse
 from coatcheck_redis.plugin import coatcheck_stores
-from testing.public_names import check_public_names
-
-
-def test_the_package_shows_its_public_names() -> None:
-    check_public_names(coatcheck_redis, "conformance", "plugin")
 
 
 def test_the_plugin_has_each_scheme() -> None:

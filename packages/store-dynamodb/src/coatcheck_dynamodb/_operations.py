@@ -188,7 +188,10 @@ class DynamoDBOperations:
         return item
 
     def _owned(self, keys: Sequence[Item], owner: str) -> Listing:
-        """List an owner's records by their keys. Keys that the service leaves out follow again."""
+        """List an owner's records by their keys.
+
+        The service may leave keys out, and these are asked for again.
+        """
         left = list(keys)
         backoff = Backoff()
         while left:

@@ -1,4 +1,7 @@
-"""The store: its options, and its operations with their locks."""
+"""The store: its options, and its operations with their locks.
+
+docs/decisions/2026-11-30-file-store.md has the reasons.
+"""
 
 from __future__ import annotations
 

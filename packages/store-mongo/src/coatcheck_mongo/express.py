@@ -48,6 +48,11 @@ except ModuleNotFoundError as _error:
 
 __all__ = ["DocumentCodec", "WebCryptoCodec"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 _OPTIONS: Final[CodecOptions[RawBSONDocument]] = CodecOptions(
     # Otherwise bson would turn a dictionary with `$ref` and `$id` into a DBRef.
     document_class=RawBSONDocument,
