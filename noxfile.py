@@ -399,7 +399,10 @@ def minimum(requirement: str) -> str | None:
 
 @nox.session(default=False, tags=["nightly"])
 def audit(session: nox.Session) -> None:
-    """Look for known vulnerabilities in the oldest releases that tests and the demo accept."""
+    """Look for known vulnerabilities in the oldest releases that tests and the demo accept.
+
+    docs/decisions/2026-11-30-dependencies.md says which requirements these are, and why.
+    """
     session.install(*group("audit"))
     folder = Path(session.create_tmp())
 

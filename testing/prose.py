@@ -69,16 +69,10 @@ class Rules:
 
     :ivar words: the rules.
     :ivar exceptions: pairs of a pattern of paths and names of rules; none means all.
-    :ivar not_covered: patterns of paths that are not read.
     """
 
     words: tuple[Rule, ...]
     exceptions: tuple[tuple[str, frozenset[str]], ...] = ()
-    not_covered: tuple[str, ...] = ()
-
-    def covers(self, path: str) -> bool:
-        """Tell whether a file is read."""
-        return not any(fnmatchcase(path, pattern) for pattern in self.not_covered)
 
     def for_path(self, path: str) -> list[Rule]:
         """Return the rules that a file must follow."""
@@ -124,7 +118,7 @@ def read_rules(path: Path = RULES) -> Rules:
         if not each.get("reason") or names - known:
             raise ValueError(f"{each} must have a reason, and name rules of {sorted(known)}")
         exceptions += [(pattern, names) for pattern in each["paths"]]
-    return Rules(words, tuple(exceptions), tuple(document["not_covered"]))
+    return Rules(words, tuple(exceptions))
 
 
 def check_markdown(path: str, text: str, rules: Rules) -> list[Finding]:
@@ -233,8 +227,6 @@ def check(root: Path = ROOT, rules: Rules | None = None) -> list[Finding]:
     rules = rules or read_rules()
     found = []
     for path in tracked(root, "*.md", "*.py"):
-        if not rules.covers(path):
-            continue
         text = (root / path).read_text("utf-8")
         found += (check_markdown if path.endswith(".md") else check_python)(path, text, rules)
     return found

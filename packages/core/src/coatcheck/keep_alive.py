@@ -1,4 +1,7 @@
-"""Decide when the expiry of a session's record moves, and by how much."""
+"""Decide when the expiry of a session's record moves, and by how much.
+
+docs/decisions/2026-11-30-expiry.md has the reasons.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Hold a write that is under way, and note what becomes of it.
 
 While a session is written, the application may change, end or rename it.
+
+docs/decisions/2026-11-30-failed-writes.md has the reasons.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Name the phases of a request, and check whether its session can still be saved."""
+"""Name the phases of a request, and check whether its session can still be saved.
+
+docs/decisions/2026-11-30-session-core.md has the reasons.
+"""
 
 from __future__ import annotations
 

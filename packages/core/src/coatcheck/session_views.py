@@ -1,4 +1,7 @@
-"""Give views of a session that show no data and note which values the application gets."""
+"""Give views of a session that show no data and note which values the application gets.
+
+docs/decisions/2026-11-30-session-is-a-dict.md has the reasons.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Read the session cookie that came with a request, and decide which one goes with its response."""
+"""Read the session cookie that came with a request, and decide which one goes with its response.
+
+docs/decisions/2026-11-30-cookie-and-record.md has the reasons.
+"""
 
 from __future__ import annotations
 
