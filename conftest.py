@@ -42,7 +42,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a server that is not here."""
+    """Leave out tests that need a server which is not here."""
     missing = set(config.getoption("--without"))
     left_out = [item for item in items if missing & _servers(item)]
     if left_out:
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Distribute the kit's cases as they depend on each other, with ``--dist loadscope``."""
+    """Distribute the kit's cases by their dependencies, with ``--dist loadscope``."""
     if config.getvalue("dist") != "loadscope":
         return None
     from testing.scheduling import KitScheduling
@@ -74,7 +74,7 @@ def anyio_backend() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests have to say at the end of a run: their property ``summary``."""
+    """Print the property ``summary`` of tests at the end of a run."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "summary":

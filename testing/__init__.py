@@ -1,1 +1,1 @@
-"""Tools that only this repository needs: servers, faults, Express, types, reports, documents."""
+"""Tools for this repository alone: servers, faults, Express, types, reports, documents."""

@@ -19,8 +19,8 @@ class Backend:
 
     :ivar name: the name of its report.
     :ivar start: starts the server, if there is one, and yields the URL of a store.
-    :ivar server: what the store needs: one of :data:`.machine.SERVERS`, or nothing.
-    :ivar seconds: how long the kit takes about, most of it waiting for servers that do not answer.
+    :ivar server: the server that the store needs: one of :data:`.machine.SERVERS`, or nothing.
+    :ivar seconds: roughly how long the kit takes; most of it waits for servers that do not reply.
     """
 
     name: str

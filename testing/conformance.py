@@ -42,7 +42,7 @@ def harness_on(start: Callable[[], AbstractContextManager[str]], option: str = "
 def at_night(items: list[pytest.Item], conftest: str, chosen: Callable[[str, str], bool]) -> None:
     """Mark cases of the kit as `slow`, among the tests of one folder.
 
-    :param conftest: the path of the folder's conftest.py, whose hook is given the items of all.
+    :param conftest: the path of the folder's conftest.py, whose hook gets the items of all folders.
     :param chosen: tells for a clause and an API, ``sync`` or ``async``, whether it runs at night.
     """
     folder = Path(conftest).parent

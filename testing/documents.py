@@ -1,6 +1,6 @@
-"""Write those parts of the documents that come from elsewhere, and check that they are current.
+"""Write the generated parts of the documents, and check that they are current.
 
-Two comments, which a reader of the page does not see, mark the place of a file::
+Two comments, which a reader of the page does not see, are the place of a file::
 
     <!-- include: examples/store-sqlite/pyproject.toml -->
     <!-- end -->
@@ -8,8 +8,8 @@ Two comments, which a reader of the page does not see, mark the place of a file:
 ``python -m testing.documents`` writes the file between them, as a block of code. Between
 ``<!-- states -->`` and ``<!-- end -->`` it writes the table of a session's states.
 ``python -m testing.documents --check`` writes nothing and names each document that is not current.
-``python -m testing.documents --reports FOLDER`` writes the table of docs/conformance.md as well,
-from what ``python -m testing.reports FOLDER`` made.
+``python -m testing.documents --reports FOLDER`` also writes the table of docs/conformance.md, from
+the reports that ``python -m testing.reports FOLDER`` has written.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ def write(root: Path = ROOT) -> list[Path]:
 
 
 def with_files(text: str, name: Path, root: Path) -> str:
-    """Return a document with the files and the table that it includes as they are now.
+    """Return a document with the present content of its files and of its table of states.
 
     :param text: the document.
     :param name: its name, for errors.
-    :param root: the folder that the paths in it start from.
+    :param root: the folder in which the paths of the document start.
     :raises DocumentError: a marker cannot be understood, or names no file.
     """
     ended = {match.start() for match in _INCLUDE.finditer(text)}
@@ -91,7 +91,8 @@ def with_files(text: str, name: Path, root: Path) -> str:
         file = root / match["path"]
         if not file.is_file():
             raise DocumentError(
-                f"{name}: `{match['path']}` is no file of the repository; paths start at its root"
+                f"{name}: `{match['path']}` is not a file of the repository; paths start at "
+                "its root"
             )
         block = _block(file)
         if _MARK.search(block):

@@ -1,9 +1,9 @@
 """Calls of a store that a signal handler interrupts: ``python -m testing.interrupts URL TIMES``.
 
-A handler that raises, as those of Celery's and RQ's time limits and of Ctrl-C do, raises between
-any two instructions of the main thread. This program lets one raise at random moments of a store's
-calls. It ends with an error if a call turns the exception into another one or gets the reply of
-another call, or if afterwards two threads at once cannot use the store.
+Handlers that raise exist: Celery's and RQ's time limits, and Ctrl-C. The exception comes between
+any two instructions of the main thread. This program raises one at random moments of a store's
+calls. It ends with an error if a call turns the exception into another one, if a call gets the
+reply of another one, or if two threads cannot use the store afterwards.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from coatcheck.storekit import SyncBridge
 
 from .servers.programs import ROOT
 
-#: Seconds until the handler raises, at most, for a quick store.
+#: The most seconds until the handler raises, for a fast store.
 _LONGEST: Final = 0.004
 
 
 class TimeIsUp(Exception):
-    """An exception of the handler; Celery's, too, is an Exception."""
+    """Raised by the handler; Celery's is an Exception, too."""
 
 
 def interrupted(url: str, times: int, *options: str) -> None:
-    """Run this program, which must end well and in time.
+    """Run this program, which must end without an error and in time.
 
     :param url: of a store.
     :param times: how often its calls are interrupted.
@@ -56,7 +56,7 @@ def _raise_as_the_system(*_: object) -> None:
 
 
 def _round(store: Store, number: int) -> None:
-    """Write and read two sessions, whose contents say whose they are."""
+    """Write and read two sessions, whose contents say to whom they belong."""
     for name in ("a", "b"):
         key, data = f"key-{name}-{number % 8}", f"{name}-{number % 8}".encode()
         record = Record(data, time.time() + 300, f"owner-{name}")
@@ -79,7 +79,7 @@ def _interrupt(store: Store, times: int, kind: type[Exception], longest: float) 
     left = times
     while left:
         try:
-            # Again after a second: one that is raised in a `__del__` is lost.
+            # It raises again after a second, because an exception in a `__del__` is lost.
             signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00002, longest), 1)
             while True:
                 _round(store, next(numbers))
@@ -91,7 +91,7 @@ def _interrupt(store: Store, times: int, kind: type[Exception], longest: float) 
 
 
 def _was_replaced(error: Exception) -> bool:
-    """Tell whether PyMongo's decoder, which is written in C, put its own in the place of ours."""
+    """Tell whether PyMongo's decoder, written in C, raised its own exception instead of ours."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -100,7 +100,7 @@ def _was_replaced(error: Exception) -> bool:
 
 
 def _works(store: Store) -> None:
-    """Use the store from two threads at once, and look for what was lost on the way."""
+    """Use the store from two threads at once, and check the results."""
 
     def use(name: str) -> None:
         for number in range(50):
@@ -136,7 +136,7 @@ def main(url: str, times: int, *options: str) -> None:
     before = _descriptors()
     _interrupt(store, times, kind, 10 * _LONGEST if "slow" in options else _LONGEST)
     _works(store)
-    gc.collect()  # clients that were given up
+    gc.collect()  # closes abandoned clients
     if _descriptors() > before + 50:
         sys.exit(f"{_descriptors() - before} files were left open")
     store.close()

@@ -1,6 +1,6 @@
-"""Finds out what this machine can run: interpreters, and programs that tests need.
+"""Find out what this machine can run: interpreters, and programs that tests need.
 
-The noxfile imports this module, so it needs nothing but the standard library.
+The noxfile imports this module, so it needs only the standard library.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 
 _MEMORY: Final = "/dev/shm"
 _SYSTEM_FOLDERS: Final = ("/usr/sbin", "/usr/local/sbin", "/sbin")
-#: Those of Debian, Fedora and macOS.
+#: The folders of Debian, Fedora and macOS.
 _APACHE_FOLDERS: Final = (
     "/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/libexec/apache2",
 )  # fmt: skip
@@ -29,9 +29,9 @@ _ROOM: Final = 4 * 2**30
 
 @dataclass(frozen=True)
 class Lack:
-    """Something that is not here.
+    """Something that this machine does not have.
 
-    :ivar reason: in a few words.
+    :ivar reason: a few words.
     :ivar advice: what to install.
     """
 
@@ -42,7 +42,7 @@ class Lack:
 def interpreter(version: str) -> str | None:
     """Return the path of a Python of a version like ``3.12``, or None.
 
-    A program that is on PATH may still not run: pyenv has one for each version that it could run.
+    A program on PATH may still not run: pyenv has one for each version that it knows.
     """
     if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
         return sys.executable
@@ -54,22 +54,22 @@ def interpreter(version: str) -> str | None:
 
 
 def lack_of(name: str) -> Lack | None:
-    """Return what is missing for the tests that need a server; None if all is here.
+    """Return what is missing for the tests that need a server; None if nothing is missing.
 
-    :param name: a name that the pytest marker `integration` takes.
+    :param name: a name that the pytest marker `integration` accepts.
     """
     return _LACKS[name]()
 
 
 def system_program(*names: str) -> str | None:
-    """Return the path of the first of these programs; some folders only root has on PATH."""
+    """Return the path of the first of these programs that is here, also outside PATH."""
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS))
     found = (shutil.which(name, path=path) for name in names)
     return next(filter(None, found), None)
 
 
 def apache_modules(name: str) -> str | None:
-    """Return the folder of Apache's modules, if the one of this name is there."""
+    """Return the folder of Apache's modules if it has the one of this name, or None."""
     for folder in _APACHE_FOLDERS:
         if Path(folder, f"mod_{name}.so").exists():
             return folder
@@ -79,7 +79,7 @@ def apache_modules(name: str) -> str | None:
 def folder_in_memory() -> str | None:
     """Return a folder in memory that has room for some servers; None if there is none.
 
-    Servers that wait for the disk at each write make tests slow, and show nothing more.
+    Servers that wait for the disk at each write make tests slow, and find no more errors.
     """
     try:
         has_room = shutil.disk_usage(_MEMORY).free > _ROOM
@@ -148,7 +148,7 @@ def _apache() -> Lack | None:
 
 
 def _output(*command: str) -> str:
-    """Return what a program prints, nothing if it cannot run."""
+    """Return the output of a program, or an empty text if it cannot run."""
     try:
         run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):

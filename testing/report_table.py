@@ -11,13 +11,13 @@ from typing import Any, Final
 from .backends import BACKENDS
 
 COLUMNS: Final = ("Report", "Store", "Server", "Binding clauses", "Verdict", "Contract", "Kit")
-#: The form of report.json that is understood here.
+#: The version of report.json that is supported here.
 _SCHEMA: Final = 1
 
 _PLACE: Final = re.compile(
     r"^(?P<begin><!-- reports -->\n)(?P<table>.*?)(?P<end>^<!-- end -->)$", re.MULTILINE | re.DOTALL
 )
-#: What a distribution adds to the version of its kernel; it differs from machine to machine.
+#: A distribution's suffix of the kernel's version; it differs from machine to machine.
 _BUILD: Final = re.compile(r"(?<=\d)-\S+")
 
 
@@ -29,7 +29,7 @@ _HEADER: Final = [_line(COLUMNS), "|---" * len(COLUMNS) + "|"]
 
 
 class DocumentError(Exception):
-    """A document, or what it is made from, is not as it must be; the message says what to do."""
+    """A document, or a part of it, is wrong; the message says what to do."""
 
 
 def with_reports(text: str, folder: Path) -> tuple[str, list[str]]:
@@ -61,9 +61,9 @@ def with_reports(text: str, folder: Path) -> tuple[str, list[str]]:
 
 
 def fault(text: str) -> str:
-    """Return what is wrong with the form of the table in a document, whatever its figures are.
+    """Return what is wrong with the form of the table in a document; the figures may differ.
 
-    :returns: nothing if the form is right.
+    :returns: an empty text if the form is right.
     :raises DocumentError: the document has no place for the table.
     """
     lines = _place(text)["table"].splitlines()

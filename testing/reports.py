@@ -33,7 +33,7 @@ CONFORMANT: Final = "conformant"
 LEFT_OUT: Final = "left out"
 NOT_JUDGED: Final = "not judged"
 
-#: Seconds that kits have to end. After Ctrl-C their servers are gone, and some wait for them.
+#: Seconds for kits to end. After Ctrl-C their servers are gone, and some kits wait for them.
 _TIMEOUT: Final = 5.0
 NAMES: Final = tuple(backend.name for backend in BACKENDS)
 _SERVERS: Final = tuple(dict.fromkeys(backend.server for backend in BACKENDS if backend.server))
@@ -58,13 +58,13 @@ class Result:
 
 
 class Stopped(Exception):
-    """Nothing more may be started, because a signal came."""
+    """Raised instead of starting a kit after a signal."""
 
 
 class Reporter:
-    """Runs the kit in threads of the caller's, and can end all that it started.
+    """Run the kit in threads of the caller, and end everything that was started.
 
-    :param folder: where the reports go.
+    :param folder: the folder of the reports.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -82,7 +82,7 @@ class Reporter:
         return Result(backend.name, verdict, remark, time.monotonic() - began)
 
     def stop(self) -> None:
-        """End each kit that runs, and let none begin."""
+        """End each running kit, and start no other."""
         with self._lock:
             self._stopped = True
             kits = list(self._kits)
@@ -95,7 +95,7 @@ class Reporter:
     def _judged(self, backend: Backend, place: Path) -> tuple[str, str]:
         """Return the verdict, and a remark."""
         report, output = place / "report.json", place / "output.txt"
-        report.unlink(missing_ok=True)  # that of an earlier run must not pass for this one's
+        report.unlink(missing_ok=True)  # an earlier report must not be taken for this one
         try:
             with output.open("wb") as opened, backend.start() as url:
                 self._run_kit(url, place, opened)
@@ -113,7 +113,7 @@ class Reporter:
         with self._lock:
             if self._stopped:
                 raise Stopped
-            # A session of its own: Ctrl-C reaches this process alone, which ends the kit once.
+            # In a session of its own the kit gets no Ctrl-C: this process ends it, once.
             kit = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -128,7 +128,7 @@ def _wait_or_kill(kit: subprocess.Popen[bytes], deadline: float) -> None:
         kit.wait(max(0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(kit.pid, signal.SIGKILL)  # with the processes that it started
+            os.killpg(kit.pid, signal.SIGKILL)  # also ends its child processes
 
 
 def _summary(report: Path) -> tuple[str, str]:
@@ -142,7 +142,7 @@ def _summary(report: Path) -> tuple[str, str]:
 def report_all(
     reporter: Reporter, backends: Iterable[Backend], *, at_once: int
 ) -> Generator[Result, None, None]:
-    """Yield the results as they come; those that take longest begin first.
+    """Yield the results when they are known; the longest runs begin first.
 
     :param at_once: how many servers and kits run at the same time.
     """
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: 0 if all are conformant, 1 if one is not, 2 after a signal.
     """
     parsed = _parsed(arguments)
-    os.environ.pop(FOLDER_VARIABLE, None)  # the servers are this process's own
+    os.environ.pop(FOLDER_VARIABLE, None)  # this process starts its own servers
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _interrupt)
     running = report_all(Reporter(parsed.folder), parsed.chosen, at_once=parsed.at_once)
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("ended by a signal: all servers are stopped", file=sys.stderr)
         return 2
     _say_what_is_missing(results, parsed.left_out)
-    # On CI nothing may be missing, and what was asked for by name must be there.
+    # In CI no report may be missing, and elsewhere none that was named.
     needed = NAMES if os.environ.get("CI") else parsed.names
     return int(any(_fails(result, needed) for result in results))
 
@@ -197,7 +197,7 @@ def _fails(result: Result, needed: Collection[str]) -> bool:
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
-    """End everything at the first signal, and let no second one interrupt that."""
+    """End everything at the first signal, and ignore all others."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: None)
     raise KeyboardInterrupt
@@ -210,9 +210,14 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="Exit status: 0 all are conformant, 1 one is not, 2 ended by a signal.",
     )
     add = parser.add_argument
-    add("folder", type=Path, metavar="FOLDER", help="where the reports go, one folder each")
-    add("names", nargs="*", metavar="NAME", help=f"only these: {', '.join((*NAMES, *_SERVERS))}")
-    add("--without", nargs="+", action="extend", default=[], metavar="NAME", help="not these")
+    add("folder", type=Path, metavar="FOLDER", help="the folder of the reports, one folder each")
+    add(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"write only these reports: {', '.join((*NAMES, *_SERVERS))}",
+    )
+    add("--without", nargs="+", action="extend", default=[], metavar="NAME", help="leave these out")
     add("--at-once", type=int, default=4, metavar="N", help="how many run at the same time")
     parsed = parser.parse_args(arguments)
     if unknown := {*parsed.names, *parsed.without}.difference(NAMES, _SERVERS):
@@ -232,7 +237,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _named(words: Collection[str]) -> list[Backend]:
-    """Return what words mean: the names of reports, or of servers for all on them."""
+    """Return the backends that words name: reports, or servers for all reports on them."""
     return [each for each in BACKENDS if each.name in words or each.server in words]
 
 

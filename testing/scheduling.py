@@ -1,4 +1,4 @@
-"""Decides which tests pytest-xdist runs in the same process."""
+"""Decide which tests pytest-xdist runs in the same process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _WITH_A_FAILING_SERVER: Final = re.compile(
 
 
 class KitScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Runs the kit's cases with a failing server in one process for each store and API.
+    """Run the kit's cases with a failing server in one process for each store and API.
 
-    They depend on each other, and each process runs again what its cases depend on.
-    All other tests run wherever there is room.
+    They depend on each other, and each process repeats the cases on which its cases depend. All
+    other tests run in any process.
     """
 
     def _split_scope(self, nodeid: str) -> str:

@@ -1,4 +1,4 @@
-"""Calls where little of the stack is left."""
+"""Call a function near the end of the stack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def near_the_end_of_the_stack(room: int, call: Callable[[], T]) -> T:
-    """Call where about that many frames are left, and return the result."""
+    """Call a function with about that many frames left, and return the result."""
     depth, frame = 0, sys._getframe()
     while (above := frame.f_back) is not None:
         depth, frame = depth + 1, above

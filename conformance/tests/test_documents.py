@@ -81,7 +81,7 @@ def test_a_page_that_is_not_current(root: Path, capsys: pytest.CaptureFixture[st
     [
         (
             PAGE.replace("a.py", "b.py"),
-            "page.md: `code/b.py` is no file of the repository; paths start at its root",
+            "page.md: `code/b.py` is not a file of the repository; paths start at its root",
         ),
         (
             PAGE.replace("<!-- end -->", ""),

@@ -1,4 +1,4 @@
-"""Prints what the faults of a server do to sessions in use."""
+"""Print what the faults of a server do to sessions in use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m testing.faults", description=__doc__)
     parser.add_argument("server", choices=("dynamodb", "mongo", "redis"))
-    parser.add_argument("--seconds", type=float, default=30.0, help="of load for each fault")
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="how long the load runs with each fault"
+    )
     parser.add_argument("--workers", type=int, default=32)
     parser.add_argument("--sessions", type=int, default=200)
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The faults of DynamoDB Local, and of the way to it, under load."""
+"""The faults of DynamoDB Local, and of the network in front of it, under load."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from testing.servers.dynamodb import CREDENTIALS, DynamoDBServer, store_url
 
 from .run import Fault, Timing, kill_twice, stop_for_a_while
 
-#: Seconds for which replies are lost, and for which they arrive, in turn.
+#: Seconds in which replies are lost, and in which they arrive, in turn.
 _LOST, _ARRIVING = 0.01, 0.09
 
 
 @dataclass(frozen=True)
 class _Way:
-    """A way to the service that can be disturbed.
+    """A disturbed connection to the service.
 
-    :ivar proxy: on the way.
-    :ivar url: of a store at the end of it.
+    :ivar proxy: the proxy in front of the service.
+    :ivar url: the URL of a store behind the proxy.
     """
 
     proxy: Proxy

@@ -1,4 +1,4 @@
-"""Sessions in use, and a ledger of what was acknowledged."""
+"""Sessions in use, and a ledger of acknowledged calls."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Final
 from coatcheck import ABSENT, ALWAYS, AsyncStore, Condition, Record, Unchanged
 from coatcheck.errors import StoreError
 
-#: Seconds.
+#: Seconds that a session lives.
 LIFETIME: Final = 3600.0
 
 
 @dataclass
 class Session:
-    """One session, as the only worker that uses it at the moment knows it.
+    """One session, as seen by the only worker that uses it at the moment.
 
-    :ivar key: where it is; a session that is started again has a new one.
-    :ivar data: what was last seen or acknowledged; None before it was created.
-    :ivar possible: what else may be stored, now or later, because a write ended with an error.
-        Whatever is acknowledged afterwards rules it out: it was to replace what is no more.
-    :ivar looked: whether it was read since.
+    :ivar key: the key of its record; a session that begins again has a new one.
+    :ivar data: the data that were last read or acknowledged; None before it was created.
+    :ivar possible: other data that may be stored, now or later, because a write ended with an
+        error. A later acknowledged write excludes them: they would replace data that are gone.
+    :ivar looked: whether it was read since the last failed write.
     """
 
     key: str
@@ -41,9 +41,9 @@ class Outcome:
 
     :ivar acknowledged: calls that returned.
     :ivar failed: calls that raised, by the class of the error.
-    :ivar untyped: errors that are none of coatcheck's.
-    :ivar lost: acknowledged writes that were not there afterwards.
-    :ivar revived: ended sessions that were there again.
+    :ivar untyped: errors that are not coatcheck's own.
+    :ivar lost: acknowledged writes that were not stored afterwards.
+    :ivar revived: ended sessions that were stored afterwards.
     :ivar longest: seconds that the longest call took.
     :ivar successes: when calls returned, for the time of recovery.
     """
@@ -62,12 +62,12 @@ class Outcome:
 
 
 class Load:
-    """Workers that read, write, keep alive, end and begin sessions.
+    """Workers that create, read, write, touch and end sessions.
 
-    :param store: what they use.
-    :param workers: how many at once.
-    :param sessions: how many there are at any time.
-    :param seed: of what is chosen at random.
+    :param store: the store that they use.
+    :param workers: how many work at once.
+    :param sessions: how many sessions there are at any time.
+    :param seed: the seed of random choices.
     """
 
     def __init__(self, store: AsyncStore, *, workers: int, sessions: int, seed: int = 0) -> None:
@@ -85,7 +85,7 @@ class Load:
         await asyncio.gather(*(self._work() for _ in range(self._workers)))
 
     async def check(self) -> None:
-        """Look at every session that there was, when all is well again."""
+        """Read every session when the fault is over."""
         for session in self._sessions:
             if session.data is not None:
                 await self._read(session)
@@ -108,7 +108,7 @@ class Load:
             if session.data is None:
                 await self._begin(session)
             elif not session.looked:
-                await self._read(session)  # what is there after the error?
+                await self._read(session)  # find out what is stored after the error
             else:
                 await self._act(session)
             self.outcome.acknowledged += 1
@@ -129,7 +129,7 @@ class Load:
     async def _begin(self, session: Session) -> None:
         data = self._content()
         session.key, session.possible, session.looked = uuid.uuid4().hex, set(), True
-        # A key of its own for each attempt: one that failed may still arrive.
+        # Each attempt has a new key, because a failed one may still arrive.
         if await self._store.set(session.key, self._record(data), ABSENT):
             session.data = data
         else:
@@ -139,7 +139,7 @@ class Load:
         found = await self._store.get(session.key)
         data = None if found is None else found.data
         if data is not None and data in session.possible:
-            # Seen, and not acknowledged: a crash may undo it.
+            # The data were read but never acknowledged, so a crash may undo the write.
             session.possible = (session.possible | {session.data or data}) - {data}
             session.data = data
         elif data != session.data:
@@ -166,8 +166,8 @@ class Load:
     async def _end(self, session: Session) -> None:
         only_if: Condition = ALWAYS
         if session.data is not None and not session.possible and self._random.random() < 0.5:
-            only_if = Unchanged(session.data)  # as a login ends the session from before it
-        # If this fails, nobody looks at the key any more: whether it was ended is not known.
+            only_if = Unchanged(session.data)  # as a login ends the previous session
+        # If this fails, the key is not used again: nobody knows whether the session ended.
         session.data, session.possible = None, set()
         if await self._store.destroy(session.key, only_if):
             self._ended.append(session.key)

@@ -23,7 +23,7 @@ async def _primary_killed(members: ReplicaSet, timing: Timing) -> None:
     await timing.wait(0.3)
     primary = await asyncio.to_thread(members.primary)
     primary.kill()
-    await asyncio.to_thread(members.primary)  # until another has been elected
+    await asyncio.to_thread(members.primary)  # waits until another one has been elected
     await timing.wait(0.1)
     await asyncio.to_thread(primary.start)
 

@@ -19,7 +19,7 @@ async def _full(server: RedisServer, timing: Timing) -> None:
 
 
 async def _overrun(server: RedisServer, timing: Timing) -> None:
-    # The administrator is in already: nobody else gets a place once they are taken.
+    # The administrator connects first, because nobody can connect when the limit is reached.
     with redis.Redis(port=server.port, single_connection_client=True) as administrator:
         await timing.wait(0.3)
         administrator.config_set("maxclients", 4)

@@ -1,4 +1,4 @@
-"""Counts sessions that survive a logout or a revocation because their id changes meanwhile.
+"""Count sessions that survive a logout or a revocation because their id changes meanwhile.
 
 A thief keeps asking for new ids while all sessions of the user are ended, or while the user logs
 out with an older cookie. `python -m testing.faults.rotations URL` does it many times, with the
@@ -25,7 +25,7 @@ import httpx
 from coatcheck import AsyncStore, SessionOptions, Sessions, open_async_store
 from coatcheck.asgi import SessionMiddleware, session_of
 
-#: Changes of the id after which a thief gives up.
+#: How often a thief changes the id at most.
 ROTATIONS = 200
 _SECRET = "a secret of the tests with rotations"
 _URL = "COATCHECK_ROTATIONS_URL"
@@ -35,14 +35,14 @@ def opened(url: str) -> AsyncStore:
     """Open a store by its URL."""
     store = open_async_store(url)
     if store.capabilities.owner_lag:
-        # DynamoDB Local's index does not lag, and nobody wants to wait for it thousands of times.
+        # DynamoDB Local's index does not lag, and waiting thousands of times takes too long.
         store.capabilities = replace(store.capabilities, owner_lag=0.001)
     return store
 
 
 def application(store: AsyncStore | None = None) -> SessionMiddleware:
-    """Return an application on a store, or on the one whose URL the environment names."""
-    # The changes that a request loses to an ended session are what this is about.
+    """Return an application on a store, or on the store whose URL is in the environment."""
+    # Dropped changes of ended sessions are expected here.
     logging.getLogger("coatcheck").setLevel(logging.ERROR)
     store = opened(os.environ[_URL]) if store is None else store
     options = SessionOptions(secret=_SECRET, store=store, owner="user")
@@ -69,7 +69,7 @@ def application(store: AsyncStore | None = None) -> SessionMiddleware:
 
 
 class Site:
-    """Servers of the application, asked in turn.
+    """Servers of the application, which get the requests in turn.
 
     :param transports: one for each server.
     """
@@ -82,7 +82,7 @@ class Site:
         self._turn = 0
 
     async def get(self, path: str, cookie: str = "") -> tuple[str, str]:
-        """Request a path, and return the user that the session shows, and the cookie from then."""
+        """Request a path, and return the user in the session, and the cookie from then on."""
         self._turn += 1
         client = self._clients[self._turn % len(self._clients)]
         client.cookies.clear()
@@ -112,7 +112,7 @@ async def _steal(site: Site, cookie: str, started: asyncio.Event, after: int) ->
 async def survivors(site: Site, ending: str, rounds: int) -> int:
     """Return how many sessions survived.
 
-    :param ending: ``"revoke"`` all of the user's, or ``"logout"`` with the first cookie.
+    :param ending: ``"revoke"`` ends all of the user's, ``"logout"`` uses the first cookie.
     """
     survived = 0
     for number in range(rounds):
@@ -173,7 +173,7 @@ SITES: dict[str, Callable[[str], Any]] = {"in process": in_process, "two servers
 
 
 async def outcome_of(url: str, served: str, ending: str, rounds: int) -> int:
-    """Return how many sessions survived, with a site of its own."""
+    """Return how many sessions survived, on a new site."""
     async with SITES[served](url) as site:
         return await survivors(site, ending, rounds)
 
@@ -181,7 +181,7 @@ async def outcome_of(url: str, served: str, ending: str, rounds: int) -> int:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m testing.faults.rotations", description=__doc__)
-    parser.add_argument("url", help="of the store")
+    parser.add_argument("url", help="the URL of the store")
     parser.add_argument("--rounds", type=int, default=1000)
     arguments = parser.parse_args()
     for served in SITES:

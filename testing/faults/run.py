@@ -1,4 +1,4 @@
-"""Running a load with a fault in it."""
+"""Run a load with a fault in it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .load import Load, Outcome
 
 @dataclass(frozen=True)
 class Timing:
-    """When things happen.
+    """The times of a run.
 
     :ivar seconds: how long the load runs.
-    :ivar stall: seconds for which a server stands still, if it does.
+    :ivar stall: how many seconds a server stands still, if it does.
     """
 
     seconds: float
@@ -35,10 +35,10 @@ class Timing:
 class Fault:
     """One way to fail.
 
-    :ivar name: in a few words.
-    :ivar backend: starts the server or servers; what it yields has a ``url``.
-    :ivar during: brings it about, given what was started, while the load runs.
-    :ivar needs_root: whether bringing it about takes root.
+    :ivar name: a few words.
+    :ivar backend: starts the server or servers; the object that it yields has a ``url``.
+    :ivar during: causes the fault while the load runs; gets the object that was yielded.
+    :ivar needs_root: whether only root can cause it.
     :ivar is_repeated: whether another server has a fault of the same kind.
     """
 
@@ -50,7 +50,7 @@ class Fault:
 
 
 async def kill_twice(server: ServerProcess, timing: Timing) -> None:
-    """End a server without notice, and start it again; all of it twice."""
+    """End a server without notice and start it again, twice."""
     for _ in range(2):
         await timing.wait(0.25)
         server.kill()
@@ -75,9 +75,9 @@ async def outcome_of(
     workers: int,
     sessions: int,
 ) -> tuple[Outcome, float]:
-    """Return what happened, and seconds from the end of the fault to the first success.
+    """Return the outcome, and seconds from the end of the fault to the first success.
 
-    :param server: what the fault's ``backend`` yielded.
+    :param server: the object that the fault's ``backend`` yielded.
     :param opened: opens the store for a URL.
     """
     store = opened(server.url)

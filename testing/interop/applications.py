@@ -1,7 +1,7 @@
 """The Express application, and ASGI and WSGI applications that do the same with coatcheck.
 
-Each takes a list of actions, as ``[["set", ["cart", "n"], 2], ["touch"]]``, does them with its
-session, and answers with what the session is then.
+Each application gets a list of actions, as ``[["set", ["cart", "n"], 2], ["touch"]]``. It does them
+with its session, and returns the session.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SCRIPT: Final = Path(__file__).parent / "express" / "server.js"
 SECRET: Final = "keyboard cat"
 NAME: Final = "connect.sid"
 
-#: Below which path sessions have which of express-session's options, as Express calls them.
+#: The options of express-session for sessions below each path, under their names in Express.
 PATHS: Final[dict[str, dict[str, Any]]] = {
     "/plain": {"resave": False, "saveUninitialized": False},
     "/rolling": {"resave": False, "saveUninitialized": False, "rolling": True},
@@ -41,18 +41,18 @@ PATHS: Final[dict[str, dict[str, Any]]] = {
 
 #: An operation and its arguments.
 Action: TypeAlias = list[Any]
-#: What a session is: its id, its data, its cookie's settings.
+#: A session: its id, its data, its cookie's settings.
 View: TypeAlias = dict[str, Any]
 #: Returns the options for sessions below a path.
 OptionsOf: TypeAlias = Callable[[str], SessionOptions]
 
 
 def express_application(kind: str, url: str, **more: Any) -> NodeServer:
-    """Return the Express application, to be started.
+    """Return the Express application, ready to be started.
 
-    :param kind: of its store, by the names of server.js.
-    :param url: the store's server.
-    :param more: whatever else this kind of store takes.
+    :param kind: the kind of its store, by the names of server.js.
+    :param url: the URL of the store's server.
+    :param more: other options of this kind of store.
     """
     options = {"store": {"kind": kind, "url": url, **more}, "secret": SECRET, "paths": PATHS}
     return NodeServer(SCRIPT, json.dumps(options))
@@ -63,7 +63,7 @@ def options_of(
 ) -> SessionOptions:
     """Return coatcheck's options for sessions below a path.
 
-    :param more: options that the Express application does not have as such.
+    :param more: options that Express does not have.
     """
     own = PATHS[path]
     cookie: Any = {"max_age_ms": own["cookie"]["maxAge"]} if "cookie" in own else {}
@@ -82,12 +82,12 @@ def options_of(
 
 
 def _date_of_node(value: datetime) -> str:
-    """Return a date as Node's JSON has it."""
+    """Return a date in the form of Node's JSON."""
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _perform(session: Any, name: str, *given: Any) -> None:
-    """Do what needs no I/O."""
+    """Do the actions that need no I/O."""
     if name == "set":
         path, value = given
         place = session
@@ -149,7 +149,7 @@ def wsgi_application(options: SessionOptions) -> WSGISessions:
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Say nothing of each request."""
+        """Log nothing."""
 
 
 class _ThreadingWSGIServer(ThreadingMixIn, WSGIServer):
@@ -185,7 +185,7 @@ def asgi_server(options: OptionsOf) -> Iterator[str]:
 
     config = uvicorn.Config(choose, lifespan="off", log_level="warning")
     server = uvicorn.Server(config)
-    # With its protocol, or asyncio does not turn off Nagle's algorithm: 40 ms for each request.
+    # Without its protocol number asyncio keeps Nagle's algorithm, which costs 40 ms a request.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     listening.listen()

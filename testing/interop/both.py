@@ -1,4 +1,4 @@
-"""Express and coatcheck on one store, and a random walk through what can be done there."""
+"""A random walk through what sessions can do, with Express and coatcheck on one store."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from testing.servers.node import NodeServer
 from .applications import asgi_server, options_of, wsgi_server
 from .random_walk import EXPRESS, RandomWalk
 
-#: How many steps a random walk takes: some by day, many at night.
+#: How many steps a random walk takes; at night it takes more.
 each_length = pytest.mark.parametrize("steps", [300, pytest.param(2000, marks=pytest.mark.slow)])
-#: So that a random walk can be repeated.
+#: The seed, with which a random walk can be repeated.
 SEED: Final = int(os.environ.get("COATCHECK_SEED", secrets.randbits(32)))
 
 
@@ -32,7 +32,7 @@ def random_walk_on_both(
     steps: int,
     **more: Any,
 ) -> None:
-    """Take a random walk with an Express application, and with ASGI and WSGI ones of coatcheck.
+    """Take a random walk with an Express application, and with coatcheck over ASGI and WSGI.
 
     :param asynchronous: the ASGI application's store.
     :param plain: the WSGI application's.

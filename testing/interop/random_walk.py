@@ -1,4 +1,4 @@
-"""A random walk through what can be done with a session, on Express and coatcheck in turn."""
+"""A random walk through what sessions can do, on Express and coatcheck in turn."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ from .applications import NAME, PATHS, Action, View
 #: The name of the Express application among the servers.
 EXPRESS: Final = "express"
 
-#: Steps that are shown when something is wrong.
+#: How many steps an error shows.
 _SHOWN: Final = 12
-#: A lifetime in milliseconds that the random walk waits for, and the seconds until every store
-#: agrees.
+#: A short lifetime in milliseconds, and the seconds after which it has passed in every store.
 _SHORT_MS, _WAIT = 300, 1.1
 
-#: The lifetime of a session whose cookie ends with the browser, and what may be missing from one:
-#: Express's stores count whole seconds, and requests take time.
+#: The lifetime of a session whose cookie ends with the browser, and the seconds by which a lifetime
+#: may be shorter: Express's stores count whole seconds, and requests take time.
 _DAY, _SLACK = 86400.0, 10.0
 
 _EPOCH: Final = datetime(1970, 1, 1)  # both sides write UTC, without saying so
@@ -48,7 +47,7 @@ Step: TypeAlias = Callable[[], None]
 
 
 class Difference(Exception):
-    """The two sides do not see the same session; the message says after which steps."""
+    """The two sides do not see the same session; the message has the last steps."""
 
 
 class RandomWalk:
@@ -57,7 +56,7 @@ class RandomWalk:
     :param servers: their URLs; :data:`EXPRESS` is one of them.
     :param expire: lets a session expire in the store, by its id.
     :param remaining: returns the seconds that a session has left in the store, by its id.
-    :param seed: of the randomness.
+    :param seed: the seed of random choices.
     :ivar counts: how often each step was taken.
     """
 
@@ -76,7 +75,7 @@ class RandomWalk:
         self._seed = seed
         self._random = random.Random(seed)
         self._recent: deque[str] = deque(maxlen=_SHOWN)
-        #: What the session has to be: its data and lifetime in milliseconds, or None.
+        #: The expected session: its data and lifetime in milliseconds, or None.
         self._data: dict[str, Any] | None = None
         self._max_age: float | None = None
         self._weights: dict[Step, float] = {
@@ -89,11 +88,11 @@ class RandomWalk:
     def run(self, steps: int) -> None:
         """Take that many steps.
 
-        :raises Difference: after one of them the sides disagree, or with what was done.
+        :raises Difference: after a step the two sides differ, or differ from the expected session.
         """
         once = iter(self._weights)
         for _ in range(steps):
-            # Each of them once, whatever chance has in store.
+            # Each step is taken once before random ones follow.
             step = next(once, None) or self._chosen()
             self.counts[step.__name__.removeprefix("_")] += 1
             step()
@@ -178,7 +177,7 @@ class RandomWalk:
         self._data = None
 
     def _forget(self) -> None:
-        """Another browser."""
+        """Continue with another browser."""
         self._recent.append("the cookies are gone")
         self._client.cookies.clear()
         self._data = None
@@ -193,10 +192,10 @@ class RandomWalk:
     def _expire_soon(self) -> None:
         self._do([["max_age", _SHORT_MS], ["set", ["n"], 1]])
         self._recent.append("waiting")
-        time.sleep(_WAIT)  # for the expiry itself, which the stores decide
+        time.sleep(_WAIT)  # the stores decide about the expiry by their own clocks
         self._data = None
 
-    # What they lead to
+    # The steps' requests and results
 
     def _do(self, actions: list[Action]) -> View:
         server = self._random.choice([*self._servers])
@@ -204,7 +203,7 @@ class RandomWalk:
         return self._send(server, self._path, actions)
 
     def _changed(self) -> dict[str, Any]:
-        """Return the data of the session, which begins now if there is none."""
+        """Return the data of the session, after creating it if there is none."""
         if self._data is None:
             self._data = {}
             self._max_age = PATHS[self._path].get("cookie", {}).get("maxAge")
@@ -247,7 +246,7 @@ class RandomWalk:
     def _compare_cookie(self, server: str, cookie: dict[str, Any]) -> None:
         expected = settings_of({})
         if self._max_age is not None:
-            # Express asks its clock twice: what is stored may be some milliseconds less.
+            # Express reads its clock twice: the stored lifetime may be some milliseconds shorter.
             expected["max_age"] = self._max_age / 1000
             if cookie["max_age"] is not None and 0 <= expected["max_age"] - cookie["max_age"] < 0.1:
                 cookie = {**cookie, "max_age": expected["max_age"]}

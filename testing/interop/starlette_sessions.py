@@ -1,7 +1,7 @@
-"""A pytest plugin that lets Starlette's own session tests run on coatcheck's middleware.
+"""A pytest plugin that runs Starlette's own session tests on coatcheck's middleware.
 
-It translates the names of the constructor's arguments, and spells the cookie's attributes as
-Starlette does; browsers do not care.
+It translates the names of the constructor's arguments. It also spells the cookie's attributes as
+Starlette does, which makes no difference to browsers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SPELLING = {"Path=": "path=", "Domain=": "domain=", "Partitioned": "partitioned
 
 
 class Adapter(SessionMiddleware):
-    """coatcheck's middleware with the arguments of Starlette's."""
+    """Adapt coatcheck's middleware to the arguments of Starlette's."""
 
     def __init__(
         self,

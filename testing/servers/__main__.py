@@ -1,4 +1,4 @@
-"""Starts a server, and stops it at the end of the input, by Ctrl-C or when a command has run."""
+"""Start a server, and stop it at the end of the input, by Ctrl-C or after a command."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def main() -> int:
     """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m testing.servers", description=__doc__)
     parser.add_argument("server", choices=STARTERS)
-    parser.add_argument("--kind", choices=redis.KINDS, help="which of Redis's programs")
+    parser.add_argument("--kind", choices=redis.KINDS, help="the program of Redis")
     parser.add_argument(
         "--run", nargs=argparse.REMAINDER, metavar="COMMAND",
-        help="run a command, with the URL for {url}, instead of waiting",
+        help="run a command and stop; {url} in it is replaced by the URL",
     )  # fmt: skip
     arguments = parser.parse_args()
     if arguments.kind is not None and not arguments.server.startswith("redis"):
         parser.error(f"`--kind` is for redis and redis-cluster, not for {arguments.server}")
     kinds = () if arguments.kind is None else (arguments.kind,)
-    os.environ.pop(FOLDER_VARIABLE, None)  # the server is this process's own
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends the server as Ctrl-C does
+    os.environ.pop(FOLDER_VARIABLE, None)  # this process starts its own server
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends the server like Ctrl-C
     with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
         try:
             url = stack.enter_context(STARTERS[arguments.server](*kinds))
@@ -42,7 +42,7 @@ def main() -> int:
             return subprocess.run(command, check=False).returncode
         print(url, flush=True)
         sys.stdin.read()
-    return 130 if arguments.run else 0  # the command was broken off
+    return 130 if arguments.run else 0  # the command was interrupted
 
 
 if __name__ == "__main__":

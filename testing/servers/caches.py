@@ -1,7 +1,7 @@
 """nginx and Apache as shared caches in front of an application.
 
-Both come from PATH or from the folder of system programs, as Debian's packages ``nginx`` and
-``apache2-bin`` leave them. Neither reads the machine's own configuration.
+Both are found on PATH, or in the folder of system programs, where Debian's packages ``nginx`` and
+``apache2-bin`` install them. Neither reads the machine's own configuration.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _MODULES: Final = (
 
 
 class Nginx(ServerProcess):
-    """nginx with ``proxy_cache``, which caches responses that set cookies, too.
+    """nginx with ``proxy_cache``, which also caches responses that set cookies.
 
-    A response that says nothing of its lifetime is kept for a minute.
+    A response without a lifetime is kept for a minute.
 
     :param backends: the URL of the application behind each path.
     :raises ServerMissing: there is no nginx.
@@ -44,7 +44,7 @@ class Nginx(ServerProcess):
 
 
 class Apache(ServerProcess):
-    """Apache with mod_cache, which keeps what it stores in its folder.
+    """Apache with mod_cache, which keeps the cached responses in its folder.
 
     :param backends: the URL of the application behind each path.
     :raises ServerMissing: there is no Apache.
@@ -58,7 +58,7 @@ class Apache(ServerProcess):
         def command(port: int, folder: Path) -> Sequence[str]:
             pages, configuration = folder / "pages", folder / "apache.conf"
             pages.mkdir(exist_ok=True)
-            if os.getuid() == 0:  # it serves as another user
+            if os.getuid() == 0:  # nginx then serves as another user
                 folder.chmod(0o711)
                 os.chown(pages, _NOBODY, _NOBODY)
             configuration.write_text(_apache(port, folder, modules, backends))
@@ -75,7 +75,7 @@ def _nginx(port: int, folder: Path, backends: Mapping[str, str]) -> str:
     locations = "".join(
         f"location {path} {{ proxy_pass {url}/; }}\n" for path, url in backends.items()
     )
-    # Its workers of another user could not enter the folder.
+    # Apache's workers run as another user, who cannot enter the folder otherwise.
     user = "user root;" if os.getuid() == 0 else ""
     return f"""
 {user}
@@ -101,7 +101,7 @@ http {{
 
 
 def _apache(port: int, folder: Path, modules: str, backends: Mapping[str, str]) -> str:
-    # Some are part of the program, and which depends on how it was built.
+    # Some modules may be built into the program, depending on the build.
     loaded = "".join(
         f"<IfModule !{name}_module>\n"
         f"LoadModule {name}_module {modules}/mod_{name}.so\n"

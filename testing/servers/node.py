@@ -14,7 +14,7 @@ _ADVICE = "install Node.js 20 or later, with npm: https://nodejs.org"
 
 
 def install(folder: Path) -> None:
-    """Install what a folder's package-lock.json names, unless it is there already.
+    """Install the packages of a folder's package-lock.json, unless they are installed already.
 
     :raises ServerMissing: there is no npm.
     """
@@ -23,7 +23,7 @@ def install(folder: Path) -> None:
         raise ServerMissing(f"there is no npm: {_ADVICE}")
     lock, done = folder / "package-lock.json", folder / "node_modules" / ".installed"
     with (folder / ".npm-lock").open("ab") as waiting:
-        fcntl.flock(waiting, fcntl.LOCK_EX)  # others may be at it
+        fcntl.flock(waiting, fcntl.LOCK_EX)  # another process may install them now
         if done.exists() and done.read_bytes() == lock.read_bytes():
             return
         command = (str(npm[0]), "ci", "--no-audit", "--no-fund", "--loglevel=error")
@@ -32,7 +32,7 @@ def install(folder: Path) -> None:
 
 
 def node() -> Path:
-    """Return Node.js.
+    """Return the path of Node.js.
 
     :raises ServerMissing: there is none.
     """
@@ -43,10 +43,10 @@ def node() -> Path:
 
 
 class NodeServer(ServerProcess):
-    """A Node.js application that listens on the port that is its first argument.
+    """A Node.js application that listens on the port in its first argument.
 
-    :param script: it; what its folder's package-lock.json names is installed.
-    :param arguments: the others.
+    :param script: the application; the packages of its folder's package-lock.json are installed.
+    :param arguments: the other arguments.
     :raises ServerMissing: there is no Node.js.
     """
 
@@ -61,5 +61,5 @@ class NodeServer(ServerProcess):
 
     @property
     def url(self) -> str:
-        """Return where it is, without a slash at the end."""
+        """Return its URL, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"

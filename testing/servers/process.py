@@ -1,4 +1,4 @@
-"""One server's process."""
+"""The process of a server."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from typing import Self
 
 from ..machine import folder_in_memory
 
-#: Seconds that a server has to become ready, and to end.
+#: Seconds for a server to become ready, and to end.
 TIMEOUT = 20.0
 
 
 class ServerFailed(Exception):
-    """A server ended, or did not become ready; the message has its last words."""
+    """A server ended, or did not become ready; the message has its last output."""
 
 
 class PortReservation:
-    """A port of 127.0.0.1 that nobody listens on, and that no other reservation has until it ends.
+    """A free port of 127.0.0.1 that no other reservation has at the same time.
 
-    A server needs a moment before it listens: two that are started at the same time, by one
+    A server needs a moment before it listens. Two servers that are started at the same time, by one
     process or by two, must not get the same port. The reservation is a lock on a file, which ends
     with the process at the latest.
 
-    Below those ports that the system gives to clients, and low enough for servers that take a
-    second one 10,000 above.
+    The port is below those that the system gives to clients, and low enough for servers that also
+    use the port 10,000 above.
     """
 
     def __init__(self) -> None:
-        # One folder for all runs at once, wherever each has its temporary files.
+        # All runs on this machine use this folder, even if their temporary files are elsewhere.
         folder = Path("/tmp") / f"coatcheck-ports-{os.getuid()}"
         folder.mkdir(exist_ok=True)
         while True:
@@ -55,7 +55,7 @@ class PortReservation:
             self._file.close()
 
     def end(self) -> None:
-        """Let others have the port."""
+        """Release the port."""
         self._file.close()
 
 
@@ -70,7 +70,7 @@ def _is_free(port: int) -> bool:
 
 
 def accepts(port: int) -> bool:
-    """Tell whether somebody accepts connections on a port."""
+    """Tell whether a server accepts connections on a port."""
     try:
         socket.create_connection(("127.0.0.1", port), TIMEOUT).close()
     except OSError:
@@ -79,12 +79,12 @@ def accepts(port: int) -> bool:
 
 
 class ServerProcess:
-    """A server that is a child of this process; a context manager that starts and stops it.
+    """A server that is a child of this process; a context manager starts and stops it.
 
-    :param command: what to run, for a port and a folder of its own.
-    :param ready: tells whether the server on a port answers.
-    :ivar port: where it listens; the same for each start.
-    :ivar folder: for its files; removed at the end.
+    :param command: returns what to run, for a port and a folder.
+    :param ready: tells whether the server on a port is ready.
+    :ivar port: the port of the server, the same for each start.
+    :ivar folder: the folder of its files; removed at the end.
     """
 
     def __init__(
@@ -123,9 +123,9 @@ class ServerProcess:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it, and wait until it answers.
+        """Start the server, and wait until it is ready.
 
-        :raises ServerFailed: it does not.
+        :raises ServerFailed: it does not become ready.
         """
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -143,11 +143,11 @@ class ServerProcess:
             time.sleep(0.02)
 
     def runs(self) -> bool:
-        """Tell whether it was started and has not ended."""
+        """Tell whether the server was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """End it in good order, or by force."""
+        """Ask the server to end, and kill it if it does not."""
         if self._process is None:
             return
         self.resume()
@@ -159,22 +159,22 @@ class ServerProcess:
         self._process = None
 
     def kill(self) -> None:
-        """End it as the end of its power supply would."""
+        """Kill the server, as a power failure does."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def pause(self) -> None:
-        """Let it stand still: connections stay, and nobody answers."""
+        """Let the server stand still: connections stay open, and get no reply."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
-            # On a busy machine it goes on for a moment. WNOWAIT: an end is `Popen`'s to see.
+            # On a busy machine it runs on for a moment. WNOWAIT leaves its exit status to `Popen`.
             with contextlib.suppress(ChildProcessError):  # it has ended
                 os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Let the server continue."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
 

@@ -1,4 +1,4 @@
-"""Finding the program of a server."""
+"""Find the program of a server."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-#: Of the repository.
+#: The root of the repository.
 ROOT: Final = Path(__file__).parent.parent.parent
 
 
 class ServerMissing(Exception):
-    """There is no such server here; the message says what to install."""
+    """The server is not on this machine; the message says what to install."""
 
 
 def on_path(*names: str) -> list[Path]:
-    """Return the programs of these names that PATH leads to, but for those of wheels."""
+    """Return the programs of these names on PATH, without those of wheels."""
     own = str(Path(sys.prefix, "bin"))
     path = os.pathsep.join(
         folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder != own
@@ -29,7 +29,7 @@ def on_path(*names: str) -> list[Path]:
 
 
 def in_wheel(package: str, pattern: str) -> list[Path]:
-    """Return the programs that an installed distribution carries.
+    """Return the programs in an installed distribution.
 
     :param package: its top-level package, which is not imported.
     :param pattern: below the package's folder, as for :meth:`pathlib.Path.glob`.
@@ -40,7 +40,7 @@ def in_wheel(package: str, pattern: str) -> list[Path]:
 
 
 def in_node_modules(pattern: str) -> list[Path]:
-    """Return the programs that npm has brought, here or where the tests run."""
+    """Return the programs that npm has installed, here or where the tests run."""
     folders = dict.fromkeys((Path.cwd(), ROOT))
     return _executable(
         path for folder in folders for path in sorted((folder / "node_modules").glob(pattern))

@@ -21,7 +21,7 @@ from .process import TIMEOUT, ServerFailed, ServerProcess
 from .programs import ServerMissing, in_node_modules, in_wheel, on_path
 from .shared import shared_or_own
 
-#: Another server for the tests than one that they start.
+#: The URL of a running server for the tests, instead of one that they start.
 URL_VARIABLE: Final = "COATCHECK_REDIS_URL"
 
 KINDS: Final = ("system", "valkey", "redis-6.2")
@@ -35,7 +35,7 @@ _SLOTS: Final = 16384
 
 
 def program(*kinds: str) -> Path:
-    """Return the program of the first of these kinds that is here; without kinds, of any.
+    """Return the program of the first of these kinds that is here, or of any kind.
 
     :raises ServerMissing: there is none.
     """
@@ -55,10 +55,10 @@ def program(*kinds: str) -> Path:
 
 
 class RedisServer(ServerProcess):
-    """A Redis server that keeps nothing on disk, unless the options say so.
+    """A Redis server that stores nothing on disk unless the options say so.
 
-    :param options: more of its command line.
-    :param executable: which program; by default any that is here.
+    :param options: further arguments of its command line.
+    :param executable: the program; by default any that is here.
     :ivar executable: that program.
     """
 
@@ -78,7 +78,10 @@ class RedisServer(ServerProcess):
 
 
 def server() -> AbstractContextManager[str]:
-    """Return what yields the URL of a server for tests: see :func:`.shared.shared_or_own`."""
+    """Return a context manager that yields the URL of a server for tests.
+
+    See :func:`.shared.shared_or_own`.
+    """
     return shared_or_own("redis", URL_VARIABLE, _own)
 
 
@@ -92,13 +95,13 @@ def _own() -> Iterator[str]:
 def cluster(
     size: int = 3, *options: str, executable: Path | None = None
 ) -> Iterator[list[RedisServer]]:
-    """Yield servers that are the primaries of a cluster with all slots.
+    """Yield servers that are the primaries of a cluster, with all slots.
 
-    :raises ServerFailed: the cluster did not form.
+    :raises ServerFailed: the cluster was not formed.
     """
     with contextlib.ExitStack() as stack:
-        # Without replicas the failure of one server, once it is known, stops all of them: a test
-        # that pauses one for a while on a busy machine must not come to that.
+        # Without replicas all servers stop when they notice that one has failed. That must not
+        # happen in a test that pauses a server for a while on a busy machine.
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "60000", *options)
         members = [
             stack.enter_context(RedisServer(*options, executable=executable)) for _ in range(size)
@@ -120,7 +123,7 @@ def cluster(
 
 @dataclass(frozen=True)
 class Watched:
-    """A primary with a replica, which a Sentinel watches.
+    """A primary with a replica, both watched by a Sentinel.
 
     :ivar primary: the first master.
     :ivar replica: becomes the master when the primary fails.
@@ -141,7 +144,7 @@ class Watched:
 def watched() -> Iterator[Watched]:
     """Yield servers that a Sentinel watches under the name ``shop``.
 
-    :raises ServerFailed: they do not know each other.
+    :raises ServerFailed: they did not find each other.
     """
     with RedisServer() as primary, RedisServer() as replica:
         ask(replica.port, "REPLICAOF", "127.0.0.1", str(primary.port))
@@ -172,9 +175,9 @@ def watched() -> Iterator[Watched]:
 
 
 def ask(port: int, *words: str) -> bytes:
-    """Send one command without a client library, and return the reply's bytes as they come.
+    """Send one command without a client library, and return the bytes of the reply.
 
-    For what tests do behind a client's back, with replies of less than 64 KiB.
+    Tests use it to bypass a client. The reply must have less than 64 KiB.
     """
     encoded = [word.encode() for word in words]
     with socket.create_connection(("127.0.0.1", port), TIMEOUT) as link:
@@ -187,7 +190,7 @@ def ask(port: int, *words: str) -> bytes:
 
 
 def version(executable: Path) -> str:
-    """Return what a program says about its version."""
+    """Return the version that a program prints."""
     return subprocess.run(
         (executable, "--version"), capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -202,7 +205,7 @@ def _answers(port: int) -> bool:
     try:
         ask(port, "PING")
     except ServerFailed as error:
-        # It answers, and wants a password first; while it loads, it is not ready.
+        # It is ready even if it asks for a password; while it loads, it is not.
         return "LOADING" not in str(error)
     except OSError:
         return False

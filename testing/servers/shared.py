@@ -1,9 +1,9 @@
-"""One server for all processes of a test run: the first that asks starts it.
+"""One server for all processes of a test run: the first process that needs it starts it.
 
 The process that runs the tests calls :func:`share`. Its workers inherit an environment variable
-that names a folder. In the folder is a FIFO which the main process holds open, and which each
-server has as its standard input: when the main process ends, however it ends, the servers read the
-end of their input and stop.
+that names a folder. In the folder is a FIFO that the main process holds open; it is the standard
+input of each server. When the main process ends for any reason, the servers read the end of their
+input and stop.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from .programs import ROOT
 #: The folder of the run's servers.
 FOLDER_VARIABLE: Final = "COATCHECK_TEST_SERVERS"
 
-#: Those that this process started. They outlive it where another process is the main one, and a
-#: `Popen` that is collected warns about that.
+#: The servers that this process started. They may outlive this process, and a `Popen` that is
+#: collected earlier warns about that.
 _started: Final[list[subprocess.Popen[bytes]]] = []
 
 
@@ -54,12 +54,13 @@ def shared_or_own(
 ) -> Iterator[str]:
     """Yield the URL of a server for tests.
 
-    It is the one that an environment variable names, or the run's shared one, or a new one.
+    An environment variable can name a running server. Otherwise it is the run's shared server, or a
+    new one.
 
     :param name: the server's, for ``python -m testing.servers``.
-    :param variable: may hold the URL of a server that is running.
+    :param variable: the environment variable.
     :param start: starts a server and yields its URL.
-    :raises ServerFailed: the server did not start; the message has its last words.
+    :raises ServerFailed: the server did not start; the message has its last output.
     """
     if url := os.environ.get(variable):
         yield url
@@ -84,7 +85,7 @@ def _shared(name: str, folder: Path) -> str:
 def _start(name: str, folder: Path) -> str:
     log = folder / f"{name}.log"
     with (
-        # It does not wait for the main process, which may have ended.
+        # Opening must not wait for the main process, which may have ended.
         os.fdopen(os.open(folder / "lifeline", os.O_RDONLY | os.O_NONBLOCK), "rb") as lifeline,
         (folder / "running").open("ab") as running,
         log.open("wb") as errors,
@@ -98,7 +99,7 @@ def _start(name: str, folder: Path) -> str:
             stdout=subprocess.PIPE,
             stderr=errors,
             pass_fds=(running.fileno(),),
-            start_new_session=True,  # Ctrl-C is for the tests, which end first
+            start_new_session=True,  # Ctrl-C must reach only the tests, which end first
         )
     _started.append(process)
     assert process.stdout is not None

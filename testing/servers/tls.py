@@ -1,4 +1,4 @@
-"""TLS in front of a server that does not speak it."""
+"""TLS in front of a server that does not support it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 def tls_in_front_of(
     port: int, certificate: Path, key: Path, *, clients_of: Path | None = None
 ) -> Iterator[int]:
-    """Yield a port of 127.0.0.1 that speaks TLS and passes everything on to another one.
+    """Yield a port of 127.0.0.1 with TLS that passes everything on to another port.
 
-    :param port: where the server is, which does not speak TLS.
-    :param certificate: the chain that is shown to clients, with its key in ``key``.
-    :param clients_of: the authority that must have signed the certificates of clients; without
-        one, clients show none.
+    :param port: the port of the server without TLS.
+    :param certificate: the chain that clients see, with its key in ``key``.
+    :param clients_of: the authority that must have signed the certificates of clients; None:
+        clients show no certificate.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=clients_of)
     context.load_cert_chain(certificate, key)
@@ -36,7 +36,7 @@ def tls_in_front_of(
             raise
 
     loop = asyncio.new_event_loop()
-    # It logs a handshake that a client breaks off, which tests bring about.
+    # It logs interrupted handshakes, which tests cause on purpose.
     loop.set_exception_handler(lambda *_: None)
     listening = loop.run_until_complete(
         asyncio.start_server(passed_on, "127.0.0.1", 0, ssl=context)

@@ -1,4 +1,4 @@
-"""Each kind of server by a name, started with one call that yields a URL for a store."""
+"""The kinds of servers by name; one call starts a server and yields a URL for a store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from . import redis
 
-#: Starts a server, of the first of these kinds that is here; only Redis has kinds.
+#: Starts a server of the first of these kinds that is here; only Redis has kinds.
 Starter: TypeAlias = Callable[..., AbstractContextManager[str]]
 
 
@@ -27,7 +27,7 @@ def _redis_cluster(*kinds: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _mongo() -> Iterator[str]:
-    from . import mongo  # needs pymongo, which Redis's tests do without
+    from . import mongo  # needs pymongo, which the tests of Redis do not need
 
     with mongo.MongoServer() as server:
         yield server.url

@@ -46,7 +46,7 @@ def test_acknowledged_writes_are_kept_and_ended_sessions_stay_ended(
             outcome_of(fault, server, opened, timing, workers=16, sessions=100)
         )
     assert outcome.acknowledged > 50
-    if name == "redis":  # the others' clients try again until it is over
+    if name == "redis":  # the other clients repeat calls until the fault is over
         assert outcome.failed
     assert outcome.untyped == []
     assert (outcome.lost, outcome.revived) == (0, 0)
