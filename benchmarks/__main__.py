@@ -1,8 +1,8 @@
 """Measure what a session costs: ``python -m benchmarks`` prints the tables of docs/performance.md.
 
 Short rounds of the bare application, the baseline and coatcheck take turns. Each round gives a
-ratio, (coatcheck - bare) / (baseline - bare), and the table shows the medians of all rounds: a
-machine that changes its speed disturbs all three alike.
+ratio, (coatcheck - bare) / (baseline - bare), and the table shows the medians of all rounds. So a
+machine that changes its speed affects all three alike.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def session_data() -> dict[str, Any]:
 
 
 def act(scenario: str, session: Any) -> None:
-    """Do what the scenario's application does with its session."""
+    """Do the scenario's work with a session."""
     if scenario == "read scalar":
         session["user_id"]
     elif scenario == "read nested":
@@ -248,14 +248,14 @@ def start_up(rounds: int = 15) -> None:
 
 
 def file_store() -> Any:
-    """Return what measures the file store, which not everybody has installed."""
+    """Return the module that measures the file store, which may not be installed."""
     from benchmarks import files
 
     return files
 
 
 def with_server(name: str) -> Any:
-    """Return what measures a store with a server, which not everybody has installed."""
+    """Return the module that measures a store with a server, which may not be installed."""
     return importlib.import_module(f"benchmarks.{name}")
 
 
@@ -268,15 +268,15 @@ PARTS = (
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=101, help="interleaved rounds")
-    parser.add_argument("--calls", type=int, default=200, help="requests a round")
+    parser.add_argument("--rounds", type=int, default=101, help="how many interleaved rounds")
+    parser.add_argument("--calls", type=int, default=200, help="how many requests in a round")
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument(
         "--without", action="append", default=[], metavar="SERVER",
-        help="leave out what needs this server; may be given several times",
+        help="leave out the parts that need this server; may be given several times",
     )  # fmt: skip
     parser.add_argument(
-        "--largest", type=int, default=100_000, help="sessions in the growth table, at most"
+        "--largest", type=int, default=100_000, help="the most sessions in the growth table"
     )
     arguments = parser.parse_args()
     parts: dict[str, Callable[[], None]] = {

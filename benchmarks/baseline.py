@@ -117,7 +117,7 @@ class FileBaseline:
 
     :param folder: has 256 folders, as many as the file store's.
     :param durable: wait for the disk.
-    :param prefix: what its files' names begin with.
+    :param prefix: the first characters of its files' names.
     """
 
     def __init__(self, folder: Path, *, durable: bool, prefix: str = "baseline-") -> None:

@@ -1,4 +1,4 @@
-"""Many requests of one session at once: errors, losses, writes a second, and stops of the loop."""
+"""Parallel requests of one session: errors, losses, writes a second, and stops of the loop."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SECRET = "benchmark secret of 32 bytes or more"
 
 
 class SlowStore(AsyncStore):
-    """A memory store whose calls take a while, as over a slow network.
+    """A memory store whose calls take some time, as over a slow network.
 
-    :param trip: seconds of each call; half of it before the call is carried out.
+    :param trip: seconds of each call; half of it passes before the call is carried out.
     """
 
     def __init__(self, trip: float) -> None:
@@ -56,12 +56,12 @@ class SlowStore(AsyncStore):
         return result
 
 
-#: What a request does with its session.
+#: The work of a request with its session.
 Action = Callable[[Any], Awaitable[None]]
 
 
 class Site:
-    """Middlewares that share a store, each as a process has it, and one visitor.
+    """Middlewares that share a store, one for each process, and one visitor.
 
     :param processes: how many middlewares take the requests in turn.
     """
@@ -134,7 +134,7 @@ async def _slow(writers: int, rounds: int, processes: int) -> tuple[int, int, fl
 
 
 def slow() -> None:
-    """Print the errors of requests that meet, on a store with 100 ms a trip."""
+    """Print the errors of simultaneous requests, on a store with 100 ms a trip."""
     print("100 ms a trip, all requests of a round at once:")
     for writers, rounds, processes in ((10, 6, 1), (40, 3, 2)):
         failed, lost, seconds = asyncio.run(_slow(writers, rounds, processes))
@@ -193,7 +193,7 @@ async def _counted(store: Any, clients: int, increments: int) -> tuple[float, in
 
 
 def together(make_store: Callable[[], Any], clients: int = 32, writes: int = 100) -> None:
-    """Print losses and speed of clients that share a session, each with a key of its own."""
+    """Print losses and speed of clients that share a session; each has a key of its own."""
     print(f"{clients} clients of one session, {writes} writes each, each to its own key:")
     rows: Sequence[tuple[str, dict[str, Any]]] = (
         ("last-write-wins", {"concurrency": "last-write-wins"}),
@@ -242,7 +242,7 @@ async def _stops(writers: int, keys: int) -> float:
     async def write(number: int) -> None:
         async def action(session: Any) -> None:
             session[f"key{number}"] = "new"
-            # They meet at the write, but what each has to do for itself is no part of this.
+            # The writes overlap. The writers' own work, which is not measured, is spread out.
             await asyncio.sleep(max(0, start + (writers + number) * 0.01 - time.perf_counter()))
 
         await asyncio.sleep(number * 0.01)
@@ -267,14 +267,14 @@ def stops(writers: int = 50, keys: int = 4000) -> None:
 
 
 def contention() -> None:
-    """Print all of it."""
+    """Print all tables that need no server."""
     slow()
     stops()
     together(MemoryStore)
 
 
 def with_redis() -> None:
-    """Print what needs a Redis server."""
+    """Print the table that needs a Redis server."""
     from coatcheck_redis import AsyncRedisStore
     from testing.servers.redis import server
 

@@ -1,4 +1,4 @@
-"""The DynamoDB store: its CPU against plain boto3's, and what requests cost in units of AWS."""
+"""The DynamoDB store: its CPU time against plain boto3's, and the AWS units of requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb._url import parse
 from testing.servers.dynamodb import server
 
-#: Ratios of CPU time. DynamoDB Local is slow: on the wall nothing would be seen but itself.
+#: Ratios of CPU time. DynamoDB Local is so slow that its own time would hide all differences.
 BUDGETS = {api: {"read": 1.15, "write": 1.15, "new": 1.15} for api in ("async", "sync")}
 
 
@@ -40,7 +40,7 @@ def _table() -> Iterator[tuple[str, Any, str]]:
 
 
 def compare(data: dict[str, Any], rounds: int) -> None:
-    """Print the table of CPU times, which are all but what DynamoDB itself takes."""
+    """Print the table of CPU times: everything but the time of DynamoDB itself."""
     with _table() as (url, client, table), asyncio.Runner() as runner:
 
         def get(key: str) -> str | None:
@@ -70,7 +70,7 @@ def compare(data: dict[str, Any], rounds: int) -> None:
 
 @dataclass
 class _Meter:
-    """Counts what a client sends, and the units that it costs.
+    """Count the calls of a client, and the units that they cost.
 
     :ivar calls: how many, by operation.
     :ivar units: as DynamoDB says, by ``read`` and ``write``.
@@ -129,7 +129,7 @@ class _Browser:
                 self._cookie = value.partition(";")[0]
 
 
-#: What is measured: its name, options of the middleware, and what is done how often.
+#: The measurements: name, options of the middleware, scenario, and how many requests.
 _COSTS: tuple[tuple[str, dict[str, Any], str, int], ...] = (
     ("new", {}, "new", 1),
     ("new, of an owner", {"owner": "user_id"}, "new", 1),
@@ -144,7 +144,7 @@ _COSTS: tuple[tuple[str, dict[str, Any], str, int], ...] = (
 
 
 def cost(data: dict[str, Any]) -> None:
-    """Print calls and request units per million requests, of visitors who come every 10 seconds."""
+    """Print calls and request units per million requests of visitors who come every 10 seconds."""
     with _table() as (_, client, table):
         meter = _Meter()
         meter.attach(client)

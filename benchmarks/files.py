@@ -1,4 +1,4 @@
-"""The file store: against a baseline of system calls, and how it grows."""
+"""The file store: against a baseline of system calls, and with more and more sessions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def temporary_store(durability: Durability) -> Iterator[FileStore]:
 def against_the_baseline(data: dict[str, Any], rounds: int) -> None:
     """Print µs per call and the medians of each round's ratio.
 
-    The baseline writes into the store's own folders: where files lie decides what a disk takes.
+    The baseline writes into the store's own folders, because the place of a file affects the disk.
     """
     print(f"\n{'file store':16}{'baseline':>9}{'coatcheck':>11}{'ratio':>7}  budget")
     encoded = json.dumps(data, separators=(",", ":")).encode()
@@ -53,7 +53,7 @@ def against_the_baseline(data: dict[str, Any], rounds: int) -> None:
                 store.set(f"new {next(numbers)}", record(), ABSENT)
 
             for _ in range(1500):
-                new()  # until each folder is there
+                new()  # until each folder exists
             store.set("key", record())
             baseline.write("key", encoded)
             pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
@@ -86,7 +86,7 @@ def against_the_baseline(data: dict[str, Any], rounds: int) -> None:
 
 
 async def asynchronous(encoded: bytes, rounds: int) -> None:
-    """Print what an asynchronous read takes beside a hop to a thread and the read."""
+    """Print the time of an asynchronous read, and of a read in a worker thread."""
     with temporary_store("process") as store:
         store.set("key", Record(encoded, time.time() + LIFETIME))
         ours = as_async(store)
@@ -108,9 +108,9 @@ async def asynchronous(encoded: bytes, rounds: int) -> None:
 
 
 def growth(data: dict[str, Any], largest: int) -> None:
-    """Print what a call takes with ever more sessions in the folder.
+    """Print the time of calls with more and more sessions in the folder.
 
-    The baseline opens and reads the same kind of files: what it loses, the file system loses.
+    The baseline opens and reads the same kind of files, so its times show the file system's share.
     """
     encoded = json.dumps(data, separators=(",", ":")).encode()
     print(
@@ -128,7 +128,7 @@ def growth(data: dict[str, Any], largest: int) -> None:
             fresh = [f"{size} {number}" for number in range(2000)]
             expires_at = time.time() + LIFETIME
             record = Record(encoded, expires_at)
-            half = len(keys) // 2  # each key is met for the first time
+            half = len(keys) // 2  # each key is read for the first time
             columns = [
                 _median_µs(baseline.read, keys[:half]),
                 _median_µs(store.get, keys[half:]),

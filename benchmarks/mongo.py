@@ -19,7 +19,7 @@ from coatcheck_mongo import AsyncMongoStore, MongoStore
 from testing.servers.mongo import server
 
 BUDGETS = {api: {"read": 1.3, "write": 1.4, "new": 1.4} for api in ("async", "sync")}
-#: As safe as the store's: what is acknowledged is in the journal.
+#: As safe as the store's: acknowledged writes are in the journal.
 SAFE = WriteConcern("majority", j=True)
 
 
@@ -62,7 +62,7 @@ def compare(data: dict[str, Any], rounds: int) -> None:
 
 
 def growth(largest: int) -> None:
-    """Print µs of calls among more and more sessions: the baseline's read and the store's calls."""
+    """Print µs of calls with more and more sessions: the baseline's read and the store's calls."""
     with server() as url, MongoClient[dict[str, Any]](url) as client:
         expires_at = time.time() + LIFETIME
         sizes = [10**power for power in range(3, 10) if 10**power <= largest]
@@ -72,8 +72,8 @@ def growth(largest: int) -> None:
             stores[size] = MongoStore.from_url(f"{url}benchmark?collection=growth{size}")
             _fill(client.benchmark[f"growth{size}"], size, expires_at)
             timings[size] = []
-        client.admin.command("fsync")  # what the filling left to do
-        for _ in range(20):  # in turns: a machine that changes its speed disturbs all alike
+        client.admin.command("fsync")  # finishes the work of the filling
+        for _ in range(20):  # in turns, so that a change of the machine's speed affects all alike
             for size, store in stores.items():
                 collection = client.benchmark[f"growth{size}"]
                 timings[size].append(_calls(collection, store, size, expires_at))

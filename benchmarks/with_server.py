@@ -1,7 +1,8 @@
 """Stores with servers behind the middleware, against a baseline of their plain client libraries.
 
-The baseline is what one would write by hand: verify the cookie, read, decode; encode, write with a
-time to live. It overwrites what parallel requests wrote, and revives what was logged out.
+The baseline is the code that one would write by hand: verify the cookie, read, decode; encode,
+write with a time to live. It overwrites the changes of parallel requests, and revives ended
+sessions.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
 SECRET = "benchmark secret of 32 bytes or more"
-#: Seconds.
+#: Seconds that a session lives.
 LIFETIME = 86_400
 #: Ratios to the baseline, by API and scenario.
 Budgets = dict[str, dict[str, float]]
@@ -31,18 +32,18 @@ HEADERS = [(b"content-type", b"text/plain"), (b"content-length", b"2")]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A store to be measured, and its client library.
+    """A store that is measured, and its client library.
 
     :ivar name: the store's.
-    :ivar budgets: what is asked for.
+    :ivar budgets: the allowed ratios.
     :ivar store: the synchronous store.
     :ivar async_store: the asynchronous one.
-    :ivar get: reads what is under a key, or None, with the plain client.
-    :ivar set: writes it, for :data:`LIFETIME`.
+    :ivar get: reads the data under a key, or None, with the plain client.
+    :ivar set: writes the data, for :data:`LIFETIME`.
     :ivar async_get: the same with the asynchronous client, on a running event loop.
     :ivar async_set: the same.
-    :ivar timer: returns seconds; of the clock on the wall, or of the process's CPU where beside a
-        slow server nothing else would be seen.
+    :ivar timer: returns seconds: real time, or the process's CPU time if a slow server would hide
+        all other costs.
     """
 
     name: str
@@ -158,7 +159,7 @@ def against_the_baseline(
 ) -> None:
     """Print µs per request, and the medians of each round's ratio.
 
-    :param runner: of the event loop that the candidate's asynchronous side is used on.
+    :param runner: the runner of the event loop for the candidate's asynchronous store.
     """
     print(f"\n{candidate.name + ' store':16}{'baseline':>9}{'coatcheck':>11}{'ratio':>7}  budget")
     for api, rows in (

@@ -44,7 +44,7 @@ async def logout(request: Request) -> RedirectResponse:
 
 app.add_middleware(
     SessionMiddleware,
-    # The same words as in server.js, in snake_case.
+    # The same options as in server.js, in snake_case.
     options=express_options(
         secret=os.environ["SESSION_SECRET"],
         store=os.environ["REDIS_URL"],

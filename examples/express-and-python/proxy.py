@@ -1,6 +1,6 @@
-"""One address for both halves: what is new goes to Python, and everything else to Express.
+"""One address for both halves: new paths go to Python, and all others to Express.
 
-Any reverse proxy will do; this one is small enough to read.
+Any reverse proxy can do this; this one is small enough to read.
 """
 
 import os
@@ -16,7 +16,7 @@ from starlette.routing import Route
 EXPRESS, PYTHON = os.environ["EXPRESS_URL"], os.environ["PYTHON_URL"]
 #: Routes move from one half to the other here.
 NEW = ("/new/",)
-#: Headers of one connection (RFC 9110, 7.6.1), and those that the answer's body decides.
+#: Headers of one connection (RFC 9110, 7.6.1), and those that depend on the response's body.
 OWN = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
 
 
@@ -30,7 +30,7 @@ async def forward(request: Request) -> Response:
     base = PYTHON if request.url.path.startswith(NEW) else EXPRESS
     headers = [pair for pair in request.headers.items() if pair[0] not in OWN]
     headers.append(("x-forwarded-proto", request.url.scheme))
-    # A client of its own for cookies would mix up its visitors: they are passed on as they came.
+    # The client must keep no cookies: they belong to different visitors.
     request.app.state.client.cookies.clear()
     answer = await request.app.state.client.request(
         request.method,

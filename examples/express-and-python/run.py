@@ -1,6 +1,6 @@
-"""Run both halves of the shop behind one proxy, and check that they share their visitors' sessions.
+"""Run both halves of the shop behind one proxy, and check that they share their sessions.
 
-``python run.py redis://127.0.0.1:6379/0``: checks, and stays until Ctrl-C with ``--stay``.
+``python run.py redis://127.0.0.1:6379/0`` checks and ends; with ``--stay`` it runs until Ctrl-C.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[str]:
-    """Run a server until the end of the block, and yield its address when it listens."""
+    """Run a server until the end of the block, and yield its URL when it listens."""
     process = subprocess.Popen(command, cwd=HERE, env=os.environ | environment)
     try:
         deadline = time.monotonic() + 30
@@ -37,7 +37,7 @@ def running(command: list[str], port: int, environment: dict[str, str]) -> Itera
                 break
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{command[0]} did not start")
-            time.sleep(0.05)  # it is starting
+            time.sleep(0.05)  # it is still starting
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -46,7 +46,7 @@ def running(command: list[str], port: int, environment: dict[str, str]) -> Itera
 
 @contextlib.contextmanager
 def shop(redis_url: str) -> Iterator[str]:
-    """Run the shop, and yield the address of the proxy."""
+    """Run the shop, and yield the URL of the proxy."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise SystemExit("Node.js 20 or later and npm are needed: https://nodejs.org")
@@ -70,7 +70,7 @@ def shop(redis_url: str) -> Iterator[str]:
 
 
 def check(url: str) -> None:
-    """Log in on the one half and out on the other, and look at each step what both say."""
+    """Log in at one half and out at the other, and compare both after each step."""
 
     def both_say(visitor: httpx.Client, user: str | None, cart: list[str], after: str) -> None:
         for path, half in (("/", "Express"), ("/new/", "FastAPI")):
@@ -100,7 +100,7 @@ def check(url: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("redis", help="the URL of a Redis server")
-    parser.add_argument("--stay", action="store_true", help="go on until Ctrl-C")
+    parser.add_argument("--stay", action="store_true", help="keep running until Ctrl-C")
     arguments = parser.parse_args()
     with shop(arguments.redis) as url:
         check(url)

@@ -1,4 +1,4 @@
-"""coatcheck's sessions in one SQLite file: ``store="sqlite:////var/lib/shop/sessions.db"``."""
+"""Keep coatcheck's sessions in one SQLite file: ``store="sqlite:////var/lib/shop/sessions.db"``."""
 
 from .store import SQLiteStore
 

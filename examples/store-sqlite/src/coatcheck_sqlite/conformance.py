@@ -1,4 +1,4 @@
-"""What the conformance kit has to know about the SQLite store; the kit imports it, nothing else."""
+"""Describe the SQLite store to the conformance kit; only the kit imports this module."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .store import SQLiteStore, parse
 
 
 class SQLiteHarness(Harness):
-    """Opens SQLite stores in a file of the kit's own, in a new folder beside the one of a URL.
+    """Open SQLite stores in a file of the kit's own, in a new folder beside the URL's file.
 
-    :param url: a SQLite store's URL. Its file is left alone, and need not exist.
+    :param url: a SQLite store's URL. Its file is not used, and need not exist.
     """
 
     unsupported: ClassVar = {
@@ -28,8 +28,8 @@ class SQLiteHarness(Harness):
         "client": "there is no client object",
         "async_client": "there is no client object",
         "address": "there is no server",
-        "traffic": "nothing is sent: the file is read by the process itself",
-        "credentials": "the URL has no place for one",
+        "traffic": "nothing is sent: the process reads the file itself",
+        "credentials": "the URL has no place for a password",
     }
 
     def __init__(self, url: str) -> None:
@@ -57,7 +57,7 @@ class SQLiteHarness(Harness):
         """Return the library's version."""
         return f"SQLite {sqlite3.sqlite_version}"
 
-    # Behind the store's back
+    # Direct access to the file
 
     def folder(self, namespace: str) -> Path:
         return self._file.parent
@@ -95,7 +95,7 @@ class SQLiteHarness(Harness):
         return [
             Fault("unavailable", "the file has vanished", self._instead),
             Fault("unavailable", "a folder is in its place", partial(self._instead, Path.mkdir)),
-            Fault("garbage", "the file is none of SQLite's", partial(self._instead, _garbage)),
+            Fault("garbage", "the file is not SQLite's", partial(self._instead, _garbage)),
             Fault("stall", "another writer does not end", self._locked, reads=False),
         ]
 
@@ -106,7 +106,7 @@ class SQLiteHarness(Harness):
 
     @contextmanager
     def _instead(self, put: Callable[[Path], object] | None = None) -> Iterator[None]:
-        """Put something else in the place of the file and of what SQLite keeps beside it."""
+        """Put something else in the place of the file and of SQLite's files beside it."""
         folder = self._file.parent
         aside, rubbish = Path(mkdtemp(dir=folder)), Path(mkdtemp(dir=folder))
         _move(self._file, aside)
@@ -135,10 +135,10 @@ class SQLiteHarness(Harness):
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection that is none of the store's."""
+        """Give a connection that does not belong to the store."""
         if not self._file.exists():
             with closing(SQLiteStore(self._file)) as store:
-                store.ping()  # it is the store that makes it, with the permissions that it gives
+                store.ping()  # the store makes the file, with its own permissions
         with closing(sqlite3.connect(self._file, isolation_level=None)) as database:
             yield database
 

@@ -1,4 +1,4 @@
-"""Connections to one database file: who may use which, and what their failures mean."""
+"""Connections to one database file: who may use which one, and what their failures mean."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from coatcheck.errors import StoreClosed, StoreError, StoreTimeout, StoreUnavailable
 
-#: Who opened a connection to what: the process, and the device and number of the file.
+#: The origin of a connection: the process, and the device and number of the file.
 Origin: TypeAlias = tuple[int, int, int]
 
 _WAITED_TOO_LONG: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -32,15 +32,15 @@ _OUT_OF_REACH: Final = frozenset(
 #: Held while a file is made: closing a descriptor of a database drops this process's locks on it.
 _making: Final = threading.Lock()
 _everyone: Final[WeakSet[Connections]] = WeakSet()
-#: What was open in the parent process. Its child may neither use nor close it.
+#: Connections of the parent process. Its child may neither use nor close them.
 _inherited: Final[list[sqlite3.Connection]] = []
 
 
 class Connections:
-    """Lends connections, each to one call at a time. Idle ones are kept.
+    """Lend connections, each to one call at a time, and keep the idle ones.
 
-    :param path: the file, made for its user alone when it is first needed.
-    :param schema: statements that make the tables where they are missing.
+    :param path: the file, which is made for its user alone when it is first needed.
+    :param schema: statements that make missing tables.
     :param timeout: seconds to wait for other writers: once to open the file, once for a statement.
     """
 
@@ -55,7 +55,7 @@ class Connections:
 
     @contextmanager
     def one(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection for the block. One that has met an error is not used again.
+        """Lend a connection for the block; one that has failed is not used again.
 
         :raises StoreError: the block, or opening the file, failed.
         """
@@ -76,12 +76,12 @@ class Connections:
             self.let_go()
 
     def close(self) -> None:
-        """Close what is idle, and what is lent when it comes back."""
+        """Close idle connections now, and lent ones when they come back."""
         self._closed = True
         self.let_go()
 
     def let_go(self) -> None:
-        """Close what is idle."""
+        """Close idle connections."""
         self._taken(None)
 
     def _check_open(self) -> None:
@@ -89,7 +89,7 @@ class Connections:
             raise StoreClosed("this SQLite store is closed")
 
     def _taken(self, wanted: Origin | None) -> sqlite3.Connection | None:
-        """Return an idle connection of this origin, and let go of others on the way."""
+        """Return an idle connection of this origin, and close others on the way."""
         with suppress(IndexError):
             while True:
                 origin, connection = self._idle.pop()
@@ -102,10 +102,10 @@ class Connections:
         return None
 
     def _origin(self) -> Origin:
-        """Return what a connection must be to. A file that was there is not made again."""
+        """Return the origin that a connection must have; an existing file is not made again."""
         if not self._was_there:
             _make(self._path)
-        status = os.stat(self._path)  # noqa: PTH116  # a Path costs more than the call
+        status = os.stat(self._path)  # noqa: PTH116  # a Path costs more than the system call
         self._was_there = True
         return os.getpid(), status.st_dev, status.st_ino
 
@@ -132,10 +132,10 @@ class Connections:
                 connection.executescript(f"PRAGMA journal_mode = WAL; {self._schema}")
                 break
             except sqlite3.OperationalError as error:
-                # SQLite itself does not wait where two processes begin with WAL.
+                # SQLite itself does not wait if two processes switch to WAL at the same time.
                 if _code(error) not in _WAITED_TOO_LONG or time.monotonic() > deadline:
                     raise
-            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311  # no secret
+            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311  # it is not a secret
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA busy_timeout = {round(self._timeout * 1000)}")
 
@@ -152,7 +152,7 @@ class Connections:
 
 
 def _code(error: Exception) -> int:
-    """Return the primary result code, or 0 where the error is none of SQLite's own."""
+    """Return the primary result code, or 0 if the error is not SQLite's own."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF
 
@@ -168,7 +168,7 @@ def _close(connection: sqlite3.Connection) -> None:
 
 
 def _before_fork() -> None:
-    """Leave nothing open: SQLite's own notes on locks would be wrong in the child."""
+    """Close all connections: in the child SQLite's record of its locks would be wrong."""
     _making.acquire()
     for connections in list(_everyone):
         connections.let_go()

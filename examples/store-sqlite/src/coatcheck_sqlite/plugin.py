@@ -1,4 +1,4 @@
-"""Registers the URL scheme ``sqlite``."""
+"""Register the URL scheme ``sqlite``."""
 
 from __future__ import annotations
 

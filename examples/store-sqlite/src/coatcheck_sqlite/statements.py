@@ -1,7 +1,7 @@
 """The SQL of the SQLite store.
 
-Keys and owners are kept as bytes: nothing folds, trims or cuts them. `typeof` looks at what is
-stored, because SQLite lets every value into every column.
+Keys and owners are kept as bytes, which SQLite does not fold, trim or cut. `typeof` checks stored
+values, because SQLite accepts values of any type in any column.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SCHEMA: Final = """
     CREATE INDEX IF NOT EXISTS "{table}:expires_at" ON {table} (expires_at);
     CREATE INDEX IF NOT EXISTS "{table}:owner" ON {table} (owner) WHERE owner IS NOT NULL;
 """
-#: A record that has not expired, and that nobody has damaged. `+` means: not by the index.
+#: A record that has not expired and is not damaged. `+` means: do not use the index.
 _LIVE: Final = """(
     +{table}.expires_at > :now AND +{table}.expires_at <= 253402300799 -- the year 9999
     AND typeof({table}.expires_at) = 'real'
@@ -56,11 +56,11 @@ _OWNED: Final = """
     SELECT id, key, data, expires_at, owner FROM {table}
     WHERE owner = :owner AND id > :last AND {live} ORDER BY id LIMIT :limit
 """
-#: The index has it all: no row is read.
+#: The index has all columns, so no row is read.
 _LENGTH: Final = """
     SELECT count(*) FROM {table} WHERE expires_at > :now AND typeof(expires_at) = 'real'
 """
-#: The index leads to what has expired: nothing else is examined.
+#: The index leads to expired rows, so no other row is read.
 _PRUNE: Final = """
     DELETE FROM {table} WHERE id IN (
         SELECT id FROM {table} WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit
@@ -71,7 +71,7 @@ _PING: Final = "SELECT id FROM {table} LIMIT 1"
 
 
 class Statements:
-    """The statements on one table.
+    """The statements for one table.
 
     :param table: its name, which needs no quotes.
     """
@@ -100,9 +100,9 @@ class Statements:
         self._destroy = {name: of(_DESTROY, condition) for name, condition in conditions.items()}
 
     def set(self, only_if: Condition) -> str:
-        """Return the write under a condition; ``:expected`` is what Unchanged expects."""
+        """Return the write for a condition; ``:expected`` is the data in Unchanged."""
         return self._set[Unchanged if isinstance(only_if, Unchanged) else only_if]
 
     def destroy(self, only_if: Condition) -> str:
-        """Return the removal of a live record under a condition."""
+        """Return the removal of a live record for a condition."""
         return self._destroy[Unchanged if isinstance(only_if, Unchanged) else only_if]

@@ -41,21 +41,21 @@ _FORM: Final = (
     "a SQLite store's URL is `sqlite:///PATH`, with four slashes for an absolute path, and may "
     "end with `?namespace=NAME`"
 )
-#: Rows of a listing that are in memory at a time.
+#: How many rows of a listing are in memory at a time.
 _PAGE: Final = 100
-#: Rows that one transaction removes at most, so that no other writer waits for long.
+#: The most rows that one transaction removes, so that other writers do not wait long.
 _PIECE: Final = 500
-#: Expired rows that a write removes at most.
+#: The most expired rows that a write removes.
 _PRUNED: Final = 4
 
 
 class SQLiteStore(Store):
-    """Sessions in a table of a SQLite file, for all processes of one machine.
+    """Keep sessions in a table of a SQLite file, for all processes of one machine.
 
-    :param path: the file. It is made at the first call; its folder has to be there.
+    :param path: the file. It is made at the first call; its folder must exist.
     :param namespace: small letters, digits and ``_``; the table is ``coatcheck_`` and this.
     :param clock: returns POSIX seconds.
-    :param timeout: seconds to wait for other writers, and as many again where the file is opened.
+    :param timeout: seconds to wait for other writers, and again as many to open the file.
     :raises ConfigurationError: an argument that cannot work.
     """
 
@@ -101,7 +101,7 @@ class SQLiteStore(Store):
         name = check_key(key).encode()
         check_record(record)
         with self._transaction() as run:
-            # One whose expiry is past is written like others: it is absent, and soon removed.
+            # A record with a past expiry is written like others: it is absent, and removed soon.
             written = run(
                 self._sql.set(only_if),
                 key=name,
@@ -118,7 +118,7 @@ class SQLiteStore(Store):
         with self._transaction() as run:
             ended = run(self._sql.destroy(only_if), key=name, expected=_expected(only_if))
             if only_if is ALWAYS and not ended:
-                run(self._sql.remove, key=name)  # expired or malformed: no session has ended
+                run(self._sql.remove, key=name)  # it is expired or malformed, so no session ends
         return ended > 0
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
@@ -158,7 +158,7 @@ class SQLiteStore(Store):
             return connection.execute(statement, values).fetchall()
 
     def _listed(self, statement: str, **values: object) -> Iterator[tuple[str, Record]]:
-        """Yield records page by page. No connection is held while the caller looks at one."""
+        """Yield records page by page. No connection is held while the caller uses a record."""
         last = 0
         while rows := self._read(statement, last=last, limit=_PAGE, **values):
             for key, record in map(_decoded, rows):
@@ -168,10 +168,10 @@ class SQLiteStore(Store):
 
     @contextmanager
     def _transaction(self) -> Iterator[Runner]:
-        """Give what runs statements in one transaction."""
+        """Give a function that runs statements in one transaction."""
         with self._connections.one() as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
-            now = self._clock()  # after the waiting
+            now = self._clock()  # after waiting for other writers
 
             def run(statement: str, **values: object) -> int:
                 return connection.execute(statement, {"now": now, **values}).rowcount
@@ -179,7 +179,7 @@ class SQLiteStore(Store):
             yield run
 
     def _in_pieces(self, removal: str) -> int:
-        """Remove rows until there are none left, and let others write in between."""
+        """Remove rows until none are left, and let others write in between."""
         removed, piece = 0, _PIECE
         while piece == _PIECE:
             with self._transaction() as run:
@@ -210,7 +210,7 @@ def _expected(only_if: Condition) -> bytes | None:
 
 
 def _decoded(row: Row) -> tuple[str, Record | None]:
-    """Return key and record; None where somebody else has put in what is no text."""
+    """Return key and record; None if somebody else has stored a key that is not text."""
     _, key, data, expires_at, owner = row
     try:
         return key.decode(), Record(data, expires_at, _owner(owner))
@@ -219,7 +219,7 @@ def _decoded(row: Row) -> tuple[str, Record | None]:
 
 
 def _owner(owner: object) -> str | None:
-    """Return an owner; None where there is none, or somebody else has put in what can be none."""
+    """Return an owner; None if there is none, or if somebody else has stored an invalid one."""
     with suppress(UnicodeDecodeError):
         return owner.decode() or None if isinstance(owner, bytes) else None
     return None

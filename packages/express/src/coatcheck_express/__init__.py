@@ -1,4 +1,4 @@
-"""Sessions that are shared with an Express application, and how to migrate from it.
+"""Share sessions with an Express application, and migrate from it.
 
 ::
 

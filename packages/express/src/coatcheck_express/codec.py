@@ -38,8 +38,8 @@ from coatcheck.errors import ConfigurationError, CorruptRecord, SerializationErr
 
 from .cookie import member_of, settings_of, with_times
 
-#: Keys at the top of a record that express-session does not give to the application: they are
-#: names of its session object, or of any object.
+#: Top-level keys of a record that express-session does not give to the application: names of its
+#: session object, or of any object.
 _NODES_OWN: Final = frozenset(
     (
         "cookie", "id", "req", "touch", "resetMaxAge", "save", "reload", "destroy", "regenerate",
@@ -48,44 +48,45 @@ _NODES_OWN: Final = frozenset(
         "__lookupGetter__", "__lookupSetter__",
     )
 )  # fmt: skip
-#: What session-file-store puts among the data.
+#: The key that session-file-store adds to the data.
 STORE_KEYS: Final = ("__lastAccess",)
 
 _NOTHING: Final[Mapping[type, Callable[[Any], Any]]] = {}
 
-#: Up to here a double holds each integer (ECMA-262, 21.1.2.6).
+#: A double holds each integer up to this one (ECMA-262, 21.1.2.6).
 _EXACT: Final = 2**53
-#: From here on Node writes integers with an exponent (ECMA-262, 6.1.6.1.20).
+#: Node writes integers from this one on with an exponent (ECMA-262, 6.1.6.1.20).
 _EXPONENT: Final = 10**21
 
 
 class ExpressCodec:
-    """Reads and writes express-session's records.
+    """Read and write express-session's records.
 
-    Values are those that JSON has in Node: None, bool, int, float, str, list and dict. The rule is
-    that of :class:`~coatcheck.codec.JSONCodec`: what comes back equals what was stored and has one
-    of these types, so a value of a subclass comes back as the type that it extends, and keys of
-    dictionaries become strings. A float without a fraction is stored as an integer, and so are -0.0
-    and 1.0, because Node has but one kind of number and would write them so. Integers that Node
-    would change, NaN, infinities and all other types are a
-    :class:`~coatcheck.errors.SerializationError`, and so are the keys that express-session does not
-    hand out, and more than 9,999 levels of lists and dictionaries.
+    Values are of the types that JSON has in Node: None, bool, int, float, str, list and dict. The
+    rule is that of :class:`~coatcheck.codec.JSONCodec`: a value that comes back equals the stored
+    one, and has one of these types. So a value of a subclass comes back as the type of its base
+    class, and keys of dictionaries become strings.
 
-    The record does not say when the session began: ``created_at`` is 0.0. Its owner is the
-    store's to keep.
+    Node has only one type of numbers, so a float without a fraction, such as -0.0 or 1.0, is stored
+    as an integer. A :class:`~coatcheck.errors.SerializationError` is raised for integers that Node
+    would change, NaN, infinities and all other types. It is also raised for keys that
+    express-session does not return, and for more than 9,999 levels of lists and dictionaries.
 
-    :param member: what the member ``cookie`` of a new record says to the letter, for settings
-        that are as configured.
-    :param store_keys: top-level keys that a store of Express's keeps for itself. They are not
-        among the data, and stay as they are.
+    The record does not say when the session began: ``created_at`` is 0.0. The store keeps the
+    owner.
+
+    :param member: the exact member ``cookie`` of a new record, for settings that have their
+        configured values.
+    :param store_keys: top-level keys that a store of Express reserves for itself. They are not part
+        of the data, and are kept as they are.
     :param clock: returns POSIX seconds.
-    :raises ConfigurationError: ``store_keys`` are no strings.
+    :raises ConfigurationError: ``store_keys`` are not strings.
     """
 
     canonical: bool = False
     keeps_created_at: bool = False
     whole_cookie: bool = True
-    #: Levels of lists and dictionaries that a value may have. The same can be read and written.
+    #: The most levels of lists and dictionaries. Each value that can be read can also be written.
     levels: int = DEEPEST - 1
 
     def __init__(
@@ -106,8 +107,8 @@ class ExpressCodec:
     def dumps(self, state: SessionState) -> bytes:
         """See :meth:`coatcheck.codec.Codec.dumps`.
 
-        The owner, which the record has no place for, is a line of its own: who changes it alone
-        has changed the session.
+        The record has no place for the owner, so the content has it on a line of its own. A change
+        of the owner alone is then a change of the session.
         """
         known = state.extra.get("cookie", self._member)
         member = member_of({**settings_of(known), **state.cookie}, known)
@@ -140,28 +141,28 @@ class ExpressCodec:
             extra["store"] = {name: record.pop(name) for name in self._store_keys & record.keys()}
         return SessionState(record, 0.0, settings_of(member), extra=extra)
 
-    # A record in bytes. A codec for records that are not JSON overrides these.
+    # The form of a record in bytes. A codec for records that are not JSON overrides these.
 
     def stored_form(self, value: Any) -> Any:
-        """Return a value as it is after Node has read and written it.
+        """Return a value as Node has it after reading and writing it.
 
         :raises Unstorable: Node would have another value, or none.
         """
         return as_node_has_it(value, levels=self.levels)
 
     def json_form(self, value: Any) -> Any:
-        """Return the same in JSON's types, to find out which value cannot be stored.
+        """Return the same value in JSON's types, to find the part that cannot be stored.
 
-        :raises Unstorable: it is this one.
+        :raises Unstorable: this value cannot be stored.
         """
         return self.stored_form(value)
 
     def encode_content(self, owner: str | None, member: Mapping[str, Any], data: Any) -> bytes:
-        """Return what :meth:`dumps` returns."""
+        """Return the bytes that :meth:`dumps` returns."""
         return b"\n".join(map(_json, (owner, member, data)))
 
     def encode_record(self, content: bytes, timed: Callable[[Any], dict[str, Any]]) -> bytes:
-        """Return the record for what :meth:`encode_content` made.
+        """Return the record for the content that :meth:`encode_content` returned.
 
         :param timed: adds the times to a member.
         """
@@ -170,12 +171,12 @@ class ExpressCodec:
         return b'{"cookie":' + cookie + (b"}" if data == b"{}" else b"," + data[1:])
 
     def decode_record(self, data: bytes) -> Any:
-        """Return what a record holds.
+        """Return the object in a record.
 
-        :raises CorruptRecord: it holds nothing of the kind.
+        :raises CorruptRecord: the record has no such object.
         """
         try:
-            # As Node does: what is not UTF-8 becomes U+FFFD.
+            # As in Node, bytes that are not UTF-8 become U+FFFD.
             return _load(data.decode("utf-8", "replace"))
         except DECODING_ERRORS as error:
             raise CorruptRecord(f"the record is not JSON: {type(error).__name__}") from None
@@ -194,12 +195,12 @@ def as_node_has_it(
     also: Mapping[type, Callable[[Any], Any]] = _NOTHING,
     levels: int = DEEPEST - 1,
 ) -> Any:
-    """Return a value as it is after Node has read and written it.
+    """Return a value as Node has it after reading and writing it.
 
-    Without recursion: what can be read can be written, too.
+    There is no recursion, so each value that can be read can also be written.
 
     :param also: types that the record has beyond JSON's, and what Node makes of a value.
-    :param levels: how many levels of containers it may have in a container.
+    :param levels: how many levels of containers a container may have.
     :raises Unstorable: Node would have another value, or none.
     """
     result: list[Any] = []
@@ -262,7 +263,7 @@ def _advice_for(value: object) -> str:
 
 
 def _large(value: int) -> float:
-    """Return an integer that is larger than all that a double holds for sure."""
+    """Return the number for an integer beyond 2**53, if a double holds it exactly."""
     try:
         if int(double := float(value)) == value:
             return _number(double)
@@ -280,7 +281,7 @@ def _number(value: float) -> float:
 
 
 def _read_int(text: str) -> float | None:
-    """Return an integer as Node has it: records may come from elsewhere."""
+    """Return an integer as Node has it; other programs may have written larger ones."""
     return int(text) if len(text) < 16 else _read_number(text)
 
 
@@ -309,5 +310,5 @@ def _json(value: Any) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        # A lone surrogate, which UTF-8 does not have: escaped, as Node does it.
+        # UTF-8 has no lone surrogates. They are escaped, as in Node.
         return encode_json(value, _encode_ascii).encode("ascii")

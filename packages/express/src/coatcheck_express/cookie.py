@@ -1,7 +1,7 @@
 """The cookie's settings: express-session's option ``cookie``, and the member of its records.
 
-express-session writes all settings of a session's cookie into the session's record, and takes
-them from there ever after, whatever its options say by that time.
+express-session writes all settings of a session's cookie into the session's record. From then on it
+reads them there, even if its options have changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from coatcheck.cookie import (
 )
 from coatcheck.errors import ConfigurationError
 
-#: The settings as a session has them, by the names of CookieOptions.
+#: The settings of a session, by the names of CookieOptions.
 Settings = dict[str, Any]
 #: The member ``cookie`` of a record.
 Member = Mapping[str, Any]
@@ -37,8 +37,8 @@ _END_OF_TIME: Final = 8.64e12
 class ExpressCookie(TypedDict, total=False):
     """express-session's option ``cookie``, in snake_case.
 
-    ``max_age_ms`` is milliseconds, ``expires`` an aware datetime. A setting that is left
-    out has Express's default.
+    ``max_age_ms`` is milliseconds, ``expires`` an aware datetime. Settings that are left out have
+    Express's defaults.
     """
 
     path: str
@@ -56,11 +56,11 @@ class ExpressCookie(TypedDict, total=False):
 class ExpressCookieOptions(CookieOptions):
     """Cookie attributes with Express's defaults, and without coatcheck's advice.
 
-    Values are accepted that browsers refuse (SameSite=None without Secure) or cut (lifetimes over
-    400 days), because applications and sessions have them and must go on. A ``path`` of ``""``
-    leaves Path out. ``max_age`` may be zero or less: the session ends at once.
+    Values that browsers refuse (SameSite=None without Secure) or shorten (lifetimes over 400 days)
+    are accepted, because existing applications and sessions have them. A ``path`` of ``""`` leaves
+    Path out. ``max_age`` may be zero or less, which ends the session at once.
 
-    :raises ConfigurationError: a value of a wrong type, or that no header can carry.
+    :raises ConfigurationError: a value of a wrong type, or one that no header can carry.
     """
 
     secure: bool | Literal["auto"] = False
@@ -120,16 +120,16 @@ def from_option(option: object) -> ExpressCookieOptions:
 
 
 def member_of_option(option: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a new session's member says to the letter, where nothing changes it."""
+    """Return the exact member of a new session, for settings that nothing changes."""
     given = {name: option[ours] for name, ours in _NAMES.items() if ours in option}
     return {name: value for name, value in given.items() if value != "auto"}
 
 
 def settings_of(member: Member) -> Settings:
-    """Return what a member says, as express-session understands it.
+    """Return the settings in a member, as express-session understands it.
 
-    The lifetime is ``originalMaxAge``. ``expires`` is but where that led to at the last write,
-    and often past, because touching moves the store's own field alone.
+    The lifetime is ``originalMaxAge``. ``expires`` is only the end of the lifetime at the last
+    write. It is often past, because touching moves only the store's own field.
     """
     path, domain, priority = member.get("path", "/"), member.get("domain"), member.get("priority")
     settings: Settings = {
@@ -149,7 +149,7 @@ def settings_of(member: Member) -> Settings:
     if is_number(lifetime, _END_OF_TIME * 1000):
         settings["max_age"] = lifetime / 1000
     elif lifetime:
-        # Not a number that could be added to the time: the end stays where it is.
+        # It is not a number that could be added to the time, so the end does not move.
         settings["expires"] = _posix_of(member.get("expires"))
     return settings
 
@@ -157,7 +157,7 @@ def settings_of(member: Member) -> Settings:
 def member_of(settings: Settings, known: Member) -> dict[str, Any]:
     """Return the member for settings, without the times that :func:`with_times` adds.
 
-    :param known: a member as it was; what it says of settings that are the same stays as it is.
+    :param known: the former member; its values stay as they are for settings that are the same.
     """
     before = settings_of(known)
     member: dict[str, Any] = {}
@@ -204,7 +204,7 @@ def _chosen(value: object, allowed: tuple[str, ...]) -> str | None:
 
 
 def _milliseconds(seconds: float) -> int:
-    """Return whole milliseconds, cut off, unless floating point is all that is missing."""
+    """Return whole milliseconds, rounded down, but not because of floating point alone."""
     return math.floor(seconds * 1000 + 1e-3)
 
 
@@ -214,29 +214,29 @@ def on_the_calendar(timestamp: float) -> float:
 
 
 def _iso_date(timestamp: float) -> str:
-    """Return what ``Date.toISOString`` does (ECMA-262, 21.4.4.36)."""
+    """Return the text of ``Date.toISOString`` (ECMA-262, 21.4.4.36)."""
     milliseconds = _milliseconds(on_the_calendar(timestamp))
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC).replace(tzinfo=None)
     return f"{moment.isoformat()}.{milliseconds % 1000:03}Z"
 
 
 def _posix_of(value: object) -> float | None:
-    """Return the POSIX time of a date in JSON, or None for what is none."""
+    """Return the POSIX time of a date in JSON, or None if it is not a date."""
     if is_number(value, _END_OF_TIME * 1000):
         return value / 1000
     try:
-        moment = datetime.fromisoformat(value)  # type: ignore[arg-type]  # refuses what is no text
+        moment = datetime.fromisoformat(value)  # type: ignore[arg-type]  # it refuses other types
     except (TypeError, ValueError):
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-#: What settings are that Express takes for not given.
+#: Settings whose None or empty text Express takes for not given, with what they mean then.
 _NOTHING: Final = {
     "path": "", "domain": None, "http_only": False, "secure": False, "partitioned": False,
     "priority": None,
 }  # fmt: skip
-#: What express-session calls the settings that no write changes by itself.
+#: express-session's names of the settings that no write changes by itself.
 _NAMES: Final = {
     "partitioned": "partitioned",
     "priority": "priority",
@@ -246,7 +246,7 @@ _NAMES: Final = {
     "path": "path",
     "sameSite": "same_site",
 }
-#: Members that are there even where nobody gave them.
+#: Members that are always written.
 _ALWAYS: Final = frozenset({"httpOnly", "path"})
 _ORDER: Final = (
     "originalMaxAge", "partitioned", "priority", "expires", "secure", "httpOnly", "domain", "path",

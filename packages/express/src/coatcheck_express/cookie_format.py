@@ -1,8 +1,8 @@
 """The session cookie as express-session signs, escapes and writes it.
 
 The value is ``encodeURIComponent("s:" + id + "." + signature)``, where the signature is
-HMAC-SHA256 of the id, in the standard base64 without padding. It is bound to the secret alone:
-not to the cookie's name, and not to a time.
+HMAC-SHA256 of the id, in the standard base64 without padding. It depends on the secret alone, and
+not on the cookie's name or a time.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from coatcheck.cookie_format import CookieToken, CookieWriter, is_native_id
 
 from .cookie import on_the_calendar
 
-#: What encodeURIComponent leaves as it is, with letters and digits (ECMA-262, 19.2.6.4).
+#: Characters that encodeURIComponent keeps, beside letters and digits (ECMA-262, 19.2.6.4).
 _UNESCAPED: Final = "-_.!~*'()"
 _PREFIX: Final = "s:"
-#: Characters of a store's key, at most.
+#: The most characters of a store's key.
 _MAX_KEY: Final = 256
 #: A percent sign that begins no escape.
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -33,11 +33,11 @@ _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 class ExpressCookieFormat:
     """``s:id.signature`` of express-session and cookie-signature.
 
-    Of several cookies of one name only the first is looked at, and Max-Age is never sent: both
-    as in Express.
+    Of several cookies with the same name only the first is read, and Max-Age is never sent. Both
+    are as in Express.
 
     :param valid_id: tells whether an id may reach the store. Default: 16 to 128 of
-        ``A-Za-z0-9_-``, as express-session's own ids are; a ``genid`` of another form needs it.
+        ``A-Za-z0-9_-``, as in express-session's own ids; a ``genid`` of another form needs it.
     """
 
     minimum_secret_bytes: int = 1
@@ -72,7 +72,7 @@ class _ExpressCookieWriter:
             return None
         given = signature.encode("utf-8", "surrogatepass")
         for index, secret in enumerate(self._secrets):
-            # As text: the last character of base64 has two bits that mean nothing.
+            # Texts are compared: the last character of base64 has two bits without meaning.
             if hmac.compare_digest(_signature(secret, session_id).encode("ascii"), given):
                 return CookieToken(session_id, index == 0)
         return None
@@ -82,7 +82,7 @@ class _ExpressCookieWriter:
         return quote(signed, safe=_UNESCAPED)
 
     def valid_id(self, session_id: str) -> bool:
-        # The id is the key, and no store takes another.
+        # The id is the store's key, so it must be a valid one.
         return 0 < len(session_id) <= _MAX_KEY and self._valid_id(session_id)
 
     def set_cookie(self, value: str, attributes: CookieAttributes) -> str:
@@ -98,7 +98,7 @@ def _signature(secret: bytes, session_id: str) -> str:
 
 
 def _decoded(value: str) -> str:
-    """Undo encodeURIComponent; what is not its work stays as it is, as in Node's `cookie`."""
+    """Undo encodeURIComponent; other texts stay as they are, as in Node's `cookie`."""
     if "%" not in value or _BAD_ESCAPE.search(value):
         return value
     try:

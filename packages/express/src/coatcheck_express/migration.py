@@ -1,9 +1,9 @@
 """Turn Express's sessions into coatcheck's own, without logging anybody out.
 
 A session migrates at its visitor's next request. It is looked up under the new key, and under
-Express's key if the new one has nothing. It is written as a record of coatcheck's under the new
+Express's key if the new key has no record. It is written as a record of coatcheck's under the new
 key, Express's record is removed, and the response sets a cookie of coatcheck's. The session keeps
-its id, so parallel requests with the old cookie find it, too.
+its id, so parallel requests with the old cookie also find it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .codec import ExpressCodec
 
 Write: TypeAlias = Literal["express", "native"]
 
-#: How a record of the native JSON codec begins.
+#: The first bytes of a record of the native JSON codec.
 _NATIVE_BEGINNING: Final = b'{"v":'
 
 
@@ -34,8 +34,9 @@ def migrate_from_express(
 ) -> SessionOptions:
     """Return options that read both formats of sessions, and write one of them.
 
-    With several processes, first deploy ``write="express"`` to all of them: they read both formats
-    and migrate nothing. Then deploy ``write="native"``. After the longest lifetime use ``native``.
+    If there are several processes, first deploy ``write="express"`` to all of them: they read both
+    formats and migrate nothing. Then deploy ``write="native"``. After the longest lifetime use
+    ``native``.
 
     :param native: the new options, with ``hash_ids``. The cookie may have a new name, but then the
         old cookie stays in the browser until it expires.
@@ -67,7 +68,7 @@ def migrate_from_express(
 
 
 class _BothCookieFormats:
-    """Reads cookies of both formats, and writes one."""
+    """Read cookies of both formats, and write one."""
 
     def __init__(
         self,
@@ -119,7 +120,7 @@ class _BothCookies:
     def unsign(self, value: str) -> CookieToken | None:
         token = self._unsign(value)
         if token is not None and is_hash(token.id):
-            # It may be a key of the store, which is a public ref: see `may_be_under`.
+            # The id may be a key of the store, which is a public ref: see `may_be_under`.
             return token._replace(accepts=partial(self._may_be_under, token.id))
         return token
 
@@ -127,14 +128,14 @@ class _BothCookies:
         token = self._native.unsign(value)
         if token is not None:
             if self._writes_native:
-                # A record that an interrupted migration left there ends with the session.
+                # A record that an interrupted migration left under this key ends with the session.
                 return token._replace(other_key=token.id)
             return CookieToken(token.id, True, _hashed(token.id), lookup_other_key=True)
         token = self._express.unsign(value)
         if token is None:
             return None
         if self._writes_native:
-            # An id that a native cookie cannot carry stays where it is.
+            # A session whose id a native cookie cannot carry does not migrate.
             migrate = self._native.valid_id(token.id)
             return CookieToken(
                 token.id,
@@ -180,7 +181,7 @@ class _ReadsBoth:
         return not self._read(data, key)[0]
 
     def may_be_under(self, session_id: str, key: str, data: bytes) -> bool:
-        """Tell whether a record can be the session with an id of the form of a hash.
+        """Tell whether a record can be the session whose id has the form of a hash.
 
         coatcheck's records have the hashes of ids as keys. A client that sends such a key as its id
         knows a ref and not the id, and must not get the session.
@@ -192,13 +193,13 @@ class _ReadsBoth:
 
 
 class _WritesNative(_ReadsBoth):
-    """Reads records of both kinds, and makes native ones of all."""
+    """Read records of both kinds, and write native ones."""
 
     def __init__(self, native: SessionOptions, express: SessionOptions) -> None:
         super().__init__(native, express)
         self._clock, self._lifetimes = native.clock, _lifetimes(native, express)
-        # Records are written again when they move. One that stays where it is, because of its id,
-        # is native once it has changed.
+        # Records are written again when they move. One that cannot move, because of its id, becomes
+        # native when it changes.
         self.canonical = native.codec.canonical
 
     def dumps(self, state: SessionState) -> bytes:
@@ -211,14 +212,14 @@ class _WritesNative(_ReadsBoth):
         is_native, state = self._read(data, key)
         if is_native:
             return state
-        # The record does not say when the session began: its time counts from here.
+        # The record does not say when the session began, so its time counts from now.
         return SessionState(state.data, self._clock(), self._own_settings(state.cookie))
 
     def _own_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a session's own lifetime, if that is not what the options say.
+        """Return a session's own lifetime, unless it is the configured one.
 
         Express's records hold all settings of the cookie, and do not say which of them were the
-        session's own. Attributes are taken to be the configured ones.
+        session's own. The other attributes are taken for the configured ones.
         """
         max_age = settings["max_age"]
         if any(_are_the_same(max_age, configured) for configured in self._lifetimes):
@@ -229,7 +230,7 @@ class _WritesNative(_ReadsBoth):
 
 
 class _WritesExpress(_ReadsBoth):
-    """Reads records of both kinds, leaves each what it is, and makes Express's of new sessions."""
+    """Read records of both kinds, keep the kind of each, and write new ones as Express's."""
 
     canonical = False
     keeps_created_at = False
@@ -253,19 +254,19 @@ class _WritesExpress(_ReadsBoth):
 
 
 def _lifetimes(*several: SessionOptions) -> list[float | None]:
-    """Return the configured lifetimes, but for those that depend on the request."""
+    """Return the configured lifetimes, except those that depend on the request."""
     cookies = [options.cookie for options in several if isinstance(options.cookie, CookieOptions)]
     return [in_seconds(cookie.max_age) for cookie in cookies]
 
 
 def _are_the_same(lifetime: float | None, configured: float | None) -> bool:
-    """Tell whether a lifetime is the configured one; Express takes some milliseconds from it."""
+    """Tell whether a lifetime is the configured one; Express subtracts some milliseconds."""
     if lifetime is None or configured is None:
         return lifetime is configured
     return abs(lifetime - configured) < _SLACK
 
 
-#: Where a native session in Express's company has the unknown members of its record.
+#: The key in `extra` under which a native session keeps the unknown members of its record.
 _NATIVE: Final = "native"
-#: Seconds by which two lifetimes may differ and be the same.
+#: Seconds by which equal lifetimes may differ.
 _SLACK: Final = 0.1

@@ -44,24 +44,24 @@ def express_options(
     Cookie, ids and records are Node's, so a login there is a login here, too. Both sides
     need the same ``secret``, ``name``, ``cookie`` and store, with the same prefix.
 
-    :param secret: of any length; of several the first signs and all verify. Add a new one as the
-        last in all processes of both sides, then move it to the front in all.
+    :param secret: of any length. If there are several, the first one signs and all verify. Add a
+        new secret as the last one in all processes of both sides, then move it to the front.
     :param store: a store or a URL, as ``"redis://localhost:6379/0"`` for connect-redis.
-    :param cookie: the cookie's settings, or a callable of the request that returns them. A
+    :param cookie: the cookie's settings, or a callable of the request that returns them. The
         lifetime is ``max_age_ms``, in milliseconds.
-    :param genid: makes an id for a request, which ``valid_id`` has to accept.
-    :param proxy: True: the first X-Forwarded-Proto tells whether the connection is secure, or
-        without it Forwarded, which Express does not read.
-    :param resave: as in Express; False here unless given.
-    :param save_uninitialized: as in Express; False here unless given.
+    :param genid: makes an id for a request; ``valid_id`` must accept it.
+    :param proxy: True: the first X-Forwarded-Proto tells whether the connection is secure. Without
+        it Forwarded does, which Express does not read.
+    :param resave: as in Express; the default here is False.
+    :param save_uninitialized: as in Express; the default here is False.
     :param ttl_s: seconds that a session lives whose cookie ends with the browser: the option
-        ``ttl`` of Express's store. Default: a day, as with connect-redis.
-    :param valid_id: tells whether an id may reach the store, if ``genid`` makes others than
+        ``ttl`` of Express's store. Default: a day, as in connect-redis.
+    :param valid_id: tells whether an id may reach the store, if ``genid`` makes other ids than
         express-session does.
-    :param store_keys: what the stores of Express keep among the data for themselves.
-    :param codec: makes the codec where records are not plain JSON, as those of
+    :param store_keys: keys that the stores of Express reserve for themselves in the data.
+    :param codec: makes the codec if records are not plain JSON, as in
         :mod:`coatcheck_mongo.express`.
-    :param more: options of coatcheck's own; see :class:`~coatcheck.SessionOptions`.
+    :param more: coatcheck's other options; see :class:`~coatcheck.SessionOptions`.
     :raises ConfigurationError: an unknown option, or a value that cannot work.
     """
     for option in more:
@@ -105,7 +105,7 @@ def _check(option: str, value: object, right: bool, allowed: str) -> None:
 
 
 def _unknown(option: str) -> ConfigurationError:
-    """Return the error for an option that there is not."""
+    """Return the error for an option that does not exist."""
     names = [*inspect.signature(express_options).parameters, *CommonFields.__annotations__]
     names.remove("more")
     if option == "idle_timeout":
