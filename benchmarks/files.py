@@ -44,37 +44,9 @@ def against_the_baseline(data: dict[str, Any], rounds: int) -> None:
     for durability in ("full", "process"):
         with temporary_store(durability) as store:
             baseline = FileBaseline(store.folder / "records", durable=durability == "full")
-            numbers = iter(range(10**9))
-
-            def record(store: FileStore = store) -> Record:
-                return Record(encoded, time.time() + LIFETIME)
-
-            def new(store: FileStore = store, numbers: Iterator[int] = numbers) -> None:
-                store.set(f"new {next(numbers)}", record(), ABSENT)
-
-            for _ in range(1500):
-                new()  # until each folder exists
-            store.set("key", record())
-            baseline.write("key", encoded)
-            pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
-                "read": (
-                    lambda baseline=baseline: json.loads(baseline.read("key")),
-                    lambda store=store: json.loads(store.get("key").data),
-                ),
-                "write": (
-                    lambda baseline=baseline: baseline.write("key", encoded),
-                    lambda store=store: store.set("key", record()),
-                ),
-                "new": (
-                    lambda baseline=baseline, numbers=numbers: baseline.write(
-                        str(next(numbers)), encoded
-                    ),
-                    new,
-                ),
-            }
-            if durability == "process":
-                del pairs["read"]
-            for name, (least, ours) in pairs.items():
+            for name, (least, ours) in _calls(store, baseline, encoded).items():
+                if name == "read" and durability == "process":
+                    continue  # a read is the same with each durability
                 label = name if name == "read" else f"{name} ({durability})"
                 rows = [(_µs(least), _µs(ours)) for _ in range(rounds)]
                 low, high = (statistics.median(column) for column in zip(*rows, strict=True))
@@ -83,6 +55,37 @@ def against_the_baseline(data: dict[str, Any], rounds: int) -> None:
                 met = "" if budget is None else f"<= {budget}" + " MISSED" * (ratio > budget)
                 print(f"{label:16}{low:9.1f}{high:11.1f}{ratio:7.2f}  {met}")
     asyncio.run(asynchronous(encoded, rounds))
+
+
+def _calls(
+    store: FileStore, baseline: FileBaseline, encoded: bytes
+) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
+    """Return the same calls of the baseline and of the store, by what they do."""
+    numbers = iter(range(10**9))
+
+    def record() -> Record:
+        return Record(encoded, time.time() + LIFETIME)
+
+    def new() -> None:
+        store.set(f"new {next(numbers)}", record(), ABSENT)
+
+    def read() -> Any:
+        found = store.get("key")
+        assert found is not None, "it was just set"
+        return json.loads(found.data)
+
+    for _ in range(1500):
+        new()  # until each folder exists
+    store.set("key", record())
+    baseline.write("key", encoded)
+    return {
+        "read": (lambda: json.loads(baseline.read("key")), read),
+        "write": (
+            lambda: baseline.write("key", encoded),
+            lambda: store.set("key", record()),
+        ),
+        "new": (lambda: baseline.write(str(next(numbers)), encoded), new),
+    }
 
 
 async def asynchronous(encoded: bytes, rounds: int) -> None:

@@ -63,22 +63,30 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A store's log lines about faults that the kit causes are not interesting.
     logging.getLogger().addHandler(logging.NullHandler())
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)  # a file or a log has no width
     try:
-        harness = _harness(parsed.url, parsed.harness)
-        deviations = (
-            deviations_of(harness)
-            if parsed.deviations is None
-            else read_deviations(parsed.deviations)
-        )
-        if parsed.report is not None:
-            parsed.report.mkdir(parents=True, exist_ok=True)  # a wrong path fails at once
+        run = _prepared(parsed)
     except (HarnessError, CoatcheckError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False)
         return 2
-    run = Run(harness, deviations=deviations, seed=parsed.seed)
+    return _judge(run, parsed, arguments)
+
+
+def _prepared(parsed: argparse.Namespace) -> Run:
+    """Return the run that the command line asks for."""
+    harness = _harness(parsed.url, parsed.harness)
+    deviations = (
+        deviations_of(harness) if parsed.deviations is None else read_deviations(parsed.deviations)
+    )
+    if parsed.report is not None:
+        parsed.report.mkdir(parents=True, exist_ok=True)  # a wrong path fails at once
+    return Run(harness, deviations=deviations, seed=parsed.seed)
+
+
+def _judge(run: Run, parsed: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Run the cases, show and write the results, and return the exit status."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)  # a file or a log has no width
     started = time.perf_counter()
     try:
         _perform(run, console, parsed.only)

@@ -5,7 +5,6 @@ docs/decisions/2026-11-30-conformance-kit.md has the reasons.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -138,12 +137,6 @@ class Context:
         """Return a record that expires ``life`` seconds from now."""
         return Record(data, self.clock.now + life, owner)
 
-    def exact_expiry(self, life: float) -> float:
-        """Return an instant about ``life`` seconds from now that the store does not round."""
-        step = self.capabilities.expiry_granularity
-        wanted = self.clock.now + life
-        return math.ceil(wanted / step) * step if step else wanted
-
     def put(
         self, key: str = "key", data: bytes = b"data", owner: str | None = None, life: float = DAY,
         store: Handle | None = None,
@@ -158,12 +151,6 @@ class Context:
         record = self.put(key, data, owner, life=60)
         self.advance(61)
         return record
-
-    def owned_by(self, owner: str, store: Handle | None = None) -> list[tuple[str, Record]]:
-        """Return the records of an owner, after the time in which the index must show them."""
-        if self.capabilities.owner_lag > 0:
-            self.advance(self.capabilities.owner_lag)
-        return (store or self.store).owned_by(owner)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, for the store and for its backend."""

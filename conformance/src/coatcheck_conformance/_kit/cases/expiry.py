@@ -43,6 +43,13 @@ _FUTURE_INSIDE: Final = json.dumps(
 ).encode()
 
 
+def exact_expiry(context: Context, life: float) -> float:
+    """Return an instant about ``life`` seconds from now that the store does not round."""
+    step = context.capabilities.expiry_granularity
+    wanted = context.clock.now + life
+    return math.ceil(wanted / step) * step if step else wanted
+
+
 def _expect_boundary(context: Context, expires_at: float) -> None:
     """Expect that the record of ``key`` is live before an instant, and absent from then on."""
     margin = max(1.0, context.capabilities.expiry_granularity)
@@ -62,7 +69,7 @@ def _expect_boundary(context: Context, expires_at: float) -> None:
 )
 def boundary_after_set(context: Context) -> None:
     """A record is live just before the expiry of its `set`, and absent at that instant."""
-    expires_at = context.exact_expiry(120)
+    expires_at = exact_expiry(context, 120)
     context.expect(context.store.set("key", Record(b"data", expires_at)), True)
     _expect_boundary(context, expires_at)
 
@@ -79,7 +86,7 @@ def boundary_after_set(context: Context) -> None:
 def boundary_after_touch(context: Context) -> None:
     """A record is live just before the expiry of its `touch`, and absent at that instant."""
     context.put(life=60)
-    expires_at = context.exact_expiry(240)
+    expires_at = exact_expiry(context, 240)
     context.expect(context.store.touch("key", expires_at), True)
     _expect_boundary(context, expires_at)
 
@@ -92,7 +99,7 @@ def boundary_after_touch(context: Context) -> None:
 )
 def conditions_at_the_boundary(context: Context) -> None:
     """At the instant of its expiry a record is absent for each condition and operation."""
-    expires_at = context.exact_expiry(120)
+    expires_at = exact_expiry(context, 120)
     for number in range(6):
         context.expect(context.store.set(f"key{number}", Record(b"data", expires_at)), True)
     context.advance(expires_at - context.clock.now)

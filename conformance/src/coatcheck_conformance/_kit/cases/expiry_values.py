@@ -16,6 +16,7 @@ from ..case import case
 from ..clock import DAY, YEAR_2100
 from ..context import MICROSECOND, Context
 from ..failure import Skipped
+from .expiry import exact_expiry
 
 #: Central European time by its rule, which needs no zone files.
 _ZONE: Final = "CET-1CEST,M3.5.0,M10.5.0/3"
@@ -25,8 +26,8 @@ def _far_expiries(context: Context) -> list[float]:
     """Return expiries that overflow 32 bits in several units, in the order of time."""
     days = [25, 50, 401]  # 2^31 milliseconds, 2^32 milliseconds, what a cookie may last
     instants = [2.0**31 + 60, YEAR_2100 + 60, 2.0**32 + 60]
-    return [context.exact_expiry(days * DAY) for days in days] + [
-        context.exact_expiry(instant - context.clock.now) for instant in instants
+    return [exact_expiry(context, days * DAY) for days in days] + [
+        exact_expiry(context, instant - context.clock.now) for instant in instants
     ]
 
 

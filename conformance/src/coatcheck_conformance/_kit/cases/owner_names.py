@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from ..case import case
 from ..context import Context
+from .owner import owned_by
 
 #: Owners that a person or a program may confuse.
 _ALIKE: Final = (
@@ -65,7 +66,7 @@ def owners_that_look_alike(context: Context) -> None:
     for number, owner in enumerate(_ALIKE):
         context.put(f"key{number}", owner=owner)
     for number, owner in enumerate(_ALIKE):
-        context.expect_keys(context.owned_by(owner), [f"key{number}"], f"owned by {owner[:20]!r}")
+        context.expect_keys(owned_by(context, owner), [f"key{number}"], f"owned by {owner[:20]!r}")
 
 
 @case(
@@ -78,8 +79,8 @@ def other_namespaces(context: Context) -> None:
     elsewhere = context.elsewhere()
     context.put("here", owner="ann")
     context.put("there", owner="ann", store=elsewhere)
-    context.expect_keys(context.owned_by("ann"), ["here"])
-    context.expect_keys(context.owned_by("ann", elsewhere), ["there"], "elsewhere")
+    context.expect_keys(owned_by(context, "ann"), ["here"])
+    context.expect_keys(owned_by(context, "ann", elsewhere), ["there"], "elsewhere")
 
 
 @case(
@@ -98,4 +99,4 @@ def other_things_than_owners(context: Context) -> None:
             with context.expect_raises(error):
                 context.store.set("key", context.record(b"other", owner=junk))
     context.expect_data(b"data")
-    context.expect_keys(context.owned_by("ann"), ["key"])
+    context.expect_keys(owned_by(context, "ann"), ["key"])
