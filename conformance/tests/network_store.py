@@ -240,8 +240,8 @@ class NetworkHarness(Harness):
     """
 
     unsupported: ClassVar = {
-        "malformed": "the server holds Record objects, and nothing else gets in",
-        "garbled": "the server holds Record objects, and nothing else gets in",
+        "malformed": "the server holds Record objects, which cannot be damaged",
+        "garbled": "the server holds Record objects, which cannot be damaged",
         "stored": "the layout is a dictionary of Record objects",
         "folder": "there are no files",
     }

@@ -79,13 +79,17 @@ def _deviation(entry: Mapping[str, Any], source: str) -> Deviation:
     if not names >= _REQUIRED or names - _REQUIRED - {"api"}:
         raise HarnessError(f"{source}: a deviation has {', '.join(sorted(_REQUIRED))} and `api`")
     if not all(isinstance(value, str) and value.strip() for value in entry.values()):
-        raise HarnessError(f"{source}: what a deviation says is text")
+        raise HarnessError(f"{source}: the values of a deviation must be text")
     if entry["clause"] not in clauses():
         raise HarnessError(f"{source}: the contract has no clause {entry['clause']!r}")
     if entry["reason"] not in REASONS:
-        raise HarnessError(f"{source}: `reason` is one of {', '.join(REASONS)}")
+        raise HarnessError(
+            f"{source}: `reason` must be one of {', '.join(REASONS)}, not {entry['reason']!r}"
+        )
     if not entry["url"].startswith(("https://", "http://")):
-        raise HarnessError(f"{source}: `url` is where it can be read about, with https://")
+        raise HarnessError(f"{source}: `url` must be an https:// address, not {entry['url']!r}")
     if entry.get("api", APIS[0]) not in APIS:
-        raise HarnessError(f"{source}: `api` is one of {', '.join(APIS)}")
+        raise HarnessError(
+            f"{source}: `api` must be one of {', '.join(APIS)}, not {entry['api']!r}"
+        )
     return Deviation(**entry)

@@ -20,8 +20,8 @@ class MemoryHarness(Harness):
     """The harness of the core's memory store; each namespace is a store object."""
 
     unsupported: ClassVar = {
-        "malformed": "the store holds Record objects, and nothing else gets in",
-        "garbled": "the store holds Record objects, and nothing else gets in",
+        "malformed": "the store holds Record objects, which cannot be damaged",
+        "garbled": "the store holds Record objects, which cannot be damaged",
         "stored": "the layout is a dictionary of Record objects",
         "client": "there is no client",
         "async_client": "there is no client",
@@ -30,8 +30,8 @@ class MemoryHarness(Harness):
         "unavailable": "the memory of a process is always there",
         "stall": "the memory of a process does not wait",
         "garbage": "there are no replies",
-        "traffic": "nobody is asked",
-        "credentials": "the URL has no place for one",
+        "traffic": "there are no requests",
+        "credentials": "the URL has no place for a password",
     }
 
     def __init__(self, url: str = "memory:") -> None:

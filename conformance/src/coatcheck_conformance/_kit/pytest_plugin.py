@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--coatcheck-seed",
         type=int,
         default=0,
-        help="the seed of what the conformance kit chooses at random",
+        help="the seed of the conformance kit's random choices",
     )
 
 

@@ -29,7 +29,7 @@ def _garbled(context: Context) -> Iterator[tuple[str, str, str]]:
 def _garble(context: Context, way: str, key: str, owner: str) -> None:
     context.put(key, _DATA, owner=owner)
     found = context.need(context.harness.garbled(context.namespace, key, owner), _OUTSIDE)
-    context.steps.note(f"behind the store's back: {way} beside {key!r}")
+    context.steps.note(f"directly in the backend: {way} beside {key!r}")
     found[way]()
 
 

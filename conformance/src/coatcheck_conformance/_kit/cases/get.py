@@ -69,7 +69,7 @@ def damaged(context: Context) -> Iterator[tuple[str, str]]:
         context.put(key, owner="owner")
         damage = context.need(context.harness.malformed(context.namespace, key), _OUTSIDE)[way]
         damage()
-        context.steps.note(f"behind the store's back {key!r} is made {way}")
+        context.steps.note(f"directly in the backend, {key!r} is made {way}")
         yield key, way
 
 
