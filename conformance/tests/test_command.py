@@ -27,7 +27,7 @@ SCHEMA = json.loads((files("coatcheck_conformance") / "report.schema.json").read
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give command lines a width, and take back what they make of SIGTERM."""
+    """Give command lines a width, and restore the handler of SIGTERM."""
     monkeypatch.setenv("COLUMNS", "200")
     before = signal.getsignal(signal.SIGTERM)
     yield
@@ -41,7 +41,7 @@ def run_kit(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a folder of modules, with harnesses of stores that are wrong, in one way each."""
+    """Give a folder of modules, with harnesses of faulty stores."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     (tmp_path / "mine.py").write_text(
@@ -64,7 +64,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def broken_report(mine: Path) -> Path:
-    """Give the folder of a report about a store that is wrong."""
+    """Give the folder of a report about a faulty store."""
     harness = ("--harness", "mine:Broken")
     done = run_kit("memory:", *harness, "--only", "GET", "--report", str(mine / "r"))
     assert done.returncode == 1
@@ -72,7 +72,7 @@ def broken_report(mine: Path) -> Path:
 
 
 def test_from_outside(mine: Path) -> None:
-    """The module is a command, whose output, errors and exit status are the process's."""
+    """The module is a command; its output, errors and exit status are the process's."""
     command = [sys.executable, "-m", "coatcheck_conformance", "memory:", "--harness"]
     environment = {**os.environ, "PYTHONPATH": str(mine)}
     judged, refused = (
@@ -90,7 +90,7 @@ def test_from_outside(mine: Path) -> None:
 
 
 def test_a_store_that_is_wrong(mine: Path) -> None:
-    """The exit status is 1, the text of the failure and a table are shown."""
+    """The exit status is 1, and the failure's text and a table are printed."""
     done = run_kit("memory:", "--harness", "mine:Broken", "--only", "GET")
     assert done.returncode == 1, done.stderr
     assert "GET-2 failed on the sync API of Raises" in done.stdout
@@ -99,21 +99,21 @@ def test_a_store_that_is_wrong(mine: Path) -> None:
 
 
 def test_a_selection_is_never_a_verdict() -> None:
-    """Cases that were left out were skipped."""
+    """Cases that were not selected count as skipped."""
     done = run_kit("memory:", "--only", "GET-1")
     assert done.returncode == 1
     assert "partial: MemoryStore" in done.stdout
 
 
 def test_a_selection_of_nothing_is_an_error() -> None:
-    """Nothing run is no verdict."""
+    """A run without cases has no verdict."""
     done = run_kit("memory:", "--only", "DATA-7")
     assert done.returncode == 2
     assert "error: MemoryStore" in done.stdout or "error: MemoryHarness" in done.stdout
 
 
 def test_a_harness_that_is_wrong(mine: Path) -> None:
-    """The store is not judged, and the reason is shown once."""
+    """The store is not judged, and the reason is printed once."""
     done = run_kit("memory:", "--harness", "mine:Shared")
     assert done.returncode == 2
     assert done.stdout.count("share their records") == 1
@@ -152,7 +152,7 @@ def test_explain() -> None:
 
 
 def test_the_json_report(broken_report: Path) -> None:
-    """It is of the form that the schema describes, and has each clause."""
+    """The JSON report follows its schema, and has each clause."""
     document = json.loads((broken_report / "report.json").read_text())
     jsonschema.validate(document, SCHEMA, jsonschema.Draft202012Validator)
     assert document["verdict"] == "not conformant"
@@ -165,7 +165,7 @@ def test_the_json_report(broken_report: Path) -> None:
 
 
 def test_a_report_names_the_distribution_of_the_store(tmp_path: Path) -> None:
-    """The name and the version are those of the installed package, editable or not."""
+    """The report has the name and version of the installed package, editable or not."""
     assert main(["memory:", "--only", "GET-2", "--report", str(tmp_path)]) == 1
     assert json.loads((tmp_path / "report.json").read_text())["store"] == {
         "class": "MemoryStore",
@@ -175,7 +175,7 @@ def test_a_report_names_the_distribution_of_the_store(tmp_path: Path) -> None:
 
 
 def test_the_junit_report(broken_report: Path) -> None:
-    """A failure is a failure, with the text; what XML cannot say is replaced."""
+    """A failure is a failure, with its text; characters that XML does not allow are replaced."""
     suite = ET.parse(broken_report / "junit.xml").getroot()[0]
     failures = [case for case in suite if case.find("failure") is not None]
     assert {case.get("name") for case in failures} == {"GET-2.unknown_key"}
@@ -185,7 +185,7 @@ def test_the_junit_report(broken_report: Path) -> None:
 
 
 def test_the_html_report(broken_report: Path) -> None:
-    """It needs nothing from elsewhere, and shows what a store says as text."""
+    """The HTML report loads nothing, and shows a store's texts as text."""
     page = (broken_report / "report.html").read_text()
     assert "&lt;b&gt;" in page
     assert "<b>" not in page
@@ -202,7 +202,7 @@ def test_the_markdown_report(broken_report: Path) -> None:
 
 
 def test_the_badge(broken_report: Path) -> None:
-    """It is an endpoint of shields.io."""
+    """The badge is an endpoint of shields.io."""
     badge = json.loads((broken_report / "badge.json").read_text())
     assert badge == {
         "schemaVersion": 1, "label": "coatcheck", "message": "not conformant", "color": "red",
@@ -210,7 +210,7 @@ def test_the_badge(broken_report: Path) -> None:
 
 
 def test_no_credentials_are_in_a_report() -> None:
-    """The command that reproduces a run is shown without the password of its URL."""
+    """The command line in the report has no password."""
     shown = report.redacted(["redis://user:s3cret@host/0?prefix={namespace}", "--seed", "1"])
     assert "s3cret" not in shown
     assert "redis://***@host" in shown
@@ -229,8 +229,8 @@ def test_a_run_that_is_ended_cleans_up(tmp_path: Path, after: float) -> None:
     deadline = time.monotonic() + 60
     while not (folder.exists() and list(folder.iterdir())):
         assert time.monotonic() < deadline
-        time.sleep(0.01)  # nothing else tells that the run has begun
-    time.sleep(after)  # the moment is what the test varies
+        time.sleep(0.01)  # there is no other sign that the run has begun
+    time.sleep(after)  # the test varies this moment
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 2
     assert not list(folder.iterdir())

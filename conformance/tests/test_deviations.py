@@ -1,4 +1,4 @@
-"""Deviations are data, and strict."""
+"""Deviations are data, and mistakes in them are errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Raises(MemoryStore):
 
 
 def test_a_failure_that_was_announced_is_a_deviation(tmp_path: Path) -> None:
-    """It carries the reason and the address."""
+    """The result has the deviation's reason and address."""
     path = tmp_path / "deviations.toml"
     path.write_text(GOOD)
     run = Run(StoreClassHarness(Raises), deviations=read_deviations(path))
@@ -45,7 +45,7 @@ def test_a_failure_that_was_announced_is_a_deviation(tmp_path: Path) -> None:
 
 
 def test_a_deviation_that_passes_fails() -> None:
-    """A list that is not kept up to date is found."""
+    """A deviation that is no longer needed makes the run fail."""
     deviation = Deviation("GET-2", "not-yet", "we have not", "https://example.org/7")
     result = Run(MemoryHarness(), deviations=[deviation]).result(cases_of("GET-2")[0], "sync")
     assert result.verdict is Verdict.FAILED

@@ -1,4 +1,4 @@
-"""The tool that writes the generated parts of the documents, and notices what is old."""
+"""The tool that writes the generated parts of the documents, and finds outdated ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def report(root: Path, name: str, version: str) -> None:
-    """Write what the table needs of a report."""
+    """Write the parts of a report that the table needs."""
     folder = root / "reports" / name
     folder.mkdir(parents=True, exist_ok=True)
     document = {
@@ -60,14 +60,14 @@ def test_a_file_with_fences_is_one_block(root: Path) -> None:
 
 
 def test_a_page_that_is_current(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is said, and the exit status is 0."""
+    """Nothing is printed, and the exit status is 0."""
     capsys.readouterr()
     assert main(["--check"], root) == 0
     assert capsys.readouterr().out == ""
 
 
 def test_a_page_that_is_not_current(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The line names the page and the command, which corrects it."""
+    """The line names the page, and the command that updates it."""
     (root / "code" / "a.py").write_text("a = 2\n")
     capsys.readouterr()
     assert main(["--check"], root) == 1
@@ -126,7 +126,7 @@ def test_the_table_has_a_line_for_each_report(root: Path) -> None:
 
 
 def test_a_report_that_is_not_there(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its line stays; without a line the error says how to make the report."""
+    """The table keeps its line; without a line the error says how to make the report."""
     before = (root / "docs" / "conformance.md").read_text()
     for name in NAMES:
         report(root, name, "2.0.0")
@@ -146,7 +146,7 @@ def test_a_report_that_is_not_there(root: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_other_figures_are_current(root: Path) -> None:
-    """Only a release makes all reports: between releases the figures may be older."""
+    """Only a release makes all reports, so the figures may be older between releases."""
     path = root / "docs" / "conformance.md"
     path.write_text(path.read_text().replace("8 of 9", "1 of 2"))
     assert main(["--check"], root) == 0
@@ -164,7 +164,7 @@ def test_other_figures_are_current(root: Path) -> None:
 def test_a_table_of_another_form(
     old: str, new: str, text: str, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The line says what is wrong, and which command corrects it."""
+    """The line says what is wrong, and which command updates the table."""
     path = root / "docs" / "conformance.md"
     path.write_text(path.read_text().replace(old, new, 1))
     capsys.readouterr()
@@ -185,7 +185,7 @@ def test_a_page_without_a_place_for_the_table() -> None:
 
 
 def test_a_report_of_another_form(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A report that another kit wrote is not guessed at."""
+    """A report of another version is an error."""
     written = root / "reports" / "file" / "report.json"
     written.write_text('{"schema": 2}')
     assert main(["--reports", str(root / "reports")], root) == 2

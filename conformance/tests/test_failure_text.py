@@ -1,4 +1,4 @@
-"""The text of a failure is all that a store's author has to go by."""
+"""The text of a failure is all that a store's author gets to see."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coatcheck_conformance._kit.verdicts import Verdict
 
 
 class Forgetful(MemoryStore):
-    """Keeps the first record that was set."""
+    """A store that keeps the first record under a key."""
 
     def set(self, key: str, record: Record, *only_if: object) -> bool:
         if key == "key" and self._slots.get(key) is not None:
@@ -27,7 +27,7 @@ class Forgetful(MemoryStore):
 
 
 class Raising(MemoryStore):
-    """Raises what no store may raise."""
+    """A store that raises an exception of a forbidden class."""
 
     def get(self, key: str) -> Record | None:
         if key == "unknown":
@@ -78,7 +78,7 @@ GET-2 failed on the async API of Raising
     [(Forgetful, "GET-1", "sync", FORGETFUL), (Raising, "GET-2", "async", RAISING)],
 )
 def test_the_text_of_a_failure(store: type[MemoryStore], clause: str, api: str, text: str) -> None:
-    """Clause, sentence, steps, expected and seen, the most common cause, where to read on."""
+    """The text has clause, reason, steps, expected and seen values, usual cause and links."""
     harness: Harness = StoreClassHarness(store)
     result = Run(harness).result(cases_of(clause)[0], api)  # type: ignore[arg-type]
     assert result.verdict is Verdict.FAILED
@@ -86,7 +86,7 @@ def test_the_text_of_a_failure(store: type[MemoryStore], clause: str, api: str, 
 
 
 def test_a_failing_sequence_is_made_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the calls at random those are told that it takes, and what came of them."""
+    """Only the random calls that are needed are shown, with their results."""
     # A busy machine makes it less short in the time that users are willing to wait.
     monkeypatch.setattr(machine, "_SHRINKING", 50.0)
     # Long sequences take long to be made short.

@@ -1,4 +1,4 @@
-"""A harness that is wrong is told apart from a store that is wrong."""
+"""The kit tells a wrong harness from a wrong store."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from coatcheck_conformance._kit.verdicts import Verdict
 
 
 def verdict_of(harness: Harness, clause: str = "GET-1") -> tuple[Verdict, str]:
-    """Return what the kit says about the first case of a clause."""
+    """Return the verdict and the text of the first case of a clause."""
     result = Run(harness).result(cases_of(clause)[0], "sync")
     return result.verdict, result.text
 
 
 class Opening(MemoryHarness):
-    """A memory harness, to be spoiled."""
+    """A memory harness, from which wrong ones are derived."""
 
     def open(self, namespace: str, clock: Callable[[], float]) -> Store:
         return super().open(namespace, clock)
 
 
 class OneForAll(Opening):
-    """Each namespace is the same store."""
+    """All namespaces are the same store."""
 
     def open(self, namespace: str, clock: Callable[[], float]) -> Store:
         return super().open("one", clock)
@@ -54,7 +54,7 @@ class Leftover(Opening):
 
 
 class Apart(Opening):
-    """Each handle has data of its own, though the store declares several processes."""
+    """Each handle has data of its own, although the store declares several processes."""
 
     def open(self, namespace: str, clock: Callable[[], float]) -> Store:
         store = MemoryStore(clock=clock)
@@ -63,7 +63,7 @@ class Apart(Opening):
 
 
 class Hasty(Opening):
-    """More time passes in the backend than was asked for."""
+    """More time passes in the backend than the kit asked for."""
 
     def advance(self, namespace: str, seconds: float) -> None:
         self._stores[namespace]._clock.advance(10_000)  # type: ignore[attr-defined]
@@ -103,21 +103,21 @@ class Raising(Opening):
     ],
 )
 def test_a_wrong_harness_is_named(harness: type[Harness], text: str) -> None:
-    """The verdict is an error of the harness, with what to do about it, and no failed clause."""
+    """The verdict is a harness error with advice, and no clause fails."""
     verdict, seen = verdict_of(harness())
     assert verdict is Verdict.HARNESS_ERROR
     assert text in seen
 
 
 class NeverExpires(MemoryStore):
-    """A store that is wrong itself: nothing expires."""
+    """A faulty store, in which no record expires."""
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         super().__init__(clock=lambda: clock() * 0)
 
 
 class Forgetful(MemoryStore):
-    """A store that is wrong itself: it keeps nothing."""
+    """A faulty store, which keeps nothing."""
 
     def set(self, *args: Any) -> bool:
         return True
@@ -125,8 +125,8 @@ class Forgetful(MemoryStore):
 
 @pytest.mark.parametrize("kind", [NeverExpires, Forgetful])
 def test_a_wrong_store_is_no_wrong_harness(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cases find the store's faults, and the harness is not blamed."""
-    # What never expires is waited for as long as that.
+    """The cases find the store's faults, and the harness passes its check."""
+    # The kit waits so long for a record that never expires.
     monkeypatch.setattr(self_check, "_TIMEOUT", 0.3)
 
     class Opens(MemoryHarness):
@@ -142,7 +142,7 @@ def test_a_wrong_store_is_no_wrong_harness(kind: Any, monkeypatch: pytest.Monkey
 
 
 def test_cases_are_skipped_without_a_backend() -> None:
-    """Nothing is said about a store whose server is not there."""
+    """A store without its server is not judged."""
 
     class Unreachable(MemoryStore):
         def get(self, key: str) -> None:
@@ -158,7 +158,7 @@ def test_cases_are_skipped_without_a_backend() -> None:
 
 
 def test_a_store_in_use_is_never_written_to() -> None:
-    """Where the namespace is ignored and records are there, nothing is changed or cleared."""
+    """If the namespace is ignored and holds records, nothing is changed or cleared."""
     from coatcheck import Record
 
     class StaysOpen(MemoryStore):
@@ -183,7 +183,7 @@ def test_a_store_in_use_is_never_written_to() -> None:
 
 
 def test_what_is_declared_unsupported_is_checked() -> None:
-    """A harness declares features that exist, with a reason."""
+    """`unsupported` has existing features, each with a reason."""
 
     class Unknown(MemoryHarness):
         unsupported = {"everything": "no"}
@@ -197,7 +197,7 @@ def test_what_is_declared_unsupported_is_checked() -> None:
 
 @pytest.mark.parametrize("url", ["elsewhere://host/0", "nothing:"])
 def test_urls_say_where_the_namespace_goes(url: str) -> None:
-    """A URL that could be somebody's own store is refused."""
+    """A URL without a place for the namespace is refused."""
     with pytest.raises(HarnessError, match="namespace"):
         harness_for(url)
     with pytest.raises(HarnessError, match="namespace"):
@@ -217,7 +217,7 @@ def test_cases_are_skipped_without_what_the_harness_does_not_give() -> None:
 
 
 def test_a_store_that_raises_is_no_wrong_harness() -> None:
-    """A failure inside an operation is the store's, and is judged."""
+    """An exception inside an operation is the store's, and is judged."""
 
     class Raising(MemoryStore):
         def get(self, key: str) -> Record | None:

@@ -1,4 +1,4 @@
-"""The contract, the cases and the mutants are in step."""
+"""The contract, the cases and the mutants agree."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ each_clause = pytest.mark.parametrize("id", CLAUSES)
 
 
 def test_the_kit_has_the_document_as_it_is() -> None:
-    """The clauses that the kit reads are those of docs/contract.md."""
+    """The kit reads the clauses of docs/contract.md."""
     assert contract.document() == DOCUMENT.read_text("utf-8")
 
 
@@ -30,30 +30,30 @@ def test_the_sources_have_no_copy_of_the_document() -> None:
 
 
 def test_version() -> None:
-    """The kit is about the version of the contract that the core speaks."""
+    """The kit checks the version of the contract that the core supports."""
     assert contract.version() == CONTRACT_VERSION
 
 
 @each_clause
 def test_each_clause_has_a_case(id: str) -> None:
-    """No clause is without a check."""
+    """Each clause has a check."""
     assert cases_of(id)
 
 
 def test_each_case_has_a_clause() -> None:
-    """No check is without a clause, and none is named twice."""
+    """Each check belongs to an existing clause, and no check is registered twice."""
     assert {case.clause for case in all_cases().values()} <= set(CLAUSES)
     assert len({case.check for case in all_cases().values()}) == len(all_cases())
 
 
 @pytest.mark.parametrize("id", [id for id, clause in CLAUSES.items() if clause.level == "required"])
 def test_each_required_clause_has_a_mutant(id: str) -> None:
-    """For each required clause there is a store that is wrong in it."""
+    """Each required clause has a store that breaks it."""
     assert [mutant.name for mutant in all_mutants() if id in mutant.clauses]
 
 
 def test_mutants_are_many_and_name_what_they_break() -> None:
-    """There are at least 40, with names of their own, each with clauses that exist."""
+    """There are at least 40 mutants, with different names and existing clauses."""
     names = [mutant.name for mutant in all_mutants()]
     assert len(names) == len(set(names)) >= 40
     for mutant in all_mutants():
@@ -62,7 +62,7 @@ def test_mutants_are_many_and_name_what_they_break() -> None:
 
 
 def test_dependencies_have_no_circle() -> None:
-    """Each case can be judged before what depends on it."""
+    """Each case can be judged before the cases that depend on it."""
     done: set[str] = set()
 
     def visit(clause: str, path: tuple[str, ...]) -> None:
@@ -77,6 +77,6 @@ def test_dependencies_have_no_circle() -> None:
         visit(id, ())
 
 
-def test_one_case_waits_for_the_clock_on_the_wall() -> None:
-    """All others move the kit's clock."""
+def test_one_case_waits_for_the_system_clock() -> None:
+    """All other cases move the kit's clock."""
     assert sum(case.realtime for case in all_cases().values()) == 1

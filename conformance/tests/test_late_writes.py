@@ -1,4 +1,4 @@
-"""A request that a process sent before it was killed may be carried out afterwards, rightly."""
+"""A request of a killed process may still be carried out later, which is no failure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coatcheck_conformance._kit.verdicts import Verdict
 
 
 class LateWrites(NetStore):
-    """The server has one more write of the dead process, and comes to it after the next `get`."""
+    """The server carries out another write of the dead process after the next `get`."""
 
     def get(self, key: str) -> Record | None:
         found = super().get(key)
@@ -21,7 +21,7 @@ class LateWrites(NetStore):
 
 
 def test_a_late_write_is_no_failure() -> None:
-    """The owner whom the first reading shows has nothing any more, and the new one is found."""
+    """The owner that was read first has no record any more, and the new owner has it."""
     run = Run(NetworkHarness(LateWrites, None))
     result = run.result(all_cases()["OWNER-8.killed_in_the_middle"], "sync")
     run.finish()

@@ -22,13 +22,13 @@ def test_a_wheel_holds_the_document(tmp_path: Path) -> None:
 
 
 def test_a_wheel_of_the_sdist_holds_the_document(tmp_path: Path) -> None:
-    """An sdist brings the document along: a wheel that is built of it has it as well."""
+    """A wheel that is built from the sdist has the document, too."""
     sdist = _unpacked(_built("sdist", ROOT / "conformance", tmp_path), tmp_path)
     assert _document_of(_built("wheel", sdist, tmp_path)) == DOCUMENT.read_bytes()
 
 
 def test_no_wheel_is_built_without_the_document(tmp_path: Path) -> None:
-    """A package that was copied out of the repository says what is missing."""
+    """Outside the repository the build fails, and says what is missing."""
     alone = tmp_path / "conformance"
     shutil.copytree(ROOT / "conformance", alone)
     with pytest.raises(subprocess.CalledProcessError) as caught:

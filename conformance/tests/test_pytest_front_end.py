@@ -1,4 +1,4 @@
-"""The kit in pytest, in a project of somebody else's."""
+"""The kit in pytest, in another project."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ RunPytest = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> RunPytest:
-    """Give what runs pytest in a project that has one file of tests.
+    """Give a function that runs pytest in a project with one file of tests.
 
-    It runs in this process, as an interpreter with all plugins takes two seconds.
+    It runs in this process, because an interpreter with all plugins takes two seconds to start.
     """
-    all_cases()  # what a run imports is forgotten after it, and no case may be imported twice
+    all_cases()  # imports of a run are undone after it, and no case may be imported twice
 
     def run(
         content: str, *options: str, ci: str | None = None, apart: bool = False
@@ -87,7 +87,7 @@ def run_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Ru
 
 
 def test_six_lines_are_enough(run_pytest: RunPytest) -> None:
-    """A store that is right passes, on both APIs, and the sum says what a skip is."""
+    """A conforming store passes on both APIs, and the summary explains skips."""
     status, output = run_pytest(SIX_LINES, "-k", "GET or LOOP")
     assert status == 0, output
     assert "store conformance" in output
@@ -105,7 +105,7 @@ def test_no_plugin_for_coroutines_is_needed(run_pytest: RunPytest) -> None:
 def test_a_broken_store_fails_with_the_whole_text(
     run_pytest: RunPytest, options: tuple[str, ...]
 ) -> None:
-    """The text of the failure is what pytest shows, without a traceback of the kit's own."""
+    """pytest shows the text of the failure, without a traceback of the kit."""
     content = BROKEN.format(deviations=None)
     status, output = run_pytest(content, "-k", "GET", *options, apart="-n2" in options)
     assert status == 1, output
@@ -118,7 +118,7 @@ def test_a_broken_store_fails_with_the_whole_text(
 def test_deviations_are_read_beside_the_harness(
     run_pytest: RunPytest, pytester: pytest.Pytester
 ) -> None:
-    """A case on the author's list is expected to fail."""
+    """A case in the author's list is expected to fail."""
     (pytester.path / "deviations.toml").write_text(
         '[[deviation]]\nclause = "GET-2"\nreason = "not-yet"\nwhy = "no time"\n'
         'url = "https://example.org/7"\n'
@@ -131,7 +131,7 @@ def test_deviations_are_read_beside_the_harness(
 
 
 def test_cases_cannot_be_replaced(run_pytest: RunPytest) -> None:
-    """A subclass that overrides a test of the kit is refused, and says what to do instead."""
+    """A subclass that overrides a test of the kit is refused, with advice."""
     content = SIX_LINES + "\n    def test_clause(self):\n        pass\n"
     status, output = run_pytest(content)
     assert status == 2
@@ -146,14 +146,14 @@ def test_cases_cannot_be_replaced(run_pytest: RunPytest) -> None:
 def test_an_unreachable_backend(
     run_pytest: RunPytest, options: tuple[str], ci: str | None, expected: int
 ) -> None:
-    """Without a server the tests are skipped at home, and fail where it counts."""
+    """Without a server the tests are skipped, and in CI they fail."""
     status, output = run_pytest(UNREACHABLE, "-k", "GET-1", "-rs", *options, ci=ci)
     assert status == expected, output
     assert "the backend is not there" in output
 
 
 def test_what_was_not_verified_fails_in_ci(run_pytest: RunPytest) -> None:
-    """A feature that was neither given nor declared unsupported is no pass."""
+    """A feature that was neither given nor declared unsupported fails in CI."""
     content = SIX_LINES.replace(
         "MemoryHarness()", "type('Undecided', (MemoryHarness,), {'unsupported': {}})()"
     )
@@ -165,13 +165,13 @@ def test_what_was_not_verified_fails_in_ci(run_pytest: RunPytest) -> None:
 
 
 def test_nothing_run_is_an_error(run_pytest: RunPytest) -> None:
-    """A selection that selects nothing does not end well."""
+    """A selection without cases is an error."""
     status, _ = run_pytest(SIX_LINES, "-k", "no_such_case")
     assert status == 5
 
 
 def test_a_class_without_a_harness_is_told(run_pytest: RunPytest) -> None:
-    """The one thing that is needed is asked for."""
+    """The error asks for the harness."""
     content = SIX_LINES.replace("harness = MemoryHarness()", "pass")
     status, output = run_pytest(content, "-k", "GET-1")
     assert status == 1

@@ -31,7 +31,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
-    """Return the exit status, and what was printed."""
+    """Return the exit status, the output and the errors."""
     started = start(*arguments, **environment)
     output, errors = started.communicate(timeout=300)
     return started.returncode, output, errors
@@ -49,7 +49,7 @@ def raising(error: Exception) -> Backend:
 
 
 def test_a_report(tmp_path: Path) -> None:
-    """All forms are in a folder with the report's name, and one line says what came of it."""
+    """A folder with the report's name has all forms, and one line has the result."""
     status, output, errors = run(str(tmp_path), "memory", "file", "--without", "file")
     report = json.loads((tmp_path / "memory" / "report.json").read_text())
     counts = f"{report['counts']['binding_passed']} of {report['counts']['binding']}"
@@ -62,7 +62,7 @@ def test_a_report(tmp_path: Path) -> None:
 
 
 def test_a_signal_ends_everything(tmp_path: Path) -> None:
-    """The kit ends with the command, and the report of an earlier run is not left over."""
+    """The kit ends with the command, and no report of an earlier run remains."""
     old = tmp_path / "memory" / "report.json"
     old.parent.mkdir()
     old.write_text("{}")
@@ -88,7 +88,7 @@ def test_a_signal_ends_everything(tmp_path: Path) -> None:
 def test_a_server_that_is_not_here(
     names: tuple[str, ...], environment: dict[str, str], status: int, tmp_path: Path
 ) -> None:
-    """It is left out and named in the last lines; whether that is an error depends."""
+    """The last lines name what was left out; it is an error in CI or if it was named."""
     ended, output, errors = run(str(tmp_path / "r"), *names, PATH=str(tmp_path), **environment)
     assert ended == status
     assert output.split()[:3] == ["redis-system", "left", "out"]
@@ -107,7 +107,7 @@ def test_a_server_that_is_not_here(
 def test_a_server_that_does_not_start(
     error: Exception, verdict: str, remark: str, tmp_path: Path
 ) -> None:
-    """The result says so in one line, and a file has the rest; nothing is raised."""
+    """The result has one line about it, and a file has the rest; nothing is raised."""
     result = Reporter(tmp_path).report(raising(error))
     assert (result.verdict, result.remark) == (verdict, remark.format(tmp_path))
     assert "\n" not in str(result)
@@ -116,7 +116,7 @@ def test_a_server_that_does_not_start(
 
 
 def test_after_the_end_nothing_begins(tmp_path: Path) -> None:
-    """After Ctrl-C the cases that have not begun do not run."""
+    """After Ctrl-C no other case begins."""
     reporter = Reporter(tmp_path)
     reporter.stop()
     assert reporter.report(BACKENDS[0]).verdict == NOT_JUDGED

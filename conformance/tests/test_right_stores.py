@@ -1,4 +1,4 @@
-"""Stores that are right pass, whatever is chosen at random."""
+"""Stores without a fault pass, with any random choices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from coatcheck_conformance._kit.verdicts import Conformance, Verdict, conformanc
 
 
 def shortfalls(run: Run) -> list[str]:
-    """Run everything, and return what is neither passed nor declared."""
+    """Run everything, and return results that are neither passed nor declared."""
     fine = (Verdict.PASSED, Verdict.NOT_SUPPORTED)
     return [
         f"{result.case} ({result.api}) {result.verdict.value}: {result.text}"
@@ -45,7 +45,7 @@ def test_reference_stores_conform(make: Callable[[], Harness]) -> None:
 
 @pytest.mark.slow
 def test_a_store_with_a_server_conforms() -> None:
-    """Both native APIs conform, with the faults of a network in between."""
+    """Both native APIs conform, also with the faults of a network."""
     check_conformant(NetworkHarness())
 
 
@@ -58,7 +58,7 @@ def test_the_memory_store_conforms() -> None:
     "seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 20))]
 )
 def test_the_seed_makes_no_difference(seed: int) -> None:
-    """A right store passes whichever sequences of calls are tried."""
+    """A store without a fault passes any random sequence of calls."""
     run = Run(MemoryHarness(), seed=seed)
     for case in cases_of("PARITY-2"):
         for api in case.apis:

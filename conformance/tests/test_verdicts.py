@@ -1,4 +1,4 @@
-"""A skip is never a pass, and nothing run is an error."""
+"""A skip is never a pass, and a run without cases is an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ALL = Capabilities(enumerable=True, clearable=True, owners=True, multi_process=T
 
 
 def results(**different: Verdict) -> list[Result]:
-    """Return a pass for each clause on each API, but for some on the async one."""
+    """Return a pass for each clause on each API, with some exceptions on the async one."""
     return [
         Result(
             f"{id}.case",
@@ -40,18 +40,18 @@ def results(**different: Verdict) -> list[Result]:
 )
 @pytest.mark.parametrize("clause", ["SET_6", "ENUM_1"])
 def test_one_clause_decides(clause: str, verdict: Verdict, expected: Conformance) -> None:
-    """One binding clause that did not pass on one API is enough."""
+    """One binding clause that did not pass on one API decides the verdict."""
     assert conformance(outcomes(results(**{clause: verdict}), ALL)) is expected
 
 
 def test_recommended_clauses_decide_nothing() -> None:
-    """A store that falls short of a recommendation conforms."""
+    """A store that misses a recommendation conforms."""
     judged = outcomes(results(DESTROY_10=Verdict.FAILED, COST_2=Verdict.SKIPPED), ALL)
     assert conformance(judged) is Conformance.CONFORMANT
 
 
-def test_optional_clauses_bind_whoever_declares() -> None:
-    """Capabilities that are not declared are not asked for."""
+def test_optional_clauses_bind_stores_that_declare_them() -> None:
+    """Clauses of undeclared capabilities are not checked."""
     failed = results(ENUM_1=Verdict.FAILED)
     assert conformance(outcomes(failed, Capabilities())) is Conformance.CONFORMANT
     assert conformance(outcomes(failed, ALL)) is Conformance.NOT_CONFORMANT
@@ -69,7 +69,7 @@ def test_what_was_left_out_was_skipped() -> None:
     "everything", [None, Verdict.SKIPPED, Verdict.NOT_SUPPORTED, Verdict.DEVIATION]
 )
 def test_nothing_verified_is_an_error(everything: Verdict | None) -> None:
-    """A run in which nothing passed says nothing about the store."""
+    """A run in which nothing passed is no verdict on the store."""
     found = [] if everything is None else [
         Result(f"{id}.case", id, "sync", everything) for id in clauses()
     ]  # fmt: skip

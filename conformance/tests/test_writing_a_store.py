@@ -1,4 +1,4 @@
-"""docs/writing-a-store.md and the other documents show code that is tested."""
+"""The documents show code that is tested."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_parts_of_a_package_are_shown() -> None:
 
 
 def test_each_file_has_its_name_above_it() -> None:
-    """The reader sees where a file that is shown belongs."""
+    """The reader sees the name of each file that is shown."""
     assert re.findall(r"^`(\S+)`:\n\n<!-- include: ", TEXT, re.MULTILINE) == SHOWN
 
 
@@ -36,7 +36,7 @@ def test_what_is_shown_is_current() -> None:
 
 
 def test_a_failure_reads_as_it_is_shown(tmp_path: Path) -> None:
-    """The mistake that the page asks for is told in the words that the page has."""
+    """The mistake on the page has exactly the text on the page."""
     shutil.copytree(EXAMPLE / "src", tmp_path / "src")
     path = tmp_path / "src" / "coatcheck_sqlite" / "statements.py"
     source = path.read_text("utf-8")
@@ -56,7 +56,7 @@ def test_a_failure_reads_as_it_is_shown(tmp_path: Path) -> None:
 
 
 def _install(folder: Path) -> None:
-    """Make a folder of sources what an installer makes of the package, as to its entry points."""
+    """Give a folder of sources the entry points that an installer writes."""
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text("utf-8"))["project"]
     about = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     about.mkdir()

@@ -124,7 +124,7 @@ def conditions_at_the_boundary(context: Context) -> None:
     prerequisite=False,
     hint="seconds are taken for milliseconds, or local time for UTC.",
 )
-def by_the_clock_on_the_wall(context: Context) -> None:
+def by_the_system_clock(context: Context) -> None:
     """With `time.time` as its clock a record lives exactly as long as it should."""
     granularity = context.capabilities.expiry_granularity
     if granularity > _LONGEST_STEP:
