@@ -108,7 +108,7 @@ class Worker:
                 pipe.close()
 
 
-class _Staff:
+class _WorkerPool:
     """The workers of this process; starting one takes a quarter of a second."""
 
     def __init__(self) -> None:
@@ -126,11 +126,11 @@ class _Staff:
     def give_back(self, worker: Worker) -> None:
         self._idle.append(worker)
 
-    def dismiss(self, worker: Worker) -> None:
+    def end(self, worker: Worker) -> None:
         self._all.remove(worker)
         worker.end()
 
-    def dismiss_all(self) -> None:
+    def end_all(self) -> None:
         self._idle.clear()
         while self._all:
             self._all.pop().end()
@@ -142,15 +142,15 @@ class _Staff:
         self._idle, self._all = [], []
 
 
-_staff: Final = _Staff()
-atexit.register(_staff.dismiss_all)
+_pool: Final = _WorkerPool()
+atexit.register(_pool.end_all)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_staff.forget)
+    os.register_at_fork(after_in_child=_pool.forget)
 
 
 def end_workers() -> None:
-    """End all idle worker processes."""
-    _staff.dismiss_all()
+    """End all worker processes of this process."""
+    _pool.end_all()
 
 
 class RemoteHandle:
@@ -182,7 +182,7 @@ def processes(context: Context, count: int) -> Iterator[list[RemoteHandle]]:
     handles: list[RemoteHandle] = []
     try:
         for number in range(count):
-            handle = RemoteHandle(context, f"process{number + 1}", _staff.take())
+            handle = RemoteHandle(context, f"process{number + 1}", _pool.take())
             handles.append(handle)
             handle.open(url)
         yield handles
@@ -190,10 +190,10 @@ def processes(context: Context, count: int) -> Iterator[list[RemoteHandle]]:
             handle.worker.ask(Order("close", (), context.clock.now))
     except BaseException:
         for handle in handles:  # even if they are busy
-            _staff.dismiss(handle.worker)
+            _pool.end(handle.worker)
         raise
     for handle in handles:
-        _staff.give_back(handle.worker)
+        _pool.give_back(handle.worker)
 
 
 def at_once(

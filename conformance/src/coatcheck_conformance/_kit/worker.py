@@ -21,7 +21,7 @@ from .processes import Answer, Opening, Order
 _AWAKE: Final = 0.002
 
 
-class _Bank:
+class _OpenStore:
     """The store that this process holds, and its clock."""
 
     def __init__(self) -> None:
@@ -75,10 +75,10 @@ def _packed(answer: Answer) -> bytes:
 
 def serve(orders: BinaryIO, answers: BinaryIO) -> None:
     """Carry out orders until there are no more."""
-    bank = _Bank()
+    store = _OpenStore()
     with suppress(EOFError, BrokenPipeError):
         while True:
-            answers.write(_packed(bank.carry_out(pickle.load(orders))))
+            answers.write(_packed(store.carry_out(pickle.load(orders))))
             answers.flush()
 
 
