@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Collection, Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -149,8 +149,12 @@ def report_all(
     pool = ThreadPoolExecutor(at_once)
     longest_first = sorted(backends, key=lambda backend: -backend.seconds)
     try:
-        for future in as_completed([pool.submit(reporter.report, each) for each in longest_first]):
-            yield future.result()
+        pending = {pool.submit(reporter.report, each) for each in longest_first}
+        while pending:
+            # A signal that comes just before a wait does not interrupt it, so no wait is long.
+            done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         reporter.stop()
