@@ -30,7 +30,7 @@ from coatcheck.errors import (
     StoreUnavailable,
     UnsupportedOperation,
 )
-from coatcheck.events import Announcer
+from coatcheck.events import Emitter
 from coatcheck.lifecycle import Lifecycle
 from coatcheck.merge_rules import counter
 from coatcheck.operations import Operations, StoreCall, ToTheEnd, Turn
@@ -57,7 +57,7 @@ def lifecycle(**options: Any) -> Lifecycle:
         "clock": Clock(1.0),
         "absolute_timeout": None,
         "concurrency": "merge",
-        "announce": Announcer((), Clock(1.0)),
+        "emit": Emitter((), Clock(1.0)),
     }
     return Lifecycle(**(defaults | options))
 
@@ -633,7 +633,7 @@ def test_a_write_is_noted_whatever_strikes_after_it() -> None:
         raise Interrupted
 
     attempts = Attempts()
-    cycle = lifecycle(announce=Announcer((observe,), Clock(1.0)))
+    cycle = lifecycle(emit=Emitter((observe,), Clock(1.0)))
     with pytest.raises(Interrupted):
         SyncRunner(store).run(cycle.update(snapshot(n=0), state(n=1), True, attempts))
     assert list(attempts.unknown) == [snapshot(n=1).record.data]

@@ -18,7 +18,7 @@ from coatcheck.errors import (
     StoreTimeout,
     StoreUnavailable,
 )
-from coatcheck.events import Announcer, SessionEvent
+from coatcheck.events import Emitter, SessionEvent
 from coatcheck.lifecycle import Lifecycle
 from coatcheck.operations import Operation, Operations, Sleep, StoreCall, Turn
 from coatcheck.records import Attempts, Snapshot
@@ -44,7 +44,7 @@ class Life:
             "clock": self.clock,
             "absolute_timeout": None,
             "concurrency": "merge",
-            "announce": Announcer((self.events.append,), self.clock),
+            "emit": Emitter((self.events.append,), self.clock),
             "monotonic": self.elapsed,
             "jitter": lambda: self.jitter,
         }

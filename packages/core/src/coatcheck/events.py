@@ -65,7 +65,7 @@ class SessionEvent:
 Observer: TypeAlias = Callable[[SessionEvent], object]
 
 
-class Announcer:
+class Emitter:
     """Pass events to the observers and to the log.
 
     :param observers: are called in order. Their exceptions are logged and go no further.
@@ -80,7 +80,7 @@ class Announcer:
     def __call__(
         self, kind: EventKind, key: str | None = None, error: BaseException | None = None
     ) -> None:
-        """Announce an event.
+        """Emit an event.
 
         :param key: the store's key of the session, or None if no session is involved.
         :param error: the exception that caused the event.

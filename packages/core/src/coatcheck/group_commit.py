@@ -33,7 +33,7 @@ from .change import conflict
 from .change_group import ChangeGroup
 from .codec import SessionState
 from .errors import ConfigurationError, RecordTooLarge, StoreError, StoreTimeout
-from .events import Announcer
+from .events import Emitter
 from .group_merge import GroupMerge
 from .operations import Operations, Set, Sleep, ToTheEnd, Turn
 from .records import Records, Snapshot
@@ -80,7 +80,7 @@ class GroupCommit:
 
     :param records: reads, encodes and merges what is stored.
     :param expiry: returns the POSIX time at which a state expires if it is extended now.
-    :param announce: is told of each event.
+    :param emit: is told of each event.
     :param merges: whether changes may be merged at all. If not, only those of functions are
         applied to what others wrote.
     :param timeout: seconds of conflicts after which a change is given up.
@@ -92,7 +92,7 @@ class GroupCommit:
         self,
         records: Records,
         expiry: Callable[[SessionState], float],
-        announce: Announcer,
+        emit: Emitter,
         *,
         merges: bool,
         timeout: float,
@@ -100,7 +100,7 @@ class GroupCommit:
         jitter: Callable[[], float],
     ) -> None:
         self._records = records
-        self._announce = announce
+        self._emit = emit
         self._timeout = timeout
         self._monotonic = monotonic
         self._jitter = jitter
@@ -126,7 +126,7 @@ class GroupCommit:
         try:
             first = _FIRST_WRITES.get((yield turn), _WRITTEN)
             if first is _WRITTEN:
-                self._announce("updated", base.key)
+                self._emit("updated", base.key)
                 return mine, change.state
             if not change.leads:
                 yield from self._wait(change)
@@ -174,9 +174,9 @@ class GroupCommit:
         if not change.is_settled:
             raise conflict()
         if change.stored is None:
-            self._announce("gone", change.base.key)
+            self._emit("gone", change.base.key)
             return None
-        self._announce("merged", change.base.key)
+        self._emit("merged", change.base.key)
         return change.stored, self._records.shown(change.state, change.stored)
 
     def _lead(
@@ -223,10 +223,10 @@ class GroupCommit:
             raise
         if found is None:
             group.settle(None)
-            self._announce("gone", key)
+            self._emit("gone", key)
             return None
         if was_refused and found[0].record.data not in group.leader.attempts.unknown:
-            self._announce("conflict", key)
+            self._emit("conflict", key)
         return found[0]
 
     def _attempt(
@@ -280,7 +280,7 @@ class GroupCommit:
             met = True
             yield from group.settle_in_turn(stored, batch)
         if met:
-            self._announce("merged", stored.key)
+            self._emit("merged", stored.key)
         elif stored is not before:
-            self._announce("updated", stored.key)
+            self._emit("updated", stored.key)
         return stored, self._records.shown(change.state, stored)

@@ -14,7 +14,7 @@ from typing import Any
 
 from .change import ChangeFunction, apply
 from .codec import Codec, SessionState
-from .events import Announcer
+from .events import Emitter
 from .merging import MergeRule
 from .operations import Get, Operations, Touch
 from .records import Records, Snapshot
@@ -41,7 +41,7 @@ class Lifecycle:
     :param concurrency: what to do when another request wrote first.
     :param rules: by key, the function that merges values which both sides have changed.
     :param conflict_timeout: seconds of conflicts after which a write is given up.
-    :param announce: is told of each event.
+    :param emit: is told of each event.
     :param owner: derives the owner from the data, or None where it is a value of its own.
     :param monotonic: measures how long conflicts last, in seconds.
     :param jitter: returns a number from 0 to 1, to spread retries.
@@ -55,7 +55,7 @@ class Lifecycle:
         clock: Callable[[], float],
         absolute_timeout: float | None,
         concurrency: Concurrency,
-        announce: Announcer,
+        emit: Emitter,
         owner: Callable[[Mapping[str, Any]], str | None] | None = None,
         rules: Mapping[str, MergeRule] | None = None,
         conflict_timeout: float = CONFLICT_SECONDS,
@@ -63,19 +63,19 @@ class Lifecycle:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.expiry = expiry
-        self._announce = announce
-        self._records = Records(codec, clock, absolute_timeout, announce, owner, rules or {})
+        self._emit = emit
+        self._records = Records(codec, clock, absolute_timeout, emit, owner, rules or {})
         self._succession = Succession(codec, clock)
         writer = SessionWriter(
             self._records,
             expiry,
-            announce,
+            emit,
             concurrency=concurrency,
             conflict_timeout=conflict_timeout,
             monotonic=monotonic,
             jitter=jitter,
         )
-        self._rotation = Rotation(self._records, writer, self._succession, announce)
+        self._rotation = Rotation(self._records, writer, self._succession, emit)
         # Attributes and not methods, because a method would be one more call of each write.
         self.create = writer.create
         self.change_of = writer.change_of
@@ -109,9 +109,9 @@ class Lifecycle:
         else:
             found = None
         if found is not None:
-            self._announce("loaded", found[0].key)
+            self._emit("loaded", found[0].key)
         elif record is None:
-            self._announce("unknown", key)
+            self._emit("unknown", key)
         return found
 
     def _get(
@@ -143,9 +143,9 @@ class Lifecycle:
         """
         touched = yield Touch(snapshot.key, expires_at, snapshot.record.owner)
         if not touched:
-            self._announce("gone", snapshot.key)
+            self._emit("gone", snapshot.key)
             return None
-        self._announce("touched", snapshot.key)
+        self._emit("touched", snapshot.key)
         record = replace(snapshot.record, expires_at=expires_at)
         return replace(snapshot, record=record)
 
@@ -159,7 +159,7 @@ class Lifecycle:
         if accepts is not None and (yield from self._get(key, accepts)) is None:
             return
         yield from self._succession.end(key)
-        self._announce("destroyed", key)
+        self._emit("destroyed", key)
 
     def open(self, key: str, record: Record) -> tuple[Snapshot, SessionState] | None:
         """Return a record that was read as a session, or None if it is over or unreadable."""

@@ -49,7 +49,7 @@ def check_write(phase: Phase, cookie_was_sent: bool) -> None:
     if phase is FAILED:
         raise LateWriteError("the session could not be saved, and the response is an error")
     raise LateWriteError(
-        "the response headers are sent, and they announced no session: it cannot be saved; "
+        "the response headers are sent, and they sent no session cookie: it cannot be saved; "
         "write to the session before the response starts"
     )
 

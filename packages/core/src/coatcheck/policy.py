@@ -9,7 +9,7 @@ from typing import Any
 from .codec import SessionState
 from .contents import Settings
 from .cookie import SETTINGS, CookieAttributes, CookieOptions, in_seconds, posix
-from .events import Announcer
+from .events import Emitter
 from .lifecycle import CONFLICT_SECONDS, Lifecycle
 from .options import DEFAULT_LIFETIME, SessionOptions
 
@@ -27,7 +27,7 @@ class Policy:
     :param cookie: the settings before those of the session.
     """
 
-    def __init__(self, options: SessionOptions, cookie: CookieOptions, announce: Announcer) -> None:
+    def __init__(self, options: SessionOptions, cookie: CookieOptions, emit: Emitter) -> None:
         self.cookie = cookie
         self._clock = options.clock
         self._idle = in_seconds(options.idle_timeout)
@@ -47,7 +47,7 @@ class Policy:
             if self._touch_interval is not None:
                 self._quiet = self._touch_interval
         self._attributes: dict[bool, CookieAttributes] = {}
-        self.lifecycle = lifecycle_of(options, announce, self.expiry)
+        self.lifecycle = lifecycle_of(options, emit, self.expiry)
         #: What sessions need to know.
         self.settings = Settings(
             options.clock,
@@ -166,7 +166,7 @@ class Policy:
 
 
 def lifecycle_of(
-    options: SessionOptions, announce: Announcer, expiry: Callable[[SessionState], float]
+    options: SessionOptions, emit: Emitter, expiry: Callable[[SessionState], float]
 ) -> Lifecycle:
     """Return what loads and stores sessions after the options of a middleware.
 
@@ -178,7 +178,7 @@ def lifecycle_of(
         clock=options.clock,
         absolute_timeout=in_seconds(options.absolute_timeout),
         concurrency=options.concurrency,
-        announce=announce,
+        emit=emit,
         owner=_owner_rule(options),
         rules=options.merge,
         conflict_timeout=in_seconds(options.conflict_timeout) or CONFLICT_SECONDS,

@@ -8,7 +8,7 @@ from typing import Any
 
 from .codec import Codec, SessionState
 from .errors import CorruptRecord
-from .events import Announcer
+from .events import Emitter
 from .merging import PLAIN, MergeRule, merge
 from .operations import Get, Operations
 from .store import Record
@@ -62,7 +62,7 @@ class Records:
     :param codec: turns states into bytes.
     :param clock: returns POSIX seconds.
     :param absolute_timeout: seconds from creation after which a session is over, or None.
-    :param announce: is told of each event.
+    :param emit: is told of each event.
     :param owner: derives the owner from the data, or None where it is a value of its own.
     :param rules: by key, the function that merges values which both sides have changed.
     """
@@ -72,14 +72,14 @@ class Records:
         codec: Codec,
         clock: Callable[[], float],
         absolute_timeout: float | None,
-        announce: Announcer,
+        emit: Emitter,
         owner: Callable[[Mapping[str, Any]], str | None] | None,
         rules: Mapping[str, MergeRule],
     ) -> None:
         self.codec = codec
         self._clock = clock
         self._absolute_timeout = absolute_timeout
-        self._announce = announce
+        self._emit = emit
         self._owner = owner
         self._rules = {key: self._safe(key, rule) for key, rule in rules.items()}
 
@@ -91,16 +91,16 @@ class Records:
     def open(self, key: str, record: Record) -> tuple[Snapshot, SessionState] | None:
         """Return a record as a session, or None if it is over or cannot be read."""
         if record.expires_at <= self._clock():
-            self._announce("expired", key)
+            self._emit("expired", key)
             return None
         try:
             state = self.decode(key, record)
         except CorruptRecord as error:
-            self._announce("corrupt", key, error)
+            self._emit("corrupt", key, error)
             return None
         limit = self._absolute_timeout
         if limit is not None and state.created_at + limit <= self._clock():
-            self._announce("expired", key)
+            self._emit("expired", key)
             return None
         return Snapshot(key, record), state
 

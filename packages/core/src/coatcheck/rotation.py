@@ -12,7 +12,7 @@ from typing import Final
 from .change import conflict
 from .codec import SessionState
 from .errors import ConflictError
-from .events import Announcer
+from .events import Emitter
 from .operations import Destroy, Operations, Set
 from .records import Attempts, Records, Snapshot
 from .session_writer import KeyTaken, SessionWriter
@@ -28,16 +28,16 @@ class Rotation:
     :param records: reads, encodes and merges what is stored.
     :param writer: stores the session under its new key.
     :param succession: leads from the old key to the new one.
-    :param announce: is told of each event.
+    :param emit: is told of each event.
     """
 
     def __init__(
-        self, records: Records, writer: SessionWriter, succession: Succession, announce: Announcer
+        self, records: Records, writer: SessionWriter, succession: Succession, emit: Emitter
     ) -> None:
         self._records = records
         self._writer = writer
         self._succession = succession
-        self._announce = announce
+        self._emit = emit
 
     def rotate(
         self,
@@ -75,7 +75,7 @@ class Rotation:
             if ended is None:
                 return None
             stored = ended
-        self._announce("regenerated", old.key)
+        self._emit("regenerated", old.key)
         return stored
 
     def move(
@@ -135,7 +135,7 @@ class Rotation:
                 yield Destroy(new_key)
                 if current is not None:
                     raise conflict()
-                self._announce("gone", old.key)
+                self._emit("gone", old.key)
                 return None
             merged = self._records.merge(old, stored[1], current[1])
             updated = yield from self._writer.update(stored[0], merged, True, attempts, shown=shown)

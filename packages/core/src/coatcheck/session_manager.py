@@ -7,7 +7,7 @@ import hashlib
 from .cookie import CookieOptions
 from .deployment import Notices
 from .errors import ConfigurationError
-from .events import Announcer
+from .events import Emitter
 from .options import Request, SessionOptions
 from .policy import Policy
 from .request_adapter import RequestAdapter
@@ -31,7 +31,7 @@ class SessionManager:
     def __init__(self, options: SessionOptions, adapter: RequestAdapter, *, eager: bool) -> None:
         self.options = options
         self.adapter = adapter
-        self.emit = Announcer(options.observers, options.clock)
+        self.emit = Emitter(options.observers, options.clock)
         self.notices = Notices(options)
         self.writer = options.cookie_format.bind(options.name, options.secrets)
         self.fixed_policy: Policy | None = None

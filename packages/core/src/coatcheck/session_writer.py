@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 from .change import Change, ChangeFunction, conflict, unknown_outcome
 from .codec import SessionState
-from .events import Announcer
+from .events import Emitter
 from .group_commit import GroupCommit
 from .operations import Get, Operations, Set
 from .records import Attempts, Records, Snapshot
@@ -37,7 +37,7 @@ class SessionWriter:
 
     :param records: reads, encodes and merges what is stored.
     :param expiry: returns the POSIX time at which a state expires if it is extended now.
-    :param announce: is told of each event.
+    :param emit: is told of each event.
     :param concurrency: what to do when another request wrote first.
     :param conflict_timeout: seconds of conflicts after which a write is given up.
     :param monotonic: measures how long conflicts last, in seconds.
@@ -48,7 +48,7 @@ class SessionWriter:
         self,
         records: Records,
         expiry: Callable[[SessionState], float],
-        announce: Announcer,
+        emit: Emitter,
         *,
         concurrency: Concurrency,
         conflict_timeout: float = CONFLICT_SECONDS,
@@ -59,12 +59,12 @@ class SessionWriter:
         self.conflict_timeout = conflict_timeout
         self.monotonic = monotonic
         self._expiry = expiry
-        self._announce = announce
+        self._emit = emit
         self._records = records
         self._group = GroupCommit(
             records,
             expiry,
-            announce,
+            emit,
             merges=concurrency != "error",
             timeout=conflict_timeout,
             monotonic=monotonic,
@@ -92,7 +92,7 @@ class SessionWriter:
                 attempts.note(snapshot, None)
                 raise
             if written:
-                self._announce("created", key)
+                self._emit("created", key)
                 return snapshot, state
             found: Record | None = yield Get(key)
             if found is not None:
@@ -182,7 +182,7 @@ class SessionWriter:
         base, mine = change.base, change.mine
         condition = self.condition(base)
         if (yield from self._set(mine, condition, change.attempts)):
-            self._announce("updated", base.key)
+            self._emit("updated", base.key)
             return mine, change.state
         return (yield from self._refused(base, mine, change.state, change.attempts))
 
@@ -209,12 +209,12 @@ class SessionWriter:
             # Equal bytes may be this session's own after an attempt of unknown outcome. Another
             # request may have written them just as well.
             known = found[0].record.data in attempts.unknown
-            self._announce("conflict", base.key)
+            self._emit("conflict", base.key)
             raise unknown_outcome() if known else conflict()
         # The record may have been created again between two commands, as in a migration from
         # Express.
         if found is not None and (yield from self._set(mine, PRESENT, attempts)):
-            self._announce("updated", base.key)
+            self._emit("updated", base.key)
             return mine, state
-        self._announce("gone", base.key)
+        self._emit("gone", base.key)
         return None

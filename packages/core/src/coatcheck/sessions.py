@@ -13,7 +13,7 @@ from .codec import SessionState
 from .cookie import in_seconds
 from .cookie_format import is_hash
 from .errors import ConfigurationError, CorruptRecord
-from .events import Announcer
+from .events import Emitter
 from .group_commit import ChangeFunction, check_function
 from .operations import Get, Operations, Select, Sleep
 from .options import SessionOptions
@@ -69,9 +69,9 @@ class Sessions:
         self._async = AsyncRunner(store)
         self._owner_lag = store.capabilities.owner_lag
         self._succession = Succession(options.codec, options.clock)
-        self._announce = Announcer(options.observers, options.clock)
+        self._emit = Emitter(options.observers, options.clock)
         # Nothing here moves an expiry.
-        self._lifecycle = lifecycle_of(options, self._announce, lambda _: 0.0)
+        self._lifecycle = lifecycle_of(options, self._emit, lambda _: 0.0)
 
     def list(self, owner: str | int) -> Entries:
         """Return the live sessions of an owner, the oldest first.
@@ -230,7 +230,7 @@ class Sessions:
             ended = yield from self._succession.end_ref(ref)
         else:
             ended = yield from self._succession.end(key)
-        return bool(self._announced(ended))
+        return bool(self._emit_revoked(ended))
 
     def _revoke_all(self, owner: str | int, keep: Session | None) -> Operations[int]:
         """End what the owner index shows, in several passes.
@@ -260,21 +260,21 @@ class Sessions:
             for key, record in (yield from self._live(_named(owner))):
                 keys += self._succession.new_keys(key, record) if is_succession(key) else [key]
             # All at once: records of a long succession lead to the same sessions.
-            ended = self._announced((yield from self._succession.end(*keys, spared=spared)))
+            ended = self._emit_revoked((yield from self._succession.end(*keys, spared=spared)))
             revoked += ended
             quiet = 0 if ended else quiet + 1
         return revoked
 
-    def _announced(self, ended: Keys) -> int:
+    def _emit_revoked(self, ended: Keys) -> int:
         for key in ended:
-            self._announce("revoked", key)
+            self._emit("revoked", key)
         return len(ended)
 
     def _entry(self, key: str, record: Record) -> SessionEntry | None:
         try:
             state: SessionState = self._options.codec.loads(record.data, key)
         except CorruptRecord as error:
-            self._announce("corrupt", key, error)
+            self._emit("corrupt", key, error)
             return None
         limit = in_seconds(self._options.absolute_timeout)
         if limit is not None and state.created_at + limit <= self._options.clock():

@@ -183,7 +183,7 @@ class SetCookie:
         return {**self._policy.recorded_settings(attributes), **own}
 
     def _line(self, session_id: str, options: CookieOptions, created_at: float) -> str | None:
-        """Return the line that announces a session, or None if it cannot be sent."""
+        """Return the line that sends a session to the browser, or None if it cannot be sent."""
         manager, writer = self._manager, self._manager.writer
         if manager.notices.one_process:
             manager.notices.check_processes(manager.adapter.is_multiprocess(self._request))
