@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from coatcheck import ABSENT, PRESENT, Record, Store, Unchanged, open_store
-from coatcheck.registry import Registry
+from coatcheck._stores.registry import Registry
 from coatcheck.storekit import SyncBridge
 
 from .servers.programs import ROOT

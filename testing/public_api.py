@@ -40,6 +40,8 @@ MODULES: Final = {
         "coatcheck.codec",
         "coatcheck.cookie",
         "coatcheck.cookie_format",
+        "coatcheck.session",
+        "coatcheck.sessions",
         "coatcheck.memory",
         "coatcheck.store",
         "coatcheck.hookspecs",

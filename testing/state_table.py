@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from coatcheck.identity import Destroyed, Detached, Gone, Identity, New, Rotating, Stored
-from coatcheck.records import Snapshot
+from coatcheck._records.records import Snapshot
+from coatcheck._session.identity import Destroyed, Detached, Gone, Identity, New, Rotating, Stored
 from coatcheck.store import Record
 
 _LOADED: Final = Snapshot("old", Record(b"{}", 4e9))

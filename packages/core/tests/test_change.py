@@ -21,11 +21,11 @@ from webclient import (
 )
 
 from coatcheck import MemoryStore, SessionOptions, Sessions
+from coatcheck._records.succession import is_succession
 from coatcheck.asgi import SessionMiddleware, session_of
 from coatcheck.codec import JSONCodec
 from coatcheck.errors import ConfigurationError, ConflictError, SessionGone
 from coatcheck.merge_rules import counter, union
-from coatcheck.succession import is_succession
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from commandline import run_here
 from fakedist import FakeDists
 
 from coatcheck import CONTRACT_VERSION
-from coatcheck.commands import main
+from coatcheck._command_line.commands import main
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -152,7 +152,7 @@ def test_stores_shows_a_broken_plugin_with_the_reason(
 LIGHT = (["--help"], ["--version"], ["secret"], ["stores"], ["demo", "--help"])
 IMPORTED_BY = """
 import contextlib, sys
-from coatcheck.commands import main
+from coatcheck._command_line.commands import main
 
 for arguments in {commands}:
     with contextlib.suppress(SystemExit):
@@ -163,7 +163,7 @@ for arguments in {commands}:
 
 def test_what_a_command_does_not_need_is_not_imported() -> None:
     """Only the demo imports a web framework, a server, a client or an event loop."""
-    heavy = {"anyio", "asyncio", "starlette", "uvicorn", "httpx", "coatcheck.demo"}
+    heavy = {"anyio", "asyncio", "starlette", "uvicorn", "httpx", "coatcheck._command_line.demo"}
     script = IMPORTED_BY.format(commands=LIGHT, heavy=heavy)
     command = [sys.executable, "-c", script]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)

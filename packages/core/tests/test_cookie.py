@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from coatcheck import CookieOptions
-from coatcheck.cookie_header import (
+from coatcheck._cookies.cookie_header import (
     CookieAttributes,
     cookie_values,
     http_date,

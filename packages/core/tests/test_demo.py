@@ -19,10 +19,10 @@ from webclient import SECRET, set_cookies
 
 import coatcheck.store
 from coatcheck import MemoryStore
-from coatcheck.commands import main
-from coatcheck.demo.application import make_application
-from coatcheck.demo.home import home
-from coatcheck.demo.serving import running
+from coatcheck._command_line.commands import main
+from coatcheck._command_line.demo.application import make_application
+from coatcheck._command_line.demo.home import home
+from coatcheck._command_line.demo.serving import running
 
 FORGETFUL = """
 from coatcheck import Capabilities, MemoryStore

@@ -25,11 +25,11 @@ from webclient import (
 )
 
 from coatcheck import AsyncStore, CookieOptions, MemoryStore, Record, Store
+from coatcheck._cookies.signing import Signer
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.codec import JSONCodec
 from coatcheck.errors import SessionUnavailable, StoreError
 from coatcheck.events import SessionEvent
-from coatcheck.signing import Signer
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
 pytestmark = pytest.mark.anyio

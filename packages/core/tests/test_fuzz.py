@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coatcheck import CookieOptions, JSONCodec, SessionState, open_async_store, open_store
+from coatcheck._cookies.cookie_header import cookie_values, http_date, path_matches, set_cookie_line
 from coatcheck.cookie_format import NativeCookieFormat
-from coatcheck.cookie_header import cookie_values, http_date, path_matches, set_cookie_line
 from coatcheck.errors import ConfigurationError, CorruptRecord, SerializationError
 from coatcheck.store import AsyncStore, Store
 

@@ -19,7 +19,12 @@ import pytest
 from webclient import Clock, YieldingStore
 
 from coatcheck import ALWAYS, Capabilities, MemoryStore, Record
-from coatcheck.change import ChangeFunction
+from coatcheck._records.change import ChangeFunction
+from coatcheck._records.lifecycle import Lifecycle
+from coatcheck._records.operations import Operations, StoreCall, ToTheEnd, Turn
+from coatcheck._records.records import Attempts, Snapshot
+from coatcheck._records.writers import Lines, Writer
+from coatcheck._stores.runners import AsyncRunner, SyncRunner
 from coatcheck.codec import JSONCodec, SessionState
 from coatcheck.errors import (
     ConflictError,
@@ -31,13 +36,8 @@ from coatcheck.errors import (
     UnsupportedOperation,
 )
 from coatcheck.events import Emitter
-from coatcheck.lifecycle import Lifecycle
 from coatcheck.merge_rules import counter
-from coatcheck.operations import Operations, StoreCall, ToTheEnd, Turn
-from coatcheck.records import Attempts, Snapshot
-from coatcheck.runners import AsyncRunner, SyncRunner
 from coatcheck.store import Condition
-from coatcheck.writers import Lines, Writer
 
 LATER = 4_000_000_000.0
 

@@ -10,8 +10,8 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 from webclient import SECRET, CountingStore, asgi_app, wsgi_app
 
+from coatcheck._cookies.signing import Signer
 from coatcheck.cookie_format import NativeCookieFormat
-from coatcheck.signing import Signer
 
 pytestmark = pytest.mark.anyio
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from coatcheck.identity import Destroyed, Detached, Gone, Identity, New, Stored
-from coatcheck.records import Snapshot
+from coatcheck._records.records import Snapshot
+from coatcheck._session.identity import Destroyed, Detached, Gone, Identity, New, Stored
 from coatcheck.store import Record
 from testing.state_table import EVENTS, next_state
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -280,3 +281,55 @@ def test_the_tour_of_the_code_names_each_module() -> None:
     paths = {path.relative_to(SOURCE) for path in MODULES.values()}
     missing = {path.name for path in paths if f"`{path.as_posix()}`" not in tour}
     assert missing == {"__init__.py", "__main__.py"}
+
+
+#: The private packages; each may import from those before it.
+LAYERS = [
+    "_json",
+    "_cookies",
+    "_records",
+    "_stores",
+    "_session",
+    "_request",
+    "_command_line",
+]
+
+
+def reached_from(module: str) -> set[str]:
+    """Return the modules that are loaded because of one."""
+    reached: set[str] = set()
+    waiting = {module}
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        waiting |= IMPORTS[name] - reached
+    return reached
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_packages_import_one_way(module: str) -> None:
+    """No module of a package loads, directly or not, one of a package further up."""
+    layer = package_of(module)
+    if layer is not None:
+        above = LAYERS[LAYERS.index(layer) + 1 :]
+        assert {name for name in reached_from(module) if package_of(name) in above} == set()
+
+
+def package_of(module: str) -> str | None:
+    """Return the private package of a module; None for a public one."""
+    first = MODULES[module].relative_to(SOURCE).parts[0]
+    return first if first.startswith("_") and not first.startswith("__") else None
+
+
+def test_a_module_is_public_or_in_a_private_package() -> None:
+    """Nobody can take an inner module for a public one."""
+    found = {f"coatcheck.{module.name}" for module in pkgutil.iter_modules(coatcheck.__path__)}
+    assert {name for name in found if "._" not in name} | {"coatcheck"} == set(PUBLIC)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_private_package_says_what_it_is_for_and_nothing_else(layer: str) -> None:
+    """So its modules can be imported one by one."""
+    (docstring,) = ast.parse((SOURCE / layer / "__init__.py").read_text("utf-8")).body
+    assert isinstance(docstring, ast.Expr)
+    assert "\n" not in ast.literal_eval(docstring.value)

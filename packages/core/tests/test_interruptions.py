@@ -17,9 +17,9 @@ import pytest
 from webclient import Clock
 
 from coatcheck import MemoryStore, Record
+from coatcheck._records.operations import Get
+from coatcheck._stores.runners import SyncRunner
 from coatcheck.errors import StoreError
-from coatcheck.operations import Get
-from coatcheck.runners import SyncRunner
 from coatcheck.storekit import ClientPerProcess, Places, interruption
 from testing.interrupts import interrupted
 
@@ -282,9 +282,9 @@ def test_a_place_that_was_lost_is_there_again() -> None:
 LOCKED = """
 import random, signal
 from coatcheck import MemoryStore
-from coatcheck.operations import Turn
-from coatcheck.runners import SyncRunner
-from coatcheck.writers import Writer
+from coatcheck._records.operations import Turn
+from coatcheck._stores.runners import SyncRunner
+from coatcheck._records.writers import Writer
 
 class TimeIsUp(Exception):
     pass

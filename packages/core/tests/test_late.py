@@ -41,9 +41,9 @@ from coatcheck import (
     SessionState,
     Store,
 )
+from coatcheck._stores.runners import AsyncRunner
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.errors import LateWriteError, SessionUnavailable, StoreClosed, StoreTimeout
-from coatcheck.runners import AsyncRunner
 from coatcheck.store import ABSENT, ALWAYS, Condition
 from coatcheck.storekit import AsyncBridge, SyncBridge
 from coatcheck.wsgi import SessionMiddleware as WSGISessions

@@ -10,6 +10,12 @@ import pytest
 from webclient import Client, Clock, CountingStore, SyncClient, asgi_app, set_cookies, wsgi_app
 
 from coatcheck import ABSENT, ALWAYS, PRESENT, Record, Unchanged
+from coatcheck._records.lifecycle import Lifecycle
+from coatcheck._records.operations import Operation, Operations, Sleep, StoreCall, Turn
+from coatcheck._records.records import Attempts, Snapshot
+from coatcheck._records.session_writer import KeyTaken
+from coatcheck._records.succession import SUCCESSION_SECONDS, successors_key
+from coatcheck._records.writers import Lines
 from coatcheck.codec import JSONCodec, SessionState
 from coatcheck.errors import (
     ConfigurationError,
@@ -19,12 +25,6 @@ from coatcheck.errors import (
     StoreUnavailable,
 )
 from coatcheck.events import Emitter, SessionEvent
-from coatcheck.lifecycle import Lifecycle
-from coatcheck.operations import Operation, Operations, Sleep, StoreCall, Turn
-from coatcheck.records import Attempts, Snapshot
-from coatcheck.session_writer import KeyTaken
-from coatcheck.succession import SUCCESSION_SECONDS, successors_key
-from coatcheck.writers import Lines
 
 NOW = 1_700_000_000.0
 LIFETIME = 100.0

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coatcheck._records.merging import merge
 from coatcheck.codec import JSONCodec, SessionState
-from coatcheck.merging import merge
 
 
 def encode(value: Any) -> bytes:

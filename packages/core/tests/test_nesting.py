@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coatcheck.nesting import DEEPEST, decode_deep, encode_deep
+from coatcheck._json.nesting import DEEPEST, decode_deep, encode_deep
 
 DECODERS = [json.JSONDecoder(), json.JSONDecoder(object_hook=lambda pairs: list(pairs.items()))]
 VALUES = st.recursive(

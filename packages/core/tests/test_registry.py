@@ -13,9 +13,9 @@ from fakedist import FakeDists
 from webclient import Clock, SyncClient, asgi_app, wsgi_app
 
 from coatcheck import AsyncStore, MemoryStore, Record, Store, open_async_store, open_store
+from coatcheck._stores.registry import InstalledStore, Registry
 from coatcheck.errors import ConfigurationError, PluginError
 from coatcheck.hookspecs import StoreSpec
-from coatcheck.registry import InstalledStore, Registry
 
 KEY = "k" * 64
 

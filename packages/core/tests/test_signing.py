@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from webclient import Client, CountingStore, asgi_app, set_cookies
 
 from coatcheck import SessionOptions
+from coatcheck._cookies.signing import Key, Signer
 from coatcheck.errors import ConfigurationError
-from coatcheck.signing import Key, Signer
 
 ID = "abcdefghijklmnopqrstuvwxyz012345"
 OLD, NEW = "the old secret, thirty-two bytes", "the new secret, thirty-two bytes"

@@ -11,11 +11,11 @@ from typing import Any, Self
 import httpx
 
 from coatcheck import AsyncStore, MemoryStore, Record
+from coatcheck._records.succession import is_succession
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.asgi import session_of as asgi_session_of
 from coatcheck.errors import StoreUnavailable
 from coatcheck.store import ALWAYS, Condition
-from coatcheck.succession import is_succession
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 from coatcheck.wsgi import session_of as wsgi_session_of
 

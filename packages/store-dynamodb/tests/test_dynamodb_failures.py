@@ -20,8 +20,8 @@ from dynamodb_backend import Backend, counted
 from visiting import visits
 
 from coatcheck import ABSENT, PRESENT, Condition, Record, Unchanged
+from coatcheck._records.succession import is_succession
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
-from coatcheck.succession import is_succession
 from coatcheck_conformance._kit.proxy import Proxy
 from coatcheck_dynamodb import DynamoDBStore
 from coatcheck_dynamodb._url import parse

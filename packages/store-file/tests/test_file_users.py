@@ -16,7 +16,7 @@ import pytest
 from on_disk import DAY, NOW, record_path
 
 from coatcheck import ABSENT, Record
-from coatcheck.demo.home import FOLDER, home
+from coatcheck._command_line.demo.home import FOLDER, home
 from coatcheck.errors import ConfigurationError, StoreError, StoreUnavailable
 from coatcheck_file import FileStore
 from coatcheck_file.__main__ import main

@@ -11,8 +11,8 @@ from redis.cluster import cleanup_kwargs
 
 import redis
 from coatcheck import open_async_store, open_store
+from coatcheck._stores.registry import Registry
 from coatcheck.errors import ConfigurationError
-from coatcheck.registry import Registry
 from coatcheck_redis import AsyncRedisStore, RedisStore
 from coatcheck_redis._url import SCHEMES, parse
 from coatcheck_redis.plugin import coatcheck_stores

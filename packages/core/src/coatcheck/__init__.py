@@ -6,13 +6,13 @@ The middlewares are :class:`coatcheck.asgi.SessionMiddleware` and
 
 from typing import TYPE_CHECKING
 
+from ._stores.registry import open_async_store, open_store
 from .codec import JSONCodec, SessionState
 from .cookie import CookieOptions
 from .events import SessionEvent
 from .hookspecs import StoreSpec, hookimpl
 from .memory import MemoryStore
 from .options import SessionOptions
-from .registry import open_async_store, open_store
 from .session import AsyncSession, Session, SyncSession
 from .sessions import Sessions
 from .store import (

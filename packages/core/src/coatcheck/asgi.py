@@ -16,10 +16,8 @@ from functools import partial
 from typing import Any, Final, TypeAlias, Unpack
 from urllib.parse import quote
 
-from .bridge import AsyncBridge, runs_trio
-from .cookie import PATH_SAFE, path_matches
-from .errors import SessionUnavailable
-from .middleware import (
+from ._cookies.cookie_header import PATH_SAFE, path_matches
+from ._request.middleware import (
     HeaderWriter,
     Middleware,
     around,
@@ -28,14 +26,16 @@ from .middleware import (
     session_in,
     wsgi_names,
 )
+from ._request.request_context import RequestContext
+from ._request.set_cookie import NOTHING
+from ._session.session_core import AsyncSessionCore
+from ._stores.bridge import AsyncBridge, runs_trio
+from ._stores.registry import Registry
+from ._stores.runners import AsyncRunner
+from ._stores.shielding import RequestLoop, Run, to_the_end
+from .errors import SessionUnavailable
 from .options import OptionFields, Request, SessionOptions
-from .registry import Registry
-from .request_context import RequestContext
-from .runners import AsyncRunner
 from .session import AsyncSession, Session
-from .session_core import AsyncSessionCore
-from .set_cookie import NOTHING
-from .shielding import RequestLoop, Run, to_the_end
 from .store import AsyncStore, Store
 
 __all__ = ["SessionMiddleware", "session_of"]

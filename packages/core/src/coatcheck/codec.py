@@ -10,7 +10,7 @@ The native record is one JSON object, the *envelope*::
 ``v`` is the version of the format, ``t`` the creation time, ``c`` the session's own cookie
 settings, ``o`` its owner and ``d`` its data. ``c`` and ``o`` are left out when empty. Unknown
 members are kept, so an older release does not remove what a newer one added.
-:mod:`coatcheck.tagged_json` says how values are written for which JSON has no type.
+:mod:`coatcheck._json.tagged_json` says how values are written for which JSON has no type.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from decimal import Decimal
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from .errors import CorruptRecord
-from .json_text import DECODING_ERRORS, decode_json, encode_json, refuse_constant
-from .nesting import DEEPEST, decode_deep
-from .tagged_json import (
+from ._json.json_text import DECODING_ERRORS, decode_json, encode_json, refuse_constant
+from ._json.nesting import DEEPEST, decode_deep
+from ._json.tagged_json import (
     BASE_TYPES,
     SCALARS,
     TAG_BYTES,
@@ -35,7 +34,7 @@ from .tagged_json import (
     tagged,
     tagged_decoder,
 )
-from .unserializable import (
+from ._json.unserializable import (
     StoredForm,
     TooDeep,
     Unstorable,
@@ -43,6 +42,7 @@ from .unserializable import (
     check_names,
     locate_unserializable,
 )
+from .errors import CorruptRecord
 
 __all__ = [
     "BASE_TYPES",

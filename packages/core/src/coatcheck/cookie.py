@@ -1,8 +1,8 @@
 """Check and combine the settings of the session cookie: a middleware's, and those of one session.
 
-:mod:`coatcheck.cookie_header` writes them into the Set-Cookie header. Section numbers are those of
-RFC 6265. The prefixes, SameSite and the limits are from its successor draft, Partitioned is from
-CHIPS.
+:mod:`coatcheck._cookies.cookie_header` writes them into the Set-Cookie header. Section numbers are
+those of RFC 6265. The prefixes, SameSite and the limits are from its successor draft, Partitioned
+is from CHIPS.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
-from .cookie_header import PATH_SAFE as PATH_SAFE
-from .cookie_header import CookieAttributes, Priority, cookie_values, set_cookie_line
-from .cookie_header import path_matches as path_matches
-from .errors import ConfigurationError
-from .setting_checks import (
+from ._cookies.cookie_header import (
+    CookieAttributes,
+    Priority,
+    cookie_values,
+    set_cookie_line,
+)
+from ._cookies.setting_checks import (
     MAX_ATTRIBUTE_BYTES,
     advising,
     check_attribute,
@@ -27,9 +29,10 @@ from .setting_checks import (
     checked_seconds,
     in_seconds,
     is_number,
+    posix,
     setting_error,
 )
-from .setting_checks import posix as posix
+from .errors import ConfigurationError
 
 __all__ = [
     "MAX_AGE_LIMIT",

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
-from .cookie_header import MAX_CANDIDATES, CookieAttributes, cookie_values, set_cookie_line
-from .signing import Signer
+from ._cookies.cookie_header import MAX_CANDIDATES, CookieAttributes, cookie_values, set_cookie_line
+from ._cookies.signing import Signer
 
 __all__ = [
     "CookieFormat",

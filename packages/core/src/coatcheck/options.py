@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
+from ._cookies.setting_checks import advising, checked_seconds
+from ._cookies.signing import check_secrets
+from ._records.merging import MergeRule
+from ._records.session_writer import CONFLICT_SECONDS, Concurrency
 from .codec import Codec, JSONCodec
 from .cookie import CookieOptions
 from .cookie_format import CookieFormat, NativeCookieFormat
 from .errors import ConfigurationError
 from .events import Observer
-from .merging import MergeRule
-from .session_writer import CONFLICT_SECONDS, Concurrency
-from .setting_checks import advising, checked_seconds
-from .signing import check_secrets
 from .store import AsyncStore, Store, is_text
 
 __all__ = [

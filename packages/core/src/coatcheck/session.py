@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ._session.phase import OPEN, check_not_closed
+from ._session.redaction import SessionId
+from ._session.session_core import AsyncSessionCore, SessionCore, SyncSessionCore
+from ._session.session_dict import SessionDict
 from .cookie import SessionCookie
 from .errors import ConfigurationError
-from .phase import OPEN, check_not_closed
-from .redaction import SessionId
-from .session_core import AsyncSessionCore, SessionCore, SyncSessionCore
-from .session_dict import SessionDict
 from .store import is_text
+
+__all__ = ["AsyncSession", "Session", "SyncSession"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 T = TypeVar("T")
 

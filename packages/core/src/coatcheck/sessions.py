@@ -9,20 +9,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from ._records.change import ChangeFunction, check_function
+from ._records.operations import Get, Operations, Select, Sleep
+from ._records.records import Attempts
+from ._records.succession import Succession, is_succession, ref_of
+from ._request.policy import lifecycle_of
+from ._stores.runners import AsyncRunner, SyncRunner
 from .codec import SessionState
 from .cookie import in_seconds
 from .cookie_format import is_hash
 from .errors import ConfigurationError, CorruptRecord
 from .events import Emitter
-from .group_commit import ChangeFunction, check_function
-from .operations import Get, Operations, Select, Sleep
 from .options import SessionOptions
-from .policy import lifecycle_of
-from .records import Attempts
-from .runners import AsyncRunner, SyncRunner
 from .session import Session
 from .store import AsyncStore, Record, Store, is_text
-from .succession import Succession, is_succession, ref_of
+
+__all__ = ["SessionEntry", "Sessions"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Unpack
 from urllib.parse import quote
 
-from .cookie import PATH_SAFE
-from .errors import SessionUnavailable
-from .middleware import (
+from ._cookies.cookie_header import PATH_SAFE
+from ._request.middleware import (
     HeaderWriter,
     Middleware,
     around,
@@ -25,13 +24,14 @@ from .middleware import (
     session_in,
     wsgi_names,
 )
+from ._request.request_context import RequestContext
+from ._request.set_cookie import NOTHING
+from ._session.session_core import SyncSessionCore
+from ._stores.registry import Registry
+from ._stores.runners import SyncRunner
+from .errors import SessionUnavailable
 from .options import OptionFields, Request, SessionOptions
-from .registry import Registry
-from .request_context import RequestContext
-from .runners import SyncRunner
 from .session import Session, SyncSession
-from .session_core import SyncSessionCore
-from .set_cookie import NOTHING
 from .store import AsyncStore, Store
 
 if TYPE_CHECKING:

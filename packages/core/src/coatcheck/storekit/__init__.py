@@ -22,9 +22,9 @@ docs/decisions/2026-11-30-storekit.md has the reasons.
 
 from typing import TYPE_CHECKING
 
-from ..bridge import THREADS as WORKER_THREADS
-from ..bridge import AsyncBridge, SyncBridge, as_async, as_sync
-from ..interruptions import Place, Places, interruption, raise_interruption
+from .._stores.bridge import THREADS as WORKER_THREADS
+from .._stores.bridge import AsyncBridge, SyncBridge, as_async, as_sync
+from .._stores.interruptions import Place, Places, interruption, raise_interruption
 from ..store import (
     MAX_KEY_LENGTH,
     Presence,
@@ -34,8 +34,8 @@ from ..store import (
     condition_holds,
     is_text,
 )
-from .clients import BorrowedClient, ClientPerProcess, SingleProcessClient
-from .generators import (
+from ._clients import BorrowedClient, ClientPerProcess, SingleProcessClient
+from ._generators import (
     AsyncClientProvider,
     AsyncGeneratorStore,
     BaseGeneratorStore,
@@ -45,7 +45,7 @@ from .generators import (
     Requests,
     StoreOperations,
 )
-from .url_options import (
+from ._url_options import (
     choice_option,
     flag_option,
     integer_option,
@@ -56,7 +56,7 @@ from .url_options import (
 )
 
 if TYPE_CHECKING:
-    from .loop_clients import ClientPerLoop, SingleLoopClient, close_socket
+    from ._loop_clients import ClientPerLoop, SingleLoopClient, close_socket
 
 __all__ = [
     "MAX_KEY_LENGTH",
@@ -104,7 +104,7 @@ _WITH_ASYNCIO = ("ClientPerLoop", "SingleLoopClient", "close_socket")
 
 def __getattr__(name: str) -> object:
     if name in _WITH_ASYNCIO:
-        from . import loop_clients
+        from . import _loop_clients as loop_clients
 
         return getattr(loop_clients, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

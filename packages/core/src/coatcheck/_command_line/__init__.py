@@ -1,0 +1,1 @@
+"""The command line, `python -m coatcheck`, and its demo."""

@@ -1,0 +1,211 @@
+"""Run the command line: ``python -m coatcheck demo | stores | secret | create-table``.
+
+Modules that only one command needs are imported when that command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+from ..errors import CoatcheckError
+
+Command: TypeAlias = Callable[[argparse.Namespace], int]
+
+#: Exit statuses.
+OK: Final = 0
+UNUSABLE: Final = 2
+
+_DEMO_NEEDS: Final = ("starlette", "uvicorn", "httpx")
+_COLUMNS: Final = ("scheme", "name", "distribution", "version", "contract", "status", "reason")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status.
+
+    :param arguments: the command line without the program's name; default: this process's.
+    """
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.version:
+        return _version()
+    command: Command | None = given.command
+    if command is None:
+        parser.print_help()
+        return UNUSABLE
+    try:
+        return command(given)
+    except CoatcheckError as error:
+        return _refuse(str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m coatcheck",
+        description="Server-side HTTP sessions for ASGI and WSGI.",
+        epilog="`python -m coatcheck COMMAND --help` tells more about a command.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_demo(commands.add_parser)
+    _add_stores(commands.add_parser)
+    _add_secret(commands.add_parser)
+    _add_create_table(commands.add_parser)
+    return parser
+
+
+def _add_demo(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add_parser(
+        "demo",
+        help="run a small web application, or have it check itself",
+        description=(
+            "A small shop on 127.0.0.1: view counter, cart, login that rotates the session id, "
+            "remember me, logout, log out everywhere else."
+        ),
+        epilog=(
+            "The cookies are signed with the environment variable SESSION_SECRET, or with a "
+            "secret of the demo's own. "
+            'Needs: pip install "coatcheck[demo]"'
+        ),
+    )
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="where the sessions are kept; `python -m coatcheck stores` lists the URL schemes "
+        "(default: files in a folder that the demo names, with --check in a temporary one; memory "
+        "if coatcheck-file is not installed)",
+    )
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=8000,
+        help="where to listen; 0 takes a free port, as --check does (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="instead of waiting for a browser, start the demo on a free port, visit it over HTTP "
+        "and tell what works; exit 0 if everything does, 1 if not",
+    )
+    parser.set_defaults(command=_demo)
+
+
+def _add_stores(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add_parser(
+        "stores",
+        help="list the installed stores",
+        description="List the store of each URL scheme. A store that cannot be used has the reason "
+        "in its row.",
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON list of objects")
+    parser.set_defaults(command=_stores)
+
+
+def _add_secret(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add_parser(
+        "secret",
+        help="print a new secret",
+        description="Print a random secret of 384 bits, good for the option `secret`.",
+    )
+    parser.set_defaults(command=_secret)
+
+
+def _add_create_table(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add_parser(
+        "create-table",
+        help="create the table of a store that does not create it itself",
+        description=(
+            "Create the table of a store, with its indexes, and wait until it can be used. What "
+            "exists stays as it is, so the command can be run again."
+        ),
+    )
+    parser.add_argument("url", metavar="URL", help="of the store: `dynamodb://sessions?region=...`")
+    parser.set_defaults(command=_create_table)
+
+
+def _demo(given: argparse.Namespace) -> int:
+    if not _can_import(_DEMO_NEEDS):
+        print('the demo needs: pip install "coatcheck[demo]"', file=sys.stderr)
+        return UNUSABLE
+    from .demo import check, serve
+
+    return check(given.store) if given.check else serve(given.store, given.port)
+
+
+def _stores(given: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from .._stores.registry import Registry
+
+    rows = [asdict(row) for row in Registry().installed()]
+    if given.json:
+        import json
+
+        print(json.dumps(rows, indent=2))
+    else:
+        _print_table([_COLUMNS, *([_one_line(row[name]) for name in _COLUMNS] for row in rows)])
+    return OK
+
+
+def _create_table(given: argparse.Namespace) -> int:
+    from .._stores.bridge import as_sync
+    from .._stores.registry import open_store
+
+    store = as_sync(open_store(given.url))
+    try:
+        ensure_table: Callable[[], bool] | None = getattr(store, "ensure_table", None)
+        if ensure_table is None:
+            return _refuse("this store has no table that must be created")
+        print("created" if ensure_table() else "it is there already")
+    finally:
+        store.close()
+    return OK
+
+
+def _secret(_: argparse.Namespace) -> int:
+    print(secrets.token_urlsafe(48))
+    return OK
+
+
+def _version() -> int:
+    from importlib.metadata import version
+
+    print("coatcheck", version("coatcheck"))
+    return OK
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _can_import(names: Sequence[str]) -> bool:
+    from importlib import import_module
+
+    try:
+        for name in names:
+            import_module(name)
+    except ImportError:
+        return False
+    return True
+
+
+def _refuse(reason: str) -> int:
+    print(f"error: {_one_line(reason)}", file=sys.stderr)
+    return UNUSABLE
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

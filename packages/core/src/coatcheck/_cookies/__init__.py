@@ -1,0 +1,1 @@
+"""Read, sign and write cookies, and check their settings."""

@@ -1,0 +1,1 @@
+"""Turn values into JSON text and back, at any depth."""

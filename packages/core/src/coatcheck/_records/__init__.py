@@ -1,0 +1,1 @@
+"""Decide what happens to records: load, create, change, touch, end and rotate them."""

@@ -1,0 +1,1 @@
+"""Put the session into a request, and its cookie into the response."""

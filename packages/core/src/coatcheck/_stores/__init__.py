@@ -1,0 +1,1 @@
+"""Find, open and call stores, in threads and on event loops."""
