@@ -242,7 +242,7 @@ def typing(session: nox.Session) -> None:
     session.run("mypy", "testing/typing/use.py")
     session.run("pyright", "testing/typing/use.py")
     typed = ("conformance", "dynamodb", "express", "file", "mongo", "redis")
-    for module in (f"coatcheck_{name}" for name in typed):
+    for module in ("coatcheck", *(f"coatcheck_{name}" for name in typed)):
         session.run("pyright", "--ignoreexternal", "--verifytypes", module)
     session.run("python", "testing/typing/check_misuse.py")
 

@@ -189,11 +189,6 @@ class Session(SessionDict):
         return core
 
 
-def core_of(session: Session) -> SessionCore:
-    """Return what is behind a session."""
-    return session._core
-
-
 class SyncSession(Session):
     """A session of the WSGI middleware. It loads itself at the first use."""
 

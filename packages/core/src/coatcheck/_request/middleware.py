@@ -10,11 +10,12 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import AnyStr, Final, Generic, Literal, TypeAlias
 
+from .._session.session_dict import core_of
 from ..errors import ConfigurationError, SessionUnavailable
 from ..events import logger
 from ..memory import MemoryStore
 from ..options import OptionFields, Request, SessionOptions, make_options
-from ..session import Session, core_of
+from ..session import Session
 from ..store import AsyncStore, Store
 from . import caching, deployment
 from .request_adapter import RequestAdapter
@@ -52,9 +53,12 @@ class Middleware(ABC):
     :param kwargs: those keyword arguments.
     :param adapter: reads the driver's requests.
     :param speaks: the middleware's interface, ``"asgi"`` or ``"wsgi"``.
+    :ivar store: the store, which :class:`~coatcheck.Sessions` takes.
     :raises ConfigurationError: an option that cannot work.
     :raises PluginError: ``store`` is a URL that no installed store opens.
     """
+
+    store: Store | AsyncStore
 
     def __init__(
         self,
@@ -65,7 +69,7 @@ class Middleware(ABC):
         speaks: Interface,
     ) -> None:
         check_application(app, speaks)
-        self.options = make_options(options, kwargs)
+        self.options: SessionOptions = make_options(options, kwargs)
         self._manager = SessionManager(self.options, adapter, eager=speaks == "asgi")
         self._own_key = own_key(self.options)
         self._opening = threading.Lock()

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from .._session.session_core import SessionCore
+from .._session.session_dict import core_of
 from ..errors import ConfigurationError
 from ..options import Request
-from ..session import Session, core_of
+from ..session import Session
 
 if TYPE_CHECKING:
     from .session_manager import SessionManager

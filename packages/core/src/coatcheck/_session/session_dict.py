@@ -21,7 +21,7 @@ class SessionDict(Redacted, dict[str, Any]):
 
     _core: SessionCore
 
-    def __init__(self, core: SessionCore) -> None:
+    def __init__(self, core: Any) -> None:  # a SessionCore, which is not public
         _set_core(self, core)
         core.data = self
 
@@ -204,3 +204,8 @@ class SessionDict(Redacted, dict[str, Any]):
 _set_core: Final = SessionDict.__dict__["_core"].__set__
 _get_item: Final = dict.__getitem__
 _set_item: Final = dict.__setitem__
+
+
+def core_of(session: SessionDict) -> SessionCore:
+    """Return what is behind a session."""
+    return session._core
