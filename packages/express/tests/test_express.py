@@ -74,7 +74,7 @@ class Shop:
         self.cookie: str | None = None
 
     def put(self, record: Any, life: float = 1000.0, session_id: str = ID) -> None:
-        """Store what Node would have stored, and present its cookie from now on."""
+        """Store a record of Node's, and use its cookie from now on."""
         data = record if isinstance(record, bytes) else json.dumps(record).encode()
         self.store.set(session_id, Record(data, self.clock() + life))
         writer = self.options.cookie_format.bind("connect.sid", self.options.secrets)
@@ -149,7 +149,7 @@ def test_the_codec_itself_refuses_an_absolute_timeout() -> None:
 
 
 def test_what_express_accepts_is_accepted() -> None:
-    """Browsers may refuse or cut these, but applications that have them exist."""
+    """Browsers may refuse or shorten these settings, but applications with them exist."""
     ten_years = 10 * 365 * 86_400_000
     options = express_options(
         secret=["k", b"\x00"],
@@ -283,7 +283,7 @@ def test_what_was_signed_is_verified(session_id: str, secret: bytes) -> None:
 
 
 def test_a_cookie_of_a_former_secret_is_signed_anew() -> None:
-    """Better than Express, which accepts it forever; both sides need the new secret first."""
+    """Express accepts such a cookie forever; both sides need the new secret first."""
     shop = Shop(lambda session: session.get("n"), secret=["new", SECRET])
     writer = ExpressCookieFormat().bind("connect.sid", [SECRET.encode()])
     shop.put({"cookie": COOKIE, "n": 1})
@@ -293,7 +293,7 @@ def test_a_cookie_of_a_former_secret_is_signed_anew() -> None:
 
 
 def test_settings_of_the_record_win() -> None:
-    """They are frozen there, as in Express, and survive a write from this side."""
+    """As in Express, a record's settings do not change, and survive a write from this side."""
     member = {
         "originalMaxAge": 90_000, "priority": "High", "expires": "2023-11-14T22:00:00.000Z",
         "secure": False, "httpOnly": False, "domain": "shop.test", "path": "/", "sameSite": True,
@@ -347,7 +347,7 @@ def test_settings_of_one_session() -> None:
 
 
 def test_a_fixed_end_becomes_a_distance() -> None:
-    """As in Express: the session is extended by it whenever it is used."""
+    """As in Express, each use lengthens the session by the distance to its end."""
     end = datetime.fromtimestamp(NOW + 100, UTC)
     shop = Shop(writes, cookie={"expires": end})
     shop.get()
@@ -372,7 +372,7 @@ def test_a_lifetime_of_nothing_ends_the_session() -> None:
 
 
 def test_the_store_says_when_a_session_ends() -> None:
-    """The record's own time is past for each session that was but touched since."""
+    """The record's own time is past in each session that was only touched since."""
     shop = Shop(lambda session: session.get("n"))
     member = {**COOKIE, "originalMaxAge": 60_000, "expires": "2020-01-01T00:00:00.000Z"}
     shop.put({"cookie": member, "n": 1}, life=30)
@@ -494,7 +494,7 @@ def test_bottomless_nesting_is_refused(deep: list[Any]) -> None:
 
 @pytest.mark.parametrize("depth", [100, 600, 900, 9999])
 def test_deep_records_can_be_read_and_written(depth: int) -> None:
-    """Node.js has no limit for what it reads, and writes some 7,000 levels."""
+    """Node.js has no limit for reading, and writes some 7,000 levels."""
     nested = b'{"a":' * depth + b"1" + b"}" * depth
     shop = Shop(writes)
     shop.put(b'{"cookie":{"path":"/"},"deep":%s}' % nested)
@@ -576,7 +576,7 @@ MEMBERS = st.dictionaries(
 
 @given(MEMBERS)
 def test_any_member_is_read_and_rewritten_without_effect(member: dict[str, Any]) -> None:
-    """Any cookie in a record is read, and reading the rewritten record agrees."""
+    """Any cookie in a record can be read; the rewritten record has the same settings."""
     codec = ExpressCodec(clock=Clock(NOW))
     state = codec.loads(json.dumps({"cookie": member, "n": 1}).encode(), ID)
     content = codec.dumps(state)
@@ -633,7 +633,7 @@ def test_a_lifetime_that_the_other_side_changed_meanwhile_is_kept(theirs: Any) -
 
 
 def test_an_owner_is_kept_by_the_store() -> None:
-    """The record has no place for it."""
+    """The record has no place for an owner."""
     shop = Shop(lambda session: setattr(session, "owner", "ada"))
     shop.put({"cookie": COOKIE, "n": 1})
     shop.get()
@@ -701,7 +701,7 @@ async def test_a_touch_sends_no_cookie(make: Callable[..., Any]) -> None:
 
 
 def test_https_works_for_shared_sessions() -> None:
-    """`express_options` takes it as the middlewares do."""
+    """`express_options` accepts `https` like the middlewares."""
     shop = Shop(writes, https=True, cookie={"secure": True})
     assert "secure" in attributes(shop.get())
 

@@ -1,4 +1,4 @@
-"""The codec of Express's records follows the rules that coatcheck's own follows."""
+"""The codec of Express's records follows the same rules as coatcheck's own codec."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The observed decisions of express-session, row by row, and those of coatcheck.
 
-``express-decisions.json`` holds observations of express-session 1.19: options, what the
-request presents, what its handler does; and which calls its store got, in order, and whether and
-which cookie was sent. A row in which coatcheck decides otherwise has to be one of the differences
-of ``docs/differences.md``.
+``express-decisions.json`` holds observations of express-session 1.19: options, the request and the
+work of its handler; and which calls its store got, in order, and whether and which cookie was sent.
+A row in which coatcheck decides differently must be one of the differences of
+``docs/differences.md``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
 
 
 def express_outcome(row: dict[str, Any]) -> Outcome:
-    """Return what follows from the calls that Express's store got."""
+    """Return the outcome of the calls that Express's store got."""
     calls, act, exists = row["ops"].split(","), row["act"], row["state"] == "existing"
     old: dict[str, Any] | None = {"n": 1} if exists else None
     data: dict[str, Any] = {"n": 1} if exists else {}
@@ -76,7 +76,7 @@ def express_outcome(row: dict[str, Any]) -> Outcome:
 
 
 def act_plain(name: str, session: Any) -> None:
-    """Do what needs no I/O."""
+    """Do the actions that need no I/O."""
     if name == "modify":
         session["n"] = session.get("n", 0) + 1
     elif name == "set-same":
@@ -139,7 +139,7 @@ REQUESTS: dict[str, Request] = {"asgi": asgi_request, "wsgi": wsgi_request}
 
 
 def our_outcome(row: dict[str, Any], request: Request) -> Outcome:
-    """Send the request of a row to an application with its options, and look at the store."""
+    """Send a row's request to an application with its options, and return the outcome."""
     clock = Clock()
     store = MemoryStore(clock=clock)
     options = express_options(
@@ -197,7 +197,7 @@ def kind_of_cookie(response: httpx.Response) -> str:
 
 
 def verdict(row: dict[str, Any], ours: Outcome) -> str | None:
-    """Return "equal", the difference that a row falls under, or None."""
+    """Return "equal", the difference that explains a row, or None."""
     express = express_outcome(row)
     if ours == express:
         return "equal"
@@ -224,10 +224,10 @@ def name_of(row: dict[str, Any]) -> str:
 def test_coatcheck_decides_as_express_does_or_as_documented(
     request_by: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """Every row is decided alike, or falls under a difference.
+    """Each row is decided alike, or a documented difference explains it.
 
-    The end of the test run prints how many rows are equal, and how many differ under each
-    difference. The rows are not tests of their own, which would take twenty times as long.
+    The end of the test run prints how many rows are equal, and how many each difference explains.
+    The rows are not tests of their own, which would take twenty times as long.
     """
     counts: Counter[str] = Counter()
     wrong: list[str] = []

@@ -33,7 +33,7 @@ Handler = Callable[[Any], Any]
 
 
 class Shop:
-    """The same sessions by the options until now, in between, and to come."""
+    """The same sessions with the present options, those of the migration, and the new ones."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Shop:
     def put(
         self, key: str = ID, life: float = DAY, owner: str | None = None, **cookie: Any
     ) -> None:
-        """Store a session of Express's."""
+        """Store a session of Express."""
         member = {"originalMaxAge": None, "expires": None, "httpOnly": True, "path": "/", **cookie}
         data = json.dumps({"cookie": member, "n": 1}).encode()
         self.store.set(key, Record(data, self.clock() + life, owner))
@@ -162,7 +162,7 @@ async def test_old_cookies_of_dead_sessions_open_nothing() -> None:
 async def test_a_new_login_ends_what_processes_that_are_not_there_yet_made_of_the_old_session() -> (
     None
 ):
-    """A move that was cut short left the session in two places, and one of them was rotated."""
+    """An interrupted move left the session in two places, and one of them was rotated."""
     shop = Shop()
     shop.put()
     cookie = cookie_of(await get(shop.both, shop.old_cookie, shows))
@@ -182,7 +182,7 @@ async def test_a_new_login_ends_what_processes_that_are_not_there_yet_made_of_th
 
 @pytest.mark.parametrize("ends", ["destroy", "regenerate"])
 async def test_the_end_of_a_session_is_its_end_everywhere(ends: str) -> None:
-    """Also where a move was cut short and left it in two places, whatever the cookie."""
+    """A session ends in both places where an interrupted move left it, with either cookie."""
     shop = Shop()
     for made_by in (shop.old_cookie, None):
         shop.put()
@@ -233,7 +233,7 @@ async def test_what_a_session_has_of_its_own_comes_along() -> None:
     ],
 )  # fmt: skip
 async def test_lifetimes_of_a_session_s_own(original_max_age: Any, own: dict[str, Any]) -> None:
-    """Those that the options have are not: Express's clock takes some milliseconds from them."""
+    """Configured lifetimes are not kept as a session's own, even some milliseconds shorter."""
     shop = Shop(cookie=CookieOptions(max_age=DAY), express_cookie={"max_age_ms": 3_600_000})
     shop.put(originalMaxAge=original_max_age)
     await get(shop.both, shop.old_cookie, shows)
@@ -268,7 +268,7 @@ async def test_other_cookies_and_records_are_none() -> None:
 
 @pytest.mark.parametrize("own_id", ["user:1", "\u00e9-no-ascii", "a;Domain=evil.test", "a\r\nX: y"])
 async def test_ids_of_a_form_of_their_own_stay_where_they_are(own_id: str) -> None:
-    """A native cookie could not carry them."""
+    """Ids that a native cookie cannot carry do not move."""
     shop = Shop(valid_id=lambda _: True)
     shop.put(own_id)
     signs = shop.express.cookie_format.bind("connect.sid", shop.express.secrets)
@@ -320,7 +320,7 @@ def test_impossible_options() -> None:
 
 
 async def test_processes_that_are_not_there_yet_read_what_has_moved() -> None:
-    """They leave it what it is, and the next one reads what they have written."""
+    """They keep the kind of each record, and the next process reads what they wrote."""
     shop = Shop(cookie=CookieOptions(max_age=DAY))
     shop.put(originalMaxAge=86_400_000)
     cookie = cookie_of(await get(shop.both, shop.old_cookie, adds))
@@ -430,7 +430,7 @@ async def test_refs_open_nothing() -> None:
 
 
 async def test_a_stored_key_is_no_id() -> None:
-    """Nobody opens a session with a key of the store and Express's secret."""
+    """A key of the store and Express's secret open no session."""
     shop = Shop(owner="user")
 
     def begins(session: Any) -> None:
@@ -456,7 +456,7 @@ async def test_a_stored_key_is_no_id() -> None:
 
 
 async def test_express_ids_that_look_like_a_stored_key_move() -> None:
-    """A `genid` may make 64 hexadecimal digits; they are not shown as a ref."""
+    """A `genid` may make 64 hexadecimal digits, which are not shown as a ref."""
     shop = Shop()
     shop.put(KEY, owner="ada")
     [entry] = Sessions(shop.store, shop.both).list("ada")
@@ -475,7 +475,7 @@ async def test_express_ids_that_look_like_a_stored_key_move() -> None:
 
 
 class Wavering(YieldingStore):
-    """Calls take turns as a seed has it."""
+    """Let a seed decide about the order of parallel calls."""
 
     def __init__(self, store: MemoryStore, seed: int) -> None:
         super().__init__(store)
@@ -527,7 +527,7 @@ async def test_a_logout_in_the_middle_of_a_move_is_final(seed: int) -> None:
 async def test_writes_of_others_in_the_middle_of_a_move_come_along(
     seed: int, concurrency: str
 ) -> None:
-    """Data stored under the old key before it ended are in the new record."""
+    """The new record has data that were written under the old key before it ended."""
     clock = Clock(NOW)
 
     class Interfering(CountingStore):
@@ -556,7 +556,7 @@ async def test_writes_of_others_in_the_middle_of_a_move_come_along(
 async def test_a_request_that_only_reads_meets_no_conflict_of_a_move(
     writes: int, concurrency: str
 ) -> None:
-    """Others write under both keys while it moves the session."""
+    """Other requests write under both keys while it moves the session."""
     clock = Clock(NOW)
 
     class Interfering(CountingStore):

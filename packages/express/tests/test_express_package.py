@@ -1,4 +1,4 @@
-"""The package is made of public names of the core, and is itself typed."""
+"""The package uses only public names of the core, and has types."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IMPORTED = sorted(
 
 @pytest.mark.parametrize(("module", "name"), IMPORTED)
 def test_what_is_taken_from_the_core_is_public(module: str, name: str) -> None:
-    """It is named in `__all__` of a public module."""
+    """Each imported name is in `__all__` of a public module."""
     assert module in public_api.MODULES["packages/core"]
     assert name in importlib.import_module(module).__all__
 
@@ -37,7 +37,7 @@ def test_public_names_are_importable_and_explained(name: str) -> None:
 
 
 def test_the_public_api_is_the_one_that_was_agreed_on() -> None:
-    """No signature changes unnoticed. `python -m testing.public_api` writes the file."""
+    """Each signature is the agreed one. `python -m testing.public_api` writes the file."""
     agreed = public_api.file_of("packages/express").read_text("utf-8")
     assert public_api.text_of("packages/express") == agreed
 

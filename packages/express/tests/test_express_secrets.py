@@ -1,4 +1,4 @@
-"""The secret of sessions that are shared with Express is replaced."""
+"""The replacement of a secret of sessions that are shared with Express."""
 
 from __future__ import annotations
 

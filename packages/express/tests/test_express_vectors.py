@@ -68,7 +68,7 @@ def test_what_node_rejects(vector: dict[str, str]) -> None:
     "vector", VECTORS["cookie_header_parsing"], ids=lambda vector: repr(vector["header"])
 )
 def test_reading_the_cookie_header(vector: dict[str, Any]) -> None:
-    """Of the names that a cookie can have; `""` is none."""
+    """Cookies of each possible name are read; `""` means that there is none."""
     for name in ("a", "b"):
         found = [*writer("k", name=name).candidates([vector["header"]])]
         expected = vector["parsed"].get(name)
@@ -79,7 +79,7 @@ def test_reading_the_cookie_header(vector: dict[str, Any]) -> None:
 
 
 class KeepingStore(MemoryStore):
-    """Keeps what was written even where it had expired by then."""
+    """A memory store that remembers the last written record, even an expired one."""
 
     written: Record
 
@@ -142,7 +142,7 @@ def test_options_to_set_cookie_and_record(vector: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("vector", VECTORS["set_cookie"], ids=option_id)
 def test_record_to_set_cookie_and_record(vector: dict[str, Any]) -> None:
-    """A session of Node's whose settings are not those of this side's options."""
+    """A session of Node's can have other settings than the options of this side."""
     store = KeepingStore(clock=Clock(NOW))
     options = express(store, rolling=True, cookie={"max_age_ms": 5, "path": "/p"})
     data = json.dumps({"cookie": vector["json"], "n": 1}).encode()

@@ -16,7 +16,7 @@ _STORES = ("memory", "file", "redis-valkey", "mongo-single", "dynamodb")
 
 
 def each_site() -> Iterator[Any]:
-    """Yield each store with each way to serve it; those in memory serve one process alone."""
+    """Yield each store with each way to serve it; stores in memory serve only one process."""
     for backend in BACKENDS:
         for served in SITES if backend.name in _STORES else ():
             if backend.name != "memory" or served == "in process":
@@ -28,6 +28,6 @@ def each_site() -> Iterator[Any]:
 @pytest.mark.parametrize("ending", ["revoke", "logout"])
 @pytest.mark.parametrize(("backend", "served"), list(each_site()))
 def test_no_session_escapes_by_a_new_id(backend: Backend, served: str, ending: str) -> None:
-    """Of 200 sessions whose id changes all the time none is left."""
+    """None of 200 sessions whose id changes all the time survives."""
     with backend.start() as url:
         assert asyncio.run(outcome_of(url, served, ending, 200)) == 0

@@ -1,4 +1,4 @@
-"""express-session decides what the rows of coatcheck-express's tests say that it does."""
+"""express-session decides as the rows of coatcheck-express's tests say."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def url() -> Iterator[str]:
 
 @each_length
 def test_both_sides_see_the_same_sessions(steps: int, url: str) -> None:
-    """The steps, texts and numbers of the random walk are all that JSON can say."""
+    """The random walk uses every kind of text and number that JSON has."""
     settings = parse(url)
     service = boto3.session.Session().resource(
         "dynamodb", region_name=settings.region, endpoint_url=settings.endpoint_url

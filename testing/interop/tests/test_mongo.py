@@ -32,7 +32,7 @@ def url() -> Iterator[str]:
 @pytest.mark.parametrize("form", ["text", "encrypted"])
 @each_length
 def test_both_sides_see_the_same_sessions(steps: int, url: str, form: str) -> None:
-    """The steps, texts and numbers of the random walk are all that JSON can say."""
+    """The random walk uses every kind of text and number that JSON has."""
     place = f"{url}test?collection={form}"
     asynchronous, plain = AsyncMongoStore.from_url(place), MongoStore.from_url(place)
     more: dict[str, Any] = {}
@@ -60,7 +60,7 @@ def test_both_sides_see_the_same_sessions(steps: int, url: str, form: str) -> No
 
 
 def test_native_documents_are_read_and_written_on_both_sides(url: str) -> None:
-    """`stringify: false`: numbers, dates and nested values keep their types from turn to turn."""
+    """With `stringify: false` numbers, dates and nested values keep their types on both sides."""
     store = MongoStore.from_url(f"{url}test?collection=native&stringify=false")
     with (
         express_application("mongo", url, collectionName="native", stringify=False) as express,
@@ -82,7 +82,7 @@ def test_native_documents_are_read_and_written_on_both_sides(url: str) -> None:
                 seen = ask(reader, path)
                 assert (seen["id"], seen["data"]) == (written["id"], written["data"])
                 assert seen["data"][f"n{turn}"] == value
-            # A date of Node's is one in Python, and goes on as one in Node.
+            # Node's dates are dates in Python, and stay dates in Node.
             session_id = ask(express.url, path, ["set_date", "at", 1_700_000_000_123])["id"]
             assert ask(ours, path, ["set", ["more"], 1])["data"]["at"] == AT
             assert ask(express.url, path)["data"]["at"] == AT

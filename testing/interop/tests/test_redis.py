@@ -41,7 +41,7 @@ def test_both_sides_see_the_same_sessions(steps: int, url: str, express: NodeSer
     def expire(session_id: str) -> None:
         assert raw.pexpire(f"sess:{session_id}", 1)
         while raw.exists(f"sess:{session_id}"):
-            time.sleep(0.001)  # for the expiry itself
+            time.sleep(0.001)  # until it has expired
 
     def remaining(session_id: str) -> float:
         return raw.pttl(f"sess:{session_id}") / 1000
@@ -50,7 +50,7 @@ def test_both_sides_see_the_same_sessions(steps: int, url: str, express: NodeSer
 
 
 def test_nobody_is_logged_out_by_the_end_of_express(url: str, express: NodeServer) -> None:
-    """Sessions of Express, of every kind, become native ones."""
+    """Express's sessions of every kind become native ones."""
     store = RedisStore.from_url(url)
 
     def native(path: str) -> SessionOptions:

@@ -1,6 +1,6 @@
 """Starlette's own session tests, run on coatcheck's middleware.
 
-They are in the source distribution of the Starlette that is installed, which pip downloads.
+pip downloads the source distribution of the installed Starlette, which has the tests.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def sources(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_starlettes_session_tests_pass(sources: Path) -> None:
-    """All but those that do not apply."""
+    """All of Starlette's session tests pass, except those that do not apply."""
     left_out = [f"--deselect=tests/middleware/test_session.py::{name}" for name in LEFT_OUT]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "testing.interop.starlette_sessions",
