@@ -52,7 +52,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "        if key == 'unknown':\n"
         "            raise KeyError('<b>|\\x00')\n"
         "        return super().get(key)\n"
-        "class Broken(MemoryHarness):\n"
+        "class Faulty(MemoryHarness):\n"
         "    def open(self, namespace, clock):\n"
         "        return self._stores.setdefault(namespace, Raises(clock=clock))\n"
         "class Shared(MemoryHarness):\n"
@@ -63,9 +63,9 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def broken_report(mine: Path) -> Path:
+def faulty_report(mine: Path) -> Path:
     """Give the folder of a report about a faulty store."""
-    harness = ("--harness", "mine:Broken")
+    harness = ("--harness", "mine:Faulty")
     done = run_kit("memory:", *harness, "--only", "GET", "--report", str(mine / "r"))
     assert done.returncode == 1
     return mine / "r"
@@ -80,7 +80,7 @@ def test_from_outside(mine: Path) -> None:
             [*command, *arguments],
             env=environment, capture_output=True, text=True, timeout=300, check=False,
         )
-        for arguments in (("mine:Broken", "--only", "GET"), ("nowhere:Harness",))
+        for arguments in (("mine:Faulty", "--only", "GET"), ("nowhere:Harness",))
     )  # fmt: skip
     assert (judged.returncode, judged.stderr) == (1, "")
     assert "GET-2 failed on the sync API of Raises" in judged.stdout
@@ -91,7 +91,7 @@ def test_from_outside(mine: Path) -> None:
 
 def test_a_store_that_is_wrong(mine: Path) -> None:
     """The exit status is 1, and the failure's text and a table are printed."""
-    done = run_kit("memory:", "--harness", "mine:Broken", "--only", "GET")
+    done = run_kit("memory:", "--harness", "mine:Faulty", "--only", "GET")
     assert done.returncode == 1, done.stderr
     assert "GET-2 failed on the sync API of Raises" in done.stdout
     assert re.search(r"GET-2 +required +failed", done.stdout)
@@ -151,9 +151,9 @@ def test_explain() -> None:
     assert "checked by GET-2.unknown_key" in done.stdout
 
 
-def test_the_json_report(broken_report: Path) -> None:
+def test_the_json_report(faulty_report: Path) -> None:
     """The JSON report follows its schema, and has each clause."""
-    document = json.loads((broken_report / "report.json").read_text())
+    document = json.loads((faulty_report / "report.json").read_text())
     jsonschema.validate(document, SCHEMA, jsonschema.Draft202012Validator)
     assert document["verdict"] == "not conformant"
     assert document["store"]["class"] == "Raises"
@@ -161,7 +161,7 @@ def test_the_json_report(broken_report: Path) -> None:
     verdicts = {clause["id"]: clause["verdict"] for clause in document["clauses"]}
     assert (verdicts["GET-1"], verdicts["GET-2"]) == ("passed", "failed")
     assert verdicts["RACE-1"] == "skipped"
-    assert "--harness mine:Broken" in document["command"]
+    assert "--harness mine:Faulty" in document["command"]
 
 
 def test_a_report_names_the_distribution_of_the_store(tmp_path: Path) -> None:
@@ -174,9 +174,9 @@ def test_a_report_names_the_distribution_of_the_store(tmp_path: Path) -> None:
     }
 
 
-def test_the_junit_report(broken_report: Path) -> None:
+def test_the_junit_report(faulty_report: Path) -> None:
     """A failure is a failure, with its text; characters that XML does not allow are replaced."""
-    suite = ET.parse(broken_report / "junit.xml").getroot()[0]
+    suite = ET.parse(faulty_report / "junit.xml").getroot()[0]
     failures = [case for case in suite if case.find("failure") is not None]
     assert {case.get("name") for case in failures} == {"GET-2.unknown_key"}
     assert "GET-2 failed on" in (failures[0].findtext("failure") or "")
@@ -184,26 +184,26 @@ def test_the_junit_report(broken_report: Path) -> None:
     assert int(suite.get("tests", "")) == len(suite)
 
 
-def test_the_html_report(broken_report: Path) -> None:
+def test_the_html_report(faulty_report: Path) -> None:
     """The HTML report loads nothing, and shows a store's texts as text."""
-    page = (broken_report / "report.html").read_text()
+    page = (faulty_report / "report.html").read_text()
     assert "&lt;b&gt;" in page
     assert "<b>" not in page
     assert not re.search(r"(src|href)=[\"'](?!#)", page)
     assert "not conformant" in page
 
 
-def test_the_markdown_report(broken_report: Path) -> None:
+def test_the_markdown_report(faulty_report: Path) -> None:
     """Each clause is one row of one table."""
-    text = (broken_report / "report.md").read_text()
+    text = (faulty_report / "report.md").read_text()
     rows = [line for line in text.splitlines() if re.match(r"\| [A-Z]+-\d+ \|", line)]
     assert len(rows) == len(contract.clauses())
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 6 for row in rows)
 
 
-def test_the_badge(broken_report: Path) -> None:
+def test_the_badge(faulty_report: Path) -> None:
     """The badge is an endpoint of shields.io."""
-    badge = json.loads((broken_report / "badge.json").read_text())
+    badge = json.loads((faulty_report / "badge.json").read_text())
     assert badge == {
         "schemaVersion": 1, "label": "coatcheck", "message": "not conformant", "color": "red",
     }  # fmt: skip

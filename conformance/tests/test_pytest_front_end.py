@@ -18,7 +18,7 @@ class TestMyStore(StoreConformance):
     harness = MemoryHarness()
 """
 
-BROKEN = """
+FAULTY = """
 from coatcheck import MemoryStore
 from coatcheck_conformance import StoreConformance
 from coatcheck_conformance._kit.harnesses import MemoryHarness
@@ -102,11 +102,11 @@ def test_no_plugin_for_coroutines_is_needed(run_pytest: RunPytest) -> None:
 
 
 @pytest.mark.parametrize("options", [("-n2",), ()], ids=["xdist", "alone"])
-def test_a_broken_store_fails_with_the_whole_text(
+def test_a_faulty_store_fails_with_the_whole_text(
     run_pytest: RunPytest, options: tuple[str, ...]
 ) -> None:
     """pytest shows the text of the failure, without a traceback of the kit."""
-    content = BROKEN.format(deviations=None)
+    content = FAULTY.format(deviations=None)
     status, output = run_pytest(content, "-k", "GET", *options, apart="-n2" in options)
     assert status == 1, output
     assert "GET-2 failed on the sync API of MyStore" in output
@@ -123,7 +123,7 @@ def test_deviations_are_read_beside_the_harness(
         '[[deviation]]\nclause = "GET-2"\nreason = "not-yet"\nwhy = "no time"\n'
         'url = "https://example.org/7"\n'
     )
-    content = BROKEN.format(deviations="deviations.toml")
+    content = FAULTY.format(deviations="deviations.toml")
     status, output = run_pytest(content, "-k", "GET-2", "-rx")
     assert status == 0, output
     assert "2 xfailed" in output
