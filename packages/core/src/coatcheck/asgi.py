@@ -18,7 +18,6 @@ from urllib.parse import quote
 
 from ._cookies.cookie_header import PATH_SAFE, path_matches
 from ._request.middleware import (
-    HeaderWriter,
     Middleware,
     around,
     choose_store,
@@ -27,6 +26,7 @@ from ._request.middleware import (
     wsgi_names,
 )
 from ._request.request_context import RequestContext
+from ._request.response_headers import HeaderWriter
 from ._request.set_cookie import NOTHING
 from ._session.session_core import AsyncSessionCore
 from ._stores.bridge import AsyncBridge, runs_trio

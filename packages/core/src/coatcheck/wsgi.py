@@ -16,7 +16,6 @@ from urllib.parse import quote
 
 from ._cookies.cookie_header import PATH_SAFE
 from ._request.middleware import (
-    HeaderWriter,
     Middleware,
     around,
     choose_store,
@@ -25,6 +24,7 @@ from ._request.middleware import (
     wsgi_names,
 )
 from ._request.request_context import RequestContext
+from ._request.response_headers import HeaderWriter
 from ._request.set_cookie import NOTHING
 from ._session.session_core import SyncSessionCore
 from ._stores.registry import Registry

@@ -37,24 +37,10 @@ class Ending:
         self._cookie = cookie
         self.other_key: str | None = None
 
-    def pending_keys(self) -> list[str]:
-        """Return the keys of records that the application asked to end."""
-        identity, key_of = self._session.identity, self._key_of
-        keys = [key_of(session_id) for session_id in identity.orphans]
-        if not identity.cookie_was_sent:
-            # Who does not get the cookie cannot come back.
-            if identity.snapshot is not None:
-                keys.append(identity.snapshot.key)
-            elif identity.attempts is not None and identity.id is not None:
-                keys.append(key_of(identity.id))
-        if identity.old is not None:
-            keys.append(identity.old.key)
-        return keys
-
     def end_pending(self) -> Operations[None]:
         """Carry out what the application asked to end."""
         session = self._session
-        keys = self.pending_keys()
+        keys = session.identity.keys_to_end(self._key_of)
         for key in keys:
             yield from self._lifecycle.end(key)
         if session.identity.ends_presented:

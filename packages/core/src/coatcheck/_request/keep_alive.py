@@ -74,7 +74,11 @@ class KeepAlive:
         return self._policy.touch_is_due(self._next_expiry(), stored, forced)
 
     def due_expiry(self, snapshot: Snapshot) -> float | None:
-        """Return the expiry to move the record of an unwritten session to; None: leave it."""
+        """Return the expiry to touch the record of an unwritten session with; None: no touch.
+
+        It is the stored one where the expiry stays, but the touch has to tell whether the session
+        still lives.
+        """
         # A cookie that is going out needs a session behind it: the touch asks for it.
         sends_cookie = self._cookie.is_outdated or self._manager.options.rolling
         if not self.applies():

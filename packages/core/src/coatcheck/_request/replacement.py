@@ -2,6 +2,7 @@
 
 ``scope["session"]`` belongs to many. A framework or an application puts something there to replace
 the session. Another session middleware puts its own session there, which we must leave alone.
+docs/decisions/2026-11-30-replacements.md has the reasons.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Place:
                 core_of(outer).backend.place.leave(request, True)
             request[self._key] = session
         else:
-            self.is_order(outer)
+            self.has_replacement(outer)  # it warns
             self.is_ours = False
 
     def give_back(self, session: dict[str, Any]) -> None:
@@ -92,8 +93,8 @@ class Place:
         request = self._request
         for key, displaced in self._displaced.items():
             current = request.get(key)
-            # An order was meant for this session: the one outside never sees it.
-            if current is session or is_order(request, current):
+            # A replacement was meant for this session: the one outside never sees it.
+            if current is session or is_replacement(request, current):
                 request[key] = displaced
         outer = self._displaced.get(self._key)
         if outer is not None:
@@ -108,8 +109,15 @@ class Place:
         if request is self._request:
             self.is_ours = not leaves
 
-    def apply(self, current: object, session: SessionCore) -> None:
-        """Do to a session what its replacement means.
+    def means_no_save(self, current: object) -> bool:
+        """Tell whether a replacement means that the session is neither saved nor touched.
+
+        None means that with ``unset="keep"``. With ``unset="destroy"`` it ends the session.
+        """
+        return current is None and self._manager.options.unset == "keep"
+
+    def replace(self, session: SessionCore, current: object) -> None:
+        """Do to a session what a replacement means: another dict is its data, no dict ends it.
 
         :raises TypeError: nothing that a session can be replaced by.
         """
@@ -124,23 +132,23 @@ class Place:
             )
         self.replaced_by = current
 
-    def is_order(self, current: object) -> bool:
-        """Tell whether what is in the session's place replaces it; warn if it does not.
+    def has_replacement(self, current: object) -> bool:
+        """Tell whether the object in the session's place replaces it; warn if it does not.
 
         Of several sessions it replaces the one that was put there last.
         """
         if isinstance(current, Session) or not self.is_ours:
             return False
-        if is_order(self._request, current):
+        if is_replacement(self._request, current):
             return True
         self._manager.notices.give(_LEFT_ALONE, author(self._request, current))
         return False
 
     def is_news(self, current: object, session: SessionCore) -> bool:
         """Tell whether what is in the session's place is not what has replaced it before."""
-        if current is None and self._manager.options.unset == "keep":
+        if self.means_no_save(current):
             return False
-        if not self.is_order(current):
+        if not self.has_replacement(current):
             return False
         if current is not self.replaced_by:
             # Replacing an empty session with an empty dict changes nothing.
@@ -151,11 +159,12 @@ class Place:
         return isinstance(current, Mapping) and current != session.data
 
 
-def is_order(request: Mapping[str, Any], current: object) -> bool:
-    """Tell whether what is in the session's place replaces the session.
+def is_replacement(request: Mapping[str, Any], current: object) -> bool:
+    """Tell whether the object in the session's place replaces the session.
 
-    None does, and what Litestar's ``set_session()`` and ``clear_session()`` put there, unless
-    Litestar has a session middleware of its own.
+    None does, and the objects that Litestar's ``set_session()`` and ``clear_session()`` put there,
+    unless Litestar has a session middleware of its own. A dict that anybody else put there does
+    not: it may be the session of another middleware.
     """
     if current is None:
         return True

@@ -14,6 +14,8 @@ A driver
 5. calls :meth:`~RequestContext.end` in any case, or :meth:`~RequestContext.end_with` where the
    application raised: an error page outside the middleware can then still read and destroy the
    session.
+
+docs/decisions/2026-11-30-hot-path.md says why readers and public pages take no generator.
 """
 
 from __future__ import annotations
@@ -230,7 +232,7 @@ class RequestContext:
             return READ if session.is_accessed else NOTHING
         current = self.request.get(self._place_key)
         try:
-            if current is session.data or not self.place.is_order(current):
+            if current is session.data or not self.place.has_replacement(current):
                 is_there = self._is_there()
             else:
                 is_there = yield from self._apply_replacement(current)
@@ -274,13 +276,12 @@ class RequestContext:
     def _apply_replacement(self, current: object) -> Operations[bool]:
         """Act on what the application put in the session's place. False: leave it alone."""
         session = self.session
-        if current is None and self.manager.options.unset == "keep":
-            # Neither saved nor touched, whatever it holds.
+        if self.place.means_no_save(current):
             self._disabled = True
             return False
         if not (session.is_loaded or session.has_no_cookie or session.failure):
             yield from self.load()
-        self.place.apply(current, session)
+        self.place.replace(session, current)
         return True
 
     # After the headers
@@ -317,10 +318,10 @@ class RequestContext:
     def must_abandon(self) -> bool:
         """Tell whether the session may still have a record that has to end."""
         session = self.session
-        if not (session.is_loaded and session.identity.may_leave_records()):
-            return False
-        has_tokens = session.identity.ends_presented and bool(self.cookie.tokens())
-        return has_tokens or bool(self.ending.pending_keys())
+        identity = session.identity
+        if session.is_loaded and identity.keys_to_end(self.manager.key_of):
+            return True
+        return identity.ends_presented and bool(self.cookie.tokens())
 
     def abandon(self) -> Operations[None]:
         """Drop the changes, but carry out a requested end of the session."""

@@ -7,6 +7,7 @@ defect of ours, and fails an assertion.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Final
 
 from .._records.records import Attempts, Snapshot
@@ -65,12 +66,23 @@ class Identity(ABC):
         """Note a former id under which a record may be that nobody was told of."""
         self.orphans = (*self.orphans, session_id)
 
-    def may_leave_records(self) -> bool:
-        """Tell whether there may be a record that has to end if the request fails."""
-        if self.orphans or self.old is not None or self.ends_presented or self.is_detached:
-            return True
-        # Who does not get the cookie cannot come back.
-        return not self.cookie_was_sent and (self.snapshot is not None or self.attempts is not None)
+    def keys_to_end(self, key_of: Callable[[str], str]) -> list[str]:
+        """Return the keys of the records that end if the session ends or its request fails.
+
+        A record whose cookie never reached the browser is among them, because nobody could come
+        back to it.
+
+        :param key_of: returns the store's key for an id.
+        """
+        keys = [key_of(session_id) for session_id in self.orphans] if self.orphans else []
+        if not self.cookie_was_sent:
+            if self.snapshot is not None:
+                keys.append(self.snapshot.key)
+            elif self.attempts is not None and self.id is not None:
+                keys.append(key_of(self.id))
+        if self.old is not None:
+            keys.append(self.old.key)
+        return keys
 
     # Events. The application's:
 

@@ -1,6 +1,12 @@
 """Hold a write that is under way, and note what becomes of it.
 
-While a session is written, the application may change, end or rename it.
+While a session is written, the application may change, end or rename it. A change stays a change:
+it is merged with what was stored. An end or a new id does not stop the write, but supersedes it:
+
+- If it succeeds, its record is the former one of the session's next state: the session goes on from
+  it, or it ends (:meth:`Identity.superseded_by`).
+- If it fails, there may be a record under its id. That id is an orphan, which ends.
+- :meth:`Saving.commit` sees that the write was superseded, and does what is still to do.
 
 docs/decisions/2026-11-30-failed-writes.md has the reasons.
 """
