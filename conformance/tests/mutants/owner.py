@@ -15,6 +15,7 @@ from references import FolderHarness, PlainStore, SharedHarness, SharedMemorySto
 
 from coatcheck import ABSENT, ALWAYS, Capabilities, Condition, MemoryStore, Record
 from coatcheck.errors import StoreError
+from coatcheck.memory import _index, _unindex
 from coatcheck.storekit import check_owner
 from coatcheck_file import FileStore
 from coatcheck_file._content import modification_time, pack
@@ -30,7 +31,7 @@ class ForgetsOwnersOfTheNew(MemoryStore):
         done = super().set(key, record, only_if)
         if done and only_if is ABSENT:
             with self._lock:
-                self._unindex(key, record.owner)
+                _unindex(self._owned, key, record.owner)
         return done
 
 
@@ -87,9 +88,10 @@ class NoIndexYet(MemoryStore):
         super().__init__(clock=clock)
         self._is_indexed = False
 
-    def _index(self, key: str, owner: str | None) -> None:
-        self._is_indexed = self._is_indexed or owner is not None
-        super()._index(key, owner)
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        done = super().set(key, record, only_if)
+        self._is_indexed = self._is_indexed or (done and record.owner is not None)
+        return done
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         found = super().owned_by(owner)
@@ -106,7 +108,7 @@ class FormerOwnersKeep(MemoryStore):
         former = slot.record.owner
         super()._replace(key, slot, record)
         if former is not None and former != record.owner:
-            self._index(key, former)
+            _index(self._owned, key, former)
 
 
 @mutant("OWNER-6")
@@ -135,14 +137,10 @@ class _FoldedOwners(MemoryStore):
     def folded(self, owner: str) -> str:
         """Return the owner that it is taken for."""
 
-    def _index(self, key: str, owner: str | None) -> None:
-        super()._index(key, None if owner is None else self.folded(owner))
-
-    def _unindex(self, key: str, owner: str | None) -> None:
-        super()._unindex(key, None if owner is None else self.folded(owner))
-
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
-        return super().owned_by(self.folded(check_owner(owner)))
+        wanted = self.folded(check_owner(owner))
+        owners = [other for other in list(self._owned) if self.folded(other) == wanted]
+        return chain(*map(super().owned_by, owners or [owner]))
 
 
 @mutant("OWNER-7")
@@ -269,7 +267,7 @@ class UndoesTheIndex(MemoryStore):
         with self._lock:
             slot = self._slots.get(key)
             if not done and slot is not None and slot.record.owner == record.owner:
-                self._unindex(key, record.owner)
+                _unindex(self._owned, key, record.owner)
         return done
 
 
