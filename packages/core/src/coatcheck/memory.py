@@ -226,23 +226,23 @@ class MemoryStore(Store):
     def _add(self, key: str, record: Record) -> None:
         if len(self._slots) >= self._max_sessions:
             self._make_room()
-        self._index(key, record.owner)
+        _index(self._owned, key, record.owner)
         heapq.heappush(self._expiries, (record.expires_at, key))
         self._slots[key] = _Slot(record, record.expires_at)
 
     def _replace(self, key: str, slot: _Slot, record: Record) -> None:
         former = slot.record.owner
         if former != record.owner:
-            self._index(key, record.owner)
+            _index(self._owned, key, record.owner)
         self._schedule(key, slot, record.expires_at)
         slot.record = record
         self._slots.move_to_end(key)
         if former != record.owner:
-            self._unindex(key, former)
+            _unindex(self._owned, key, former)
 
     def _discard(self, key: str) -> None:
         slot = self._slots.pop(key)
-        self._unindex(key, slot.record.owner)
+        _unindex(self._owned, key, slot.record.owner)
         self._bound_heap()
 
     def _forget_all(self) -> None:
@@ -293,17 +293,11 @@ class MemoryStore(Store):
             self._expiries = [(slot.scheduled, key) for key, slot in self._slots.items()]
             heapq.heapify(self._expiries)
 
-    def _index(self, key: str, owner: str | None) -> None:
-        if owner is not None:
-            _add_owned(self._owned, owner, key)
 
-    def _unindex(self, key: str, owner: str | None) -> None:
-        if owner is not None:
-            _remove_owned(self._owned, owner, key)
-
-
-def _add_owned(owned_by: dict[str, str | set[str]], owner: str, key: str) -> None:
-    """Add a key to the keys of an owner."""
+def _index(owned_by: dict[str, str | set[str]], key: str, owner: str | None) -> None:
+    """Add a key to the keys of its owner."""
+    if owner is None:
+        return
     owned = owned_by.get(owner)
     if owned is None:
         owned_by[owner] = key
@@ -314,8 +308,10 @@ def _add_owned(owned_by: dict[str, str | set[str]], owner: str, key: str) -> Non
         owned.add(key)
 
 
-def _remove_owned(owned_by: dict[str, str | set[str]], owner: str, key: str) -> None:
-    """Remove a key from the keys of an owner."""
+def _unindex(owned_by: dict[str, str | set[str]], key: str, owner: str | None) -> None:
+    """Remove a key from the keys of its owner."""
+    if owner is None:
+        return
     owned = owned_by.get(owner)
     if isinstance(owned, set):
         owned.discard(key)
