@@ -83,18 +83,16 @@ class SessionMiddleware(Middleware):
         super().__init__(app, options, kwargs, _ASGIAdapter(), "asgi")
 
     def _open(self, *, again: bool) -> Store | AsyncStore:
-        self.store, self._owns_store = choose_store(
-            self.options, Registry().open_async, again=again
-        )
-        runner = AsyncRunner(self.store)
+        store, self._owns_store = choose_store(self.options, Registry().open_async, again=again)
+        runner = AsyncRunner(store)
         self._run: Run = runner.run
         self._waits = runner.waits
         self._trio_runner: AsyncRunner | None = None
         self._trio_store: AsyncStore | None = None
         self._asyncio_only = isinstance(self.options.store, str) and not isinstance(
-            self.store, AsyncBridge
+            store, AsyncBridge
         )
-        return self.store
+        return store
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

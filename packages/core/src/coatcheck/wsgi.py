@@ -70,9 +70,9 @@ class SessionMiddleware(Middleware):
         wsgi_names.add(self.options.name)
 
     def _open(self, *, again: bool) -> Store | AsyncStore:
-        self.store, self._owns_store = choose_store(self.options, Registry().open, again=again)
-        self._runner = SyncRunner(self.store)
-        return self.store
+        store, self._owns_store = choose_store(self.options, Registry().open, again=again)
+        self._runner = SyncRunner(store)
+        return store
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""

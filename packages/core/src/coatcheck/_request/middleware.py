@@ -76,13 +76,14 @@ class Middleware(ABC):
 
     @abstractmethod
     def _open(self, *, again: bool) -> Store | AsyncStore:
-        """Open the store, and make what works on it.
+        """Open the store and return it, and make the runner that works on it.
 
         :param again: it was open before.
         """
 
     def _open_store(self, *, again: bool) -> None:
-        self._manager.notices.uses(self._open(again=again))
+        self.store = self._open(again=again)
+        self._manager.notices.uses(self.store)
 
     def _open_again(self) -> None:
         with self._opening:

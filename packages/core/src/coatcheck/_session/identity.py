@@ -1,6 +1,8 @@
 """Say which record a session is, and what leads from one state to the next.
 
-Each event is a method that returns the next state. An event that cannot happen in a state is a
+Each event is a method that returns the next state. An event that changes details only, such as a
+moved expiry, returns the same object. So a write that is under way sees by ``is`` whether the
+session has left the state that the write began in. An event that cannot happen in a state is a
 defect of ours, and fails an assertion.
 """
 
