@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coatcheck._records.records import Snapshot
-from coatcheck._session.identity import Destroyed, Detached, Gone, Identity, New, Stored
+from coatcheck._session.identity import Destroyed, Detached, Gone, Identity, New, Rotating, Stored
 from coatcheck.store import Record
 from testing.state_table import EVENTS, next_state
 
@@ -108,3 +108,168 @@ def test_what_the_cookie_opens_ends_after_an_unknown_state() -> None:
     assert Detached().regenerate(False, False).ends_presented
     assert Detached().destroy(False).ends_presented
     assert not Destroyed(LOADED, ()).regenerate(False, False).ends_presented
+
+
+def test_former_ids_are_carried_from_state_to_state() -> None:
+    """A record under one of them ends with the request, whatever the session has become."""
+    orphans = ("first", "second")
+    new = New("id", ("first",))
+    new.add_orphan("second")
+    stored = Stored("id", LOADED, orphans=orphans)
+    rotating, destroyed = Rotating(LOADED, True, orphans), Destroyed(LOADED, orphans)
+    states: list[Identity] = [
+        new,
+        new.superseded_by(WRITTEN),
+        new.stored_as(WRITTEN),
+        *(state.regenerate(False, False) for state in (new, stored, rotating, destroyed)),
+        *(state.regenerate(False, True) for state in (new, stored, rotating, destroyed)),
+        *(state.destroy(False) for state in (new, stored, rotating, destroyed)),
+        *(state.vanished() for state in (stored, rotating)),
+        Destroyed(None, orphans).regenerate(False, False),
+        Gone("id", orphans, True).regenerate(False, False),
+        Detached(orphans).regenerate(False, False),
+        Detached(orphans).destroy(False),
+    ]
+    for state in states:
+        assert state.orphans == orphans
+    for state in states:
+        assert not state.ended().orphans
+
+
+def test_an_id_under_which_nothing_can_be_is_not_noted() -> None:
+    """It was not tried, or its record is known, or the write that is under way notes it."""
+    tried = Rotating(LOADED, True, ())
+    tried.id = "new"
+    tried.begin_write()
+    stored = Stored("id", LOADED)
+    stored.begin_write()
+    unnamed = New()
+    unnamed.begin_write()
+    for state, is_writing in [
+        (New("id"), False),
+        (stored, False),
+        (unnamed, False),
+        (tried, True),
+    ]:
+        assert state.regenerate(False, is_writing).orphans == ()
+        assert state.destroy(is_writing).orphans == ()
+    destroyed = Destroyed(None, ())
+    destroyed.id = "new"
+    destroyed.begin_write()
+    assert destroyed.regenerate(False, True).orphans == ()
+    assert destroyed.regenerate(False, False).orphans == ("new",)
+    assert stored.vanished().orphans == ()
+
+
+def test_the_record_that_a_session_goes_on_from() -> None:
+    """A session that kept nothing goes on from none."""
+    assert New("id").latest is None
+    assert Stored("id", LOADED).latest is LOADED
+    assert Rotating(LOADED, True, ()).latest is LOADED
+    assert Rotating(LOADED, False, ()).latest is None
+    assert Destroyed(LOADED, ()).latest is None
+    rotating = Rotating(LOADED, True, ())
+    rotating.reread(WRITTEN)
+    assert rotating.latest is WRITTEN
+
+
+def tried(state: Identity) -> Identity:
+    """Return a state in which the outcome of a write is unknown."""
+    state.begin_write()
+    return state
+
+
+@pytest.mark.parametrize(
+    ("state", "keys"),
+    [
+        (New("id"), []),
+        (New("id", ("first",)), ["key of first"]),
+        (tried(New("id")), ["key of id"]),
+        (tried(New()), []),
+        (Stored("id", LOADED), ["old"]),
+        (tried(Stored("id", LOADED)), ["old"]),
+        (Stored("id", LOADED, cookie_was_sent=True), []),
+        (tried(Stored("id", LOADED, cookie_was_sent=True)), []),
+        (Stored("id", LOADED, True, ("first", "second")), ["key of first", "key of second"]),
+        (Rotating(LOADED, True, ()), ["old"]),
+        (Rotating(None, True, ()), []),
+        (Destroyed(LOADED, ("first",)), ["key of first", "old"]),
+        (Gone("id", (), False), []),
+        (Detached(), []),
+    ],
+)
+def test_records_that_end_with_the_session(state: Identity, keys: list[str]) -> None:
+    """Those whose cookie the browser has are not among them."""
+    assert state.keys_to_end("key of {}".format) == keys
+
+
+def test_a_stored_session_keeps_its_id() -> None:
+    """The browser does not know it yet; and it is the new record that is known from now on."""
+    for before in (New("id"), Rotating(LOADED, True, ()), Destroyed(LOADED, ())):
+        before.id = "id"
+        state = before.stored_as(WRITTEN)
+        assert (state.id, state.snapshot, state.old) == ("id", WRITTEN, None)
+        assert not state.cookie_was_sent
+
+
+def test_an_id_that_was_read_does_not_change_when_a_superseded_write_is_done() -> None:
+    """The application may have read the new id before."""
+    for begun in (New("id").regenerate(True, True), Destroyed(None, ()).regenerate(True, True)):
+        begun.id = "new"
+        state = begun.superseded_by(WRITTEN)
+        assert (state.id, state.old) == ("new", WRITTEN)
+
+
+def test_a_session_that_is_gone_or_cannot_be_stored_keeps_its_id() -> None:
+    """The application may still log it; and what the browser has does not change."""
+    assert Detached(session_id="id").id == "id"
+    for cookie_was_sent in (False, True):
+        state = Stored("id", LOADED, cookie_was_sent).vanished()
+        assert (state.id, state.cookie_was_sent) == ("id", cookie_was_sent)
+        assert state.is_gone
+        assert state.vanished() is state
+    assert Stored("id", LOADED).ended().id == "id"
+
+
+def test_a_destroyed_session_ends_its_record() -> None:
+    """That is the one before the id changed, where it did."""
+    assert Stored("id", LOADED).destroy(False).old is LOADED
+    assert Rotating(LOADED, True, ()).destroy(False).old is LOADED
+    state = New("id").destroy(True)
+    assert state.superseded_by(WRITTEN).old is WRITTEN
+    assert state.ended().old is None
+
+
+def test_a_session_must_be_stored_if_somebody_asked_for_that() -> None:
+    """To read it again drops that, unless a former record waits for its end."""
+    assert not New("id").must_store
+    for keeps in (False, True):
+        waiting, alone = Rotating(LOADED, keeps, ()), Rotating(None, keeps, ())
+        assert waiting.must_store
+        assert alone.must_store
+        waiting.reset()
+        alone.reset()
+        assert waiting.must_store
+        assert not alone.must_store
+        alone.store_even_empty()
+        assert alone.must_store
+    state = New("id")
+    state.store_even_empty()
+    assert state.must_store
+    state.reset()
+    assert not state.must_store
+    for begun in (New("id").regenerate(True, False), Destroyed(None, ()).regenerate(True, False)):
+        assert begun.must_store
+    assert Destroyed(None, ()).regenerate(True, True).must_store
+    for never in (Destroyed(LOADED, ()), Stored("id", LOADED), Gone("id", (), True), Detached()):
+        assert not never.must_store
+
+
+def test_a_rotation_that_a_failed_request_ended_may_have_left_a_record() -> None:
+    """The session keeps the new id, and a later save stores it under that."""
+    state = Rotating(LOADED, True, ())
+    state.id = "new"
+    ended = state.ended()
+    assert type(ended) is New
+    assert ended.id == "new"
+    assert ended.must_store
