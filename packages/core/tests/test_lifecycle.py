@@ -707,8 +707,10 @@ def test_a_generator_that_repeats_itself_gives_no_visitor_anothers_session() -> 
     app = wsgi_app(visit, store=store, generate_id=lambda request: "always-the-same-id")
     with SyncClient(app) as first, SyncClient(app) as second:
         first.get("/write")
-        with pytest.raises(ConfigurationError, match="`generate_id`"):
+        store.taken()
+        with pytest.raises(ConfigurationError, match=r"`generate_id` .* 3 times in a row"):
             second.get("/write")
+        assert store.taken().count("set") == 3
         assert first.get("/read").text == "1"
     assert store.length() == 1
 

@@ -1077,3 +1077,26 @@ def test_a_thread_that_is_faster_than_the_first_id_is_not_lost(ends: str) -> Non
     else:
         assert stored(store) == [{}]
         assert set_cookies(response)[0].startswith(f"sid={made[-1]}.")
+
+
+@pytest.mark.parametrize(("ends", "left"), [("destroy", []), ("regenerate", [{}])])
+def test_a_new_session_that_leaves_its_id_during_a_save_without_reply(
+    ends: str, left: list[dict[str, Any]]
+) -> None:
+    """Only the write knows the id under which a record may be, and that record ends."""
+    store = ScriptedStore()
+
+    def handle(session: Any, environ: dict[str, Any]) -> None:
+        def leave_and_lose() -> None:
+            getattr(session, ends)()
+            lost()
+
+        session["user"] = "ann"
+        store.script(after={1: leave_and_lose})
+        with pytest.raises(StoreTimeout):
+            session.save()
+
+    with SyncClient(wsgi_app(handle, store=store)) as browser:
+        browser.get("/")
+    assert store.done
+    assert stored(store) == left
