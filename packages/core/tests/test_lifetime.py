@@ -22,7 +22,7 @@ from webclient import (
 from coatcheck import ALWAYS, CookieOptions, MemoryStore, Record
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.codec import JSONCodec
-from coatcheck.errors import SessionGone, StoreTimeout
+from coatcheck.errors import ConfigurationError, SessionGone, StoreTimeout
 from coatcheck.store import Condition
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
@@ -417,6 +417,14 @@ async def test_polling_keeps_nobody_logged_in(
         assert site.record.expires_at == end
     site.clock.advance(1)
     assert (await site.visit()).text == "0"
+
+
+async def test_a_rule_of_polling_that_says_nothing_is_an_error(driver: str) -> None:
+    """A forgotten `return` would log everybody out in silence."""
+    site = await Site(driver, idle_timeout=100, keeps_alive=lambda request: None).logged_in()
+    site.clock.advance(60)
+    with pytest.raises(ConfigurationError, match="must return True or False, not NoneType"):
+        await site.visit(len)
 
 
 async def test_polling_takes_back_its_own_move_alone(driver: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import traceback
 import typing
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -57,6 +58,10 @@ def test_options_that_do_not_exist_are_advised(make: Callable[[], object], meant
     with pytest.raises(ConfigurationError, match=meant) as caught:
         make()
     assert isinstance(caught.value, TypeError)
+
+
+async def asynchronous_rule(base: Any, mine: Any, theirs: Any) -> Any:
+    return mine
 
 
 async def asynchronous_id(request: Any) -> str:
@@ -145,6 +150,44 @@ def test_an_option_that_fails_at_each_request_is_refused_at_construction(
 ) -> None:
     """A number beyond all time, a clock of datetimes, callables of other arguments."""
     assert message in refusal(middleware, **options)
+
+
+@both
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"keeps_alive": asynchronous_id}, "`keeps_alive`"),
+        ({"cookie": asynchronous_id}, "`cookie`"),
+        ({"trust_proxy": asynchronous_id}, "`trust_proxy`"),
+        ({"owner": asynchronous_id}, "`owner`"),
+        ({"observers": [asynchronous_id]}, "an observer"),
+        ({"merge": {"n": asynchronous_rule}}, "`merge`: the rule of 'n'"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else next(iter(value)),
+)
+def test_a_function_that_nobody_would_await_is_refused(
+    middleware: Middleware, options: dict[str, Any], what: str
+) -> None:
+    """Its result, a coroutine, counts as true: a page that polls would keep the session alive."""
+    message = f"{what} must be a plain function, not `async def`: coatcheck does not await it"
+    assert refusal(middleware, **options) == message
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: CookieOptions(expires=3600), lambda: CookieOptions(expires=86400 * 400)]
+)
+def test_a_duration_is_no_moment(make: Callable[[], object]) -> None:
+    """`expires` in 1970 would end each session at once, without a word."""
+    with pytest.raises(ConfigurationError, match=r"is in 197\d; for a duration use `max_age`"):
+        make()
+
+
+def test_an_unknown_option_is_shown_by_the_name_that_can_be_caught() -> None:
+    """A traceback ends with the name of the error's class."""
+    with pytest.raises(ConfigurationError) as caught:
+        CookieOptions(lifetime=5)  # type: ignore[call-arg]  # the point
+    shown = "".join(traceback.format_exception_only(caught.value))
+    assert shown.startswith("coatcheck.errors.ConfigurationError: a session cookie has no setting")
 
 
 def test_an_application_of_the_other_interface_is_refused() -> None:

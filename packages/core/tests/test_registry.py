@@ -513,10 +513,19 @@ for scheme in sys.argv[1:]:
 @pytest.mark.parametrize("url", ["", "redis", "//host", "/var/sessions", ":memory:", "1st:x", "é:"])
 def test_a_url_without_a_scheme_says_what_one_looks_like(url: str) -> None:
     """A store URL starts with a scheme; whatever was given instead is not repeated."""
-    hint = "; for a folder it is `file:///folder`" if url == "/var/sessions" else ""
+    hints = {
+        "/var/sessions": "; for a folder it is `file:///folder`",
+        "": "; this one is empty: is its environment variable set?",
+    }
+    hint = hints.get(url, "")
     assert error_of(url) == (
         f"a store URL starts with a scheme, for example `redis://localhost:6379/0`{hint}"
     )
+
+
+def test_a_url_is_a_string() -> None:
+    """An environment variable that is not set is None."""
+    assert error_of(None) == "a store URL is a string, not NoneType"  # type: ignore[arg-type]  # the point
 
 
 def test_listing_has_the_built_in_store() -> None:

@@ -113,6 +113,9 @@ async def test_a_cookie_of_an_old_secret_is_signed_anew() -> None:
     assert store.taken() == ["get", "touch", "get"]  # nothing is announced that is not there
 
 
+SECRETS = "`secret` must be a string, bytes or a non-empty sequence of them"
+
+
 @pytest.mark.parametrize(
     ("secret", "message"),
     [
@@ -121,10 +124,10 @@ async def test_a_cookie_of_an_old_secret_is_signed_anew() -> None:
         ([NEW, ""], "`secret` must not be empty; is its environment variable set?"),
         ("q" * 15, f"`secret` must have at least 16 bytes, this one has 15; {ADVICE}"),
         ([NEW, b"qqq"], f"`secret` must have at least 16 bytes, this one has 3; {ADVICE}"),
-        (None, f"`secret` must be a string, bytes or a non-empty sequence of them; {ADVICE}"),
-        ([], f"`secret` must be a string, bytes or a non-empty sequence of them; {ADVICE}"),
-        (7, f"`secret` must be a string, bytes or a non-empty sequence of them; {ADVICE}"),
-        ({NEW}, f"`secret` must be a string, bytes or a non-empty sequence of them; {ADVICE}"),
+        (None, f"{SECRETS}, not None; is its environment variable set? {ADVICE}"),
+        ([], f"{SECRETS}, not an empty one; {ADVICE}"),
+        (7, f"{SECRETS}, not int; {ADVICE}"),
+        ({NEW}, f"{SECRETS}, not set; {ADVICE}"),
         ([None], "`secret` must hold strings or bytes, not NoneType"),
         ([NEW, 7], "`secret` must hold strings or bytes, not int"),
         ([[NEW]], "`secret` must hold strings or bytes, not list"),

@@ -31,6 +31,7 @@ from ._cookies.setting_checks import (
     is_number,
     posix,
     setting_error,
+    shown_as_configuration_error,
 )
 from .errors import ConfigurationError
 
@@ -259,6 +260,7 @@ class SessionCookie:
 SETTINGS: Final = tuple(option.name for option in fields(CookieOptions))
 
 
+@shown_as_configuration_error
 class _NoSetting(ConfigurationError, AttributeError):
     """The attribute is no setting, so this is a wrong configuration and a wrong attribute."""
 

@@ -122,7 +122,8 @@ class SessionOptions:
         it that of a cookie with a ``max_age``. 0 moves them with each request. Default: a minute,
         or a tenth of the lifetime if that is less. If less than half of the lifetime is left when a
         session is loaded, the expiry is moved at once, so that a long request keeps its session.
-    :ivar keeps_alive: tells for a request whether it keeps the session alive; polling may not.
+    :ivar keeps_alive: a function of the request, which is the ASGI scope or the WSGI environ. It
+        returns True if the request keeps the session alive, and False for pages that poll.
     :ivar concurrency: ``"merge"`` parallel changes key by key, raise an ``"error"``, or
         ``"last-write-wins"``.
     :ivar conflict_timeout: a change raises :class:`~coatcheck.errors.ConflictError` if other
@@ -229,16 +230,14 @@ class SessionOptions:
         except TypeError:
             self._check("observers", False, "callables of a SessionEvent")
         self._check("observers", all(map(callable, self.observers)), "callables of a SessionEvent")
+        for observer in self.observers:
+            _check_plain("an observer", observer)
 
     def _check_callables(self) -> None:
         for name in ("generate_id", "clock"):
             self._check(name, callable(getattr(self, name)), "a callable")
-        # A call of an instance runs a method of its class.
-        make = self.generate_id
-        if any(map(inspect.iscoroutinefunction, (make, getattr(make, "__call__", make)))):  # noqa: B004
-            raise ConfigurationError(
-                "`generate_id` must be a plain function, not `async def`: an id needs no waiting"
-            )
+        for name in ("generate_id", "clock", "keeps_alive", "cookie", "trust_proxy", "owner"):
+            _check_plain(f"`{name}`", getattr(self, name))
         of_dates = getattr(self.clock, "__self__", None)
         if isinstance(of_dates, type) and issubclass(of_dates, date):
             raise ConfigurationError(
@@ -266,6 +265,7 @@ class SessionOptions:
         self._check("merge", right, "a mapping of keys to callables (base, mine, theirs)")
         for key, rule in rules.items():
             self._check_arguments(f"`merge`: the rule of {key!r}", rule, "base", "mine", "theirs")
+            _check_plain(f"`merge`: the rule of {key!r}", rule)
         if rules and self.concurrency != "merge":
             raise ConfigurationError('the rules of `merge` need `concurrency="merge"`')
 
@@ -350,6 +350,19 @@ def _hint(name: str) -> str:
 
 def _is_path(value: object) -> bool:
     return hasattr(value, "__fspath__")
+
+
+def _check_plain(what: str, function: object) -> None:
+    """Check that a function is none that has to be awaited: nobody would.
+
+    :raises ConfigurationError: it is one.
+    """
+    # A call of an instance runs a method of its class.
+    call = getattr(function, "__call__", None)  # noqa: B004
+    if any(map(inspect.iscoroutinefunction, (function, call))):
+        raise ConfigurationError(
+            f"{what} must be a plain function, not `async def`: coatcheck does not await it"
+        )
 
 
 def _has(value: object, methods: tuple[str, ...], attribute: str) -> bool:

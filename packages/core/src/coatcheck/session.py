@@ -112,7 +112,8 @@ class Session(SessionDict):
             raise ConfigurationError("`session.owner` follows from the option `owner` here")
         if not (owner is None or (isinstance(owner, str) and owner and is_text(owner))):
             raise TypeError(
-                "`session.owner` must be a non-empty string or None, without lone surrogates"
+                "`session.owner` must be a non-empty string or None, without lone surrogates, not "
+                + (type(owner).__name__ if not isinstance(owner, str) else "such text")
             )
         core.contents.owner = owner
         core.contents.is_written = True

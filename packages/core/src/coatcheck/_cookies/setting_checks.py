@@ -5,18 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, Final, TypeGuard, TypeVar
 
 from ..errors import ConfigurationError
 
 T = TypeVar("T")
+E = TypeVar("E", bound=type[ConfigurationError])
+
+#: A smaller number of POSIX seconds, which is before 1983, is meant as a duration.
+_DURATIONS: Final = 4e8
 
 #: How many bytes the name or an attribute of a cookie may have.
 MAX_ATTRIBUTE_BYTES: Final = 1024
 
 _ATTRIBUTE_VALUE = re.compile(r"[\x20-\x3a\x3c-\x7e]+")
+
+
+def shown_as_configuration_error(kind: E) -> E:
+    """Let tracebacks show a private error by the name that users can import and catch."""
+    kind.__name__ = kind.__qualname__ = ConfigurationError.__name__
+    kind.__module__ = ConfigurationError.__module__
+    return kind
 
 
 def advising(advice: Callable[[str], str]) -> Callable[[type[T]], type[T]]:
@@ -45,6 +56,7 @@ def advising(advice: Callable[[str], str]) -> Callable[[type[T]], type[T]]:
     return decorate
 
 
+@shown_as_configuration_error
 class _UnknownOption(ConfigurationError, TypeError):
     """The keyword argument is no option, so this is a wrong call as well."""
 
@@ -84,6 +96,11 @@ def checked_expires(value: object) -> float | None:
             raise setting_error("expires", value, "an aware datetime or POSIX seconds")
         return value.timestamp()
     if is_number(value, 1e12):
+        if 0 < value < _DURATIONS:
+            raise ConfigurationError(
+                f"`expires` is a moment in POSIX seconds, and {value!r} is in "
+                f"{datetime.fromtimestamp(value, UTC).year}; for a duration use `max_age`"
+            )
         return value
     raise setting_error("expires", value, "an aware datetime, POSIX seconds or None")
 

@@ -80,10 +80,15 @@ def check_secrets(secret: object, minimum: int) -> tuple[bytes, ...]:
     given = (secret,) if isinstance(secret, str | bytes) else secret
     if given is None or not isinstance(given, Sequence) or not given:
         raise ConfigurationError(
-            "`secret` must be a string, bytes or a non-empty sequence of them; "
-            "`python -m coatcheck secret` prints a good one"
+            "`secret` must be a string, bytes or a non-empty sequence of them, not "
+            + ("None; is its environment variable set? " if given is None else _kind(given))
+            + "`python -m coatcheck secret` prints a good one"
         )
     return tuple(_check_secret(each, minimum) for each in given)
+
+
+def _kind(given: object) -> str:
+    return f"{'an empty one' if not given else type(given).__name__}; "
 
 
 def _check_secret(secret: object, minimum: int) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from .._records.operations import Get, Operations
 from .._records.records import Snapshot
 from .._session.phase import OPEN
-from ..errors import StoreError
+from ..errors import ConfigurationError, StoreError
 from ..events import logger
 from ..store import Record
 from .policy import Policy
@@ -61,7 +61,14 @@ class KeepAlive:
         if asked is not None:
             return asked
         rule = self._manager.options.keeps_alive
-        return rule is None or bool(rule(self._request))
+        if rule is None:
+            return True
+        said: object = rule(self._request)
+        if not isinstance(said, bool):
+            raise ConfigurationError(
+                f"`keeps_alive` must return True or False, not {type(said).__name__}"
+            )
+        return said
 
     def cookie_follows(self) -> bool:
         """Tell whether the cookie goes out again when the expiry moves: it ends by itself."""

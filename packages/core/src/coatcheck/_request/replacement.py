@@ -25,7 +25,7 @@ _NOTHING: Final = object()
 _LITESTAR_SESSIONS: Final = "litestar.middleware.session"
 
 _LEFT_ALONE: Final = (
-    "what is in the session's place was put there by %s and is left to it: "
+    "something else is in the session's place; %s has put it there, and it is left to it: "
     "`session_of(request)` finds the session of this middleware; `session.clear()` and "
     "`session.update(...)` replace its data, and `session.destroy()` ends it"
 )

@@ -331,7 +331,8 @@ class RequestContext:
         except StoreError as error:
             self.manager.emit("store_error", None, error)
             logger.error(
-                "what a failed request had ended or stored could not be removed: %s",
+                "the store failed after a request had failed, so a session that had to end may "
+                "live until it expires: %s",
                 type(error).__name__,
             )
 

@@ -70,6 +70,7 @@ class SessionManager:
             raise ConfigurationError(
                 "`generate_id` must return 16 to 128 characters of A-Z, a-z, 0-9, `-` and `_`, "
                 "or what the cookie format takes instead (`valid_id` of `express_options`)"
+                + ("" if isinstance(made, str) else f", not {type(made).__name__}")
             )
         return made
 

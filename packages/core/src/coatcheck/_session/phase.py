@@ -49,7 +49,7 @@ def check_write(phase: Phase, cookie_was_sent: bool) -> None:
     if phase is FAILED:
         raise LateWriteError("the session could not be saved, and the response is an error")
     raise LateWriteError(
-        "the response headers are sent, and they sent no session cookie: it cannot be saved; "
+        "the response headers are sent, without a cookie for this session: it cannot be saved; "
         "write to the session before the response starts"
     )
 
@@ -73,7 +73,9 @@ def check_headers(phase: Phase, what: str) -> None:
     if phase is RAISED:
         raise outside()
     if phase is not OPEN:
-        raise LateWriteError(f"{what} the response headers, which are sent")
+        raise LateWriteError(
+            f"{what} the response headers, which are sent: do it before the response starts"
+        )
 
 
 def outside() -> LateWriteError:

@@ -191,6 +191,8 @@ class SessionDict(Redacted, dict[str, Any]):
                 advice = "assign to its settings: `session.cookie.max_age = ...`"
             elif hasattr(type(self), name):
                 advice = "it is not yours to set"
+                if name == "id":
+                    advice += "; `session.regenerate(keep_data=True)` gives the session a new one"
             else:
                 advice = f'data are keys: `session["{name}"] = ...`' + hint(name, dir(type(self)))
             raise AttributeError(f"`session.{name}` cannot be assigned; {advice}")

@@ -7,12 +7,15 @@ from typing import Final
 
 #: Names in other libraries, and what to write here instead.
 _FOREIGN: Final = {
-    **dict.fromkeys(("flush", "invalidate"), "`session.destroy()`"),
+    **dict.fromkeys(
+        ("flush", "invalidate", "delete", "remove", "end", "logout"), "`session.destroy()`"
+    ),
+    **dict.fromkeys(("commit", "store"), "`session.save()`"),
     **dict.fromkeys(("cycle_key", "rotate", "renew"), "`session.regenerate(keep_data=True)`"),
     **dict.fromkeys(("permanent", "max_age", "set_expiry"), "`session.cookie.max_age = ...`"),
     **dict.fromkeys(("modified", "changed"), "nothing, because changes are noticed"),
     **dict.fromkeys(("new", "is_empty"), "`session.is_new`"),
-    **dict.fromkeys(("sid", "session_key"), "`session.id`"),
+    **dict.fromkeys(("sid", "session_key", "session_id"), "`session.id`"),
 }
 
 

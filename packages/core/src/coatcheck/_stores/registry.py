@@ -180,10 +180,14 @@ def open_async_store(url: str, *, clock: Callable[[], float] = time.time) -> Asy
 
 
 def _scheme(url: str) -> str:
+    if not isinstance(url, str):
+        raise PluginError(f"a store URL is a string, not {type(url).__name__}")
     match = _SCHEME.match(url)
     if match is None:
         # The URL is not in the message, because it may have a password.
         text = "a store URL starts with a scheme, for example `redis://localhost:6379/0`"
+        if not url:
+            text += "; this one is empty: is its environment variable set?"
         if url.startswith(("/", ".", "~")) and not url.startswith("//"):
             text += "; for a folder it is `file:///folder`"
         raise PluginError(text)
