@@ -515,6 +515,62 @@ def test_held_cookie_settings_follow_the_session() -> None:
         assert "Max-Age=50" in set_cookies(browser.get("/"))[0]
 
 
+def test_cookie_settings_of_a_failed_save_go_out_with_the_next_one() -> None:
+    """The browser does not know them yet."""
+    store = Failing()
+
+    def handle(session: Any, environ: Any) -> None:
+        if environ["PATH_INFO"] == "/login":
+            session["a"] = 1
+            return
+        session.cookie.same_site = "strict"
+        store.failing = "set"
+        with pytest.raises(StoreTimeout):
+            session.save()
+        store.failing = ""
+
+    with SyncClient(wsgi_app(handle, store=store)) as browser:
+        browser.get("/login")
+        assert "SameSite=Strict" in set_cookies(browser.get("/"))[0]
+
+
+def test_reload_shows_the_cookie_settings_that_others_stored() -> None:
+    """The next cookie of this request has them too."""
+
+    def handle(session: Any, environ: Any) -> Any:
+        if environ["PATH_INFO"] == "/strict":
+            session.cookie.same_site = "strict"
+        elif environ["PATH_INFO"] == "/reload":
+            assert session["a"] == 1
+            other.get("/strict")
+            session.reload()
+            return session.cookie.same_site
+        else:
+            session["a"] = 1
+        return None
+
+    app = wsgi_app(handle)
+    with SyncClient(app) as browser:
+        browser.get("/login")
+        with SyncClient(app, cookies=browser.cookies) as other:
+            assert browser.get("/reload").text == "strict"
+
+
+def test_a_session_that_cannot_be_stored_keeps_its_id() -> None:
+    """The application may have logged it before it saved."""
+    ids: list[str] = []
+
+    def handle(session: Any, environ: Any) -> None:
+        session["a"] = 1
+        ids.append(session.id)
+        session.save()
+        ids.append(session.id)
+
+    with SyncClient(wsgi_app(handle, cookie=CookieOptions(secure=True))) as browser:
+        assert set_cookies(browser.get("http://shop.test/")) == []
+    assert ids[0] == ids[1]
+
+
 def test_a_removal_names_what_the_browser_has() -> None:
     """A path that was assigned and never sent is not the path of the cookie to remove."""
 

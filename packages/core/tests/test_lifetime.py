@@ -28,6 +28,7 @@ from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
 LIFE = 600.0
 LASTING = CookieOptions(max_age=LIFE)
+NOT_MOVED = "a session's expiry could not be moved: StoreUnavailable"
 
 Handler = Callable[[Any], Any]
 
@@ -180,6 +181,18 @@ async def test_what_needs_no_write_moves_both_or_neither(
         assert site.expires_in >= LIFE - 60
 
 
+async def test_a_cookie_without_a_lifetime_follows_nobody(driver: str) -> None:
+    """It is not sent again where another request has stored the same, and moved the expiry."""
+    site = await Site(driver, idle_timeout=LIFE).logged_in()
+
+    def handler(session: Any) -> None:
+        counts(session)
+        elsewhere(site, True)
+
+    site.clock.advance(200)
+    assert set_cookies(await site.visit(handler)) == []
+
+
 @pytest.mark.parametrize(("pause", "calls"), [(30.0, ["get"]), (200.0, ["get", "touch"])])
 async def test_a_function_that_changes_nothing_costs_no_write(
     driver: str, pause: float, calls: list[str]
@@ -260,7 +273,9 @@ async def test_a_change_whose_reply_was_lost_renews_the_cookie(driver: str) -> N
     assert site.cookie_ends >= site.record.expires_at
 
 
-async def test_a_change_counts_though_the_touch_after_it_fails(driver: str) -> None:
+async def test_a_change_counts_though_the_touch_after_it_fails(
+    driver: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A caller that was told of an error would change it again."""
     site = await Site(driver).logged_in()
 
@@ -272,6 +287,22 @@ async def test_a_change_counts_though_the_touch_after_it_fails(driver: str) -> N
 
     site.clock.advance(10)
     assert (await site.visit(handler)).text == "counted 1"
+    assert NOT_MOVED in caplog.text
+
+
+async def test_a_late_touch_that_fails_is_logged(
+    driver: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The response is sent, so nobody could be told of an error."""
+    site = await Site(driver).logged_in()
+
+    def late(session: Any) -> None:
+        session.touch()
+        site.store.fail("touch")
+
+    site.clock.advance(10)
+    assert (await site.visit(len, late)).text == "1"
+    assert NOT_MOVED in caplog.text
 
 
 async def test_the_cookie_goes_out_at_the_pace_of_touches(driver: str) -> None:

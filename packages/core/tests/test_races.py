@@ -781,6 +781,22 @@ def test_a_write_at_any_point_of_a_rotation_is_taken_along(step: int) -> None:
     assert stage.left() == [{"user": "ann", "cart": 0, "x": 1}]
 
 
+def rotate_and_change(session: Any, path: str) -> None:
+    if path != "/change":
+        act(session, path)
+        return
+    session.regenerate(keep_data=True)
+    session.change(lambda data: data.update(cart=data["cart"] + 1))
+
+
+def test_a_function_after_a_rotation_sees_what_was_written_under_the_old_id() -> None:
+    """The rotation takes it along before the function is called, so both count."""
+    stage = Stage(rotate_and_change)
+    stage.store.script(before={2: stage.coming_in("/count")})
+    stage.browser.get("/change")
+    assert stage.left() == [{"user": "ann", "cart": 2}]
+
+
 @pytest.mark.parametrize("step", [5, 6, 7])
 def test_a_second_write_during_a_rotation_is_taken_along(step: int) -> None:
     """A rotation merges as often as others write."""
