@@ -43,7 +43,13 @@ from coatcheck import (
 )
 from coatcheck._stores.runners import AsyncRunner
 from coatcheck.asgi import SessionMiddleware as ASGISessions
-from coatcheck.errors import LateWriteError, SessionUnavailable, StoreClosed, StoreTimeout
+from coatcheck.errors import (
+    LateWriteError,
+    SerializationError,
+    SessionUnavailable,
+    StoreClosed,
+    StoreTimeout,
+)
 from coatcheck.store import ABSENT, ALWAYS, Condition
 from coatcheck.storekit import AsyncBridge, SyncBridge
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
@@ -924,3 +930,19 @@ def test_what_changes_after_write_is_saved(nested: bool) -> None:
     SyncClient(WSGISessions(app, secret=SECRET, store=store)).get("/")
     [(_, record)] = store.all()
     assert JSONCodec().loads(record.data, "").data == {"cart": [1]}
+
+
+def test_a_value_that_a_save_refused_is_refused_with_the_response() -> None:
+    """An application that forgives the first error does not lose the change in silence."""
+
+    def handle(session: Any, environ: Any) -> None:
+        session["a"] = 1
+        if environ["PATH_INFO"] == "/nan":
+            session["a"] = float("nan")
+            with pytest.raises(SerializationError):
+                session.save()
+
+    with SyncClient(wsgi_app(handle)) as browser:
+        browser.get("/")
+        with pytest.raises(SerializationError):
+            browser.get("/nan")

@@ -498,13 +498,16 @@ async def test_a_change_during_a_save_is_saved_at_the_end(
     assert stored(store) == [({"user": "ann", "cart": 0} if known else {}) | change]
 
 
-async def test_a_change_during_a_save_survives_a_merge() -> None:
+@pytest.mark.parametrize(
+    ("action", "change"), [(add_a_key, {"list": [1], "x": 1}), (append, {"list": [1, 2]})]
+)
+async def test_a_change_during_a_save_survives_a_merge(action: Any, change: dict[str, Any]) -> None:
     """A change while a save meets another request's write is not lost either."""
     store = PausingStore()
 
     async def meet_another_request(session: Any) -> None:
         await elsewhere.get("/add/theirs")
-        session["x"] = 1
+        await action(session)
 
     # In one process requests of a session do not meet: they take turns.
     elsewhere = Client(asgi_app(lambda session, scope: act(session, scope["path"]), store=store))
@@ -512,7 +515,7 @@ async def test_a_change_during_a_save_survives_a_merge() -> None:
     await browser.get("/login")
     elsewhere.cookies = browser.cookies
     await browser.get("/save")
-    assert stored(store) == [{"user": "ann", "cart": 0, "list": [1], "x": 1, "theirs": 1}]
+    assert stored(store) == [{"user": "ann", "cart": 0, "theirs": 1} | change]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
