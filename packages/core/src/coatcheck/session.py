@@ -120,7 +120,10 @@ class Session(SessionDict):
 
     @property
     def degraded(self) -> bool:
-        """Whether the session could not be loaded. Then it is empty and is never saved."""
+        """Whether the session is never saved: it could not be loaded, or its cookie cannot be sent.
+
+        A session that could not be loaded is empty.
+        """
         core = self._core
         if core.phase is not OPEN and not core.is_ready:
             core.backend.check_late_use()

@@ -336,7 +336,7 @@ class Gone(Identity):
 
 
 class Detached(Identity):
-    """A session that could not be loaded or stored. It is empty and is never saved."""
+    """A session that could not be loaded, or whose cookie cannot be sent. It is never saved."""
 
     __slots__ = ("ends_presented",)
     is_detached = True
