@@ -136,6 +136,13 @@ async def test_reading_an_empty_session_is_access_and_stores_nothing(
     assert site.store.taken() == []
 
 
+async def test_a_framework_can_say_that_a_response_depends_on_the_session(driver: str) -> None:
+    """Starlette does when an application asks for `request.session`."""
+    site = await Site(driver).returning(a=1)
+    response = await site.visit(lambda session: session.mark_accessed())
+    assert response.headers.get("vary") == "Cookie"
+
+
 @pytest.mark.parametrize("look", [nothing, repr, str, type, id])
 async def test_what_shows_nothing_of_the_session_is_no_access(driver: str, look: Handler) -> None:
     """A page that does not depend on the session can be cached for all."""

@@ -104,7 +104,7 @@ class SessionMiddleware(Middleware):
             return
         run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._run
         context = RequestContext(self._manager, scope, SCOPE_KEY)
-        session = AsyncSessionCore(context, run)
+        session = context.session = AsyncSessionCore(context, run)
         shown = AsyncSession(session)
         if SCOPE_KEY in scope or self._own_key in scope:
             context.place.take(shown, self._own_key)
@@ -113,7 +113,7 @@ class SessionMiddleware(Middleware):
         connection = _Connection(context, session, receive, send)
         told: Token[Any] | None = None
         try:
-            if context.begin(session):
+            if context.begin():
                 await run(context.load())
             if self.options.name in wsgi_names:
                 told = around.set(
@@ -130,9 +130,11 @@ class SessionMiddleware(Middleware):
         finally:
             if told is not None:
                 around.reset(told)
-        if context.must_abandon():
-            await connection.abandon()
-        context.end()
+        try:
+            if context.must_abandon():
+                await connection.abandon()
+        finally:
+            context.end()
 
     async def close(self) -> None:
         """Close the store, if the middleware opened it. Lifespan shutdown does it, too.
@@ -354,7 +356,7 @@ def _is_bridged(context: RequestContext, environ: Request) -> bool:
 
 
 class _ASGIAdapter:
-    """Reads ASGI scopes."""
+    """Read ASGI scopes."""
 
     def cookie_headers(self, request: Request) -> Sequence[str]:
         found = []

@@ -210,7 +210,7 @@ class SyncSession(Session):
     def save(self) -> None:
         """Do now what the end of the request would do: see :meth:`AsyncSession.save`."""
         self._core.check_open()
-        self._core.exclusively(self._core.backend.saving.save)
+        self._core.exclusively(lambda: self._core.backend.saving.save())
 
     def change(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Change the data by a function, and store the result: see :meth:`AsyncSession.change`."""
@@ -255,7 +255,7 @@ class AsyncSession(Session):
         :raises StoreError: the store failed.
         """
         self._core.check_open()
-        await self._core.exclusively(self._core.backend.saving.save)
+        await self._core.exclusively(lambda: self._core.backend.saving.save())
 
     async def change(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Change the data by a function, and store the result now.

@@ -85,7 +85,7 @@ class SessionMiddleware(Middleware):
             self._open_again()
         run = self._runner.run
         context = RequestContext(self._manager, environ, ENVIRON_KEY)
-        session = SyncSessionCore(context, run)
+        session = context.session = SyncSessionCore(context, run)
         shown = SyncSession(session)
         if ENVIRON_KEY in environ or self._own_key in environ:
             context.place.take(shown, self._own_key)
@@ -179,7 +179,7 @@ class _Response:
         """Run the application, and return what the server iterates over."""
         context, session = self._context, self._session
         try:
-            if context.begin(session):
+            if context.begin():
                 session.run(context.load())
             self._iterable = app(environ, self._take_start)
             if not self._is_complete():
@@ -258,19 +258,23 @@ class _Response:
             self._session.exclusively(self._context.commit_after_headers)
 
     def _end(self) -> None:
-        self._abandon()
-        self._context.end()
+        try:
+            self._abandon()
+        finally:
+            self._context.end()
 
     def _give_up(self, error: BaseException) -> None:
-        self._abandon()
-        self._context.end_with(error, self._end_outside)
+        try:
+            self._abandon()
+        finally:
+            self._context.end_with(error, self._end_outside)
 
     def _abandon(self) -> None:
         if self._context.must_abandon():
             self._session.run(self._context.abandon())
 
     def _end_outside(self) -> None:
-        self._session.exclusively(self._context.ending.end_pending)
+        self._session.exclusively(lambda: self._context.ending.end_pending())
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -302,7 +306,7 @@ class _Response:
 
 
 class _WSGIAdapter:
-    """Reads WSGI environs."""
+    """Read WSGI environs."""
 
     def cookie_headers(self, request: Request) -> Sequence[str]:
         header = request.get("HTTP_COOKIE")

@@ -59,9 +59,6 @@ _NO_REPLY: Final = _FirstWrite.NO_REPLY
 _WRITTEN: Final = _FirstWrite.WRITTEN
 _REFUSED: Final = _FirstWrite.REFUSED
 
-#: By the runner's result of the first :class:`Turn`. Any other result of a store means written.
-_FIRST_WRITES: Final = {None: _NO_REPLY, True: _WRITTEN, False: _REFUSED}
-
 
 class _Again(Enum):
     """Name why a change must be merged again, with the record that is stored then."""
@@ -121,7 +118,9 @@ class GroupCommit:
         turn = Turn(base.key, change, self._timeout, call)
         first = _NO_REPLY
         try:
-            first = _FIRST_WRITES.get((yield turn), _WRITTEN)
+            answer = yield turn
+            if answer is not None:
+                first = _WRITTEN if answer else _REFUSED
             if first is _WRITTEN:
                 self._emit("updated", base.key)
                 return mine, change.state

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Ending:
-    """Ends records for one request.
+    """End records for one request.
 
     :param manager: what all requests share.
     :param cookie: that of the request.

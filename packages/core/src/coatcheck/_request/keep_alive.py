@@ -27,7 +27,7 @@ ROUNDING: Final = 1.0
 
 
 class KeepAlive:
-    """Moves the expiry of one request's session.
+    """Move the expiry of one request's session.
 
     :param manager: what all requests share.
     :param policy: the settings of this request.

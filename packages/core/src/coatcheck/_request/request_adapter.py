@@ -9,7 +9,7 @@ from ..options import Request
 
 
 class RequestAdapter(Protocol):
-    """Reads requests and response headers of one protocol, ASGI or WSGI."""
+    """Read requests and response headers of one protocol, ASGI or WSGI."""
 
     def cookie_headers(self, request: Request) -> Sequence[str]:
         """Return each Cookie header line."""

@@ -48,7 +48,7 @@ class RequestContext:
     :param request: the ASGI scope or the WSGI environ.
     :param place_key: under which key the request has the session. Applications may put something
         else there.
-    :ivar session: there from :meth:`begin` until the request is over.
+    :ivar session: its driver sets it. It is there until the request is over.
     :ivar policy: the settings of this request; there from :meth:`begin` on.
     :ivar cookie: that of this request; there from :meth:`begin` on.
     :ivar end_outside: carries out `destroy()`; there once the application raised.
@@ -161,10 +161,9 @@ class RequestContext:
 
     # What the driver asks for: the beginning
 
-    def begin(self, session: SessionCore) -> bool:
-        """Give the request its session. Returns whether :meth:`load` has to be run at once."""
-        self.session = session
-        manager = self.manager
+    def begin(self) -> bool:
+        """Find out where the request's session is. Returns whether to run :meth:`load` at once."""
+        session, manager = self.session, self.manager
         policy = self.policy = manager.fixed_policy or loading.policy_of(self)
         cookie = self.cookie = SetCookie(manager, self.request, policy)
         if not (manager.everywhere or cookie.in_path()):
@@ -387,4 +386,7 @@ class RequestContext:
             session.contents.data = session.data
         self.request = {}
         self._place = self._saving = self._keep_alive = self._ending = None
-        self.cookie.let_go()
+        try:
+            self.cookie.let_go()
+        except AttributeError:
+            pass  # the callable `cookie` raised

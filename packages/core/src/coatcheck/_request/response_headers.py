@@ -11,7 +11,7 @@ from .set_cookie import HeaderChanges
 
 
 class HeaderWriter(Generic[AnyStr]):
-    """Puts what the session has to say into the headers of a response.
+    """Put what the session has to say into the headers of a response.
 
     :param to: turns text into the type of the protocol's headers.
     :param text: turns it back.

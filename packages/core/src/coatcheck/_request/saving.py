@@ -202,14 +202,13 @@ class Saving:
             return True
         # Whatever another thread does to the session from here on supersedes this write.
         identity = session.identity
-        if identity.id is None:
-            identity.id = session.backend.new_id()
+        session_id = session.id_of(identity)
         if not identity.continues:
             session.contents.cookie = cookie.recorded_settings(session.contents.cookie)
         pending = PendingWrite(session, identity)
         pending.begin()
         try:
-            stored = yield from self._store_under(manager.key_of(identity.id), pending)
+            stored = yield from self._store_under(manager.key_of(session_id), pending)
         except KeyTaken:
             pending.id = identity.id = None  # what is stored there is another session
             pending.failed()

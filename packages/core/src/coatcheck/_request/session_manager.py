@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
+from typing import Final
 
 from ..cookie import CookieOptions
 from ..errors import ConfigurationError
@@ -11,6 +13,9 @@ from ..options import Request, SessionOptions
 from .deployment import Notices
 from .policy import Policy
 from .request_adapter import RequestAdapter
+
+#: How many results of a callable `cookie` have their settings kept.
+_POLICIES: Final = 32
 
 
 class SessionManager:
@@ -34,6 +39,8 @@ class SessionManager:
         self.emit = Emitter(options.observers, options.clock)
         self.notices = Notices(options)
         self.writer = options.cookie_format.bind(options.name, options.secrets)
+        # A policy refers to itself, so one for each request would be left to the garbage collector.
+        self._policies = lru_cache(_POLICIES)(self._new_policy)
         self.fixed_policy: Policy | None = None
         if isinstance(options.cookie, CookieOptions):
             self.fixed_policy = Policy(options, options.cookie, self.emit)
@@ -42,6 +49,9 @@ class SessionManager:
         # These three need to know of each request whether it has a session.
         every_request = options.rolling or options.resave or options.save_uninitialized
         self.eager = every_request or options.load == "eager" or (options.load == "auto" and eager)
+
+    def _new_policy(self, cookie: CookieOptions) -> Policy:
+        return Policy(self.options, cookie, self.emit)
 
     def policy_of(self, request: Request) -> Policy:
         """Return the settings of a request, where the option ``cookie`` is a callable.
@@ -58,7 +68,7 @@ class SessionManager:
                 f"`cookie` must return CookieOptions, not {type(cookie).__name__}"
             )
         cookie.check_name(options.name)
-        return Policy(options, cookie, self.emit)
+        return self._policies(cookie)
 
     def new_id(self, request: Request) -> str:
         """Make an id for a session of the request.

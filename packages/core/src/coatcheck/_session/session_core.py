@@ -144,10 +144,19 @@ class SessionCore:
 
     def current_id(self) -> str:
         """Return the id, and make one if there is none yet."""
-        if self.identity.id is None:
+        identity = self.identity
+        if identity.id is None:
             check_not_closed(self.phase)
-            self.identity.id = self.backend.new_id()
-        return self.identity.id
+        return self.id_of(identity)
+
+    def id_of(self, identity: Identity) -> str:
+        """Return the id of a state of the session, and make one if there is none yet."""
+        if identity.id is None:
+            made = self.backend.new_id()
+            with self.states:
+                if identity.id is None:  # no other thread was faster
+                    identity.id = made
+        return identity.id
 
     def ensure_loaded(self) -> None:
         """Load the session, unless that was done or has failed."""
