@@ -26,7 +26,7 @@ from webclient import (
 from coatcheck import ALWAYS, Capabilities, CookieOptions, MemoryStore, Record
 from coatcheck.codec import JSONCodec
 from coatcheck.errors import ConflictError, SessionGone, StoreTimeout
-from coatcheck.store import Condition
+from coatcheck.store import PRESENT, Condition
 
 pytestmark = pytest.mark.anyio
 
@@ -1119,3 +1119,32 @@ def test_a_new_session_that_leaves_its_id_during_a_save_without_reply(
         browser.get("/")
     assert store.done
     assert stored(store) == left
+
+
+@pytest.mark.parametrize(("refusals", "more"), [(1, {"x": 1}), (2, {})])
+def test_a_record_that_was_made_again_between_two_calls_is_written(
+    refusals: int, more: dict[str, int]
+) -> None:
+    """It is tried once more, and never without the condition that the record is there."""
+
+    class Recreated(MemoryStore):
+        left = 0
+
+        def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+            if only_if == PRESENT and self.left:
+                self.left -= 1
+                return False
+            return super().set(key, record, only_if)
+
+    store = Recreated()
+    app = wsgi_app(
+        lambda session, environ: act(session, environ["PATH_INFO"]),
+        store=store,
+        concurrency="last-write-wins",
+    )
+    with SyncClient(app) as browser:
+        browser.get("/login")
+        store.left = refusals
+        browser.get("/add/x")
+    assert not store.left
+    assert stored(store) == [{"user": "ann", "cart": 0} | more]
