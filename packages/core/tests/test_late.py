@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -946,3 +947,18 @@ def test_a_value_that_a_save_refused_is_refused_with_the_response() -> None:
         browser.get("/")
         with pytest.raises(SerializationError):
             browser.get("/nan")
+
+
+def test_a_value_that_gets_what_has_no_fingerprint_has_changed() -> None:
+    """Lists of numbers have one, and dates have none."""
+
+    def handle(session: Any, environ: Any) -> str:
+        session.setdefault("dates", [1])
+        if environ["PATH_INFO"] == "/add":
+            session["dates"].append(datetime(2026, 1, 2, tzinfo=UTC))
+        return str(len(session["dates"]))
+
+    with SyncClient(wsgi_app(handle)) as browser:
+        browser.get("/")
+        browser.get("/add")
+        assert browser.get("/").text == "2"

@@ -195,6 +195,22 @@ async def test_the_end_of_a_session_is_its_end_everywhere(ends: str) -> None:
         shop.store.clear()
 
 
+async def test_a_rotation_whose_request_fails_ends_the_session_everywhere() -> None:
+    """The application asked for the end of the old id, and that is in both places."""
+    shop = Shop()
+    shop.put()
+    cookie = cookie_of(await get(shop.both, shop.old_cookie, shows))
+    shop.put()
+
+    def rotates_and_fails(session: Any) -> None:
+        session.regenerate()
+        raise ValueError
+
+    with pytest.raises(ValueError):  # the application's own
+        await get(shop.both, cookie, rotates_and_fails)
+    assert shop.keys() == set()
+
+
 async def test_a_logout_of_a_session_that_could_not_be_loaded() -> None:
     class Failing(CountingStore):
         def get(self, key: str) -> Record | None:
