@@ -353,10 +353,7 @@ def _is_path(value: object) -> bool:
 
 
 def _check_plain(what: str, function: object) -> None:
-    """Check that a function is none that has to be awaited: nobody would.
-
-    :raises ConfigurationError: it is one.
-    """
+    """Raise ConfigurationError for a function that has to be awaited: nobody would await it."""
     # A call of an instance runs a method of its class.
     call = getattr(function, "__call__", None)  # noqa: B004
     if any(map(inspect.iscoroutinefunction, (function, call))):
