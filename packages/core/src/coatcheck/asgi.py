@@ -119,9 +119,8 @@ class SessionMiddleware(Middleware):
                 told = around.set(
                     {**around.get(), self.options.name: (shown, partial(_is_bridged, context))}
                 )
-            await self.app(
-                scope, receive if kind == "http" else connection.receive, connection.send
-            )
+            receives = receive if kind == "http" else connection.receive
+            await self.app(scope, receives, connection.send)
             if context.has_late_changes():
                 await session.exclusively(context.commit_after_headers)
         except BaseException as error:
