@@ -40,7 +40,9 @@ class SessionManager:
         self.notices = Notices(options)
         self.writer = options.cookie_format.bind(options.name, options.secrets)
         # A policy refers to itself, so one for each request would be left to the garbage collector.
-        self._policies = lru_cache(_POLICIES)(self._new_policy)
+        # A method would lead back to the manager, and leave each middleware to it.
+        emit = self.emit
+        self._policies = lru_cache(_POLICIES)(lambda cookie: Policy(options, cookie, emit))
         self.fixed_policy: Policy | None = None
         if isinstance(options.cookie, CookieOptions):
             self.fixed_policy = Policy(options, options.cookie, self.emit)
@@ -49,9 +51,6 @@ class SessionManager:
         # These three need to know of each request whether it has a session.
         every_request = options.rolling or options.resave or options.save_uninitialized
         self.eager = every_request or options.load == "eager" or (options.load == "auto" and eager)
-
-    def _new_policy(self, cookie: CookieOptions) -> Policy:
-        return Policy(self.options, cookie, self.emit)
 
     def policy_of(self, request: Request) -> Policy:
         """Return the settings of a request, where the option ``cookie`` is a callable.
