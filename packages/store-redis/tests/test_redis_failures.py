@@ -168,6 +168,15 @@ def test_the_permissions_that_the_docs_name_are_enough(own_server: RedisServer, 
     assert store.destroy("key")
     store.clear()
     store.close()
+    elsewhere = own_server.url.replace("//", "//shop:pw@").removesuffix("0") + "3"
+    with (
+        contextlib.closing(RedisStore.from_url(elsewhere)) as store,
+        pytest.raises(StoreError, match="lacks"),
+    ):
+        store.ping()
+    ask(own_server.port, "ACL", "SETUSER", "shop", "+select")
+    with contextlib.closing(RedisStore.from_url(elsewhere)) as store:
+        store.ping()
     ask(own_server.port, "ACL", "SETUSER", "shop", "-evalsha")
     check(both("set", "key", record(), user="shop:pw@"), StoreError, "lacks a permission")
 
