@@ -343,7 +343,8 @@ def example(session: nox.Session) -> None:
 def imports(session: nox.Session) -> None:
     """Check that importing the core is fast, and imports nothing that was not asked for."""
     install(session, CORE, more=["pytest"])
-    session.run("pytest", "-c", "/dev/null", "--noconftest", "packages/core/tests/test_import.py")
+    session.run("python", "-m", "pytest", "-c", "/dev/null", "--noconftest",
+                "packages/core/tests/test_import.py")  # fmt: skip
     session.run("python", "-m", "benchmarks", "--only", "import")
     install(session, EXPRESS, more=[])
 

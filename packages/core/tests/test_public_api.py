@@ -109,3 +109,9 @@ def test_the_command_takes_no_arguments(capsys: pytest.CaptureFixture[str]) -> N
     """It explains itself instead of writing files."""
     assert main(["--help"]) == 2
     assert "usage: python -m testing.public_api" in capsys.readouterr().err
+
+
+def test_the_public_api_is_the_one_that_was_agreed_on() -> None:
+    """No signature changes unnoticed. `python -m testing.public_api` writes the file."""
+    agreed = file_of("packages/core").read_text("utf-8")
+    assert text_of("packages/core") == agreed

@@ -12,7 +12,6 @@ SOURCE = Path(coatcheck.__file__).parent
 #: Why these are larger, by module, or by module and name.
 REASONS = {
     "request_context RequestContext": "a third is what it has; the rest is a request step by step",
-    "session_core SessionCore": "a sixth is what it has; most methods are a guard and one call",
     "store": "a hundred lines are the example in its docstring",
 }
 

@@ -205,7 +205,7 @@ class SyncSession(Session):
         :raises StoreError: the store failed.
         :raises SessionUnavailable: there is no session at this path.
         """
-        self._core.share_all(self)
+        self._share_all()
 
     def save(self) -> None:
         """Do now what the end of the request would do: see :meth:`AsyncSession.save`."""
@@ -243,7 +243,7 @@ class AsyncSession(Session):
         if not (core.is_loaded or core.has_no_cookie or core.failure):
             check_not_closed(core.phase)
             await core.exclusively(core.backend.load)
-        core.share_all(self)
+        self._share_all()
 
     async def save(self) -> None:
         """Do now what the end of the request would do: store, regenerate, destroy.

@@ -137,7 +137,7 @@ def session_in(request: Request, place: str, name: str | None) -> Session | None
     if isinstance(session, Session):
         return session
     ours = [value for key, value in request.items() if key.startswith(_OWN)]
-    ours.sort(key=lambda each: not core_of(each).is_over)  # what is over comes first
+    ours.sort(key=lambda each: not core_of(each).phase.is_over)  # what is over comes first
     return ours[-1] if ours else None
 
 

@@ -66,7 +66,7 @@ class Place:
         """
         request, name = self._request, self._manager.options.name
         named: Session | None = request.get(own_key)
-        if named is not None and not core_of(named).is_over:
+        if named is not None and not core_of(named).phase.is_over:
             if core_of(named).backend.manager is not self._manager:
                 raise ConfigurationError(
                     f"two session middlewares of the name {name!r} serve this request: remove one "
@@ -77,7 +77,7 @@ class Place:
         request[own_key] = session
         outer = request.get(self._key)
         if outer is None or isinstance(outer, Session):
-            if outer is not None and not core_of(outer).is_over:
+            if outer is not None and not core_of(outer).phase.is_over:
                 self._displaced[self._key] = outer
                 core_of(outer).backend.place.leave(request, True)
             request[self._key] = session

@@ -25,6 +25,11 @@ class Phase(IntEnum):
     #: The request is over.
     CLOSED = 4
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the middleware has served the request, or failed to."""
+        return self >= Phase.RAISED
+
 
 # Attributes of an enumeration take longer to look up, and requests ask for these often.
 OPEN: Final = Phase.OPEN

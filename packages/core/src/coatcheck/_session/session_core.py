@@ -119,11 +119,6 @@ class SessionCore:
 
     # For the request
 
-    @property
-    def is_over(self) -> bool:
-        """Whether its middleware has served the request, or failed to."""
-        return self.phase >= RAISED
-
     def advance(self, phase: Phase) -> None:
         """Note that the request has come so far. It never goes back."""
         if phase > self.phase:
@@ -179,14 +174,6 @@ class SessionCore:
         """Check that the data can be read."""
         if not self.is_ready:
             self.prepare()
-
-    def share_all(self, data: dict[str, Any]) -> None:
-        """Note what all values look like before the application, or code in C, can change one.
-
-        :param data: the session, which is not known here any more once the request is over.
-        """
-        self.use()
-        self.contents.share_all(data)
 
     def before_write(self) -> None:
         """Check that a change of the data can be saved."""

@@ -96,12 +96,12 @@ class SessionDict(Redacted, dict[str, Any]):
     def values(self) -> ValuesView[Any]:  # type: ignore[override]  # as above
         """Return a view of the values."""
         self._core.use()
-        return Values(self, lambda: self._core.share_all(self))
+        return Values(self, self._share_all)
 
     def items(self) -> ItemsView[str, Any]:  # type: ignore[override]  # as above
         """Return a view of the pairs of keys and values."""
         self._core.use()
-        return Items(self, lambda: self._core.share_all(self))
+        return Items(self, self._share_all)
 
     def setdefault(self, key: str, default: Any = None, /) -> Any:
         """Return the value of a key; set it to the default before, if it is missing."""
@@ -159,7 +159,7 @@ class SessionDict(Redacted, dict[str, Any]):
 
     def copy(self) -> dict[str, Any]:
         """Return a plain dict with the same values."""
-        self._core.share_all(self)
+        self._share_all()
         return dict(dict.items(self))
 
     __copy__ = copy
@@ -174,6 +174,12 @@ class SessionDict(Redacted, dict[str, Any]):
     def fromkeys(cls, iterable: Iterable[str], value: Any = None, /) -> dict[str, Any]:  # type: ignore[override]  # sessions are made by the middleware
         """Return a plain dict, because sessions are made by the middleware."""
         return dict.fromkeys(iterable, value)
+
+    def _share_all(self) -> None:
+        """Note what all values look like before the application, or code in C, can change one."""
+        core = self._core
+        core.use()
+        core.contents.share_all(self)
 
     if not TYPE_CHECKING:  # so that type checkers refuse unknown attributes
 
