@@ -563,6 +563,28 @@ def test_reload_shows_the_cookie_settings_that_others_stored() -> None:
             assert browser.get("/reload").text == "strict"
 
 
+def test_reload_shows_no_key_that_others_deleted() -> None:
+    """Otherwise the next save would store it again."""
+
+    def handle(session: Any, environ: Any) -> Any:
+        if environ["PATH_INFO"] == "/delete":
+            del session["a"]
+        elif environ["PATH_INFO"] == "/reload":
+            assert session["a"] == 1
+            other.get("/delete")
+            session.reload()
+            return str(dict(session))
+        else:
+            session.update(a=1, b=2)
+        return None
+
+    app = wsgi_app(handle)
+    with SyncClient(app) as browser:
+        browser.get("/login")
+        with SyncClient(app, cookies=browser.cookies) as other:
+            assert browser.get("/reload").text == "{'b': 2}"
+
+
 def test_a_session_that_cannot_be_stored_keeps_its_id() -> None:
     """The application may have logged it before it saved."""
     ids: list[str] = []
