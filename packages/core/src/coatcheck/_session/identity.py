@@ -116,7 +116,8 @@ class Identity(ABC):
 
     def stored_as(self, snapshot: Snapshot) -> Identity:
         """Note that the session is stored."""
-        assert isinstance(self, New | Rotating | Destroyed), "nothing had to be stored"
+        assert not self.is_gone, "nothing had to be stored"
+        assert not self.is_detached, "nothing had to be stored"
         return Stored(self.id, snapshot, orphans=self.orphans)
 
     def touched(self, snapshot: Snapshot) -> None:
@@ -233,6 +234,12 @@ class Stored(Identity):
     def cookie_sent(self) -> None:
         """Note that the response has the cookie."""
         self.cookie_was_sent = True
+
+    def keys_to_end(self, key_of: Callable[[str], str]) -> list[str]:
+        """Return no key at once for the session of nearly every request."""
+        if self.cookie_was_sent and not self.orphans:
+            return []
+        return super().keys_to_end(key_of)
 
     def ended(self) -> Identity:
         """Note that everything has ended that had to: also a record that nobody was told of."""
