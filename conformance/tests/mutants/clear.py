@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mutation import mutant
-from references import PlainStore, SharedHarness, SharedMemoryStore
+from references import IndexTrustingStore, PlainStore, SharedHarness, SharedMemoryStore
 
 from coatcheck import MemoryStore
 
@@ -50,7 +50,7 @@ class RefusesToClearNothing(MemoryStore):
 
 
 @mutant("CLEAR-4")
-class LeavesTheOwnerIndex(MemoryStore):
+class LeavesTheOwnerIndex(IndexTrustingStore):
     """`clear` removes the records, and leaves the index of owners."""
 
     def clear(self) -> None:

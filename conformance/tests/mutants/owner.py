@@ -11,7 +11,13 @@ from itertools import chain
 from typing import Any, Self
 
 from mutation import mutant
-from references import FolderHarness, PlainStore, SharedHarness, SharedMemoryStore
+from references import (
+    FolderHarness,
+    IndexTrustingStore,
+    PlainStore,
+    SharedHarness,
+    SharedMemoryStore,
+)
 
 from coatcheck import ABSENT, ALWAYS, Capabilities, Condition, MemoryStore, Record
 from coatcheck.errors import StoreError
@@ -50,7 +56,7 @@ class ListsExpiredOwned(MemoryStore):
 
 
 @mutant("OWNER-2")
-class EndingLeavesTheIndex(MemoryStore):
+class EndingLeavesTheIndex(IndexTrustingStore):
     """Index entries outlive their records, so the next record under the key is listed."""
 
     def _discard(self, key: str) -> None:
@@ -101,7 +107,7 @@ class NoIndexYet(MemoryStore):
 
 
 @mutant("OWNER-5")
-class FormerOwnersKeep(MemoryStore):
+class FormerOwnersKeep(IndexTrustingStore):
     """A record that changes its owner is found by the former one as well."""
 
     def _replace(self, key: str, slot: Any, record: Record) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -662,3 +663,25 @@ def test_a_bound_that_makes_no_sense_is_refused(bound: Any) -> None:
     """A store holds a positive whole number of sessions."""
     with pytest.raises(ConfigurationError, match="`max_sessions` must be a positive integer"):
         MemoryStore(max_sessions=bound)
+
+
+def test_an_index_entry_that_an_interruption_has_left_lists_nothing() -> None:
+    """An exception of a signal handler may come before the entry of the former owner is removed."""
+    store = MemoryStore()
+    store.set("key", Record(b"{}", 4e9, "ann"))
+    interrupted = threading.Event()
+
+    def stop(frame: Any, event: str, _: object) -> Any:
+        if frame.f_code.co_name == "_unindex" and not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+        return stop
+
+    sys.settrace(stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            store.set("key", Record(b"{}", 4e9, "bob"))
+    finally:
+        sys.settrace(None)
+    assert list(store.owned_by("ann")) == []
+    assert [key for key, _ in store.owned_by("bob")] == ["key"]

@@ -182,7 +182,8 @@ class MemoryStore(Store):
             self._check_open()
             owned = self._owned.get(owner, ())
             keys = [owned] if isinstance(owned, str) else list(owned)
-        return self._records(keys)
+        # An exception of a signal handler may have left an entry under a former owner.
+        return (item for item in self._records(keys) if item[1].owner == owner)
 
     def prune(self, limit: int | None = None) -> int:
         """See :meth:`Store.prune`."""
