@@ -257,7 +257,7 @@ REFERENCES: Final = (
 
 
 class IndexTrustingStore(MemoryStore):
-    """A store in memory that lists what its index says, without a look at the owner of the record."""
+    """A store in memory that lists all that its index names, of any owner."""
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         check_owner(owner)
