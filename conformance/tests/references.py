@@ -18,7 +18,6 @@ from mutation import StoreClassHarness
 
 from coatcheck import ALWAYS, AsyncStore, Capabilities, Condition, MemoryStore, Record, Store
 from coatcheck.errors import RecordTooLarge
-from coatcheck.storekit import check_owner
 from coatcheck_conformance import Harness
 from coatcheck_file.conformance import FileHarness
 
@@ -260,9 +259,4 @@ class IndexTrustingStore(MemoryStore):
     """A store in memory that lists all that its index names, of any owner."""
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
-        check_owner(owner)
-        with self._lock:
-            self._check_open()
-            owned = self._owned.get(owner, ())
-            keys = [owned] if isinstance(owned, str) else list(owned)
-        return self._records(keys)
+        return self._records(self._owned_keys(owner))

@@ -46,11 +46,8 @@ class ListsExpiredOwned(MemoryStore):
     """`owned_by` lists the records of the index without a check of their expiry."""
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
-        check_owner(owner)
+        keys = self._owned_keys(owner)
         with self._lock:
-            self._check_open()
-            owned = self._owned.get(owner, ())
-            keys = [owned] if isinstance(owned, str) else list(owned)
             found = [(key, self._slots[key].record) for key in keys if key in self._slots]
         return iter(found)
 

@@ -177,13 +177,9 @@ class MemoryStore(Store):
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         """See :meth:`Store.owned_by`."""
-        check_owner(owner)
-        with self._lock:
-            self._check_open()
-            owned = self._owned.get(owner, ())
-            keys = [owned] if isinstance(owned, str) else list(owned)
         # An exception of a signal handler may have left an entry under a former owner.
-        return (item for item in self._records(keys) if item[1].owner == owner)
+        found = self._records(self._owned_keys(owner))
+        return (item for item in found if item[1].owner == owner)
 
     def prune(self, limit: int | None = None) -> int:
         """See :meth:`Store.prune`."""
@@ -201,9 +197,9 @@ class MemoryStore(Store):
             self._closed = True
             self._forget_all()
 
-    # The caller of each method and function below holds the lock, except for `_records`. An
-    # exception of a signal handler may end them between any two steps. So an index entry is added
-    # before the record that it leads to, and removed after it.
+    # The caller of each method and function below holds the lock, except for `_owned_keys` and
+    # `_records`. An exception of a signal handler may end them between any two steps. So an index
+    # entry is added before the record that it leads to, and removed after it.
 
     def _check_open(self) -> None:
         if self._closed:
@@ -216,6 +212,13 @@ class MemoryStore(Store):
             self._discard(key)
             return None
         return slot
+
+    def _owned_keys(self, owner: str) -> list[str]:
+        check_owner(owner)
+        with self._lock:
+            self._check_open()
+            owned = self._owned.get(owner, ())
+            return [owned] if isinstance(owned, str) else list(owned)
 
     def _records(self, keys: list[str]) -> Iterator[tuple[str, Record]]:
         for key in keys:
