@@ -232,7 +232,7 @@ class Context:
             caught.append(error)
         except CheckFailed:
             raise
-        except Exception as error:
+        except Exception as error:  # any other one is the fault
             raise CheckFailed(names, self.steps.show(error)) from error
         else:
             self.fail(names, "no exception")

@@ -122,7 +122,7 @@ def _file_class(
 ) -> type[io.FileIO]:
     real = io.FileIO
 
-    class FailingFile(real):  # type: ignore[misc, valid-type]
+    class FailingFile(real):  # type: ignore[misc, valid-type]  # a class in a variable
         def __init__(self, file: Any, *args: Any, **kwargs: Any) -> None:
             if reading and _is_below(file, root):
                 raise OSError(number, os.strerror(number))
@@ -175,7 +175,7 @@ def _is_below(target: Any, root: tuple[str, ...]) -> bool:
     else:
         try:
             # Not Path, which would read the disk.
-            path = os.path.abspath(os.fsdecode(target))  # noqa: PTH100
+            path = os.path.abspath(os.fsdecode(target))  # noqa: PTH100  # see above
         except (TypeError, ValueError):
             return False
     return any(path == folder or path.startswith(folder + os.sep) for folder in root)

@@ -71,7 +71,7 @@ def attempt(store: Handle, operation: str, *args: Any) -> Any:
         return store.call(operation, *args)
     except CheckFailed:
         raise
-    except Exception as error:
+    except Exception as error:  # the case judges it
         return error
 
 

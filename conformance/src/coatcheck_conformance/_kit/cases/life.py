@@ -110,7 +110,7 @@ def wrong_urls_are_refused(context: Context) -> None:
             store = opened_by_url(context, url)
         except ConfigurationError:
             continue
-        except Exception as error:
+        except Exception as error:  # any other one is the fault
             context.fail(f"ConfigurationError for {about}", error)
         handle_of(context, "opened", store).close()
         context.fail(f"ConfigurationError for {about}", "a store")
@@ -159,7 +159,7 @@ def _expect_closed(context: Context, operations: dict[str, Callable[[], Any]]) -
             returned = call()
         except StoreClosed:
             continue
-        except Exception as error:
+        except Exception as error:  # any other one is the fault
             context.fail(f"StoreClosed from `{operation}`", error)
         context.fail(
             f"StoreClosed from `{operation}`", f"it returned {context.steps.show(returned)}"

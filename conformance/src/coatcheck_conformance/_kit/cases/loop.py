@@ -130,7 +130,7 @@ def _attempt(context: Context, where: str, work: Callable[[], object]) -> None:
         work()
     except CheckFailed:
         raise
-    except Exception as error:
+    except Exception as error:  # the clause allows none
         raise CheckFailed("no exception", context.steps.show(error)) from error
 
 

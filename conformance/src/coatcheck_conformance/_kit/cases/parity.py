@@ -209,7 +209,7 @@ def _raised(call: Any) -> str:
     """Return the name of the exception class that a call raises."""
     try:
         call()
-    except Exception as error:
+    except Exception as error:  # its class is the result
         return type(error).__name__
     return "nothing"
 

@@ -32,7 +32,7 @@ _LEFT_ALONE: Final = (
 
 
 class Place:
-    """Where a request has its session for frameworks, and where they may put something else.
+    """Keep the place in a request where frameworks look for the session, or put something else.
 
     :param request: the request.
     :param key: under which it has the session.

@@ -120,7 +120,7 @@ class RequestContext:
 
     @property
     def place(self) -> Place:
-        """Where the application finds the session."""
+        """The place where the application finds the session."""
         if self._place is None:
             self._place = Place(self.request, self._place_key, self.manager)
         return self._place

@@ -45,7 +45,7 @@ class Backend(Protocol):
 
     @property
     def place(self) -> Place:
-        """Where the application finds the session."""
+        """The place where the application finds the session."""
 
     @property
     def policy(self) -> Policy:

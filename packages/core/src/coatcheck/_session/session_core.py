@@ -240,7 +240,7 @@ class SessionCore:
             self.contents.replace(data)
 
     def has_contents(self) -> bool:
-        """Whether a session that is not stored is worth it."""
+        """Tell whether a session that is not stored has something to store."""
         return self.identity.must_store or not self.contents.is_empty()
 
     def is_modified(self) -> bool:
