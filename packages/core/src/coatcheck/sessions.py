@@ -1,4 +1,4 @@
-"""Sessions outside a request: list, look up and revoke them.
+"""Sessions outside a request: create, list, look up, change and revoke them.
 
 Each method exists twice: plain for synchronous code, and with the prefix ``a`` to be awaited. Both
 work on any store.
@@ -6,53 +6,25 @@ work on any store.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from ._records.change import ChangeFunction, check_function
-from ._records.operations import Get, Operations, Select, Sleep
-from ._records.records import Attempts
-from ._records.succession import Succession, is_succession, ref_of
-from ._request.policy import lifecycle_of
+from ._records.change import ChangeFunction
+from ._request.stored_sessions import CreatedSession, Entries, SessionEntry, StoredSessions
 from ._stores.runners import AsyncRunner, SyncRunner
-from .codec import SessionState
-from .cookie import in_seconds
-from .cookie_format import is_hash
-from .errors import ConfigurationError, CorruptRecord
-from .events import Emitter
-from .options import SessionOptions
+from .errors import ConfigurationError
+from .options import Request, SessionOptions
 from .session import Session
-from .store import AsyncStore, Record, Store, is_text
+from .store import AsyncStore, Store
 
-__all__ = ["SessionEntry", "Sessions"]
+if TYPE_CHECKING:
+    from ._request.handover import Handover
+
+__all__ = ["CreatedSession", "SessionEntry", "Sessions"]
 
 
 def __dir__() -> list[str]:
     return __all__
-
-
-@dataclass(frozen=True, slots=True)
-class SessionEntry:
-    """A stored session, as seen from outside a request.
-
-    :ivar ref: names the session, and opens nothing.
-    :ivar created_at: POSIX seconds.
-    :ivar expires_at: POSIX seconds.
-    :ivar owner: whose session it is.
-    :ivar data: a copy of its data.
-    """
-
-    ref: str
-    created_at: float
-    expires_at: float
-    owner: str | None = field(default=None, repr=False)
-    data: dict[str, Any] = field(default_factory=dict, repr=False)
-
-
-# `list` is a method of the class below, which hides the type inside it.
-Entries: TypeAlias = list[SessionEntry]
-Records: TypeAlias = list[tuple[str, Record]]
-Keys: TypeAlias = list[str]
 
 
 class Sessions:
@@ -73,11 +45,62 @@ class Sessions:
         self._options = options
         self._sync = SyncRunner(store)
         self._async = AsyncRunner(store)
-        self._owner_lag = store.capabilities.owner_lag
-        self._succession = Succession(options.codec, options.clock)
-        self._emit = Emitter(options.observers, options.clock)
-        # Nothing here moves an expiry.
-        self._lifecycle = lifecycle_of(options, self._emit, lambda _: 0.0)
+        self._stored = StoredSessions(options, store.capabilities.owner_lag)
+        self._handover: Handover | None = None
+
+    def create(
+        self,
+        data: Mapping[str, Any],
+        *,
+        owner: str | int | None = None,
+        https: bool = True,
+        request: Request | None = None,
+    ) -> CreatedSession:
+        """Store a new session, and return it with the cookie that opens it.
+
+        It is for tests, webhooks and hand-overs between hosts. All options count, as in a request.
+
+        :param data: what the session holds.
+        :param owner: whose session it is; an integer means its digits. Leave it out where the
+            option ``owner`` derives the owner from the data.
+        :param https: whether the browser will use the cookie over https.
+        :param request: the ASGI scope or WSGI environ that functions in the options get. It is
+            needed if the option ``cookie`` is a function.
+        :raises TypeError: ``data`` is no mapping or has keys that are no strings, or ``owner`` is
+            neither an integer nor a non-empty string.
+        :raises ConfigurationError: the options derive the owner, need a ``request``, or make a
+            Secure cookie although ``https`` is False.
+        :raises SerializationError: a value cannot be stored.
+        :raises StoreError: the store failed.
+        """
+        return self._sync.run(self._cookies().create(data, owner, https, request))
+
+    async def acreate(
+        self,
+        data: Mapping[str, Any],
+        *,
+        owner: str | int | None = None,
+        https: bool = True,
+        request: Request | None = None,
+    ) -> CreatedSession:
+        """See :meth:`create`."""
+        return await self._async.run(self._cookies().create(data, owner, https, request))
+
+    def find(self, cookies: str) -> SessionEntry | None:
+        """Return the live session that a Cookie header leads to, or None.
+
+        Looking does not keep the session alive.
+
+        :param cookies: the value of a Cookie header, such as ``sid=...``. Other cookies in it are
+            ignored, and so are those with a bad signature.
+        :raises TypeError: ``cookies`` is no string.
+        :raises StoreError: the store failed.
+        """
+        return self._sync.run(self._cookies().find(cookies))
+
+    async def afind(self, cookies: str) -> SessionEntry | None:
+        """See :meth:`find`."""
+        return await self._async.run(self._cookies().find(cookies))
 
     def list(self, owner: str | int) -> Entries:
         """Return the live sessions of an owner, the oldest first.
@@ -88,11 +111,11 @@ class Sessions:
         :raises UnsupportedOperation: the store does not declare ``owners``.
         :raises StoreError: the store failed.
         """
-        return self._sync.run(self._list(owner))
+        return self._sync.run(self._stored.list(owner))
 
     async def alist(self, owner: str | int) -> Entries:
         """See :meth:`list`."""
-        return await self._async.run(self._list(owner))
+        return await self._async.run(self._stored.list(owner))
 
     def get(self, ref: str) -> SessionEntry | None:
         """Return a live session, or None; also where ``ref`` is a string that is no ref.
@@ -103,11 +126,11 @@ class Sessions:
         :raises UnsupportedOperation: raw ids, and the store does not declare ``enumerable``.
         :raises StoreError: the store failed.
         """
-        return self._sync.run(self._get(ref))
+        return self._sync.run(self._stored.get(ref))
 
     async def aget(self, ref: str) -> SessionEntry | None:
         """See :meth:`get`."""
-        return await self._async.run(self._get(ref))
+        return await self._async.run(self._stored.get(ref))
 
     def update(self, ref: str, function: ChangeFunction) -> SessionEntry | None:
         """Change the data of a live session by a function, and store the result.
@@ -121,11 +144,11 @@ class Sessions:
         :raises UnsupportedOperation: raw ids, and the store does not declare ``enumerable``.
         :raises StoreError: the store failed, and the change may be stored or not.
         """
-        return self._sync.run(self._update(ref, function))
+        return self._sync.run(self._stored.update(ref, function))
 
     async def aupdate(self, ref: str, function: ChangeFunction) -> SessionEntry | None:
         """See :meth:`update`."""
-        return await self._async.run(self._update(ref, function))
+        return await self._async.run(self._stored.update(ref, function))
 
     def revoke(self, ref: str) -> bool:
         """End a session, also where its id changes at the same time.
@@ -135,11 +158,11 @@ class Sessions:
         :raises UnsupportedOperation: raw ids, and the store does not declare ``enumerable``.
         :raises StoreError: the store failed.
         """
-        return self._sync.run(self._revoke(ref))
+        return self._sync.run(self._stored.revoke(ref))
 
     async def arevoke(self, ref: str) -> bool:
         """See :meth:`revoke`."""
-        return await self._async.run(self._revoke(ref))
+        return await self._async.run(self._stored.revoke(ref))
 
     def revoke_all(self, owner: str | int, *, keep: Session | None = None) -> int:
         """End all sessions of an owner, and return how many there were.
@@ -154,163 +177,20 @@ class Sessions:
         :raises UnsupportedOperation: the store does not declare ``owners``.
         :raises StoreError: the store failed; what was ended stays ended.
         """
-        return self._sync.run(self._revoke_all(owner, keep))
+        return self._sync.run(self._stored.revoke_all(owner, keep))
 
     async def arevoke_all(self, owner: str | int, *, keep: Session | None = None) -> int:
         """See :meth:`revoke_all`."""
-        return await self._async.run(self._revoke_all(owner, keep))
+        return await self._async.run(self._stored.revoke_all(owner, keep))
 
     def ref_of(self, session: Session) -> str | None:
         """Return the ref of a request's session, or None while it is not stored."""
         stored = session.stored_key
-        return None if stored is None else self._ref(str(stored))
+        return None if stored is None else self._stored.ref(str(stored))
 
-    def _ref(self, key: str, data: bytes | None = None) -> str:
-        # A key that is no hash is an id, left by other options, and would open the session.
-        if self._options.hash_ids and is_hash(key):
-            key_is_id = getattr(self._options.codec, "key_is_id", None)
-            if data is None or key_is_id is None or not key_is_id(data, key):
-                return key
-        return ref_of(key)
+    def _cookies(self) -> Handover:
+        if self._handover is None:
+            from ._request.handover import Handover  # most processes need none
 
-    def _list(self, owner: str | int) -> Operations[Entries]:
-        found = yield from self._live(_named(owner))
-        sessions = [item for item in found if not is_succession(item[0])]
-        entries = [entry for key, record in sessions if (entry := self._entry(key, record))]
-        return sorted(entries, key=lambda entry: entry.created_at)
-
-    def _live(self, owner: str) -> Operations[Records]:
-        """Return what the owner index finds, each hit verified: the index is but a hint.
-
-        Succession records are among it.
-        """
-        now = self._options.clock()
-        found: Records = yield Select(
-            "owned_by",
-            owner,
-            keep=lambda item: item[1].owner == owner and item[1].expires_at > now,
-        )
-        return found
-
-    def _find(self, ref: str) -> Operations[tuple[str, Record] | None]:
-        if not _is_ref(ref):
-            return None
-        now = self._options.clock()
-        if self._options.hash_ids:
-            record: Record | None = yield Get(ref)
-            live = record is not None and record.expires_at > now
-            return (ref, record) if live and record is not None else None
-        found = yield Select(
-            "all",
-            keep=lambda item: (
-                self._ref(item[0]) == ref
-                and item[1].expires_at > now
-                and not is_succession(item[0])
-            ),
-            first=True,
-        )
-        return found[0] if found else None
-
-    def _get(self, ref: str) -> Operations[SessionEntry | None]:
-        found = yield from self._find(ref)
-        return None if found is None else self._entry(*found)
-
-    def _update(self, ref: str, function: ChangeFunction) -> Operations[SessionEntry | None]:
-        check_function(function)
-        place = yield from self._find(ref)
-        found = None if place is None else self._lifecycle.open(*place)
-        if found is None:
-            return None
-        change = self._lifecycle.change_of(*found, False, Attempts(), function=function)
-        stored = yield from self._lifecycle.write(change)
-        return None if stored is None else self._entry(stored[0].key, stored[0].record)
-
-    def _revoke(self, ref: str) -> Operations[bool]:
-        if not _is_ref(ref):
-            return False
-        key: str | None = ref
-        if not self._options.hash_ids:
-            found = yield from self._find(ref)
-            key = found[0] if found else None
-        if key is None:
-            ended = yield from self._succession.end_ref(ref)
-        else:
-            ended = yield from self._succession.end(key)
-        return bool(self._emit_revoked(ended))
-
-    def _revoke_all(self, owner: str | int, keep: Session | None) -> Operations[int]:
-        """End what the owner index shows, in several passes.
-
-        An index is read before the records that it names, so a pass can miss a session that is
-        rotated in between. Suppose that a session lives through a pass that ends nothing. It was
-        rotated during that pass; otherwise the index or an older succession record would have led
-        to it. That rotation left a succession record in the index. So the next pass finds this
-        record and follows it, as far as the session has moved on, and ends something. Therefore
-        two passes in a row that end nothing prove that no session is left.
-
-        An index that lags shows the succession record one pass later, if the passes are as far
-        apart as it lags: then it takes three.
-        """
-        if not (keep is None or isinstance(keep, Session)):
-            raise TypeError(
-                "`keep` must be a session of coatcheck, as `session_of(request)` returns it, or "
-                f"None, not {type(keep).__name__}"
-            )
-        spared = None if keep is None else keep.stored_key
-        needed = 3 if self._owner_lag else 2
-        revoked = quiet = 0
-        while quiet < needed:
-            if quiet:
-                yield Sleep(self._owner_lag)
-            keys: Keys = []
-            for key, record in (yield from self._live(_named(owner))):
-                keys += self._succession.new_keys(key, record) if is_succession(key) else [key]
-            # All at once: records of a long succession lead to the same sessions.
-            ended = self._emit_revoked((yield from self._succession.end(*keys, spared=spared)))
-            revoked += ended
-            quiet = 0 if ended else quiet + 1
-        return revoked
-
-    def _emit_revoked(self, ended: Keys) -> int:
-        for key in ended:
-            self._emit("revoked", key)
-        return len(ended)
-
-    def _entry(self, key: str, record: Record) -> SessionEntry | None:
-        try:
-            state: SessionState = self._options.codec.loads(record.data, key)
-        except CorruptRecord as error:
-            self._emit("corrupt", key, error)
-            return None
-        limit = in_seconds(self._options.absolute_timeout)
-        if limit is not None and state.created_at + limit <= self._options.clock():
-            return None
-        return SessionEntry(
-            self._ref(key, record.data),
-            state.created_at,
-            record.expires_at,
-            record.owner,
-            state.data,
-        )
-
-
-def _named(owner: object) -> str:
-    if isinstance(owner, int) and not isinstance(owner, bool):
-        return str(owner)
-    if isinstance(owner, str) and owner and is_text(owner):
-        return owner
-    # "No sessions" would be a dangerous answer to a question that nobody can mean.
-    raise TypeError(
-        "`owner` must be a non-empty string or an integer, and text without lone surrogates, "
-        f"not {type(owner).__name__}"
-    )
-
-
-def _is_ref(ref: object) -> bool:
-    """Tell whether a string has the form of a ref, so that the store may see it.
-
-    :raises TypeError: it is no string. A dictionary would be a query to some databases.
-    """
-    if not isinstance(ref, str):
-        raise TypeError(f"`ref` must be a string, not {type(ref).__name__}")
-    return is_hash(ref)
+            self._handover = Handover(self._options, self._stored)
+        return self._handover
