@@ -22,8 +22,8 @@ from urllib.parse import parse_qsl
 
 import httpx
 
-from coatcheck import AsyncStore, SessionOptions, Sessions, open_async_store
-from coatcheck.asgi import SessionMiddleware, session_of
+from coatcheck import AsyncStore, SessionOptions, Sessions, open_async_store, session_of
+from coatcheck.asgi import SessionMiddleware
 
 #: How often a thief changes the id at most.
 ROTATIONS = 200

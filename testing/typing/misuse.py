@@ -1,7 +1,7 @@
 """Misuse that type checkers must refuse: each marked line is an error."""
 
-from coatcheck import CookieOptions, MemoryStore, Record, SessionOptions
-from coatcheck.asgi import SessionMiddleware, session_of
+from coatcheck import CookieOptions, MemoryStore, Record, SessionOptions, session_of
+from coatcheck.asgi import SessionMiddleware
 from coatcheck_express import express_options
 
 SessionOptions(secret=42)  # refuse: a number

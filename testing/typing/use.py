@@ -6,8 +6,12 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Any
 
+import starlette.requests
+import starlette.types
+
 from coatcheck import (
     ABSENT,
+    AsyncSession,
     CookieOptions,
     MemoryStore,
     Record,
@@ -16,19 +20,19 @@ from coatcheck import (
     SessionOptions,
     Sessions,
     Store,
+    SyncSession,
     Unchanged,
     open_async_store,
     open_store,
+    session_of,
 )
 from coatcheck.asgi import SessionMiddleware as ASGISessions
-from coatcheck.asgi import session_of as asgi_session_of
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
-from coatcheck.wsgi import session_of as wsgi_session_of
 from coatcheck_express import ExpressCookie, express_options, migrate_from_express
 
 
-async def asgi(scope: Any, receive: Any, send: Any) -> None:
-    session = asgi_session_of(scope)
+async def asgi(scope: starlette.types.Scope, receive: Any, send: Any) -> None:
+    session = session_of(scope)
     session["visits"] = session.get("visits", 0) + 1
     session.cookie.max_age = 30 * 86400
     session |= {"seen": True}
@@ -40,10 +44,33 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
 
 
 def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    session = wsgi_session_of(environ)
+    session = session_of(environ)
     session.owner = "42"
     session.save()
     return [b""]
+
+
+class WSGIRequest:
+    environ: dict[str, Any]
+
+
+class FalconRequest:
+    env: dict[str, Any]
+
+
+class OtherRequest:
+    """Django's, where the type does not tell whether it is a request of ASGI or WSGI."""
+
+
+async def of_requests(request: starlette.requests.Request, any_session: Session) -> None:
+    over_asgi: AsyncSession = session_of(request, name="admin_sid")
+    await over_asgi.change(lambda data: data.get("n", 0) + 1)
+    of_flask: SyncSession = session_of(WSGIRequest())
+    of_falcon: SyncSession = session_of(FalconRequest())
+    of_django: Session = session_of(OtherRequest())
+    for session in (of_flask, of_falcon, of_django, session_of(any_session), session_of(of_flask)):
+        session.regenerate()
+    session_of(of_flask).reload()
 
 
 def observe(event: SessionEvent) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 import anyio.to_thread
 
-from coatcheck import MemoryStore, Session, SessionEvent
+from coatcheck import MemoryStore, Session, SessionEvent, session_of
 from coatcheck import asgi as coatcheck_asgi
 from coatcheck import wsgi as coatcheck_wsgi
 
@@ -98,7 +98,7 @@ async def asgi_stories(scope: Any, receive: Any, send: Any) -> None:
             await receive()
             await send({"type": f"lifespan.{phase}.complete"})
         return
-    session, path = coatcheck_asgi.session_of(scope), scope["path"]
+    session, path = session_of(scope), scope["path"]
     query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode()).items()}
     if path == "/stream":
         session["streamed"] = True
@@ -122,7 +122,7 @@ async def send_part(send: Any, body: bytes) -> None:
 
 def wsgi_stories(environ: Any, start_response: Any) -> Any:
     """Tell the stories as a WSGI application."""
-    session, path = coatcheck_wsgi.session_of(environ), environ["PATH_INFO"]
+    session, path = session_of(environ), environ["PATH_INFO"]
     query = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
     if path == "/stream":
         session["streamed"] = True
@@ -177,7 +177,7 @@ async def socket_stories(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "websocket":
         await asgi_stories(scope, receive, send)
         return
-    session = coatcheck_asgi.session_of(scope)
+    session = session_of(scope)
     await receive()
     if scope["path"] == "/denied":
         session["denied"] = True

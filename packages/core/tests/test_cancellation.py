@@ -11,8 +11,8 @@ import pytest
 from trio.testing import MockClock
 from webclient import AsyncMemoryStore, Client, SyncClient, asgi_app, set_cookies, wsgi_app
 
-from coatcheck import ALWAYS, AsyncStore, MemoryStore
-from coatcheck.asgi import SessionMiddleware, session_of
+from coatcheck import ALWAYS, AsyncStore, MemoryStore, session_of
+from coatcheck.asgi import SessionMiddleware
 from coatcheck.errors import StoreTimeout
 from coatcheck.store import Condition
 from coatcheck.wsgi import SessionMiddleware as WSGISessions

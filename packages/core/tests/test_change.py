@@ -20,9 +20,9 @@ from webclient import (
     wsgi_app,
 )
 
-from coatcheck import MemoryStore, SessionOptions, Sessions
+from coatcheck import MemoryStore, SessionOptions, Sessions, session_of
 from coatcheck._records.succession import is_succession
-from coatcheck.asgi import SessionMiddleware, session_of
+from coatcheck.asgi import SessionMiddleware
 from coatcheck.codec import JSONCodec
 from coatcheck.errors import ConfigurationError, ConflictError, SessionGone
 from coatcheck.merge_rules import counter, union

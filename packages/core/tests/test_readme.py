@@ -52,9 +52,7 @@ async def test_routes_can_be_written_below_an_example(
         def page_of_flask() -> str:
             import flask
 
-            from coatcheck.wsgi import session_of
-
-            session = session_of(flask.request)
+            session = coatcheck.session_of(flask.request)
             session["n"] = session.get("n", 0) + 1
             return str(session["n"])
 

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from webclient import SECRET, FragileStore, SyncClient, asgi_app, sessions_in, set_cookies, wsgi_app
 
-from coatcheck import CookieOptions, MemoryStore
+from coatcheck import CookieOptions, MemoryStore, session_of
 from coatcheck.asgi import SessionMiddleware as ASGISessions
-from coatcheck.asgi import session_of
 from coatcheck.errors import ConfigurationError, LateWriteError
 
 pytestmark = pytest.mark.anyio

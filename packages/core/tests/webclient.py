@@ -10,14 +10,12 @@ from typing import Any, Self
 
 import httpx
 
-from coatcheck import AsyncStore, MemoryStore, Record
+from coatcheck import AsyncStore, MemoryStore, Record, session_of
 from coatcheck._records.succession import is_succession
 from coatcheck.asgi import SessionMiddleware as ASGISessions
-from coatcheck.asgi import session_of as asgi_session_of
 from coatcheck.errors import StoreUnavailable
 from coatcheck.store import ALWAYS, Condition
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
-from coatcheck.wsgi import session_of as wsgi_session_of
 
 SECRET = "a secret of thirty-two bytes, more"
 
@@ -146,7 +144,7 @@ def asgi_app(
     """
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        result = handler(asgi_session_of(scope), scope)
+        result = handler(session_of(scope), scope)
         if isinstance(result, Awaitable):
             result = await result
         body = str(result).encode()
@@ -166,7 +164,7 @@ def wsgi_app(
     """Return a middleware over an application that calls ``handler(session, environ)``."""
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
-        body = str(handler(wsgi_session_of(environ), environ)).encode()
+        body = str(handler(session_of(environ), environ)).encode()
         start_response(status, list(headers or [("Content-Type", "text/plain")]))
         return [body]
 

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.validate import validator
 
-from coatcheck import CookieOptions, SessionOptions
+from coatcheck import CookieOptions, SessionOptions, session_of
 from coatcheck import asgi as coatcheck_asgi
 from coatcheck import wsgi as coatcheck_wsgi
 
@@ -51,7 +51,7 @@ def count(data: dict[str, Any]) -> None:
 
 def wsgi_app(environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Serve the application over WSGI."""
-    session = coatcheck_wsgi.session_of(environ)
+    session = session_of(environ)
     query = dict(parse_qsl(environ["QUERY_STRING"]))
     if environ["PATH_INFO"] == "/count":
         session.change(count)
@@ -63,7 +63,7 @@ def wsgi_app(environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes
 
 async def asgi_app(scope: Any, _receive: Any, send: Any) -> None:
     """Serve the application over ASGI."""
-    session = coatcheck_asgi.session_of(scope)
+    session = session_of(scope)
     query = dict(parse_qsl(scope["query_string"].decode()))
     if scope["path"] == "/count":
         await session.change(count)

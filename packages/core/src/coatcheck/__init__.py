@@ -1,10 +1,11 @@
 """Keep HTTP sessions on the server: the browser has a signed id in a cookie, nothing else.
 
 The middlewares are :class:`coatcheck.asgi.SessionMiddleware` and
-:class:`coatcheck.wsgi.SessionMiddleware`; the errors are in :mod:`coatcheck.errors`.
+:class:`coatcheck.wsgi.SessionMiddleware`; :func:`session_of` finds the session of a request; the
+errors are in :mod:`coatcheck.errors`.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._stores.registry import open_async_store, open_store
 from .codec import JSONCodec, SessionState
@@ -53,13 +54,21 @@ __all__ = [
     "hookimpl",
     "open_async_store",
     "open_store",
+    "session_of",
 ]
 
 if TYPE_CHECKING:
+    from ._request.finding import session_of as session_of
+
     __version__: str
 else:
 
-    def __getattr__(name: str) -> str:
+    def __getattr__(name: str) -> Any:
+        if name == "session_of":  # stores and commands do not need it
+            from ._request.finding import session_of
+
+            globals()[name] = session_of
+            return session_of
         if name == "__version__":  # reading metadata takes longer than the import
             from importlib.metadata import version
 

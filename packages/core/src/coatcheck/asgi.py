@@ -4,27 +4,21 @@
 
     app = SessionMiddleware(app, secret=os.environ["SESSION_SECRET"], store="redis://localhost")
 
-The session is ``scope["session"]``, so Starlette's ``request.session`` works as it is.
+The session is ``scope["session"]``, so Starlette's ``request.session`` works as it is;
+:func:`coatcheck.session_of` finds it, too.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextvars import Token
 from functools import partial
 from typing import Any, Final, TypeAlias, Unpack
 from urllib.parse import quote
 
 from ._cookies.cookie_header import PATH_SAFE, path_matches
-from ._request.middleware import (
-    Middleware,
-    around,
-    choose_store,
-    not_served,
-    session_in,
-    wsgi_names,
-)
+from ._request.finding import SCOPE_KEY
+from ._request.middleware import Middleware, around, choose_store, wsgi_names
 from ._request.request_context import RequestContext
 from ._request.response_headers import HeaderWriter
 from ._request.set_cookie import NOTHING
@@ -33,12 +27,11 @@ from ._stores.bridge import AsyncBridge, runs_trio
 from ._stores.registry import Registry
 from ._stores.runners import AsyncRunner
 from ._stores.shielding import RequestLoop, Run, to_the_end
-from .errors import SessionUnavailable
 from .options import OptionFields, Request, SessionOptions
-from .session import AsyncSession, Session
+from .session import AsyncSession
 from .store import AsyncStore, Store
 
-__all__ = ["SessionMiddleware", "session_of"]
+__all__ = ["SessionMiddleware"]
 
 
 def __dir__() -> list[str]:
@@ -50,9 +43,6 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
-
-#: Where the session is in the scope, for frameworks and for :func:`session_of`.
-SCOPE_KEY: Final = "session"
 
 _HEADERS: Final = HeaderWriter(str.encode, partial(str, encoding="latin-1"))
 _HEADER_POINTS: Final = frozenset(
@@ -107,7 +97,7 @@ class SessionMiddleware(Middleware):
         session = context.session = AsyncSessionCore(context, run)
         shown = AsyncSession(session)
         if SCOPE_KEY in scope or self._own_key in scope:
-            context.place.take(shown, self._own_key)
+            self._take_place(self.app, context.place, shown)
         else:
             scope[self._own_key] = scope[SCOPE_KEY] = shown
         connection = _Connection(context, session, receive, send)
@@ -163,73 +153,6 @@ class SessionMiddleware(Middleware):
             await send(message)
 
         return send_and_close
-
-
-class _SessionOf:
-    """Returns the session of a request.
-
-    A function, but for FastAPI, which asks for its signature: ``Depends(session_of)``.
-    """
-
-    __name__ = __qualname__ = "session_of"
-
-    def __call__(self, request: Any, name: str | None = None) -> AsyncSession:
-        """Return the session of a scope, or of a request object that has a ``scope``.
-
-        :param name: the cookie's name, where several middlewares serve the request; otherwise
-            the innermost.
-        :raises SessionUnavailable: no such middleware serves this request.
-        """
-        scope: Any = request
-        if isinstance(request, Session):
-            found: Session | None = request
-        else:
-            if not isinstance(request, MutableMapping):
-                scope = getattr(request, "scope", None)
-            if not isinstance(scope, MutableMapping) or "wsgi.version" in scope:
-                raise _no_scope(request)
-            found = session_in(scope, SCOPE_KEY, name)
-        if isinstance(found, AsyncSession):
-            return found
-        if found is not None:
-            raise SessionUnavailable(
-                "this is a session of coatcheck.wsgi: take `session_of` of `coatcheck.wsgi`"
-            )
-        advice = (
-            "put one around the application (with `add_middleware`, add it last, or this code runs "
-            "outside it)"
-        )
-        raise not_served(scope, "asgi", name, advice)
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        """The parameter that FastAPI passes: the request or the WebSocket."""
-        try:
-            from starlette.requests import HTTPConnection
-        except ImportError:
-            # For `inspect` and `hasattr`: without Starlette nobody needs more than `__call__` has.
-            raise AttributeError("__signature__") from None
-
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        return inspect.Signature(
-            [inspect.Parameter("request", kind, annotation=HTTPConnection)],
-            return_annotation=AsyncSession,
-        )
-
-
-#: Returns the session of a request.
-session_of: Final = _SessionOf()
-
-
-def _no_scope(request: object) -> SessionUnavailable:
-    """Return the error that says why something has no scope."""
-    if isinstance(request, Mapping) or hasattr(request, "environ") or hasattr(request, "env"):
-        return SessionUnavailable(
-            "this is a request of WSGI: take `session_of` of `coatcheck.wsgi`, and its middleware"
-        )
-    return SessionUnavailable(
-        f"`session_of` takes a request or an ASGI scope, not {type(request).__name__}"
-    )
 
 
 class _Connection:

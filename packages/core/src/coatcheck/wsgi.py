@@ -5,47 +5,37 @@
     app.wsgi_app = SessionMiddleware(app.wsgi_app, secret=os.environ["SESSION_SECRET"],
                                      store="redis://localhost")
 
-The session is ``environ["coatcheck.session"]``; :func:`session_of` finds it there.
+The session is ``environ["coatcheck.session"]``; :func:`coatcheck.session_of` finds it there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Unpack
 from urllib.parse import quote
 
 from ._cookies.cookie_header import PATH_SAFE
-from ._request.middleware import (
-    Middleware,
-    around,
-    choose_store,
-    not_served,
-    session_in,
-    wsgi_names,
-)
+from ._request.finding import ENVIRON_KEY
+from ._request.middleware import Middleware, around, choose_store, wsgi_names
 from ._request.request_context import RequestContext
 from ._request.response_headers import HeaderWriter
 from ._request.set_cookie import NOTHING
 from ._session.session_core import SyncSessionCore
 from ._stores.registry import Registry
 from ._stores.runners import SyncRunner
-from .errors import SessionUnavailable
 from .options import OptionFields, Request, SessionOptions
-from .session import Session, SyncSession
+from .session import SyncSession
 from .store import AsyncStore, Store
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["SessionMiddleware", "session_of"]
+__all__ = ["SessionMiddleware"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
-
-#: Where the session is in the environ.
-ENVIRON_KEY: Final = "coatcheck.session"
 
 _HEADERS: Final = HeaderWriter(str, str)
 
@@ -88,7 +78,7 @@ class SessionMiddleware(Middleware):
         session = context.session = SyncSessionCore(context, run)
         shown = SyncSession(session)
         if ENVIRON_KEY in environ or self._own_key in environ:
-            context.place.take(shown, self._own_key)
+            self._take_place(self.app, context.place, shown)
         else:
             environ[self._own_key] = environ[ENVIRON_KEY] = shown
         return _Response(context, session, start_response).of(self.app, environ)
@@ -99,47 +89,6 @@ class SessionMiddleware(Middleware):
             runner = self._runner
             self._closed = True
             runner.close()
-
-
-def session_of(request: Any, name: str | None = None) -> SyncSession:
-    """Return the session of an environ, or of a request object that has one.
-
-    Inside an ASGI middleware of the same name the session is that one's: an
-    :class:`~coatcheck.AsyncSession`, which saves itself when the response goes out.
-
-    :param request: has an ``environ`` (Flask, Django, Bottle, Pyramid) or an ``env`` (Falcon).
-    :param name: the cookie's name, where several middlewares serve the request; otherwise the
-        innermost.
-    :raises SessionUnavailable: no such middleware serves this request.
-    """
-    if isinstance(request, Session):
-        found: Session | None = request
-        if not isinstance(request, SyncSession):
-            raise SessionUnavailable(
-                "this is a session of coatcheck.asgi: take `session_of` of `coatcheck.asgi`"
-            )
-    else:
-        environ = _environ_of(request)
-        found = session_in(environ, ENVIRON_KEY, name)
-        if found is None:
-            raise not_served(environ, "wsgi", name, "put one around the application")
-    return found  # type: ignore[return-value]  # or an AsyncSession, see above
-
-
-def _environ_of(request: object) -> Mapping[str, Any]:
-    if isinstance(request, Mapping):
-        environ: object = request
-    else:
-        environ = getattr(request, "environ", None) or getattr(request, "env", None)
-    if isinstance(environ, Mapping) and "asgi" not in environ:
-        return environ
-    if environ is not None or hasattr(request, "scope"):
-        raise SessionUnavailable(
-            "this is a request of ASGI: take `session_of` of `coatcheck.asgi`, and its middleware"
-        )
-    raise SessionUnavailable(
-        f"`session_of` takes a request or a WSGI environ, not {type(request).__name__}"
-    )
 
 
 class _Response:

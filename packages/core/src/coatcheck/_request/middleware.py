@@ -1,4 +1,4 @@
-"""Do what both middlewares have in common: make them, open their store, find their sessions."""
+"""Do what both middlewares have in common: make them, and open their store."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
-from .._session.session_dict import core_of
-from ..errors import ConfigurationError, SessionUnavailable
+from ..errors import ConfigurationError
 from ..events import logger
 from ..memory import MemoryStore
 from ..options import OptionFields, Request, SessionOptions, make_options
 from ..session import Session
 from ..store import AsyncStore, Store
+from .finding import own_key
+from .replacement import Place
 from .request_adapter import RequestAdapter
 from .session_manager import SessionManager
 
@@ -69,7 +70,7 @@ class Middleware(ABC):
         check_application(app, speaks)
         self.options: SessionOptions = make_options(options, kwargs)
         self._manager = SessionManager(self.options, adapter, eager=speaks == "asgi")
-        self._own_key = own_key(self.options)
+        self._own_key = own_key(self.options.name)
         self._opening = threading.Lock()
         self._open_store(again=False)
         self._closed = False
@@ -80,6 +81,20 @@ class Middleware(ABC):
 
         :param again: it was open before.
         """
+
+    def _take_place(self, app: object, place: Place, session: Session) -> None:
+        """Put the session into a request that has sessions already.
+
+        :param app: the application that the middleware is around.
+        :raises ConfigurationError: the middleware is inside itself, or another one has its name.
+        """
+        for name in ("wsgi_app", "asgi_app"):
+            if getattr(app, name, None) is self:
+                raise ConfigurationError(
+                    f"`app.{name} = SessionMiddleware(app, ...)` calls itself without end: write "
+                    f"`app.{name} = SessionMiddleware(app.{name}, ...)`"
+                )
+        place.take(session, self._own_key)
 
     def _open_store(self, *, again: bool) -> None:
         self.store = self._open(again=again)
@@ -94,66 +109,52 @@ class Middleware(ABC):
 
 Interface: TypeAlias = Literal["asgi", "wsgi"]
 
-#: The last parameter that an application of an interface has nearly always.
-_LAST: Final[Mapping[Interface, str]] = {"asgi": "send", "wsgi": "start_response"}
+#: What applications of an interface are called with.
+_ARGUMENTS: Final[Mapping[Interface, tuple[str, ...]]] = {
+    "asgi": ("scope", "receive", "send"),
+    "wsgi": ("environ", "start_response"),
+}
 
 
 def check_application(app: object, speaks: Interface) -> None:
-    """Refuse an application of the other interface, where its parameters tell.
+    """Refuse what is no application of the interface, where its parameters tell.
 
     :param speaks: the middleware's interface.
-    :raises ConfigurationError: it is one.
+    :raises ConfigurationError: it is none.
     """
     other: Interface = "wsgi" if speaks == "asgi" else "asgi"
     try:
-        names = list(inspect.signature(app).parameters)  # type: ignore[arg-type]  # see below
+        signature = inspect.signature(app)  # type: ignore[arg-type]  # see below
     except (TypeError, ValueError):  # not callable, or of C
         return
-    if names[-1:] == [_LAST[other]]:
+    last = [*signature.parameters][-1:]
+    if last == [_ARGUMENTS[other][-1]] or (
+        _takes(signature, other) and not _takes(signature, speaks)
+    ):
         raise ConfigurationError(
             f"the application speaks {other.upper()}: take "
             f"`coatcheck.{other}.SessionMiddleware`, not `coatcheck.{speaks}.SessionMiddleware`"
         )
+    if _takes(signature, speaks):
+        return
+    kind = app if isinstance(app, type) or inspect.isfunction(app) else type(app)
+    given = f"{kind.__module__}.{kind.__qualname__}"
+    if given.startswith("aiohttp."):
+        reason = "aiohttp speaks neither ASGI nor WSGI, so no middleware can be around it"
+    else:
+        reason = f"it cannot be called with ({', '.join(_ARGUMENTS[speaks])})"
+        if not signature.parameters:
+            reason += "; if it makes the application, call it: `SessionMiddleware(make_app(), ...)`"
+    raise ConfigurationError(f"{given} is no {speaks.upper()} application: {reason}")
 
 
-_OWN: Final = "coatcheck.session."
-
-
-def own_key(options: SessionOptions) -> str:
-    """Return where a request has the session of a middleware, whatever is in its place."""
-    return _OWN + options.name
-
-
-def session_in(request: Request, place: str, name: str | None) -> Session | None:
-    """Return a session of a request.
-
-    :param place: where frameworks look for it.
-    :param name: the cookie's name; None for the innermost session.
-    """
-    if name is not None:
-        named: Session | None = request.get(_OWN + name)
-        return named
-    session = request.get(place)
-    if isinstance(session, Session):
-        return session
-    ours = [value for key, value in request.items() if key.startswith(_OWN)]
-    ours.sort(key=lambda each: not core_of(each).phase.is_over)  # what is over comes first
-    return ours[-1] if ours else None
-
-
-def not_served(request: Request, speaks: str, name: str | None, advice: str) -> SessionUnavailable:
-    """Return the error for a request without a session of a middleware.
-
-    :param speaks: the interface that the middleware would have, ``"asgi"`` or ``"wsgi"``.
-    :param name: the cookie's name that was asked for, or None.
-    :param advice: what to do where no middleware of ours serves the request.
-    """
-    ours = [key.removeprefix(_OWN) for key in request if key.startswith(_OWN)]
-    named = "" if name is None else f" of the name {name!r}"
-    there = f"there are sessions of the name {', '.join(map(repr, ours))}" if ours else advice
-    return SessionUnavailable(
-        f"no coatcheck.{speaks}.SessionMiddleware{named} serves this request: {there}"
-    )
+def _takes(signature: inspect.Signature, speaks: Interface) -> bool:
+    """Tell whether a callable can be called as an application of an interface."""
+    try:
+        signature.bind(*_ARGUMENTS[speaks])
+    except TypeError:
+        return False
+    return True
 
 
 #: A session, and what tells whether a WSGI request is the request that it belongs to.

@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from ...asgi import SessionMiddleware, session_of
+from ... import session_of
+from ...asgi import SessionMiddleware
 from ...options import SessionOptions
 from ...session import AsyncSession
 from ...sessions import Sessions
