@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
+import fastapi
 import starlette.requests
 import starlette.types
 
@@ -27,6 +28,8 @@ from coatcheck import (
     session_of,
 )
 from coatcheck.asgi import SessionMiddleware as ASGISessions
+from coatcheck.fastapi import SessionDep, SessionSecurity, require_fresh
+from coatcheck.logins import login_age, record_login
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 from coatcheck_express import ExpressCookie, express_options, migrate_from_express
 
@@ -71,6 +74,27 @@ async def of_requests(request: starlette.requests.Request, any_session: Session)
     for session in (of_flask, of_falcon, of_django, session_of(any_session), session_of(of_flask)):
         session.regenerate()
     session_of(of_flask).reload()
+
+
+api = fastapi.FastAPI()
+RecentLogin = Annotated[AsyncSession, fastapi.Depends(require_fresh(dt.timedelta(minutes=10)))]
+
+
+@api.post("/login", dependencies=[fastapi.Security(SessionSecurity("admin_sid"))])
+async def login(request: fastapi.Request, session: SessionDep) -> float | None:
+    record_login(session)
+    session.regenerate(keep_data=True)
+    session_of(request).regenerate()
+    await session.save()
+    return login_age(session)
+
+
+@api.post("/password")
+async def password(
+    recent: RecentLogin, same: Annotated[AsyncSession, fastapi.Depends(session_of)]
+) -> None:
+    recent.owner = "42"
+    await same.reload()
 
 
 def observe(event: SessionEvent) -> None:

@@ -1,0 +1,68 @@
+"""Note when a user has logged in, for pages that ask for a recent login.
+
+At a login, in the place of ``session.regenerate()``::
+
+    record_login(session)
+    session["user_id"] = user.id
+
+On a page where an old login is not enough, as for a change of the password::
+
+    age = login_age(session)
+    if age is None or age > 600:
+        ...  # ask for the password again, and call `record_login` once more
+
+The moment is a value of the session, in POSIX seconds, under the key :data:`LOGIN_KEY`. So it ends
+with the session, with ``regenerate()`` without ``keep_data``, and with ``clear()``. A logout that
+keeps the session has to delete the key as well.
+
+A new id alone is no login: applications also replace ids from time to time. So ``regenerate()``
+does not move this moment, and neither does the time at which the session began.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ._session.session_dict import core_of
+from .session import Session
+
+__all__ = ["LOGIN_KEY", "login_age", "record_login"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+#: The session's key for the moment of the last login.
+LOGIN_KEY: Final = "logged_in_at"
+
+
+def record_login(session: Session, *, keep_data: bool = True) -> None:
+    """Give the session a new id, and note that the user has proved just now who they are.
+
+    :param session: the session of the request.
+    :param keep_data: go on with the data, as with :meth:`Session.regenerate
+        <coatcheck.Session.regenerate>`: a cart stays. False: begin with none.
+    :raises LateWriteError: the headers are out, and cannot carry the new cookie.
+    :raises SessionGone: ``keep_data``, but the session was ended elsewhere.
+    """
+    session.regenerate(keep_data=keep_data)
+    session[LOGIN_KEY] = _now(session)
+
+
+def login_age(session: Session) -> float | None:
+    """Return the seconds since the last login, or None if nobody has logged in.
+
+    A value that is no number counts as none. A moment in the future, of a machine whose clock is
+    ahead, counts as now.
+
+    :param session: the session of the request.
+    """
+    moment = session.get(LOGIN_KEY)
+    if not isinstance(moment, int | float) or isinstance(moment, bool):
+        return None
+    return max(0.0, _now(session) - moment)
+
+
+def _now(session: Session) -> float:
+    return core_of(session).contents.settings.clock()
