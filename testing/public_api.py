@@ -47,6 +47,7 @@ MODULES: Final = {
         "coatcheck.memory",
         "coatcheck.store",
         "coatcheck.hookspecs",
+        "coatcheck.integration",
         "coatcheck.storekit",
     ),
     "packages/express": ("coatcheck_express",),

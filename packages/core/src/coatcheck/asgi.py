@@ -10,26 +10,23 @@ The session is ``scope["session"]``, so Starlette's ``request.session`` works as
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextvars import Token
 from functools import partial
 from typing import Any, Final, TypeAlias, Unpack
-from urllib.parse import quote
 
-from ._cookies.cookie_header import PATH_SAFE, path_matches
+from ._request.driver import AsyncDriver
 from ._request.finding import SCOPE_KEY
-from ._request.middleware import Middleware, around, choose_store, wsgi_names
+from ._request.middleware import around, check_application, take_place, wsgi_names
+from ._request.request_adapter import ASGIAdapter
 from ._request.request_context import RequestContext
+from ._request.request_steps import AsyncSteps
 from ._request.response_headers import HeaderWriter
 from ._request.set_cookie import NOTHING
 from ._session.session_core import AsyncSessionCore
-from ._stores.bridge import AsyncBridge, runs_trio
-from ._stores.registry import Registry
-from ._stores.runners import AsyncRunner
-from ._stores.shielding import RequestLoop, Run, to_the_end
+from ._stores.bridge import runs_trio
 from .options import OptionFields, Request, SessionOptions
 from .session import AsyncSession
-from .store import AsyncStore, Store
 
 __all__ = ["SessionMiddleware"]
 
@@ -54,7 +51,7 @@ _BODIES: Final = frozenset(
 _ENDS: Final = frozenset({"http.response.pathsend", "websocket.close"})
 
 
-class SessionMiddleware(Middleware):
+class SessionMiddleware(AsyncDriver):
     """Give each request of an ASGI application its session.
 
     :param app: the application.
@@ -70,19 +67,8 @@ class SessionMiddleware(Middleware):
         **kwargs: Unpack[OptionFields],
     ) -> None:
         self.app = app
-        super().__init__(app, options, kwargs, _ASGIAdapter(), "asgi")
-
-    def _open(self, *, again: bool) -> Store | AsyncStore:
-        store, self._owns_store = choose_store(self.options, Registry().open_async, again=again)
-        runner = AsyncRunner(store)
-        self._run: Run = runner.run
-        self._waits = runner.waits
-        self._trio_runner: AsyncRunner | None = None
-        self._trio_store: AsyncStore | None = None
-        self._asyncio_only = isinstance(self.options.store, str) and not isinstance(
-            store, AsyncBridge
-        )
-        return store
+        check_application(app, "asgi")
+        super().__init__(options, kwargs, _ScopeAdapter(), eager=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -97,7 +83,7 @@ class SessionMiddleware(Middleware):
         session = context.session = AsyncSessionCore(context, run)
         shown = AsyncSession(session)
         if SCOPE_KEY in scope or self._own_key in scope:
-            self._take_place(self.app, context.place, shown)
+            take_place(self, self.app, context.place, shown, self._own_key)
         else:
             scope[self._own_key] = scope[SCOPE_KEY] = shown
         connection = _Connection(context, session, receive, send)
@@ -125,27 +111,6 @@ class SessionMiddleware(Middleware):
         finally:
             context.end()
 
-    async def close(self) -> None:
-        """Close the store, if the middleware opened it. Lifespan shutdown does it, too.
-
-        A later lifespan startup or request opens it again.
-        """
-        if self._owns_store:
-            store, trio_store = self.store, self._trio_store
-            self._closed = True
-            closed = store.close()
-            if closed is not None:
-                await closed
-            if trio_store is not None:
-                await trio_store.close()
-
-    def _run_on_trio(self) -> Run:
-        if self._trio_runner is None:
-            assert isinstance(self.options.store, str)
-            self._trio_store = Registry().open_async(self.options.store, clock=self.options.clock)
-            self._trio_runner = AsyncRunner(self._trio_store)
-        return self._trio_runner.run
-
     def _closing(self, send: Send) -> Send:
         async def send_and_close(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
@@ -155,13 +120,13 @@ class SessionMiddleware(Middleware):
         return send_and_close
 
 
-class _Connection:
+class _Connection(AsyncSteps):
     """Pass the messages of one connection on, between the application and the server.
 
     :param context: decides what the messages mean to the session.
     """
 
-    __slots__ = ("_context", "_receive", "_send", "_session", "_streams")
+    __slots__ = ("_receive", "_send", "_streams")
 
     def __init__(
         self, context: RequestContext, session: AsyncSessionCore, receive: Receive, send: Send
@@ -212,36 +177,15 @@ class _Connection:
         return message
 
     async def abandon(self) -> None:
-        """End what a failed request has left, whatever happens to the request."""
-        await to_the_end(self._session.run, self._context.abandon)
+        """End what a failed request has left."""
+        await self._abandon()
 
     async def give_up(self, error: BaseException, waits: bool) -> None:
         """Let go of the session when the application has raised.
 
         :param waits: whether calls of the store have to be awaited.
         """
-        try:
-            if self._context.must_abandon():
-                await self.abandon()
-        finally:
-            loop = RequestLoop() if waits else None
-            self._context.end_with(error, partial(self._end_outside, loop))
-
-    def _end_outside(self, loop: RequestLoop | None) -> None:
-        """Carry out ``destroy()``, which cannot be awaited, after the application raised.
-
-        :param loop: that of the request: in a worker thread the operations are waited for, and on
-            the loop they run beside the error page. None: the store does not block, so they are
-            done at once.
-        """
-        run, abandon = self._session.run, self._context.abandon
-        if loop is not None:
-            loop.carry_out(run, abandon)
-            return
-        try:
-            run(abandon()).send(None)
-        except StopIteration:
-            pass  # nothing was waited for
+        await self._give_up(error, waits)
 
     async def _end(self) -> None:
         context = self._context
@@ -277,36 +221,8 @@ def _is_bridged(context: RequestContext, environ: Request) -> bool:
     )
 
 
-class _ASGIAdapter:
-    """Read ASGI scopes."""
-
-    def cookie_headers(self, request: Request) -> Sequence[str]:
-        found = []
-        for name, value in request["headers"]:
-            if name == b"cookie":
-                found.append(value.decode("latin-1"))  # a comprehension is slower
-        return found
-
-    def path(self, request: Request) -> str:
-        raw = request.get("raw_path")
-        path = quote(request["path"], PATH_SAFE) if raw is None else raw.decode("latin-1")
-        root = quote(request.get("root_path", "").rstrip("/"), PATH_SAFE)
-        # Servers differ in whether the path includes the root path.
-        return path if path_matches(path, root or "/") else root + path
+class _ScopeAdapter(ASGIAdapter):
+    """Read ASGI scopes, and headers as ASGI's messages have them."""
 
     def may_be_shared(self, headers: Iterable[tuple[Any, Any]], now: float) -> bool:
         return _HEADERS.may_be_shared(headers, now)
-
-    def is_https(self, request: Request) -> bool:
-        return request.get("scheme") in ("https", "wss")
-
-    def method(self, request: Request) -> str:
-        return str(request.get("method", "GET"))
-
-    def header(self, request: Request, name: str) -> str | None:
-        raw = name.encode()
-        found = [value for key, value in request["headers"] if key == raw]
-        return b", ".join(found).decode("latin-1") if found else None
-
-    def is_multiprocess(self, request: Request) -> bool | None:
-        return None

@@ -10,22 +10,20 @@ The session is ``environ["coatcheck.session"]``; :func:`coatcheck.session_of` fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Unpack
-from urllib.parse import quote
 
-from ._cookies.cookie_header import PATH_SAFE
+from ._request.driver import SyncDriver
 from ._request.finding import ENVIRON_KEY
-from ._request.middleware import Middleware, around, choose_store, wsgi_names
+from ._request.middleware import around, check_application, take_place, wsgi_names
+from ._request.request_adapter import WSGIAdapter
 from ._request.request_context import RequestContext
+from ._request.request_steps import SyncSteps
 from ._request.response_headers import HeaderWriter
 from ._request.set_cookie import NOTHING
 from ._session.session_core import SyncSessionCore
-from ._stores.registry import Registry
-from ._stores.runners import SyncRunner
-from .options import OptionFields, Request, SessionOptions
+from .options import OptionFields, SessionOptions
 from .session import SyncSession
-from .store import AsyncStore, Store
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -40,7 +38,7 @@ def __dir__() -> list[str]:
 _HEADERS: Final = HeaderWriter(str, str)
 
 
-class SessionMiddleware(Middleware):
+class SessionMiddleware(SyncDriver):
     """Give each request of a WSGI application its session.
 
     :param app: the application.
@@ -56,13 +54,9 @@ class SessionMiddleware(Middleware):
         **kwargs: Unpack[OptionFields],
     ) -> None:
         self.app = app
-        super().__init__(app, options, kwargs, _WSGIAdapter(), "wsgi")
+        check_application(app, "wsgi")
+        super().__init__(options, kwargs, WSGIAdapter(), eager=False)
         wsgi_names.add(self.options.name)
-
-    def _open(self, *, again: bool) -> Store | AsyncStore:
-        store, self._owns_store = choose_store(self.options, Registry().open, again=again)
-        self._runner = SyncRunner(store)
-        return store
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -78,20 +72,13 @@ class SessionMiddleware(Middleware):
         session = context.session = SyncSessionCore(context, run)
         shown = SyncSession(session)
         if ENVIRON_KEY in environ or self._own_key in environ:
-            self._take_place(self.app, context.place, shown)
+            take_place(self, self.app, context.place, shown, self._own_key)
         else:
             environ[self._own_key] = environ[ENVIRON_KEY] = shown
         return _Response(context, session, start_response).of(self.app, environ)
 
-    def close(self) -> None:
-        """Close the store, if the middleware opened it. A later request opens it again."""
-        if self._owns_store:
-            runner = self._runner
-            self._closed = True
-            runner.close()
 
-
-class _Response:
+class _Response(SyncSteps):
     """The application's response, with the session decided before its first byte.
 
     :param context: decides what the response means to the session.
@@ -99,10 +86,8 @@ class _Response:
 
     __slots__ = (
         "_changes",
-        "_context",
         "_iterable",
         "_iterator",
-        "_session",
         "_start_response",
         "_started",
         "_write",
@@ -202,29 +187,6 @@ class _Response:
             context.unused_headers = headers
         self._write = self._start_response(status, headers, *exc_info)
 
-    def _commit_late(self, nested: bool = True) -> None:
-        if self._context.has_late_changes(nested):
-            self._session.exclusively(self._context.commit_after_headers)
-
-    def _end(self) -> None:
-        try:
-            self._abandon()
-        finally:
-            self._context.end()
-
-    def _give_up(self, error: BaseException) -> None:
-        try:
-            self._abandon()
-        finally:
-            self._context.end_with(error, self._end_outside)
-
-    def _abandon(self) -> None:
-        if self._context.must_abandon():
-            self._session.run(self._context.abandon())
-
-    def _end_outside(self) -> None:
-        self._session.exclusively(lambda: self._context.ending.end_pending())
-
     def __iter__(self) -> Iterator[bytes]:
         return self
 
@@ -252,33 +214,3 @@ class _Response:
         finally:
             if self._context.is_open:
                 self._end()
-
-
-class _WSGIAdapter:
-    """Read WSGI environs."""
-
-    def cookie_headers(self, request: Request) -> Sequence[str]:
-        header = request.get("HTTP_COOKIE")
-        return (header,) if header else ()
-
-    def path(self, request: Request) -> str:
-        path = request.get("SCRIPT_NAME", "") + request.get("PATH_INFO", "")
-        return quote(path.encode("latin-1"), PATH_SAFE) or "/"
-
-    def may_be_shared(self, headers: Iterable[tuple[Any, Any]], now: float) -> bool:
-        return _HEADERS.may_be_shared(headers, now)
-
-    def is_https(self, request: Request) -> bool:
-        return bool(request.get("wsgi.url_scheme") == "https")
-
-    def method(self, request: Request) -> str:
-        return str(request.get("REQUEST_METHOD", "GET"))
-
-    def header(self, request: Request, name: str) -> str | None:
-        value: str | None = request.get("HTTP_" + name.upper().replace("-", "_"))
-        return value
-
-    def is_multiprocess(self, request: Request) -> bool | None:
-        several = bool(request.get("wsgi.multiprocess"))
-        # Bridges from ASGI and test clients say yes without knowing. They name no server.
-        return several if "SERVER_SOFTWARE" in request or not several else None

@@ -23,12 +23,16 @@ _DEMO_NEEDS: Final = ("starlette", "uvicorn", "httpx")
 _COLUMNS: Final = ("scheme", "name", "distribution", "version", "contract", "status", "reason")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+PROGRAM: Final = "python -m coatcheck"
+
+
+def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Run one command and return the exit status.
 
     :param arguments: the command line without the program's name; default: this process's.
+    :param program: the program's name.
     """
-    parser = _parser()
+    parser = _parser(program)
     given = parser.parse_args(arguments)
     if given.version:
         return _version()
@@ -42,11 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(str(error))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m coatcheck",
+        prog=program,
         description="Server-side HTTP sessions for ASGI and WSGI.",
-        epilog="`python -m coatcheck COMMAND --help` tells more about a command.",
+        epilog=f"`{program} COMMAND --help` tells more about a command.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.set_defaults(command=None)

@@ -5,7 +5,7 @@ A session begins here as in a request that came without a cookie, and by the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
@@ -15,6 +15,7 @@ from .._session.session_core import SyncSessionCore
 from ..errors import ConfigurationError
 from ..options import Request, SessionOptions
 from ..session import Session, SyncSession
+from .request_adapter import RequestAdapter
 from .request_context import RequestContext
 from .session_manager import SessionManager
 from .stored_sessions import CreatedSession, SessionEntry, StoredSessions, named
@@ -138,7 +139,7 @@ def _without_store(_: Operations[Any]) -> Any:
     raise AssertionError("a session that no cookie leads to is not loaded")
 
 
-class _NoRequest:
+class _NoRequest(RequestAdapter):
     """Answer for a request that nobody sent."""
 
     def cookie_headers(self, request: Request) -> Sequence[str]:
@@ -146,9 +147,6 @@ class _NoRequest:
 
     def path(self, request: Request) -> str:
         return str(request[_PATH])
-
-    def may_be_shared(self, headers: Iterable[tuple[Any, Any]], now: float) -> bool:
-        return False
 
     def is_https(self, request: Request) -> bool:
         return False

@@ -1,111 +1,17 @@
-"""Do what both middlewares have in common: make them, and open their store."""
+"""Do what both middlewares have in common: check what they are around, take their places."""
 
 from __future__ import annotations
 
 import inspect
-import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from ..errors import ConfigurationError
-from ..events import logger
-from ..memory import MemoryStore
-from ..options import OptionFields, Request, SessionOptions, make_options
+from ..options import Request
 from ..session import Session
-from ..store import AsyncStore, Store
-from .finding import own_key
 from .replacement import Place
-from .request_adapter import RequestAdapter
-from .session_manager import SessionManager
-
-
-def choose_store(
-    options: SessionOptions, open_url: Callable[..., Store | AsyncStore], *, again: bool = False
-) -> tuple[Store | AsyncStore, bool]:
-    """Return the store of a middleware, and whether the middleware has to close it.
-
-    :param again: the middleware has closed a store before.
-    """
-    if options.store is None:
-        if not again:
-            logger.warning(
-                "sessions are kept in the memory of this process alone and end with it; give a "
-                "`store` for more than one process (`MemoryStore()` if that is what you want)"
-            )
-        return MemoryStore(clock=options.clock), True
-    if isinstance(options.store, str):
-        return open_url(options.store, clock=options.clock), True
-    return options.store, False
-
-
-class Middleware(ABC):
-    """Do what the constructors of both middlewares do, and open a closed store again.
-
-    Each test client of a suite shuts the application down. Some begin with a lifespan startup,
-    and others with a request: so a store that was closed is opened again on demand.
-
-    :param app: the application.
-    :param options: the options; keyword arguments of the same names win over them.
-    :param kwargs: those keyword arguments.
-    :param adapter: reads the driver's requests.
-    :param speaks: the middleware's interface, ``"asgi"`` or ``"wsgi"``.
-    :ivar store: the store, which :class:`~coatcheck.Sessions` takes.
-    :raises ConfigurationError: an option that cannot work.
-    :raises PluginError: ``store`` is a URL that no installed store opens.
-    """
-
-    store: Store | AsyncStore
-
-    def __init__(
-        self,
-        app: object,
-        options: SessionOptions | None,
-        kwargs: OptionFields,
-        adapter: RequestAdapter,
-        speaks: Interface,
-    ) -> None:
-        check_application(app, speaks)
-        self.options: SessionOptions = make_options(options, kwargs)
-        self._manager = SessionManager(self.options, adapter, eager=speaks == "asgi")
-        self._own_key = own_key(self.options.name)
-        self._opening = threading.Lock()
-        self._open_store(again=False)
-        self._closed = False
-
-    @abstractmethod
-    def _open(self, *, again: bool) -> Store | AsyncStore:
-        """Open the store and return it, and make the runner that works on it.
-
-        :param again: it was open before.
-        """
-
-    def _take_place(self, app: object, place: Place, session: Session) -> None:
-        """Put the session into a request that has sessions already.
-
-        :param app: the application that the middleware is around.
-        :raises ConfigurationError: the middleware is inside itself, or another one has its name.
-        """
-        for name in ("wsgi_app", "asgi_app"):
-            if getattr(app, name, None) is self:
-                raise ConfigurationError(
-                    f"`app.{name} = SessionMiddleware(app, ...)` calls itself without end: write "
-                    f"`app.{name} = SessionMiddleware(app.{name}, ...)`"
-                )
-        place.take(session, self._own_key)
-
-    def _open_store(self, *, again: bool) -> None:
-        self.store = self._open(again=again)
-        self._manager.notices.uses(self.store)
-
-    def _open_again(self) -> None:
-        with self._opening:
-            if self._closed:
-                self._open_store(again=True)
-                self._closed = False  # last, for other threads
-
 
 Interface: TypeAlias = Literal["asgi", "wsgi"]
 
@@ -155,6 +61,24 @@ def _takes(signature: inspect.Signature, speaks: Interface) -> bool:
     except TypeError:
         return False
     return True
+
+
+def take_place(
+    middleware: object, app: object, place: Place, session: Session, own_key: str
+) -> None:
+    """Put the session into a request that has sessions already.
+
+    :param app: the application that the middleware is around.
+    :param own_key: where the request has the session in any case.
+    :raises ConfigurationError: the middleware is inside itself, or another one has its name.
+    """
+    for name in ("wsgi_app", "asgi_app"):
+        if getattr(app, name, None) is middleware:
+            raise ConfigurationError(
+                f"`app.{name} = SessionMiddleware(app, ...)` calls itself without end: write "
+                f"`app.{name} = SessionMiddleware(app.{name}, ...)`"
+            )
+    place.take(session, own_key)
 
 
 #: A session, and what tells whether a WSGI request is the request that it belongs to.

@@ -1,0 +1,141 @@
+"""Hold what a driver has for all its requests: the options, the store, and what runs operations.
+
+The middlewares are drivers, and so is each integration of a framework.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from .._stores.bridge import AsyncBridge
+from .._stores.registry import Registry
+from .._stores.runners import AsyncRunner, SyncRunner
+from .._stores.shielding import Run
+from ..events import logger
+from ..memory import MemoryStore
+from ..options import OptionFields, SessionOptions, make_options
+from ..store import AsyncStore, Store
+from .finding import own_key
+from .request_adapter import RequestAdapter
+from .session_manager import SessionManager
+
+
+def choose_store(
+    options: SessionOptions, open_url: Callable[..., Store | AsyncStore], *, again: bool = False
+) -> tuple[Store | AsyncStore, bool]:
+    """Return the store of a driver, and whether the driver has to close it.
+
+    :param again: the driver has closed a store before.
+    """
+    if options.store is None:
+        if not again:
+            logger.warning(
+                "sessions are kept in the memory of this process alone and end with it; give a "
+                "`store` for more than one process (`MemoryStore()` if that is what you want)"
+            )
+        return MemoryStore(clock=options.clock), True
+    if isinstance(options.store, str):
+        return open_url(options.store, clock=options.clock), True
+    return options.store, False
+
+
+class Driver(ABC):
+    """Open the store, and open it again after it was closed.
+
+    Each test client of a suite shuts the application down. Some begin with a lifespan startup,
+    and others with a request: so a store that was closed is opened again on demand.
+
+    :param options: the options.
+    :param kwargs: options that win over them.
+    :param adapter: reads the driver's requests.
+    :param eager: what ``load="auto"`` means to the driver.
+    :ivar store: the store, which :class:`~coatcheck.Sessions` takes.
+    :raises ConfigurationError: an option that cannot work.
+    :raises PluginError: ``store`` is a URL that no installed store opens.
+    """
+
+    store: Store | AsyncStore
+
+    def __init__(
+        self,
+        options: SessionOptions | None,
+        kwargs: OptionFields,
+        adapter: RequestAdapter,
+        *,
+        eager: bool,
+    ) -> None:
+        self.options: SessionOptions = make_options(options, kwargs)
+        self._manager = SessionManager(self.options, adapter, eager=eager)
+        self._own_key = own_key(self.options.name)
+        self._opening = threading.Lock()
+        self._open_store(again=False)
+        self._closed = False
+
+    @abstractmethod
+    def _open(self, *, again: bool) -> Store | AsyncStore:
+        """Open the store and return it, and make the runner that works on it.
+
+        :param again: it was open before.
+        """
+
+    def _open_store(self, *, again: bool) -> None:
+        self.store = self._open(again=again)
+        self._manager.notices.uses(self.store)
+
+    def _open_again(self) -> None:
+        with self._opening:
+            if self._closed:
+                self._open_store(again=True)
+                self._closed = False  # last, for other threads
+
+
+class SyncDriver(Driver):
+    """A driver of synchronous code."""
+
+    def _open(self, *, again: bool) -> Store | AsyncStore:
+        store, self._owns_store = choose_store(self.options, Registry().open, again=again)
+        self._runner = SyncRunner(store)
+        return store
+
+    def close(self) -> None:
+        """Close the store, if it was opened here. A later request opens it again."""
+        if self._owns_store:
+            runner = self._runner
+            self._closed = True
+            runner.close()
+
+
+class AsyncDriver(Driver):
+    """A driver of asynchronous code."""
+
+    def _open(self, *, again: bool) -> Store | AsyncStore:
+        store, self._owns_store = choose_store(self.options, Registry().open_async, again=again)
+        runner = AsyncRunner(store)
+        self._run: Run = runner.run
+        self._waits = runner.waits
+        self._trio_runner: AsyncRunner | None = None
+        self._trio_store: AsyncStore | None = None
+        self._asyncio_only = isinstance(self.options.store, str) and not isinstance(
+            store, AsyncBridge
+        )
+        return store
+
+    async def close(self) -> None:
+        """Close the store, if it was opened here. A later request opens it again."""
+        if self._owns_store:
+            store, trio_store = self.store, self._trio_store
+            self._closed = True
+            closed = store.close()
+            if closed is not None:
+                await closed
+            if trio_store is not None:
+                await trio_store.close()
+
+    def _run_on_trio(self) -> Run:
+        if self._trio_runner is None:
+            assert isinstance(self.options.store, str)
+            self._trio_store = Registry().open_async(self.options.store, clock=self.options.clock)
+            self._trio_runner = AsyncRunner(self._trio_store)
+        return self._trio_runner.run

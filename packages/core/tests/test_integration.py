@@ -1,0 +1,424 @@
+"""Authors of framework integrations use `coatcheck.integration`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import pytest
+from webclient import SECRET, Clock, CountingStore
+
+from coatcheck import AsyncSession, CookieOptions, MemoryStore, Record, SyncSession, session_of
+from coatcheck.errors import ConfigurationError, LateWriteError, StoreError, StoreUnavailable
+from coatcheck.integration import (
+    ASGIAdapter,
+    AsyncIntegration,
+    RequestAdapter,
+    SyncIntegration,
+    WSGIAdapter,
+    run_command_line,
+)
+from coatcheck.store import ALWAYS, Condition
+from coatcheck.wsgi import SessionMiddleware
+
+PLAIN = [("Content-Type", "text/plain")]
+
+
+class Request:
+    """A request of a framework that has neither an environ nor a scope."""
+
+    def __init__(self, path: str = "/", cookies: Sequence[str] = ()) -> None:
+        self.path = path
+        self.cookies = cookies
+
+
+class Adapter(RequestAdapter):
+    """Read such requests."""
+
+    def cookie_headers(self, request: Mapping[str, Any]) -> Sequence[str]:
+        return list(request["request"].cookies)
+
+    def path(self, request: Mapping[str, Any]) -> str:
+        return str(request["request"].path)
+
+    def is_https(self, request: Mapping[str, Any]) -> bool:
+        return False
+
+    def method(self, request: Mapping[str, Any]) -> str:
+        return "GET"
+
+    def header(self, request: Mapping[str, Any], name: str) -> str | None:
+        return None
+
+
+class Opened(Protocol):
+    """A request session, whose methods are called as if it were synchronous."""
+
+    session: Any
+    is_open: bool
+    is_accessed: bool
+    is_loaded: bool
+
+    def response_headers(self, headers: Any) -> list[tuple[str, str]] | None: ...
+    def discard(self) -> None: ...
+    def headers_are_sent(self) -> None: ...
+    def save_late(self) -> None: ...
+    def end(self) -> None: ...
+    def fail(self, error: BaseException) -> None: ...
+
+
+class Framework:
+    """A framework of either kind: its requests are opened and saved by these calls."""
+
+    def __init__(self, asynchronous: bool, **options: Any) -> None:
+        options.setdefault("store", MemoryStore())
+        kind: Any = AsyncIntegration if asynchronous else SyncIntegration
+        self.integration = kind(Adapter(), secret=SECRET, **options)
+        self.loop = asyncio.new_event_loop() if asynchronous else None
+        self.jar: dict[str, str] = {}
+
+    def wait(self, call: Callable[[], Any]) -> Any:
+        if self.loop is None:
+            return call()
+
+        async def inside() -> Any:
+            result = call()
+            return await result if isinstance(result, Awaitable) else result
+
+        return self.loop.run_until_complete(inside())
+
+    def open(self, path: str = "/") -> Opened:
+        cookies = ["; ".join(f"{name}={value}" for name, value in self.jar.items())]
+        request = {"request": Request(path, cookies)}
+        return Waiting(self, self.wait(lambda: self.integration.open(request)))  # type: ignore[return-value]
+
+    def keep(self, headers: list[tuple[str, str]] | None) -> str | None:
+        """Do what a browser does with Set-Cookie, and return its line."""
+        for name, value in headers or ():
+            if name == "set-cookie":
+                pair = value.partition(";")[0]
+                self.jar[pair.partition("=")[0]] = pair.partition("=")[2]
+                return value
+        return None
+
+    def visit(self, function: Callable[[Any], Any]) -> Any:
+        """Make one request, and return what the function of its session returns."""
+        opened = self.open()
+        result = function(opened.session)
+        self.keep(opened.response_headers(PLAIN))
+        opened.end()
+        return result
+
+
+class Waiting:
+    """Call the methods of a request session and wait for them."""
+
+    def __init__(self, framework: Framework, opened: Any) -> None:
+        self._framework, self._opened = framework, opened
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._opened, name)
+        if not callable(value) or name in ("session", "body"):
+            return value
+        return lambda *arguments: self._framework.wait(lambda: value(*arguments))
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "async"])
+def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Framework]]:
+    made: list[Framework] = []
+
+    def make_framework(**options: Any) -> Framework:
+        made.append(Framework(request.param, **options))
+        return made[-1]
+
+    yield make_framework
+    for framework in made:
+        framework.wait(framework.integration.close)
+        if framework.loop is not None:
+            framework.loop.close()
+
+
+Make = Callable[..., Framework]
+
+
+def test_a_session_goes_from_request_to_request(make: Make) -> None:
+    framework = make()
+    framework.visit(lambda session: session.update(user=42))
+    assert framework.visit(lambda session: session["user"]) == 42
+
+
+def test_the_headers_are_new_and_have_what_is_due(make: Make) -> None:
+    framework = make()
+    opened = framework.open()
+    opened.session["user"] = 42
+    headers = opened.response_headers(PLAIN)
+    assert headers is not None
+    assert [name for name, _ in headers] == ["Content-Type", "vary", "cache-control", "set-cookie"]
+    assert PLAIN == [("Content-Type", "text/plain")]
+    opened.end()
+
+
+def test_a_request_that_leaves_the_session_alone_costs_nothing(make: Make) -> None:
+    store = CountingStore()
+    framework = make(store=store)
+    opened = framework.open()
+    assert opened.response_headers(PLAIN) is None
+    assert not opened.is_accessed
+    assert not opened.is_loaded
+    opened.end()
+    assert store.calls == []
+
+
+def test_eager_loads_at_once(make: Make) -> None:
+    store = CountingStore()
+    framework = make(store=store, eager=True)
+    framework.visit(lambda session: session.update(user=42))
+    store.calls.clear()
+    opened = framework.open()
+    assert store.calls == ["get"]
+    opened.end()
+
+
+def test_lazy_loads_at_the_first_use() -> None:
+    store = CountingStore()
+    framework = Framework(False, store=store)
+    framework.visit(lambda session: session.update(user=42))
+    store.calls.clear()
+    opened = framework.open()
+    assert store.calls == []
+    assert opened.session["user"] == 42
+    assert store.calls == ["get"]
+    opened.end()
+
+
+class SyncOfAFramework(SyncSession):
+    @property
+    def permanent(self) -> bool:
+        return self.cookie.max_age is not None
+
+
+class AsyncOfAFramework(AsyncSession):
+    @property
+    def permanent(self) -> bool:
+        return self.cookie.max_age is not None
+
+
+def test_a_session_has_the_class_that_the_framework_needs(make: Make) -> None:
+    is_async = make().loop is not None
+    kind = AsyncOfAFramework if is_async else SyncOfAFramework
+    framework = make(session_class=kind, cookie=CookieOptions(max_age=60))
+    assert framework.visit(lambda session: session.permanent) is True
+    assert framework.visit(type) is kind
+
+
+def test_late_changes_are_saved(make: Make) -> None:
+    framework = make()
+    framework.visit(lambda session: session.update(parts=0))
+    opened = framework.open()
+    opened.session["parts"] = 1
+    opened.response_headers(PLAIN)
+    opened.session["parts"] = 2
+    opened.save_late()
+    opened.end()
+    assert framework.visit(lambda session: session["parts"]) == 2
+
+
+def test_what_a_body_changes_is_saved_before_its_end_is_known() -> None:
+    framework = Framework(False)
+    framework.visit(lambda session: session.update(parts=0))
+    opened = framework.open()
+    opened.response_headers(PLAIN)
+
+    def parts() -> Iterator[bytes]:
+        for number in (1, 2):
+            opened.session["parts"] = number
+            yield b"part"
+
+    seen = list(opened.body(parts()))  # type: ignore[attr-defined]
+    assert seen == [b"part", b"part"]
+    assert framework.visit(lambda session: session["parts"]) == 2
+    opened.end()
+
+
+def test_what_an_async_body_changes_is_saved_before_its_end_is_known() -> None:
+    framework = Framework(True)
+    framework.visit(lambda session: session.update(parts=0))
+    opened = framework.open()
+    opened.response_headers(PLAIN)
+
+    async def parts() -> AsyncIterator[bytes]:
+        for number in (1, 2):
+            opened.session["parts"] = number
+            yield b"part"
+
+    async def read() -> list[bytes]:
+        return [part async for part in opened.body(parts())]  # type: ignore[attr-defined]
+
+    assert framework.wait(read) == [b"part", b"part"]
+    assert framework.visit(lambda session: session["parts"]) == 2
+    opened.end()
+    assert framework.loop is not None
+    framework.loop.close()
+
+
+def test_after_the_headers_no_session_can_begin(make: Make) -> None:
+    opened = make().open()
+    opened.headers_are_sent()
+    with pytest.raises(LateWriteError, match="headers are sent"):
+        opened.session["user"] = 42
+    opened.end()
+
+
+def test_discarded_changes_are_not_saved(make: Make) -> None:
+    framework = make()
+    framework.visit(lambda session: session.update(user=42))
+    opened = framework.open()
+    opened.session["user"] = 43
+    opened.discard()
+    assert framework.keep(opened.response_headers(PLAIN)) is None
+    opened.end()
+    assert framework.visit(lambda session: session["user"]) == 42
+
+
+def test_a_failed_request_drops_its_changes_and_ends_what_it_ended(make: Make) -> None:
+    framework = make()
+    framework.visit(lambda session: session.update(user=42))
+    opened = framework.open()
+    opened.session["user"] = 43
+    opened.fail(ValueError())
+    assert not opened.is_open
+    assert framework.visit(lambda session: session["user"]) == 42
+    opened = framework.open()
+    opened.session.destroy()
+    opened.fail(ValueError())
+    assert framework.visit(lambda session: "user" in session) is False
+
+
+def test_ending_twice_does_nothing(make: Make) -> None:
+    opened = make().open()
+    opened.response_headers(PLAIN)
+    opened.end()
+    opened.end()
+    opened.fail(ValueError())
+    assert not opened.is_open
+
+
+class Failing(MemoryStore):
+    """A store that can be down."""
+
+    is_down = False
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        if self.is_down:
+            raise StoreUnavailable("down")
+        return super().set(key, record, only_if)
+
+
+def test_an_error_page_can_follow_a_failed_save(make: Make) -> None:
+    store = Failing()
+    framework = make(store=store)
+    opened = framework.open()
+    opened.session["user"] = 42
+    store.is_down = True
+    with pytest.raises(StoreError):
+        opened.response_headers(PLAIN)
+    headers = opened.response_headers(PLAIN)
+    assert framework.keep(headers) is None
+    opened.end()
+
+
+def test_the_session_of_an_environ_is_found_as_that_of_a_middleware() -> None:
+    sessions = SyncIntegration(WSGIAdapter(), secret=SECRET, store=MemoryStore())
+    environ: dict[str, Any] = {}
+    opened = sessions.open(environ)
+    assert session_of(environ) is opened.session
+
+
+def test_a_request_may_be_opened_several_times(make: Make) -> None:
+    """As for each event of a WebSocket that shares one environ: each is saved."""
+    framework = make()
+    request = {"request": Request()}
+
+    def opens() -> Any:
+        return framework.wait(lambda: framework.integration.open(request))
+
+    first, second = Waiting(framework, opens()), Waiting(framework, opens())
+    first.session["first"] = 1
+    framework.keep(first.response_headers(PLAIN))
+    second.session["second"] = 2
+    assert framework.keep(second.response_headers(PLAIN)) is not None
+    assert framework.visit(dict) == {"second": 2}
+
+
+def test_a_middleware_of_the_same_name_is_an_error() -> None:
+    sessions = SyncIntegration(WSGIAdapter(), secret=SECRET, store=MemoryStore())
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        sessions.open(environ)
+        return []
+
+    app = SessionMiddleware(application, secret=SECRET, store=MemoryStore())
+    with pytest.raises(ConfigurationError, match="two session middlewares of the name 'sid'"):
+        app({}, lambda *_: lambda _: None)
+
+
+def test_an_integration_of_scopes_takes_headers_of_strings() -> None:
+    """ASGI's messages have bytes; frameworks on top of ASGI have strings."""
+
+    async def visit() -> None:
+        sessions = AsyncIntegration(ASGIAdapter(), secret=SECRET, store=MemoryStore())
+        scope: dict[str, Any] = {"type": "http", "path": "/", "headers": [(b"cookie", b"sid=x.y")]}
+        opened = await sessions.open(scope)
+        assert await opened.response_headers([("Cache-Control", "public, max-age=60")]) is None
+        assert not opened.session  # no good cookie came, so nothing is secret
+
+    asyncio.run(visit())
+
+
+def test_a_shared_stream_must_use_the_session_before() -> None:
+    framework = Framework(False)
+    framework.visit(lambda session: session.update(user=42))
+    opened = framework.open()
+    assert opened.response_headers([("Cache-Control", "public, max-age=60")]) is None
+    with pytest.raises(Exception, match="let caches share the response"):
+        opened.session["user"]
+    opened.end()
+
+
+def test_the_settings_of_a_request_can_follow_from_it(make: Make) -> None:
+    framework = make(cookie=lambda request: CookieOptions(path=request["request"].path))
+    opened = framework.open("/shop")
+    opened.session["user"] = 42
+    line = framework.keep(opened.response_headers(PLAIN))
+    assert line is not None
+    assert "Path=/shop" in line
+    opened.end()
+
+
+def test_sessions_expire_by_the_clock(make: Make) -> None:
+    clock = Clock()
+    framework = make(store=MemoryStore(clock=clock), clock=clock, idle_timeout=60)
+    framework.visit(lambda session: session.update(user=42))
+    clock.advance(61)
+    assert framework.visit(lambda session: "user" in session) is False
+
+
+def test_a_closed_store_is_opened_again(make: Make) -> None:
+    framework = make(store="memory://")
+    framework.visit(lambda session: session.update(user=42))
+    framework.wait(framework.integration.close)
+    framework.visit(lambda session: session.update(user=42))
+    assert framework.visit(lambda session: session["user"]) == 42
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean `store`"):
+        SyncIntegration(WSGIAdapter(), secret=SECRET, sotre="memory://")  # type: ignore[call-arg]
+
+
+def test_a_framework_has_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["secret"], "shop sessions") == 0
+    assert len(capsys.readouterr().out.strip()) == 64
+    assert run_command_line([], "shop sessions") == 2
+    assert "usage: shop sessions" in capsys.readouterr().out
