@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import coatcheck
+import coatcheck.testing as testing_tools
 from testing import public_api
 
 SOURCE = Path(coatcheck.__file__).parent
@@ -320,7 +321,11 @@ def package_of(module: str) -> str | None:
 
 def test_a_module_is_public_or_in_a_private_package() -> None:
     """Nobody can take an inner module for a public one."""
-    found = {f"coatcheck.{module.name}" for module in pkgutil.iter_modules(coatcheck.__path__)}
+    found = {
+        module.name
+        for package, name in ((coatcheck, "coatcheck"), (testing_tools, "coatcheck.testing"))
+        for module in pkgutil.iter_modules(package.__path__, f"{name}.")
+    }
     assert {name for name in found if "._" not in name} | {"coatcheck"} == set(PUBLIC)
 
 

@@ -33,6 +33,7 @@ class Sessions:
     :param store: the store that the middleware uses.
     :param options: the middleware's options; codec, ``hash_ids``, ``absolute_timeout`` and clock
         matter here. Both are attributes of a middleware: ``Sessions(app.store, app.options)``.
+    :ivar options: these options.
     :raises ConfigurationError: ``store`` is no store.
     """
 
@@ -42,7 +43,7 @@ class Sessions:
                 "`Sessions` needs the store object that the middleware uses (its `.store`), "
                 f"not {type(store).__name__}"
             )
-        self._options = options
+        self.options = options
         self._sync = SyncRunner(store)
         self._async = AsyncRunner(store)
         self._stored = StoredSessions(options, store.capabilities.owner_lag)
@@ -192,5 +193,5 @@ class Sessions:
         if self._handover is None:
             from ._request.handover import Handover  # most processes need none
 
-            self._handover = Handover(self._options, self._stored)
+            self._handover = Handover(self.options, self._stored)
         return self._handover

@@ -1,0 +1,176 @@
+"""Test applications that have sessions: log a test client in, and read its session.
+
+::
+
+    from coatcheck.testing import login, read_session
+
+    with TestClient(app) as client:  # of Starlette and FastAPI
+        login(client, {"user_id": 42})
+        client.post("/cart", json={"item": "umbrella"})
+        assert read_session(client)["cart"] == ["umbrella"]
+
+The clients are those of Starlette, FastAPI, Litestar, Flask and aiohttp, and those of httpx.
+Nothing here imports a framework or pytest: the fixtures are in :mod:`coatcheck.testing.fixtures`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urljoin
+
+from ..cookie import CookieOptions
+from ..errors import ConfigurationError
+from ..sessions import CreatedSession, Sessions
+from ._applications import find_sessions
+from ._set_cookie_lines import StorageState, StoredCookie, storage_state
+from ._test_clients import TestClient, client_of
+
+__all__ = [
+    "Clock",
+    "StorageState",
+    "StoredCookie",
+    "alogin",
+    "aread_session",
+    "find_sessions",
+    "login",
+    "read_session",
+    "storage_state",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class Clock:
+    """A clock that stands still until the test moves it; for ``clock=`` of options and stores.
+
+    :param now: POSIX seconds; without it, the present time.
+    :ivar now: what the clock shows.
+    """
+
+    def __init__(self, now: float | None = None) -> None:
+        self.now = time.time() if now is None else now
+
+    def __call__(self) -> float:
+        """Return what the clock shows, in POSIX seconds."""
+        return self.now
+
+    def advance(self, by: float | timedelta) -> None:
+        """Move the clock.
+
+        :param by: seconds, or a timedelta.
+        """
+        self.now += by.total_seconds() if isinstance(by, timedelta) else by
+
+
+def login(
+    client: Any,
+    data: Mapping[str, Any],
+    *,
+    owner: str | int | None = None,
+    sessions: Sessions | None = None,
+    url: str | None = None,
+) -> CreatedSession:
+    """Give a test client a new session, as if its user had logged in.
+
+    The client gets the cookie that the application would have sent. A session that it had before
+    goes on without it.
+
+    :param client: the test client of Starlette, FastAPI, Litestar, Flask or aiohttp, or a client of
+        httpx.
+    :param data: what the session holds.
+    :param owner: whose session it is, where the option ``owner`` does not derive it from the data.
+    :param sessions: the sessions of the application; without it they are found through the client:
+        see :func:`find_sessions`.
+    :param url: where the client will use the session, if that is not its own base URL.
+    :returns: the session, with the ``ref`` that :class:`~coatcheck.Sessions` takes.
+    :raises TypeError: ``client`` is of another kind, or :meth:`Sessions.create
+        <coatcheck.Sessions.create>` refuses an argument.
+    :raises ConfigurationError: no application is found, or the client would not send the cookie.
+    :raises StoreError: the store failed.
+    """
+    visit = _Visit(client, sessions, url)
+    made = visit.sessions.create(data, owner=owner, https=visit.is_https)
+    visit.receive(made)
+    return made
+
+
+async def alogin(
+    client: Any,
+    data: Mapping[str, Any],
+    *,
+    owner: str | int | None = None,
+    sessions: Sessions | None = None,
+    url: str | None = None,
+) -> CreatedSession:
+    """See :func:`login`."""
+    visit = _Visit(client, sessions, url)
+    made = await visit.sessions.acreate(data, owner=owner, https=visit.is_https)
+    visit.receive(made)
+    return made
+
+
+def read_session(
+    client: Any, *, sessions: Sessions | None = None, url: str | None = None
+) -> dict[str, Any] | None:
+    """Return the data of a client's session as they are stored, or None if it has no session.
+
+    Reading does not keep the session alive. The parameters and errors are those of :func:`login`.
+    """
+    visit = _Visit(client, sessions, url)
+    entry = visit.sessions.find(visit.cookies())
+    return None if entry is None else entry.data
+
+
+async def aread_session(
+    client: Any, *, sessions: Sessions | None = None, url: str | None = None
+) -> dict[str, Any] | None:
+    """See :func:`read_session`."""
+    visit = _Visit(client, sessions, url)
+    entry = await visit.sessions.afind(visit.cookies())
+    return None if entry is None else entry.data
+
+
+class _Visit:
+    """A client, and the page where it has its session.
+
+    :ivar sessions: the sessions of the application.
+    :ivar is_https: whether the client uses https.
+    """
+
+    def __init__(self, client: Any, sessions: Sessions | None, url: str | None) -> None:
+        self._client: TestClient = client_of(client)
+        self.sessions = sessions or self._client.sessions()
+        if not isinstance(self.sessions, Sessions):
+            raise TypeError(
+                "`sessions` must be `Sessions(middleware.store, middleware.options)`, "
+                f"not {type(sessions).__name__}"
+            )
+        options = self.sessions.options
+        cookie = options.cookie if isinstance(options.cookie, CookieOptions) else CookieOptions()
+        self._name, self._domain = options.name, cookie.domain
+        base = url or self._client.base_url()
+        if not base.startswith(("http://", "https://")):
+            raise ConfigurationError(
+                "the client has no base URL: say where it will use the session, for example "
+                '`url="http://localhost:8000"`'
+            )
+        self._url = base if url else urljoin(base, cookie.path)
+        self.is_https = base.startswith("https:")
+
+    def receive(self, made: CreatedSession) -> None:
+        """Give the client the cookie, and check that it will send it."""
+        self._client.receive(self._url, made.set_cookie)
+        if made.cookie_value not in self.cookies():
+            raise ConfigurationError(
+                f"the client would not send the session cookie to {self._url}: the cookie's domain "
+                "or path is another; give the client that base URL, or say `url=`"
+            )
+
+    def cookies(self) -> str:
+        """Return the Cookie header that the client would send."""
+        return self._client.cookies(self._url, self._name, self._domain)
