@@ -76,7 +76,7 @@ def test_the_guide_has_the_warnings_in_their_own_words() -> None:
     table = (ROOT / "docs/guide.md").read_text().partition("### Warnings\n")[2]
     quoted = re.findall(r'^\| "([^"]+)" \|', table, re.MULTILINE)
     source = ROOT / "packages/core/src/coatcheck"
-    modules = ("deployment.py", "middleware.py", "signing.py")
+    modules = ("deployment.py", "driver.py", "signing.py")
     text = "".join(next(source.rglob(module)).read_text() for module in modules)
     text = re.sub(r'"\s*\n\s*"', "", text)  # a message in several lines
     assert len(quoted) == 9

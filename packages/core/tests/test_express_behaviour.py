@@ -368,7 +368,7 @@ class TestBeginning:
         """Without a secret there is no middleware: it fails at the start, not at a request."""
         make = ASGISessions if isinstance(stack, ASGIStack) else WSGISessions
         with pytest.raises(ConfigurationError, match="`secret`"):
-            make(page, **options)  # type: ignore[arg-type]
+            make(None, **options)  # type: ignore[arg-type]
 
     def test_first_write(self, stack: Stack, store: FragileStore) -> None:
         """The first write stores a session and sends its cookie."""
