@@ -132,7 +132,7 @@ class _NativeCookieWriter:
         return self._signer.sign(session_id)
 
     def valid_id(self, session_id: str) -> bool:
-        return is_native_id(session_id)
+        return _ID.fullmatch(session_id) is not None  # `is_native_id` would be one more call
 
     def set_cookie(self, value: str, attributes: CookieAttributes) -> str:
         return set_cookie_line(self._name, value, attributes)

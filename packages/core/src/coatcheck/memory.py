@@ -122,7 +122,8 @@ class MemoryStore(Store):
             slot = self._live(key)
             if not condition_holds(only_if, None if slot is None else slot.record):
                 return False
-            if record.expires_at <= self._clock():
+            now = self._clock()
+            if record.expires_at <= now:
                 # The record has expired already, so no other one has to make room.
                 if slot is not None:
                     self._discard(key)
@@ -130,7 +131,8 @@ class MemoryStore(Store):
                 self._add(key, record)
             else:
                 self._replace(key, slot, record)
-            self._remove_expired(_PRUNED_PER_SET)
+            if self._expiries and self._expiries[0][0] <= now:
+                self._remove_expired(_PRUNED_PER_SET)
             return True
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
@@ -206,7 +208,8 @@ class MemoryStore(Store):
             raise StoreClosed("this memory store is closed")
 
     def _live(self, key: str) -> _Slot | None:
-        self._check_open()
+        if self._closed:
+            self._check_open()
         slot = self._slots.get(key)
         if slot is not None and slot.record.expires_at <= self._clock():
             self._discard(key)

@@ -63,9 +63,9 @@ class Signer:
         value, separator, signature = signed.rpartition(".")
         if not separator or not signed.isascii():
             return None
-        for index, key in enumerate(self._keys):
+        for key in self._keys:
             if hmac.compare_digest(key.signature(value), signature):
-                return value, index == 0
+                return value, key is self._keys[0]
         return None
 
 

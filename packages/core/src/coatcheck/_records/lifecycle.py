@@ -81,6 +81,8 @@ class Lifecycle:
         self.write = writer.write
         self.update = writer.update
         self.rotate = self._rotation.rotate
+        self.open = self._records.open
+        self.content = self._records.content
 
     def load(
         self,
@@ -159,14 +161,6 @@ class Lifecycle:
             return
         yield from self._succession.end(key)
         self._emit("destroyed", key)
-
-    def open(self, key: str, record: Record) -> tuple[Snapshot, SessionState] | None:
-        """Return a record that was read as a session, or None if it is over or unreadable."""
-        return self._records.open(key, record)
-
-    def content(self, snapshot: Snapshot) -> bytes:
-        """Return ``codec.dumps`` of what is stored."""
-        return self._records.content(snapshot)
 
     def rebase(
         self, sent: SessionState, content: bytes, mine: SessionState, stored: Snapshot

@@ -62,6 +62,8 @@ class Policy:
 
     def expiry(self, state: SessionState) -> float:
         """Return when a session expires that is used now, in POSIX seconds."""
+        if not state.cookie and self._lifetime is not None and self._absolute is None:
+            return self._clock() + self._lifetime  # nearly always
         return self.expires_at(state.cookie, state.created_at)
 
     def expires_at(self, own: Mapping[str, Any], created_at: float) -> float:

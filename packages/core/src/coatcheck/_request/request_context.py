@@ -38,7 +38,7 @@ from .policy import Policy
 from .replacement import Place
 from .saving import Saving
 from .session_manager import SessionManager
-from .set_cookie import NOTHING, READ, HeaderChanges, SetCookie
+from .set_cookie import NOTHING, HeaderChanges, SetCookie, header_changes
 
 
 class RequestContext:
@@ -208,10 +208,7 @@ class RequestContext:
         session.phase = HEADERS_SENT
         if session.keeps_alive:
             session.keeps_alive = None  # the touch that was asked for moves nothing
-        set_cookie = self.cookie.line(session)
-        if set_cookie is None:
-            return READ if session.is_accessed else NOTHING
-        return HeaderChanges(set_cookie, True)
+        return header_changes(self.cookie.line(session), session.is_accessed)
 
     def _stays(self, snapshot: Snapshot) -> bool:
         """Tell whether the expiry of an unwritten session stays where it is."""
@@ -224,11 +221,19 @@ class RequestContext:
         )
         return is_quiet or self.keep_alive.due_expiry(snapshot) is None
 
+    def expiry_of_write(self, loaded: Snapshot, changed: bool) -> tuple[Snapshot, bool, bool]:
+        """Decide what a write does to the expiry: see :meth:`KeepAlive.of_write`."""
+        session, rule = self.session, self.manager.options.keeps_alive
+        nobody_said = self._keep_alive is None and session.keeps_alive is None and rule is None
+        if changed and nobody_said and session.phase is OPEN:
+            return loaded, True, True  # nearly always
+        return self.keep_alive.of_write(loaded, changed)
+
     def commit_before_headers(self) -> Operations[HeaderChanges]:
         """Decide and do what the session needs before the first byte."""
         session = self.session
         if self._disabled:
-            return READ if session.is_accessed else NOTHING
+            return header_changes(None, session.is_accessed)
         current = self.request.get(self._place_key)
         try:
             if current is session.data or not self.place.has_replacement(current):
@@ -258,7 +263,7 @@ class RequestContext:
                 f"ended={identity.ends_presented} cookie={set_cookie is not None}",
                 None if identity.snapshot is None else identity.snapshot.key,
             )
-        return HeaderChanges(set_cookie, session.is_accessed or set_cookie is not None)
+        return header_changes(set_cookie, session.is_accessed)
 
     def sent_undecided(self) -> None:
         """Note that the response went out without a decision about the session."""

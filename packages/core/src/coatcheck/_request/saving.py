@@ -149,7 +149,7 @@ class Saving:
         assert loaded is not None, "it was stored"
         attempts = pending.identity.begin_write()
         cookie = self._session.contents.cookie_options
-        snapshot, extends, renews = self._context.keep_alive.of_write(loaded, changed)
+        snapshot, extends, renews = self._context.expiry_of_write(loaded, changed)
         pending.begin()
         attempts.needless = False
         try:

@@ -43,6 +43,16 @@ NOTHING: Final = HeaderChanges(None, False)
 READ: Final = HeaderChanges(None, True)
 
 
+def header_changes(set_cookie: str | None, is_accessed: bool) -> HeaderChanges:
+    """Return what goes into the headers.
+
+    :param is_accessed: whether the response may depend on the session.
+    """
+    if set_cookie is None:
+        return READ if is_accessed else NOTHING
+    return HeaderChanges(set_cookie, True)
+
+
 class SetCookie:
     """The session cookie in one request and its response.
 

@@ -12,6 +12,7 @@ from ..codec import IMMUTABLE, Codec, SessionState
 from ..cookie import CookieOptions, with_own
 
 _set_item: Final = dict.__setitem__
+_items: Final = dict.items
 #: Never changed in place.
 _NOTHING: Final[dict[str, Any]] = {}
 
@@ -150,13 +151,14 @@ class Contents:
 
     def plain(self) -> dict[str, Any]:
         """Return a plain dict with the data."""
-        return dict(dict.items(self.data))
+        return dict(_items(self.data))
 
     def state(self) -> SessionState:
         """Return them in the form that codecs store."""
-        data, derive = self.plain(), self.settings.derive_owner
+        data, derive = dict(_items(self.data)), self.settings.derive_owner
         owner = self.owner if derive is None else derive(data)
-        return SessionState(data, self.began_at(), self.cookie, owner, self.extra)
+        began_at = self.began_at() if self.created_at is None else self.created_at
+        return SessionState(data, began_at, self.cookie, owner, self.extra)
 
     def encoded(self) -> bytes:
         """Return their stored form as they are now, and change nothing."""

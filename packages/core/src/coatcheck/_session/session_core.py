@@ -283,7 +283,7 @@ class SyncSessionCore(SessionCore):
     __slots__ = ("_lock",)
 
     def __init__(self, backend: Backend, run: Callable[[Operations[Any]], Any]) -> None:
-        super().__init__(backend, run)
+        SessionCore.__init__(self, backend, run)  # faster than `super()` before Python 3.12
         # Reentrant: what is done under it may be the first use of the session.
         self._lock = RLock()
 
@@ -318,7 +318,7 @@ class AsyncSessionCore(SessionCore):
     __slots__ = ("_idle",)
 
     def __init__(self, backend: Backend, run: Callable[[Operations[Any]], Any]) -> None:
-        super().__init__(backend, run)
+        SessionCore.__init__(self, backend, run)  # faster than `super()` before Python 3.12
         #: Tells those who wait when the session is not busy any more; None where nobody waits.
         self._idle: anyio.Event | None = None
 
