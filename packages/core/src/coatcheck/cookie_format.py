@@ -29,7 +29,8 @@ def __dir__() -> list[str]:
 
 
 _ID = re.compile(r"[A-Za-z0-9_-]{16,128}")
-_HASH = re.compile(r"[0-9a-f]{64}")
+# Not compiled before it is needed, which would slow down the import.
+_HASH = r"[0-9a-f]{64}"
 
 
 class CookieToken(NamedTuple):
@@ -98,7 +99,7 @@ def is_native_id(session_id: str) -> bool:
 
 def is_hash(key: str) -> bool:
     """Tell whether a store's key has the form of a hashed id: 64 characters of ``0-9a-f``."""
-    return _HASH.fullmatch(key) is not None
+    return re.fullmatch(_HASH, key) is not None
 
 
 class NativeCookieFormat:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import secrets
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from ._cookies.setting_checks import advising, checked_seconds
-from ._cookies.signing import check_secrets
+from ._cookies.signing import check_secrets, url_safe
 from ._records.merging import MergeRule
 from ._records.session_writer import CONFLICT_SECONDS, Concurrency
 from .codec import Codec, JSONCodec
@@ -49,7 +49,7 @@ DEFAULT_LIFETIME: Final = 86400.0
 
 def random_id(_request: Request) -> str:
     """Return 192 random bits in 32 characters."""
-    return secrets.token_urlsafe(24)
+    return url_safe(os.urandom(24))
 
 
 class CommonFields(TypedDict, total=False):

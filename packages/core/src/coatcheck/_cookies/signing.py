@@ -25,6 +25,11 @@ _ADVISED_BYTES: Final = 32
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
+def url_safe(raw: bytes) -> str:
+    """Return bytes as base64url without padding (RFC 4648, section 5)."""
+    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
+
+
 class Key:
     """Sign with HMAC-SHA256 (RFC 2104). The key is set up once instead of for each signature."""
 
@@ -37,8 +42,7 @@ class Key:
         """Return the signature that itsdangerous' Signer makes with this key."""
         keyed = self._hmac.copy()
         keyed.update(value.encode("ascii"))
-        text = b2a_base64(keyed.digest(), newline=False)
-        return text.translate(_URL_SAFE, b"=").decode("ascii")
+        return url_safe(keyed.digest())
 
 
 class Signer:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import AnyStr, Generic
 
 from . import caching, deployment
@@ -25,9 +27,13 @@ class HeaderWriter(Generic[AnyStr]):
         self._set_cookie: AnyStr = to("set-cookie")
         self._cache_control: AnyStr = to("cache-control")
         self._between: AnyStr = to("\n")
-        self._names_for_caches: list[AnyStr] = [to(part) for part in caching.PARTS_OF_NAMES]
         self._vary_cookie: tuple[AnyStr, AnyStr] = (self._vary, self._cookie)
         self._no_store: tuple[AnyStr, AnyStr] = (self._cache_control, to("no-store"))
+
+    @cached_property
+    def _name_for_caches(self) -> re.Pattern[AnyStr]:
+        """Found wherever a header is for caches."""
+        return re.compile(self._to("|".join(map(re.escape, caching.PARTS_OF_NAMES))))
 
     def changed(
         self,
@@ -65,13 +71,12 @@ class HeaderWriter(Generic[AnyStr]):
         :param names: in lower case.
         """
         together = self._between.join(names)  # nearly always no part of any name is there
-        for part in self._names_for_caches:
-            if part in together:
-                return any(
-                    name == self._cache_control or caching.forbids(self._text(name)) is not None
-                    for name in names
-                )
-        return False
+        if self._name_for_caches.search(together) is None:
+            return False
+        return any(
+            name == self._cache_control or caching.forbids(self._text(name)) is not None
+            for name in names
+        )
 
     def _warn_of_sharing(
         self, headers: Iterable[tuple[AnyStr, AnyStr]], manager: SessionManager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..cookie import CookieOptions
 from ..errors import ConfigurationError
@@ -12,7 +12,9 @@ from ..events import Emitter
 from ..options import Request, SessionOptions
 from .deployment import Notices
 from .policy import Policy
-from .request_adapter import RequestAdapter
+
+if TYPE_CHECKING:
+    from .request_adapter import RequestAdapter
 
 #: How many results of a callable `cookie` have their settings kept.
 _POLICIES: Final = 32

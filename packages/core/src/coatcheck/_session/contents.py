@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from .._records.records import Snapshot
@@ -17,25 +16,35 @@ _items: Final = dict.items
 _NOTHING: Final[dict[str, Any]] = {}
 
 
-@dataclass(frozen=True, slots=True)
 class Settings:
     """Hold what a session needs to know of its middleware.
 
-    :ivar clock: returns POSIX seconds.
-    :ivar codec: turns the session into bytes.
-    :ivar derive_owner: returns the owner that follows from the data; None where the owner is a
+    :param clock: returns POSIX seconds.
+    :param codec: turns the session into bytes.
+    :param derive_owner: returns the owner that follows from the data; None where the owner is a
         value of its own.
-    :ivar cookie: the cookie settings of the request, before those of the session.
-    :ivar name: the cookie's name.
-    :ivar content: returns the encoded state of what is stored.
+    :param cookie: the cookie settings of the request, before those of the session.
+    :param name: the cookie's name.
+    :param content: returns the encoded state of what is stored.
     """
 
-    clock: Callable[[], float]
-    codec: Codec
-    derive_owner: Callable[[Mapping[str, Any]], str | None] | None
-    cookie: CookieOptions
-    name: str
-    content: Callable[[Snapshot], bytes]
+    __slots__ = ("clock", "codec", "content", "cookie", "derive_owner", "name")
+
+    def __init__(  # a dataclass would take a millisecond of each import
+        self,
+        clock: Callable[[], float],
+        codec: Codec,
+        derive_owner: Callable[[Mapping[str, Any]], str | None] | None,
+        cookie: CookieOptions,
+        name: str,
+        content: Callable[[Snapshot], bytes],
+    ) -> None:
+        self.clock = clock
+        self.codec = codec
+        self.derive_owner = derive_owner
+        self.cookie = cookie
+        self.name = name
+        self.content = content
 
 
 class Contents:

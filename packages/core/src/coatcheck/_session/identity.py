@@ -8,14 +8,14 @@ defect of ours, and fails an assertion.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Final
 
 from .._records.records import Attempts, Snapshot
 
 
-class Identity(ABC):
+class Identity:
     """The state of a session: which record it is.
 
     :ivar id: the id that the cookie carries or will carry, once there is one.
@@ -102,10 +102,10 @@ class Identity(ABC):
         """
         return Destroyed(self.old, self._left_behind(is_writing))
 
-    def store_even_empty(self) -> None:  # noqa: B027  # most states have nothing to note
+    def store_even_empty(self) -> None:  # most states have nothing to note
         """Store the session, whatever it holds."""
 
-    def reset(self) -> None:  # noqa: B027  # as above
+    def reset(self) -> None:  # as above
         """Drop what was not stored."""
 
     # The store's answers:

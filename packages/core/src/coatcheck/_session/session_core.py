@@ -16,11 +16,12 @@ from .contents import Contents, check_keys
 from .identity import UNKNOWN, Detached, Identity, New, Stored
 from .pending_write import PendingWrite
 from .phase import CLOSED, OPEN, RAISED, Phase, check_headers, check_not_closed, check_write
-from .session_backend import Backend
 from .unloaded import PLACEHOLDER
 
 if TYPE_CHECKING:
     import anyio
+
+    from .session_backend import Backend
 
 
 T = TypeVar("T")
