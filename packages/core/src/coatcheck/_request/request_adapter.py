@@ -85,8 +85,10 @@ class ASGIAdapter(RequestAdapter):
 
     def header(self, request: Request, name: str) -> str | None:
         """Return the values of a request header, joined by commas; None if there is none."""
-        raw = name.encode()
-        found = [value for key, value in request["headers"] if key == raw]
+        raw, found = name.encode(), []
+        for key, value in request["headers"]:
+            if key == raw:
+                found.append(value)  # a comprehension is slower
         return b", ".join(found).decode("latin-1") if found else None
 
 
