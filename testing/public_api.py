@@ -43,6 +43,7 @@ MODULES: Final = {
         "coatcheck.cookie",
         "coatcheck.cookie_format",
         "coatcheck.session",
+        "coatcheck.session_lifecycle",
         "coatcheck.sessions",
         "coatcheck.memory",
         "coatcheck.store",

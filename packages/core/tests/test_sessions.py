@@ -268,3 +268,14 @@ def test_only_a_session_can_be_kept(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"`keep` must be a session .* `session_of\(request\)`"):
         site.sessions.revoke_all("ann", keep=wrong)
     assert len(site.sessions.list("ann")) == 1
+
+
+@pytest.mark.parametrize("hash_ids", [True, False])
+def test_a_session_can_be_kept_by_its_ref(hash_ids: bool) -> None:
+    """Integrations know the sessions of other frameworks by their refs."""
+    site = Site(hash_ids=hash_ids)
+    other = site.browser.stranger()
+    other.get("/login")
+    kept, ended = site.sessions.list("ann")
+    assert site.sessions.revoke_all("ann", keep=kept.ref) == 1
+    assert [entry.ref for entry in site.sessions.list("ann")] == [kept.ref] != [ended.ref]

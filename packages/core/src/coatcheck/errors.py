@@ -12,6 +12,7 @@
     │   ├── SerializationError              names the key path of the value that cannot be stored
     │   ├── CorruptRecord                   a stored record that the codec cannot read
     │   ├── ConflictError                   concurrency="error", or `conflict_timeout`
+    │   ├── IdTaken                         another session has the id that an integration chose
     │   └── LateWriteError                  a change that can no longer be saved
     └── StoreError                          the store failed; __cause__ is the client's exception
         ├── StoreUnavailable                refused, reset, no primary
@@ -28,6 +29,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "CorruptRecord",
+    "IdTaken",
     "LateWriteError",
     "PluginError",
     "RecordTooLarge",
@@ -88,6 +90,10 @@ class CorruptRecord(SessionError):
 
 class ConflictError(SessionError):
     """Other requests changed the session at the same time, and the change was not saved."""
+
+
+class IdTaken(SessionError):
+    """Another session has the id that a new one was to get. Nothing was written."""
 
 
 class LateWriteError(SessionError):

@@ -165,22 +165,22 @@ class Sessions:
         """See :meth:`revoke`."""
         return await self._async.run(self._stored.revoke(ref))
 
-    def revoke_all(self, owner: str | int, *, keep: Session | None = None) -> int:
+    def revoke_all(self, owner: str | int, *, keep: Session | str | None = None) -> int:
         """End all sessions of an owner, and return how many there were.
 
         No session of the owner's that was stored before the call survives it, however often its id
         changes meanwhile.
 
         :param owner: as for :meth:`list`.
-        :param keep: a session to spare, for "log out everywhere else".
+        :param keep: a session to spare, or its ref, for "log out everywhere else".
         :raises TypeError: ``owner`` is neither an integer nor a non-empty string, or has lone
-            surrogates; or ``keep`` is no session.
+            surrogates; or ``keep`` is neither a session nor a ref.
         :raises UnsupportedOperation: the store does not declare ``owners``.
         :raises StoreError: the store failed; what was ended stays ended.
         """
         return self._sync.run(self._stored.revoke_all(owner, keep))
 
-    async def arevoke_all(self, owner: str | int, *, keep: Session | None = None) -> int:
+    async def arevoke_all(self, owner: str | int, *, keep: Session | str | None = None) -> int:
         """See :meth:`revoke_all`."""
         return await self._async.run(self._stored.revoke_all(owner, keep))
 

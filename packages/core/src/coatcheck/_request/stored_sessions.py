@@ -148,7 +148,7 @@ class StoredSessions:
             ended = yield from self._succession.end(key)
         return bool(self._emit_revoked(ended))
 
-    def revoke_all(self, owner: str | int, keep: Session | None) -> Operations[int]:
+    def revoke_all(self, owner: str | int, keep: Session | str | None) -> Operations[int]:
         """End what the owner index shows, in several passes.
 
         An index is read before the records that it names, so a pass can miss a session that is
@@ -161,12 +161,7 @@ class StoredSessions:
         An index that lags shows the succession record one pass later, if the passes are as far
         apart as it lags: then it takes three.
         """
-        if not (keep is None or isinstance(keep, Session)):
-            raise TypeError(
-                "`keep` must be a session of coatcheck, as `session_of(request)` returns it, or "
-                f"None, not {type(keep).__name__}"
-            )
-        spared = None if keep is None else keep.stored_key
+        spared = yield from self._spared(keep)
         needed = 3 if self._owner_lag else 2
         revoked = quiet = 0
         while quiet < needed:
@@ -180,6 +175,21 @@ class StoredSessions:
             revoked += ended
             quiet = 0 if ended else quiet + 1
         return revoked
+
+    def _spared(self, keep: Session | str | None) -> Operations[str | None]:
+        """Return the key of the session that is to stay, or None."""
+        if keep is None:
+            return None
+        if isinstance(keep, Session):
+            return keep.stored_key
+        if not (isinstance(keep, str) and is_hash(keep)):
+            text = "a string that is no ref" if isinstance(keep, str) else type(keep).__name__
+            raise TypeError(
+                "`keep` must be a session of coatcheck, as `session_of(request)` returns it, its "
+                f"ref, or None, not {text}"
+            )
+        found = None if self._options.hash_ids else (yield from self._find(keep))
+        return keep if found is None else found[0]
 
     def _emit_revoked(self, ended: Keys) -> int:
         for key in ended:

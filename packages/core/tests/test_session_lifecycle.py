@@ -1,0 +1,199 @@
+"""Sessions by their ids, for frameworks that have a session object of their own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from coatcheck import MemoryStore, SessionEvent, SessionOptions, Sessions
+from coatcheck.errors import ConfigurationError, IdTaken, StoreClosed
+from coatcheck.session_lifecycle import Operations, SessionLifecycle, StoredSession
+
+pytestmark = pytest.mark.anyio
+SECRET = "a secret for tests, which is long enough"
+
+
+class World:
+    """A store with a clock, and what stores sessions in it."""
+
+    def __init__(self, **options: Any) -> None:
+        self.now = 1_000_000.0
+        self.store = MemoryStore(clock=lambda: self.now)
+        self.events: list[str] = []
+        self.options = SessionOptions(
+            secret=SECRET, owner="user", clock=lambda: self.now, observers=[self._note], **options
+        )
+        self.sessions = SessionLifecycle(self.store, self.options)
+
+    def _note(self, event: SessionEvent) -> None:
+        self.events.append(event.kind)
+
+    def created(self, data: dict[str, Any], session_id: str | None = None) -> StoredSession:
+        return self.sessions.run(self.sessions.create(data, session_id))
+
+    def loaded(self, session_id: str) -> StoredSession:
+        found = self.sessions.run(self.sessions.load(session_id))
+        assert found is not None
+        return found
+
+    def saved(self, stored: StoredSession, data: dict[str, Any]) -> StoredSession | None:
+        return self.sessions.run(self.sessions.save(stored, data))
+
+    def keys(self) -> list[str]:
+        return [key for key, _ in self.store.all()]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_session_is_stored_under_the_hash_of_its_id(world: World) -> None:
+    stored = world.created({"user": 42})
+    assert world.keys() == [world.sessions.ref_of(stored.id)]
+    assert stored.id not in repr(stored)
+    assert "42" not in repr(stored)
+    (entry,) = Sessions(world.store, world.options).list(42)
+    assert (entry.ref, entry.data) == (world.sessions.ref_of(stored.id), {"user": 42})
+    assert world.loaded(stored.id).data == {"user": 42}
+    assert world.sessions.run(world.sessions.exists(stored.id))
+
+
+def test_raw_ids_are_keys() -> None:
+    world = World(hash_ids=False)
+    stored = world.created({})
+    assert world.keys() == [stored.id]
+
+
+def test_parallel_changes_are_merged(world: World) -> None:
+    first = world.created({"a": 1})
+    second = world.loaded(first.id)
+    world.saved(second, {"a": 1, "b": 2})
+    merged = world.saved(first, {"a": 1, "c": 3})
+    assert merged is not None
+    assert merged.data == {"a": 1, "b": 2, "c": 3} == world.loaded(first.id).data
+
+
+def test_a_session_that_was_ended_is_not_stored_again(world: World) -> None:
+    stored = world.created({"a": 1})
+    world.sessions.run(world.sessions.end(stored.id))
+    assert world.saved(stored, {"a": 2}) is None
+    assert world.saved(stored, {"a": 1}) is None
+    assert world.sessions.run(world.sessions.touch(stored)) is None
+    assert world.sessions.run(world.sessions.rotate(stored, {"a": 1})) is None
+    assert world.sessions.run(world.sessions.load(stored.id)) is None
+    assert not world.sessions.run(world.sessions.exists(stored.id))
+
+
+def test_unchanged_data_move_the_expiry_alone(world: World) -> None:
+    stored = world.created({"a": [1]})
+    world.now += 10
+    touched = world.saved(stored, {"a": [1]})
+    assert touched is not None
+    assert touched.expires_at == stored.expires_at + 10 == world.loaded(stored.id).expires_at
+    assert world.events == ["created", "touched", "loaded"]
+    changed = world.saved(touched, {"a": [2]})
+    assert changed is not None
+    assert world.events[-1] == "updated"
+
+
+def test_a_rotation_keeps_the_session_and_its_end(world: World) -> None:
+    old = world.created({"cart": 1})
+    other = world.loaded(old.id)
+    world.now += 10
+    new = world.sessions.run(world.sessions.rotate(old, {"cart": 1, "user": 42}))
+    assert new is not None
+    assert new.id != old.id
+    assert (new.created_at, new.owner) == (old.created_at, "42")
+    assert world.sessions.run(world.sessions.load(old.id)) is None
+    assert world.saved(other, {"cart": 2}) is None
+    # A logout under the old id follows the session.
+    world.sessions.run(world.sessions.end(old.id))
+    assert world.sessions.run(world.sessions.load(new.id)) is None
+
+
+def test_a_rotation_merges_what_others_wrote(world: World) -> None:
+    old = world.created({"cart": 1})
+    world.saved(world.loaded(old.id), {"cart": 1, "seen": True})
+    new = world.sessions.run(world.sessions.rotate(old, {"cart": 1, "user": 42}))
+    assert new is not None
+    assert new.data == {"cart": 1, "seen": True, "user": 42}
+
+
+def test_the_integration_decides_when_a_session_ends() -> None:
+    world = World()
+    sessions = SessionLifecycle(
+        world.store, world.options, expiry=lambda data: world.now + data.get("ttl", 60)
+    )
+    stored = sessions.run(sessions.create({"ttl": 5}))
+    assert stored.expires_at == world.now + 5
+    changed = sessions.run(sessions.save(stored, {"ttl": 50}))
+    assert changed is not None
+    assert changed.expires_at == world.now + 50
+    world.now += 51
+    assert sessions.run(sessions.load(stored.id)) is None
+
+
+def test_an_id_of_another_session_is_refused(world: World) -> None:
+    world.created({"a": 1}, "12345678")
+    with pytest.raises(IdTaken):
+        world.created({"a": 2}, "12345678")
+    assert world.loaded("12345678").data == {"a": 1}
+
+
+def test_ids_are_made_until_one_is_free() -> None:
+    ids = itertools.chain(["a" * 16] * 3, itertools.repeat("b" * 16))
+    world = World(generate_id=lambda request: next(ids))
+    assert world.created({}).id == "a" * 16
+    assert world.created({}).id == "b" * 16
+    for step in (
+        lambda: world.created({}),
+        lambda: world.sessions.run(world.sessions.rotate(world.loaded("a" * 16), {})),
+    ):
+        with pytest.raises(ConfigurationError, match="returned ids of other sessions 3 times"):
+            step()
+
+
+def test_expired_records_are_removed(world: World) -> None:
+    world.created({})
+    stored = world.created({})
+    world.now += 86401
+    assert world.sessions.run(world.sessions.prune(1)) == 1
+    assert world.sessions.run(world.sessions.prune()) == 1
+    assert not world.sessions.run(world.sessions.exists(stored.id))
+
+
+def test_a_store_that_is_closed_is_noticed(world: World) -> None:
+    world.sessions.run(world.sessions.ping())
+    world.store.close()
+    with pytest.raises(StoreClosed):
+        world.sessions.run(world.sessions.ping())
+
+
+def test_only_a_store_is_a_store(world: World) -> None:
+    wrong: Any = "memory:"
+    with pytest.raises(ConfigurationError, match="needs a store object"):
+        SessionLifecycle(wrong, world.options)
+
+
+Decision = Callable[[SessionLifecycle], Operations[StoredSession | None]]
+
+
+def log_in(sessions: SessionLifecycle) -> Operations[StoredSession | None]:
+    """The example of the module's docstring, as an integration would have it."""
+    visitor = yield from sessions.create({"cart": 1})
+    found = yield from sessions.load(visitor.id)
+    assert found is not None
+    return (yield from sessions.rotate(found, {**found.data, "user": 42}))
+
+
+async def test_a_decision_is_written_once_for_sync_and_async(world: World) -> None:
+    for stored in (
+        world.sessions.run(log_in(world.sessions)),
+        await world.sessions.arun(log_in(world.sessions)),
+    ):
+        assert stored is not None
+        assert world.loaded(stored.id).data == {"cart": 1, "user": 42}
