@@ -53,6 +53,10 @@ MODULES: Final = {
         "coatcheck.testing",
         "coatcheck.testing.fixtures",
     ),
+    "packages/django": (
+        "coatcheck_django",
+        "coatcheck_django.middleware",
+    ),
     "packages/express": ("coatcheck_express",),
     "packages/store-dynamodb": ("coatcheck_dynamodb",),
     "packages/store-file": ("coatcheck_file",),

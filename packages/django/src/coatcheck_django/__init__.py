@@ -1,0 +1,26 @@
+"""A session engine for Django, on every store of coatcheck.
+
+::
+
+    INSTALLED_APPS = [..., "coatcheck_django"]
+    SESSION_ENGINE = "coatcheck_django"
+    COATCHECK = {"STORE": "redis://localhost:6379/0"}
+    MIDDLEWARE = [..., "coatcheck_django.middleware.SessionMiddleware", ...]
+
+docs/django.md explains each setting.
+"""
+
+from ._configuration import sessions
+from ._engine import SessionStore
+from ._logins import alog_out_everywhere, log_out_everywhere
+
+__all__ = [
+    "SessionStore",
+    "alog_out_everywhere",
+    "log_out_everywhere",
+    "sessions",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

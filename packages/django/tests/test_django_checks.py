@@ -1,0 +1,131 @@
+"""The system checks: each says what to write."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage, run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.test import Client, override_settings
+
+from coatcheck import Capabilities, MemoryStore
+from coatcheck_django import SessionStore
+
+
+def observe(event: object) -> None:
+    """An observer that the settings name."""
+
+
+def later(base: Any, mine: Any, theirs: Any) -> Any:
+    """A merge rule that the settings name."""
+    return mine
+
+
+def found(*, deploy: bool = False, **settings: Any) -> list[CheckMessage]:
+    with override_settings(**settings):
+        return run_checks(tags=["coatcheck"], include_deployment_checks=deploy)
+
+
+def test_good_settings_need_no_word(store: MemoryStore) -> None:
+    assert [message.id for message in found(DEBUG=True, deploy=True)] == []
+
+
+WRONG: list[tuple[Any, str]] = [
+    (None, "COATCHECK is missing: write COATCHECK = {"),
+    ("redis://localhost", "must be a dict, as in COATCHECK = {"),
+    ({}, r'COATCHECK\["STORE"\] is missing: write COATCHECK = {.*"memory:"'),
+    ({"STORE": "redsi://localhost"}, r'COATCHECK\["STORE"\]: .*redis'),
+    ({"STORE": "/srv/sessions"}, r"for a folder it is `file:///folder`"),
+    ({"STORE": 42}, r'COATCHECK\["STORE"\]: a store URL is a string, not int'),
+    ({"STORE": "memory:", "OBSERVER": []}, "no setting 'OBSERVER': did you mean \"OBSERVERS\"?"),
+    ({"STORE": "memory:", "IDLE_TIMEOUT": 60}, "set SESSION_COOKIE_AGE, as Django has it"),
+    ({"STORE": "memory:", "XYZ": 1}, "there are ABSOLUTE_TIMEOUT, CODEC"),
+    ({"STORE": "memory:", "ABSOLUTE_TIMEOUT": -1}, r'COATCHECK\["ABSOLUTE_TIMEOUT"\]'),
+    ({"STORE": "memory:", "CONCURRENCY": "no"}, r'COATCHECK\["CONCURRENCY"\] must be "merge"'),
+    ({"STORE": "memory:", "OBSERVERS": ["no.such.module"]}, r'\["OBSERVERS"\]: No module named'),
+]
+
+
+@pytest.mark.parametrize(("value", "text"), WRONG)
+def test_a_wrong_setting_is_an_error_that_says_what_to_write(value: Any, text: str) -> None:
+    (message,) = found(COATCHECK=value)
+    assert message.id == "coatcheck.E001"
+    assert re.search(text, message.msg)
+    # At run time it is the same error, for servers that run no checks.
+    with override_settings(COATCHECK=value), pytest.raises(ImproperlyConfigured, match=text):
+        SessionStore("somekeyofone").load()
+
+
+def test_all_that_is_unknown_is_told_at_once() -> None:
+    messages = found(COATCHECK={"STORE": "memory:", "XYZ": 1, "ZYX": 2, "MERGE": 3})
+    assert len(messages) == 2 + 1
+
+
+def test_settings_can_name_what_they_need() -> None:
+    value = {
+        "STORE": "memory:",
+        "OBSERVERS": ["test_django_checks.observe", observe],
+        "MERGE": {"seen": "coatcheck.merge_rules.union", "last": later},
+        "CODEC": "coatcheck.JSONCodec",
+        "ABSOLUTE_TIMEOUT": 3600,
+    }
+    assert found(COATCHECK=value, DEBUG=True) == []
+
+
+def test_manage_check_fails() -> None:
+    with (
+        override_settings(COATCHECK={"STORE": "redsi://localhost"}),
+        pytest.raises(SystemCheckError, match=r"coatcheck\.E001"),
+    ):
+        call_command("check")
+
+
+def test_check_deploy_asks_the_store() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{unused.getsockname()[1]}/0"
+        assert found(COATCHECK={"STORE": url}) == []
+        (message,) = found(COATCHECK={"STORE": url}, deploy=True)
+    assert message.id == "coatcheck.E002"
+    assert "cannot be used" in message.msg
+
+
+def test_another_engine_is_noticed(store: MemoryStore) -> None:
+    (message,) = found(SESSION_ENGINE="django.contrib.sessions.backends.db")
+    assert message.id == "coatcheck.W001"
+    assert message.hint == 'Write SESSION_ENGINE = "coatcheck_django".'
+
+
+def test_djangos_own_middleware_is_noticed(store: MemoryStore) -> None:
+    middleware = ["django.contrib.sessions.middleware.SessionMiddleware"]
+    (message,) = found(MIDDLEWARE=middleware, DEBUG=True)
+    assert message.id == "coatcheck.W002"
+    assert "coatcheck_django.middleware.SessionMiddleware" in (message.hint or "")
+
+
+def test_sessions_in_memory_are_noticed() -> None:
+    (message,) = found(COATCHECK={"STORE": "memory:"})
+    assert message.id == "coatcheck.W003"
+    assert found(COATCHECK={"STORE": "memory:"}, DEBUG=True) == []
+
+
+def test_a_store_without_an_owner_index_is_noticed() -> None:
+    store = MemoryStore()
+    store.capabilities = Capabilities(blocking=False)
+    (message,) = found(COATCHECK={"STORE": store}, DEBUG=True)
+    assert message.id == "coatcheck.W004"
+
+
+def test_a_store_that_is_down_is_an_error_of_the_request() -> None:
+    from coatcheck.errors import StoreUnavailable
+
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{unused.getsockname()[1]}/0"
+        with override_settings(COATCHECK={"STORE": url}), pytest.raises(StoreUnavailable):
+            Client().get("/put?a=1")

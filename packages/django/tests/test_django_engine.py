@@ -1,0 +1,211 @@
+"""The engine under real requests: what it does beyond Django's own engines."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import djangosite
+import pytest
+from django.conf import settings
+from django.contrib.sessions.backends.base import CreateError, UpdateError
+from django.test import AsyncClient, Client, override_settings
+
+from coatcheck import MemoryStore, SessionEvent
+from coatcheck_django import SessionStore
+
+pytestmark = pytest.mark.anyio
+
+COOKIE = settings.SESSION_COOKIE_NAME
+DJANGOS = [
+    name.replace("coatcheck_django.middleware", "django.contrib.sessions.middleware")
+    for name in settings.MIDDLEWARE
+]
+
+
+def twin(client: Client, kind: type[Any] = Client) -> Any:
+    """Return another tab of the same browser."""
+    other = kind()
+    other.cookies = client.cookies
+    return other
+
+
+def other_tab(client: Client, path: str) -> None:
+    """Open an address in another tab while a view is at work."""
+
+    def act() -> None:
+        djangosite.meanwhile.clear()
+        assert Client(headers={"cookie": f"{COOKIE}={key}"}).get(path).status_code == 200
+
+    key = client.cookies[COOKIE].value
+    djangosite.meanwhile.append(act)
+
+
+def test_only_the_hash_of_an_id_is_in_the_store(store: MemoryStore, client: Client) -> None:
+    client.get("/put?a=1")
+    key = client.cookies[COOKIE].value
+    ((stored, record),) = store.all()
+    assert stored == SessionStore(key).ref
+    assert key not in stored
+    assert key.encode() not in record.data
+    assert client.get("/show").json() == {"user": "", "a": "1"}
+
+
+@pytest.mark.parametrize("address", ["/put", "/aput"])
+def test_parallel_requests_are_merged(address: str, store: MemoryStore, client: Client) -> None:
+    client.get("/put?a=1")
+    other_tab(client, f"{address}?b=2")
+    assert client.get(f"{address}?c=3").status_code == 200
+    assert client.get("/show").json() == {"user": "", "a": "1", "b": "2", "c": "3"}
+
+
+@pytest.mark.parametrize("address", ["/put", "/aput"])
+def test_after_a_parallel_logout_the_response_goes_out_and_the_session_stays_ended(
+    address: str, store: MemoryStore, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.get("/put?a=1")
+    other_tab(client, "/flush")
+    with caplog.at_level(logging.WARNING, logger="coatcheck"):
+        response = client.get(f"{address}?c=3")
+    assert (response.status_code, response.content) == (200, b"done")
+    # The browser may have the cookie of a newer login by now.
+    assert COOKIE not in response.cookies
+    assert response["Vary"] == "Cookie"
+    assert not list(store.all())
+    assert "ended by another request" in caplog.text
+    assert client.get("/show").json() == {"user": ""}
+
+
+def test_djangos_own_middleware_answers_400_and_the_session_stays_ended(
+    store: MemoryStore,
+) -> None:
+    with override_settings(MIDDLEWARE=DJANGOS):
+        client = Client()
+        client.get("/put?a=1")
+        other_tab(client, "/flush")
+        assert client.get("/put?c=3").status_code == 400
+    assert not list(store.all())
+
+
+async def test_an_asynchronous_request_sees_the_same_session(
+    store: MemoryStore, client: Client
+) -> None:
+    asynchronous = twin(client, AsyncClient)
+    await asynchronous.get("/aput?a=1")
+    assert (await asynchronous.get("/ashow")).json() == {"user": "", "a": "1"}
+    assert (await asynchronous.get("/show")).json() == {"user": "", "a": "1"}
+
+
+def test_a_session_that_is_gone_is_never_stored_again(store: MemoryStore) -> None:
+    session = SessionStore()
+    session["a"] = 1
+    session.save()
+    SessionStore(session.session_key).flush()
+    for value in (2, 3):
+        session["a"] = value
+        with pytest.raises(UpdateError):
+            session.save()
+    session.cycle_key()
+    assert (dict(session.items()), session.session_key) == ({}, None)
+    # What is left says that there was a rotation.
+    assert [key.partition(":")[0] for key, _ in store.all()] == ["successors"]
+
+
+def test_a_logout_follows_a_key_that_changes(store: MemoryStore) -> None:
+    session = SessionStore()
+    session["a"] = 1
+    session.save()
+    former = session.session_key
+    session.cycle_key()
+    assert session.session_key != former
+    SessionStore(former).flush()
+    with pytest.raises(UpdateError):
+        session.save()
+
+
+def test_a_new_key_keeps_what_parallel_requests_wrote(store: MemoryStore) -> None:
+    session = SessionStore()
+    session["a"] = 1
+    session.save()
+    other = SessionStore(session.session_key)
+    other["b"] = 2
+    other.save()
+    session["c"] = 3
+    session.cycle_key()
+    assert dict(session.items()) == {"a": 1, "b": 2, "c": 3}
+    with pytest.raises(UpdateError):
+        other.save()
+
+
+def test_clear_replaces_the_data_and_keeps_the_key(store: MemoryStore) -> None:
+    session = SessionStore()
+    session["a"] = 1
+    session.save()
+    again = SessionStore(session.session_key)
+    again.clear()
+    again["b"] = 2
+    again.save()
+    assert again.session_key == session.session_key
+    assert SessionStore(session.session_key).load() == {"b": 2}
+
+
+def test_an_expired_session_begins_anew_after_clear(store: MemoryStore) -> None:
+    session = SessionStore("expiredlongago")
+    session.clear()
+    session["b"] = 2
+    session.save()
+    assert session.session_key != "expiredlongago"
+    assert SessionStore(session.session_key).load() == {"b": 2}
+
+
+def test_a_key_that_is_taken_is_an_error(store: MemoryStore) -> None:
+    SessionStore("thekeyofone").save(must_create=True)
+    with pytest.raises(CreateError):
+        SessionStore("thekeyofone").save(must_create=True)
+
+
+def test_unmodified_sessions_only_move_their_expiry(client: Client) -> None:
+    kinds: list[str] = []
+
+    def note(event: SessionEvent) -> None:
+        kinds.append(event.kind)
+
+    configured = {"STORE": MemoryStore(), "OBSERVERS": [note]}
+    with override_settings(COATCHECK=configured, SESSION_SAVE_EVERY_REQUEST=True):
+        client.get("/put?a=1")
+        client.get("/show")
+    assert kinds == ["created", "loaded", "touched"]
+
+
+def test_values_that_json_lacks_come_back(store: MemoryStore) -> None:
+    session = SessionStore()
+    session["when"], session["price"] = date(2026, 1, 1), Decimal("1.50")
+    session.save()
+    assert SessionStore(session.session_key).load() == dict(session.items())
+
+
+def test_clearsessions_removes_what_has_expired() -> None:
+    from django.core.management import call_command
+
+    now = [1_000_000.0]
+    store = MemoryStore(clock=lambda: now[0])
+    with override_settings(COATCHECK={"STORE": store}):
+        session = SessionStore()
+        session.save()
+        (record,) = store.all()
+        now[0] = record[1].expires_at + 1
+        call_command("clearsessions")
+    assert store.prune() == 0
+
+
+def test_a_subclass_decides_how_long_its_sessions_last(store: MemoryStore) -> None:
+    class Short(SessionStore):
+        def get_session_cookie_age(self) -> int:
+            return 60
+
+    Short().save()
+    ((_, record),) = store.all()
+    assert 50 < record.expires_at - time.time() <= 60
