@@ -52,6 +52,7 @@ MODULES: Final = {
         "coatcheck.storekit",
         "coatcheck.testing",
         "coatcheck.testing.fixtures",
+        "coatcheck.typed",
     ),
     "packages/django": (
         "coatcheck_django",

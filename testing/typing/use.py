@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import fastapi
+import msgspec
+import pydantic
 import starlette.requests
 import starlette.types
 
@@ -28,8 +31,9 @@ from coatcheck import (
     session_of,
 )
 from coatcheck.asgi import SessionMiddleware as ASGISessions
-from coatcheck.fastapi import SessionDep, SessionSecurity, require_fresh
+from coatcheck.fastapi import SessionDep, SessionKey, SessionSecurity, require_fresh
 from coatcheck.logins import login_age, record_login
+from coatcheck.typed import SessionView
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 from coatcheck_express import ExpressCookie, express_options, migrate_from_express
 
@@ -95,6 +99,61 @@ async def password(
 ) -> None:
     recent.owner = "42"
     await same.reload()
+
+
+@dataclasses.dataclass
+class Cart:
+    lines: list[str] = dataclasses.field(default_factory=lambda: ["umbrella"])
+
+
+class Settings(TypedDict, total=False):
+    theme: str
+
+
+class Visit(msgspec.Struct):
+    number: int = 0
+
+
+class Address(pydantic.BaseModel):
+    street: str = ""
+
+
+def upgrade(stored: Any, version: int) -> Any:
+    return {"lines": stored} if version == 1 else stored
+
+
+CART = SessionView(Cart, "cart", version=2, migrate=upgrade)
+SETTINGS = SessionView(Settings)
+LINES = SessionView(list[Address], "addresses", default=list)
+CartDep = Annotated[Cart, SessionKey("cart", version=2, migrate=upgrade)]
+
+
+def typed(environ: dict[str, Any]) -> str:
+    session = session_of(environ)
+    with CART.edit(session) as cart, SETTINGS.edit(session) as settings:
+        cart.lines.append("hat")
+        settings["theme"] = "dark"
+    SessionView(Visit, "visit").write(session, Visit(number=1))
+    addresses: list[Address] = LINES.read(session)
+    return CART.read(session).lines[0].upper() + addresses[0].street
+
+
+async def typed_change(session: AsyncSession) -> int:
+    def add(data: dict[str, Any]) -> int:
+        with CART.edit(data) as cart:
+            cart.lines.append("coat")
+        return len(cart.lines)
+
+    return await session.change(add)
+
+
+@api.post("/cart/{item}")
+async def add_to_cart(
+    item: str, cart: CartDep, settings: Annotated[Settings, SessionKey(None)]
+) -> int:
+    cart.lines.append(item)
+    settings["theme"] = "light"
+    return len(cart.lines)
 
 
 def observe(event: SessionEvent) -> None:

@@ -210,7 +210,7 @@ async def test_the_page_for_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     names: dict[str, Any] = {"__name__": "shop"}
     for block in blocks:
         code = block.replace('"file:///srv/sessions"', repr(f"file://{tmp_path}"))
-        exec(compile(code, "fastapi.md", "exec"), names)
+        exec(compile(code, "fastapi.md", "exec", dont_inherit=True), names)
     visitor = Client(names["app"], "https://shop.test")
     await visitor.post("/cart/hat")
     assert (await visitor.post("/password")).status_code == 401

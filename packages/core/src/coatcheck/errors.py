@@ -10,6 +10,7 @@
     │   │                                   first used in the body of a response that caches share
     │   ├── SessionGone                     save, change or reload of a session ended elsewhere
     │   ├── SerializationError              names the key path of the value that cannot be stored
+    │   ├── InvalidSessionData              a typed view of the session does not fit its data
     │   ├── CorruptRecord                   a stored record that the codec cannot read
     │   ├── ConflictError                   concurrency="error", or `conflict_timeout`
     │   ├── IdTaken                         another session has the id that an integration chose
@@ -30,6 +31,7 @@ __all__ = [
     "ConflictError",
     "CorruptRecord",
     "IdTaken",
+    "InvalidSessionData",
     "LateWriteError",
     "PluginError",
     "RecordTooLarge",
@@ -77,6 +79,17 @@ class SerializationError(SessionError):
     """The codec cannot store a value.
 
     :ivar path: the place of the value, for example ``session['cart'][2]``.
+    """
+
+    def __init__(self, message: str, path: str = "session") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class InvalidSessionData(SessionError):
+    """The data do not fit the type of a :class:`~coatcheck.typed.SessionView`.
+
+    :ivar path: the place of the value that does not fit, for example ``session['cart'][2]``.
     """
 
     def __init__(self, message: str, path: str = "session") -> None:

@@ -18,11 +18,12 @@ This module needs FastAPI; nothing else of coatcheck imports it. The middleware 
 
 # FastAPI evaluates annotations of inner functions: they must not be strings.
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from fastapi import Depends, HTTPException, Security
+from fastapi import Depends, HTTPException, Security, params
 from fastapi.openapi.models import APIKey
 from fastapi.security import APIKeyCookie
 from fastapi.security.base import SecurityBase
@@ -32,8 +33,9 @@ from ._request.finding import session_of
 from .errors import ConfigurationError
 from .logins import login_age
 from .session import AsyncSession
+from .typed import SessionView
 
-__all__ = ["SessionDep", "SessionSecurity", "require_fresh"]
+__all__ = ["SessionDep", "SessionKey", "SessionSecurity", "require_fresh"]
 
 
 def __dir__() -> list[str]:
@@ -109,3 +111,65 @@ def require_fresh(
         return session
 
     return fresh_session
+
+
+@dataclass(frozen=True)
+class _ViewDependency:
+    """Give a route the value of a view, and save what the route has changed in it.
+
+    Equal ones are one dependency, so all parts of a request that ask for it have one value.
+    """
+
+    view: SessionView[Any]
+
+    def __hash__(self) -> int:
+        return hash(self.view.key)  # annotations inside the type may have no hash
+
+    async def __call__(self, session: SessionDep) -> AsyncIterator[Any]:
+        await session.load()
+        with self.view.edit(session) as value:
+            yield value
+
+
+@dataclass(frozen=True, init=False, kw_only=True)
+class SessionKey(params.Depends):
+    """A typed part of the session, in the annotation of a parameter.
+
+    ::
+
+        CartDep = Annotated[Cart, SessionKey("cart")]
+
+        @app.post("/cart/{item}")
+        async def add(item: str, cart: CartDep) -> None:
+            cart.lines.append(item)
+
+    The type is that of the annotation: see :class:`~coatcheck.typed.SessionView`, also for the
+    parameters. Changes are saved when the route returns, and not if it raises.
+
+    :param key: the session's key; None for the whole session.
+    """
+
+    key: str | None
+    default: Callable[[], Any] | None
+    version: int
+    migrate: Callable[[Any, int], Any] | None
+
+    def __init__(
+        self,
+        key: str | None,
+        *,
+        default: Callable[[], Any] | None = None,
+        version: int = 1,
+        migrate: Callable[[Any, int], Any] | None = None,
+        **fields: Any,
+    ) -> None:
+        # FastAPI makes a copy whose dependency is the annotated type, with its own fields.
+        kind = fields.pop("dependency", None)
+        if kind is not None and not isinstance(kind, _ViewDependency):
+            view = SessionView(kind, key, default=default, version=version, migrate=migrate)
+            kind = _ViewDependency(view)
+        # Changes have to be in the session before the response is sent.
+        super().__init__(kind, **{**fields, "scope": "function"})
+        for name, value in (("key", key), ("default", default), ("version", version),
+                            ("migrate", migrate)):  # fmt: skip
+            object.__setattr__(self, name, value)
