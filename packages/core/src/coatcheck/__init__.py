@@ -15,7 +15,6 @@ from .hookspecs import StoreSpec, hookimpl
 from .memory import MemoryStore
 from .options import SessionOptions
 from .session import AsyncSession, Session, SyncSession
-from .sessions import Sessions
 from .store import (
     ABSENT,
     ALWAYS,
@@ -59,16 +58,23 @@ __all__ = [
 
 if TYPE_CHECKING:
     from ._request.finding import session_of as session_of
+    from .sessions import Sessions as Sessions
 
     __version__: str
 else:
+    # What most processes do not need is imported when somebody asks for it.
 
     def __getattr__(name: str) -> Any:
-        if name == "session_of":  # stores and commands do not need it
+        if name == "session_of":
             from ._request.finding import session_of
 
             globals()[name] = session_of
             return session_of
+        if name == "Sessions":
+            from .sessions import Sessions
+
+            globals()[name] = Sessions
+            return Sessions
         if name == "__version__":  # reading metadata takes longer than the import
             from importlib.metadata import version
 
