@@ -300,6 +300,7 @@ def test_ending_twice_does_nothing(make: Make) -> None:
     opened.response_headers(PLAIN)
     opened.end()
     opened.end()
+    opened.save_late()
     opened.fail(ValueError())
     assert not opened.is_open
 

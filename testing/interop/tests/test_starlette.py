@@ -5,17 +5,12 @@ pip downloads the source distribution of the installed Starlette, which has the 
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-import tarfile
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from testing.interop.foreign_tests import ROOT, run_tests, sources_of
 
 #: Tests that do not apply. The page for users has them, and says why.
 LEFT_OUT = re.findall(
@@ -23,37 +18,17 @@ LEFT_OUT = re.findall(
     (ROOT / "docs/fastapi.md").read_text("utf-8").partition("<!-- starlette -->")[2],
     re.MULTILINE,
 )
-
-
-@pytest.fixture
-def sources(tmp_path: Path) -> Path:
-    """Return the folder of Starlette's source distribution."""
-    release = version("starlette")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation",
-         "--no-binary", "starlette", f"starlette=={release}"],
-        cwd=tmp_path, check=True, timeout=120,
-    )  # fmt: skip
-    with tarfile.open(tmp_path / f"starlette-{release}.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path / f"starlette-{release}"
+TESTS = "tests/middleware/test_session.py"
 
 
 @pytest.mark.slow
-def test_starlettes_session_tests_pass(sources: Path) -> None:
+def test_starlettes_session_tests_pass(tmp_path: Path) -> None:
     """All of Starlette's session tests pass, except those that do not apply."""
-    left_out = [f"--deselect=tests/middleware/test_session.py::{name}" for name in LEFT_OUT]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "testing.interop.starlette_sessions",
-         "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".", *left_out,
-         "tests/middleware/test_session.py"],
-        cwd=sources, env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}."},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    counts = re.findall(r"(\d+) (\w+)", done.stdout.splitlines()[-1].partition(" in ")[0])
-    summary = {word: int(number) for number, word in counts}
-    assert set(summary) <= {"passed", "deselected", "warnings"}, done.stdout
+    left_out = [f"{TESTS}::{name}" for name in LEFT_OUT]
+    summary = run_tests(
+        sources_of("starlette", tmp_path), "testing.interop.starlette_sessions", [TESTS], left_out
+    )
+    assert set(summary) <= {"passed", "deselected", "warnings"}
     # Each of Starlette's tests runs on asyncio and on trio.
     assert summary["passed"] >= 20
     assert summary["deselected"] >= len(LEFT_OUT) == 3

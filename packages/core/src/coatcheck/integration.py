@@ -263,7 +263,8 @@ class SyncRequestSession(SyncSteps, Generic[S]):
 
         :raises StoreError: the store failed, and the other errors of saving.
         """
-        self._commit_late()
+        if self.is_open:
+            self._commit_late()
 
     def body(self, parts: Iterable[T]) -> Iterator[T]:
         """Yield the parts of a body, and save late changes before its end is known."""
@@ -335,7 +336,8 @@ class AsyncRequestSession(AsyncSteps, Generic[A]):
 
     async def save_late(self) -> None:
         """Save what changed since the headers went out; nothing if nothing has."""
-        await self._commit_late()
+        if self.is_open:
+            await self._commit_late()
 
     async def body(self, parts: AsyncIterable[T]) -> AsyncIterator[T]:
         """Yield the parts of a body, and save late changes before its end is known."""

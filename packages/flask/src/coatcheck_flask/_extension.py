@@ -1,0 +1,163 @@
+"""Open and save ``flask.session`` where Flask does it: in its session interface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Unpack, cast
+
+import flask
+from flask.sessions import SessionInterface
+
+from coatcheck import AsyncStore, Sessions, Store
+from coatcheck.integration import SyncIntegration, WSGIAdapter
+from coatcheck.options import OptionFields
+
+from ._session import FlaskSession, State, attach, state_of
+from ._settings import Integrations, SettingsError
+
+if TYPE_CHECKING:
+    from flask import Flask, Request, Response
+    from flask.sessions import SessionMixin
+
+#: ``flask.session`` with its type: it has ``regenerate()``, ``destroy()``, ``cookie`` and the rest.
+session: FlaskSession = cast("FlaskSession", flask.session)
+
+#: The extension's name, and the key under which a request has its session.
+EXTENSION = "coatcheck"
+PLACE = "coatcheck.session"
+
+
+class CoatcheckInterface(SessionInterface):
+    """Open and save the sessions of one application.
+
+    A subclass may override the methods by which Flask reads its settings, such as
+    ``get_cookie_name``.
+
+    :param app: the application.
+    :param options: options of coatcheck, which win over the configuration.
+    :raises SettingsError: a setting is missing or cannot work.
+    """
+
+    def __init__(self, app: Flask, **options: Unpack[OptionFields]) -> None:
+        self._integrations = Integrations(app, self, self._make, options)
+
+    @property
+    def sessions(self) -> Sessions:
+        """The application's sessions outside a request: list and revoke them."""
+        first = self._integrations.first
+        return Sessions(first.store, first.options)
+
+    @property
+    def store(self) -> Store | AsyncStore:
+        """The store."""
+        return self._integrations.first.store
+
+    def close(self) -> None:
+        """Close the store, if the application named it by a URL. A later request opens it again."""
+        self._integrations.first.close()
+        self._integrations.forget()
+
+    def open_session(self, app: Flask, request: Request) -> FlaskSession | None:
+        """Open the session of a request; None where the secret was removed."""
+        found = self._integrations.current()
+        if found is None:
+            return None
+        integration, settings = found
+        opened = integration.open(request.environ)
+        refreshes = app.config["SESSION_REFRESH_EACH_REQUEST"]
+        attach(opened.session, State(opened, settings.lifetime, refreshes))
+        return opened.session
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Save a session, and put into the response's headers what is due."""
+        assert isinstance(session, FlaskSession)
+        state = state_of(session)
+        opened = state.opened
+        if opened is None:
+            return
+        if state.prepare(session):
+            opened.discard()
+        headers = opened.response_headers(response.headers)
+        if headers is not None:
+            response.headers.clear()
+            response.headers.extend(headers)
+
+        def finish() -> None:
+            opened.save_late()
+            opened.end()
+            state.let_go()
+
+        if response.is_streamed and not response.direct_passthrough:
+            close = getattr(response.response, "close", None)
+            response.response = opened.body(response.response)
+            if close is not None:
+                response.call_on_close(close)
+            response.call_on_close(finish)
+        else:
+            finish()
+
+    @staticmethod
+    def give_up(error: BaseException | None) -> None:
+        """Let go of the session of a request that failed without a response."""
+        session = flask.request.environ.get(PLACE)
+        if error is None or not isinstance(session, FlaskSession):
+            return
+        state = state_of(session)
+        if state.opened is not None and not state.is_saved:
+            state.opened.fail(error)
+            state.let_go()
+
+    @staticmethod
+    def _make(options: OptionFields) -> SyncIntegration[FlaskSession]:
+        return SyncIntegration(WSGIAdapter(), session_class=FlaskSession, place=PLACE, **options)
+
+
+class Coatcheck:
+    """Keep the sessions of Flask applications on the server.
+
+    :param app: the application; without it call :meth:`init_app` later.
+    :param options: options of coatcheck, such as ``store``, which win over the configuration:
+        there ``COATCHECK_STORE`` is the option ``store``, and so on. The secret and the cookie
+        follow from Flask's own settings.
+    :raises SettingsError: a setting is missing or cannot work.
+    """
+
+    #: What opens and saves the sessions.
+    interface_class: type[CoatcheckInterface] = CoatcheckInterface
+
+    def __init__(self, app: Flask | None = None, **options: Unpack[OptionFields]) -> None:
+        self._app = app
+        self._options = options
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Give an application its sessions. Its settings must be there.
+
+        :raises SettingsError: a setting is missing or cannot work.
+        """
+        if EXTENSION in app.extensions:
+            raise SettingsError("this application has its `Coatcheck` already: remove one of them")
+        interface = self.interface_class(app, **self._options)
+        app.session_interface = app.extensions[EXTENSION] = interface
+        app.teardown_request(interface.give_up)
+
+    @property
+    def sessions(self) -> Sessions:
+        """The application's sessions outside a request: list and revoke them."""
+        return self._interface().sessions
+
+    @property
+    def store(self) -> Store | AsyncStore:
+        """The application's store."""
+        return self._interface().store
+
+    def close(self) -> None:
+        """Close the store, if the application named it by a URL. A later request opens it again."""
+        self._interface().close()
+
+    def _interface(self) -> CoatcheckInterface:
+        app: Any = self._app or flask.current_app
+        interface = app.extensions.get(EXTENSION)
+        if not isinstance(interface, CoatcheckInterface):
+            raise SettingsError("call `init_app(app)` before")
+        return interface
