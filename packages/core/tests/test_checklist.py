@@ -50,6 +50,7 @@ from coatcheck.errors import (
     StoreError,
     StoreUnavailable,
 )
+from coatcheck.logins import login_age, record_login
 
 pytestmark = pytest.mark.anyio
 
@@ -665,6 +666,32 @@ async def test_statement_30_even_if_the_store_forgets_to_check(open_site: OpenSi
 
 
 # The end
+
+
+async def test_statement_31_reauthentication_can_be_required(open_site: OpenSite) -> None:
+    """Only a login moves the time since the last one: no use of the session, and no new id."""
+
+    def page(session: Any, request: Mapping[str, Any]) -> object:
+        match request.get("path") or request["PATH_INFO"]:
+            case "/login":
+                record_login(session)
+            case "/rotate":
+                session.regenerate(keep_data=True)
+            case "/touch":
+                session.touch()
+        return login_age(session)
+
+    site = open_site(page)
+    visitor = site.visitor()
+    assert (await visitor.get("/")).text == "None"
+    await visitor.get("/login")
+    for path in ("/", "/touch", "/rotate"):
+        site.clock.advance(100)
+        await visitor.get(path)
+    assert (await visitor.get("/")).text == "300.0"
+    before = visitor.id
+    assert (await visitor.get("/login")).text == "0.0"
+    assert visitor.id != before
 
 
 async def test_statement_32_logout(open_site: OpenSite) -> None:

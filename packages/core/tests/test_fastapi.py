@@ -17,6 +17,7 @@ from coatcheck.asgi import SessionMiddleware
 from coatcheck.errors import ConfigurationError, SessionUnavailable
 from coatcheck.fastapi import SessionDep, SessionSecurity, require_fresh
 from coatcheck.logins import LOGIN_KEY, login_age, record_login
+from coatcheck.testing import login
 
 pytestmark = pytest.mark.anyio
 
@@ -141,6 +142,15 @@ async def test_a_new_id_alone_is_no_login(app: fastapi.FastAPI, clock: Clock) ->
     await visitor.post("/login")
     await visitor.post("/regenerate?keep=false")
     assert (await visitor.delete("/account")).json()["detail"] == "not logged in"
+
+
+def test_a_test_can_say_when_the_login_was(app: fastapi.FastAPI, clock: Clock) -> None:
+    """As docs/testing.md shows it."""
+    client = fastapi.testclient.TestClient(app)
+    login(client, {"user_id": 42, LOGIN_KEY: clock() - 60})
+    assert client.delete("/account").status_code == 200
+    clock.advance(1)
+    assert client.delete("/account").status_code == 401
 
 
 @pytest.mark.parametrize("moment", [True, "1700000000", None, [1_700_000_000.0]])

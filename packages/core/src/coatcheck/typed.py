@@ -15,6 +15,7 @@
 The session stores plain JSON values. Pydantic or msgspec turns them into the type and back, so one
 of the two has to be installed. A Struct needs msgspec and a model Pydantic; for the others it is
 Pydantic if both are there. :class:`coatcheck.fastapi.SessionKey` is a view as a parameter.
+docs/decisions/2026-11-30-typed-sessions.md has the reasons.
 """
 
 from __future__ import annotations
