@@ -98,6 +98,8 @@ def test_unchanged_data_move_the_expiry_alone(world: World) -> None:
     changed = world.saved(touched, {"a": [2]})
     assert changed is not None
     assert world.events[-1] == "updated"
+    world.sessions.run(world.sessions.touch(changed, world.now + 1))
+    assert world.loaded(stored.id).expires_at == world.now + 1
 
 
 def test_a_rotation_keeps_the_session_and_its_end(world: World) -> None:

@@ -183,13 +183,18 @@ class SessionLifecycle:
         found = yield from self._lifecycle.update(snapshot, state, True, attempts, content)
         return None if found is None else _stored(stored.id, found, attempts)
 
-    def touch(self, stored: StoredSession) -> Operations[StoredSession | None]:
+    def touch(
+        self, stored: StoredSession, expires_at: float | None = None
+    ) -> Operations[StoredSession | None]:
         """Move the expiry of a session, and leave its data.
 
+        :param expires_at: POSIX seconds; None for the time at which a session ends that is used
+            now.
         :returns: what is stored now; None if the session was ended.
         :raises StoreError: the store failed.
         """
-        expires_at = self._lifecycle.expiry(stored._state)
+        if expires_at is None:
+            expires_at = self._lifecycle.expiry(stored._state)
         touched = yield from self._lifecycle.touch(stored._snapshot, expires_at)
         if touched is None:
             return None

@@ -19,6 +19,7 @@ from coatcheck.session_lifecycle import SessionLifecycle
 
 if TYPE_CHECKING:
     from ._engine import SessionStore
+    from ._former import FormerSessions
 
 #: The options of coatcheck that can be set, by their names in ``COATCHECK``.
 OPTIONS: Final = {
@@ -33,6 +34,8 @@ OPTIONS: Final = {
         "owner",
     )
 }
+#: All names in ``COATCHECK``.
+NAMES: Final = ("STORE", "MOVE_FROM", *OPTIONS)
 #: The names of other options, and the setting of Django that is meant.
 MEANT: Final = {
     "NAME": "SESSION_COOKIE_NAME",
@@ -131,6 +134,14 @@ def async_sessions() -> Sessions:
     return _opened.get("async_sessions", lambda: Sessions(async_store(), options()))
 
 
+def former() -> FormerSessions | None:
+    """Return the sessions of the engine that ``MOVE_FROM`` names, or None.
+
+    :raises ImproperlyConfigured: it names no engine that keeps sessions in the database.
+    """
+    return _opened.get("former", _former)
+
+
 def options() -> SessionOptions:
     """Return the options that the settings give.
 
@@ -172,7 +183,7 @@ def problems() -> Iterator[str]:
         yield str(error)
         return
     yield from _unknown_names(value)
-    for make in (_known_options, store):
+    for make in (_known_options, store, _former):
         try:
             make()
         except ImproperlyConfigured as error:
@@ -196,6 +207,13 @@ def _known_options() -> SessionOptions:
         return SessionOptions(secret=secret, generate_id=_new_key, **fields)
     except ConfigurationError as error:
         raise ImproperlyConfigured(_in_settings_words(str(error))) from None
+
+
+def _former() -> FormerSessions | None:
+    from ._former import FormerSessions
+
+    value = given().get("MOVE_FROM")
+    return None if value is None else FormerSessions(value)
 
 
 def _open(opener: Callable[[str], Store | AsyncStore]) -> Store | AsyncStore:
@@ -225,7 +243,7 @@ def _resolved(name: str, value: Any) -> Any:
 
 def _unknown_names(value: Mapping[str, Any]) -> Iterator[str]:
     """Say of each name in ``COATCHECK`` that does not exist what to write instead."""
-    return (_unknown(name) for name in value if name not in {"STORE", *OPTIONS})
+    return (_unknown(name) for name in value if name not in NAMES)
 
 
 def _unknown(name: object) -> str:
@@ -234,10 +252,10 @@ def _unknown(name: object) -> str:
     text = f"COATCHECK has no setting {name!r}"
     if name in MEANT:
         return f"{text}: set {MEANT[str(name)]}, as Django has it"
-    near = difflib.get_close_matches(str(name).upper(), ["STORE", *OPTIONS], n=1)
+    near = difflib.get_close_matches(str(name).upper(), NAMES, n=1)
     if near:
         return f'{text}: did you mean "{near[0]}"?'
-    return f"{text}: there are {', '.join(sorted(['STORE', *OPTIONS]))}"
+    return f"{text}: there are {', '.join(sorted(NAMES))}"
 
 
 def _in_settings_words(message: str) -> str:

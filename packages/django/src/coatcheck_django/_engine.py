@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 
 from coatcheck.errors import IdTaken
@@ -46,27 +47,37 @@ class SessionStore(SessionBase):
 
     def load(self) -> dict[str, Any]:
         """Return the stored data, or an empty dict and no key if there is no such session."""
-        sessions = self._lifecycle()
-        return sessions.run(self._load(sessions))
+        sessions, key = self._lifecycle(), self.session_key
+        data = sessions.run(self._load(sessions, key))
+        if self.session_key is None and self._move(key):
+            data = sessions.run(self._load(sessions, key))
+        return data
 
     async def aload(self) -> dict[str, Any]:
         """See :meth:`load`."""
-        sessions = self._async_lifecycle()
-        return await sessions.arun(self._load(sessions))
+        sessions, key = self._async_lifecycle(), self.session_key
+        data = await sessions.arun(self._load(sessions, key))
+        if self.session_key is None and await self._amove(key):
+            data = await sessions.arun(self._load(sessions, key))
+        return data
 
     def exists(self, session_key: str | None) -> bool:
         """Tell whether there is a session under a key."""
         if session_key is None:
             return False
-        sessions = self._lifecycle()
-        return sessions.run(sessions.exists(session_key))
+        sessions, former = self._lifecycle(), configuration.former()
+        if sessions.run(sessions.exists(session_key)):
+            return True
+        return former is not None and former.exists(session_key)
 
     async def aexists(self, session_key: str | None) -> bool:
         """See :meth:`exists`."""
         if session_key is None:
             return False
-        sessions = self._async_lifecycle()
-        return await sessions.arun(sessions.exists(session_key))
+        sessions, former = self._async_lifecycle(), configuration.former()
+        if await sessions.arun(sessions.exists(session_key)):
+            return True
+        return former is not None and await sync_to_async(former.exists)(session_key)
 
     def create(self) -> None:
         """Store the data under a new key."""
@@ -85,11 +96,15 @@ class SessionStore(SessionBase):
         :raises CreateError: ``must_create``, and there is a session under this key.
         :raises UpdateError: the session was ended elsewhere. It is never stored again.
         """
+        if not must_create:
+            self._prepare()
         sessions = self._lifecycle()
         sessions.run(self._save(sessions, must_create))
 
     async def asave(self, must_create: bool = False) -> None:
         """See :meth:`save`."""
+        if not must_create:
+            await self._aprepare()
         sessions = self._async_lifecycle()
         await sessions.arun(self._save(sessions, must_create))
 
@@ -100,6 +115,9 @@ class SessionStore(SessionBase):
         """
         ended = session_key or self.session_key
         if ended is not None:
+            # The former row first: a request that is moving it has then stored what is ended next.
+            if (former := configuration.former()) is not None:
+                former.delete(ended)
             sessions = self._lifecycle()
             sessions.run(sessions.end(ended))
 
@@ -107,28 +125,36 @@ class SessionStore(SessionBase):
         """See :meth:`delete`."""
         ended = session_key or self.session_key
         if ended is not None:
+            if (former := configuration.former()) is not None:
+                await sync_to_async(former.delete)(ended)
             sessions = self._async_lifecycle()
             await sessions.arun(sessions.end(ended))
 
     def cycle_key(self) -> None:
         """Give the session a new key, and end it under the old one."""
+        self._prepare()
         sessions = self._lifecycle()
         sessions.run(self._cycle_key(sessions))
 
     async def acycle_key(self) -> None:
         """See :meth:`cycle_key`."""
+        await self._aprepare()
         sessions = self._async_lifecycle()
         await sessions.arun(self._cycle_key(sessions))
 
     @classmethod
     def clear_expired(cls) -> None:
         """Remove expired sessions from the store; ``manage.py clearsessions`` calls this."""
+        if (former := configuration.former()) is not None:
+            former.clear_expired()
         sessions = cls._lifecycle()
         sessions.run(sessions.prune())
 
     @classmethod
     async def aclear_expired(cls) -> None:
         """See :meth:`clear_expired`."""
+        if (former := configuration.former()) is not None:
+            await sync_to_async(former.clear_expired)()
         sessions = cls._async_lifecycle()
         await sessions.arun(sessions.prune())
 
@@ -140,24 +166,44 @@ class SessionStore(SessionBase):
     def _async_lifecycle(cls) -> SessionLifecycle:
         return configuration.async_lifecycle(cls)
 
-    def _load(self, sessions: SessionLifecycle) -> Operations[dict[str, Any]]:
-        key = self.session_key
+    def _prepare(self) -> None:
+        """Read the data if they were not read yet, because those of the store stay otherwise."""
+        if self.session_key is not None and self._stored is None:
+            if self._is_read():  # after `clear()`
+                self._move(self.session_key)
+            else:
+                self._session_cache = self.load()
+
+    async def _aprepare(self) -> None:
+        if self.session_key is not None and self._stored is None:
+            if self._is_read():
+                await self._amove(self.session_key)
+            else:
+                self._session_cache = await self.aload()
+
+    def _move(self, key: str | None) -> bool:
+        """Move a session of the former engine, and tell whether there was one."""
+        former = configuration.former()
+        return former is not None and key is not None and former.move(key, self._lifecycle())
+
+    async def _amove(self, key: str | None) -> bool:
+        former = configuration.former()
+        if former is None or key is None:
+            return False
+        return await sync_to_async(former.move)(key, self._lifecycle())
+
+    def _load(self, sessions: SessionLifecycle, key: str | None) -> Operations[dict[str, Any]]:
         found = None if key is None else (yield from sessions.load(key))
         if found is None:
             self._session_key = None
             return {}
+        self._session_key = key
         if not self._is_read():
             self._stored = found
         return found.data
 
-    def _read(self, sessions: SessionLifecycle) -> Operations[dict[str, Any]]:
-        """Return the data of this object, which are read first if they have to be."""
-        if not self._is_read():
-            self._session_cache = yield from self._load(sessions)
-        return self._session_cache
-
-    def _unread(self) -> dict[str, Any]:
-        """Return the data of this object, which are empty if they were not read before."""
+    def _data(self) -> dict[str, Any]:
+        """Return the data of this object: those that were read or set, or an empty dict."""
         if not self._is_read():
             self._session_cache = {}
         return self._session_cache
@@ -166,26 +212,25 @@ class SessionStore(SessionBase):
         return hasattr(self, "_session_cache")
 
     def _create(self, sessions: SessionLifecycle) -> Operations[None]:
-        self._settle((yield from sessions.create(self._unread())))
+        self._settle((yield from sessions.create(self._data())))
         self.modified = True
 
     def _save(self, sessions: SessionLifecycle, must_create: bool) -> Operations[None]:
         if self.session_key is not None and must_create:
             yield from self._create_under(sessions, self.session_key)
             return
-        data = yield from self._read(sessions)
         before = yield from self._before(sessions)
         if before is None:
             yield from self._create(sessions)
             return
-        stored = yield from sessions.save(before, data)
+        stored = yield from sessions.save(before, self._data())
         if stored is None:
             raise UpdateError
         self._settle(stored)
 
     def _create_under(self, sessions: SessionLifecycle, key: str) -> Operations[None]:
         try:
-            stored = yield from sessions.create(self._unread(), key)
+            stored = yield from sessions.create(self._data(), key)
         except IdTaken:
             raise CreateError from None
         self._settle(stored)
@@ -202,13 +247,12 @@ class SessionStore(SessionBase):
         return self._stored
 
     def _cycle_key(self, sessions: SessionLifecycle) -> Operations[None]:
-        data = yield from self._read(sessions)
         before = yield from self._before(sessions)
         if before is None:
             yield from self._create(sessions)
             return
         self.modified = True
-        stored = yield from sessions.rotate(before, data)
+        stored = yield from sessions.rotate(before, self._data())
         if stored is not None:
             self._settle(stored)
             return

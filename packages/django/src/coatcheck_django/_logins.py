@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from asgiref.sync import sync_to_async
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import ImproperlyConfigured
 
@@ -39,12 +40,16 @@ def log_out_everywhere(user: User, *, keep: Request | None = None) -> int:
     :raises UnsupportedOperation: the store cannot find the sessions of a user.
     :raises StoreError: the store failed; what was ended stays ended.
     """
-    return configuration.sessions().revoke_all(_owner(user), keep=_ref(keep))
+    owner, ref, former = _owner(user), _ref(keep), configuration.former()
+    count = 0 if former is None else former.delete_of(owner)
+    return count + configuration.sessions().revoke_all(owner, keep=ref)
 
 
 async def alog_out_everywhere(user: User, *, keep: Request | None = None) -> int:
     """See :func:`log_out_everywhere`."""
-    return await configuration.async_sessions().arevoke_all(_owner(user), keep=_ref(keep))
+    owner, ref, former = _owner(user), _ref(keep), configuration.former()
+    count = 0 if former is None else await sync_to_async(former.delete_of)(owner)
+    return count + await configuration.async_sessions().arevoke_all(owner, keep=ref)
 
 
 def _owner(user: User) -> str:

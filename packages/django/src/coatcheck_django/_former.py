@@ -1,0 +1,146 @@
+"""Move the sessions of Django's database engine, each at its first use or all by a command.
+
+A row is deleted in the same transaction in which its session is stored. So a parallel request that
+finds the row waits until it is gone, and then finds the session. A logout deletes the row first,
+and waits for a request that is moving it in the same way: no session comes back from its row.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import router, transaction
+from django.utils import timezone
+
+from coatcheck.errors import IdTaken, SerializationError
+from coatcheck.session_lifecycle import Operations, SessionLifecycle
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.backends.db import SessionStore
+    from django.contrib.sessions.base_session import AbstractBaseSession
+    from django.db.models import QuerySet
+
+_log = logging.getLogger("coatcheck")
+
+_USER: Final = "_auth_user_id"
+_BATCH: Final = 500
+
+
+class FormerSessions:
+    """The sessions in the table of an engine that keeps them in the database.
+
+    :param engine: the former value of ``SESSION_ENGINE``.
+    :raises ImproperlyConfigured: the engine keeps no sessions in the database.
+    """
+
+    def __init__(self, engine: object) -> None:
+        from django.contrib.sessions.backends.db import SessionStore
+
+        kind = None
+        if isinstance(engine, str):
+            try:
+                kind = getattr(import_module(engine), "SessionStore", None)
+            except ImportError:
+                kind = None
+        if not (isinstance(kind, type) and issubclass(kind, SessionStore)):
+            raise ImproperlyConfigured(
+                'COATCHECK["MOVE_FROM"] must be the former SESSION_ENGINE, one that keeps sessions '
+                'in the database: "django.contrib.sessions.backends.db" or '
+                f'"django.contrib.sessions.backends.cached_db", not {engine!r}'
+            )
+        self._engine: type[SessionStore] = kind
+
+    def move(self, key: str, sessions: SessionLifecycle) -> bool:
+        """Move a session, unless another request does so at the same time.
+
+        :returns: whether there was one. Then it is in the store now, or has been ended since.
+        """
+        row = self._live().filter(session_key=key).first()
+        data = None if row is None else self._data_of(row)
+        if row is None or not data:
+            return False
+        with transaction.atomic(using=self._database):
+            # Only the request that deletes the row stores the session. Others wait here for it.
+            deleted, _ = self._rows().filter(session_key=key).delete()
+            return not deleted or self._store(row, data, sessions)
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is a live session under a key."""
+        return self._live().filter(session_key=key).exists()
+
+    def delete(self, key: str) -> None:
+        """End a session."""
+        self._rows().filter(session_key=key).delete()
+
+    def delete_of(self, owner: str) -> int:
+        """End the sessions of a user, and return how many there were. It reads all of them."""
+        keys = [row.session_key for row in self._in_batches() if self._owner_of(row) == owner]
+        for key in keys:
+            self.delete(key)
+        return len(keys)
+
+    def clear_expired(self) -> None:
+        """Remove expired sessions."""
+        self._engine.clear_expired()
+
+    def move_all(self, sessions: SessionLifecycle) -> tuple[int, int]:
+        """Move all sessions, and return how many were moved, and how many cannot be read."""
+        moved = left = 0
+        for row in self._in_batches():
+            if self.move(row.session_key, sessions):
+                moved += 1
+            elif self.exists(row.session_key):
+                left += 1
+        return moved, left
+
+    @property
+    def _database(self) -> str:
+        return router.db_for_write(self._engine.get_model_class())
+
+    def _rows(self) -> QuerySet[AbstractBaseSession]:
+        rows: QuerySet[AbstractBaseSession] = self._engine.get_model_class().objects.using(
+            self._database
+        )
+        return rows
+
+    def _live(self) -> QuerySet[AbstractBaseSession]:
+        return self._rows().filter(expire_date__gt=timezone.now())
+
+    def _in_batches(self) -> Iterator[AbstractBaseSession]:
+        """Yield the live rows, which may be deleted meanwhile."""
+        last = ""
+        while batch := list(self._live().filter(pk__gt=last).order_by("pk")[:_BATCH]):
+            yield from batch
+            last = batch[-1].session_key
+
+    def _data_of(self, row: AbstractBaseSession) -> dict[str, Any]:
+        return self._engine().decode(row.session_data)
+
+    def _owner_of(self, row: AbstractBaseSession) -> object:
+        return self._data_of(row).get(_USER)
+
+    def _store(
+        self, row: AbstractBaseSession, data: dict[str, Any], sessions: SessionLifecycle
+    ) -> bool:
+        try:
+            sessions.run(_stored_until(sessions, row, data))
+        except IdTaken:
+            # A process was stopped between the two: the session has moved, and the row has not.
+            return True
+        except SerializationError as error:
+            _log.error("a session cannot be moved: %s", error)
+            transaction.set_rollback(True, using=self._database)
+            return False
+        return True
+
+
+def _stored_until(
+    sessions: SessionLifecycle, row: AbstractBaseSession, data: dict[str, Any]
+) -> Operations[None]:
+    """Store a session that expires when its row does."""
+    stored = yield from sessions.create(data, row.session_key)
+    yield from sessions.touch(stored, row.expire_date.timestamp())

@@ -1,0 +1,33 @@
+"""Move the sessions of the former engine: ``manage.py move_sessions``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ... import _configuration as configuration
+from ..._engine import SessionStore
+
+
+class Command(BaseCommand):
+    """Move all sessions that nobody has used since the engine was changed."""
+
+    help: str = (
+        "Moves the sessions of Django's database engine into the store of COATCHECK. Nobody is "
+        "logged out. It can be interrupted and repeated."
+    )
+
+    def handle(self, *_: Any, **__: Any) -> None:
+        """Move the sessions, and tell how many there were."""
+        former = configuration.former()
+        if former is None:
+            raise CommandError(
+                'COATCHECK["MOVE_FROM"] is not set: write the former SESSION_ENGINE, for example '
+                '"MOVE_FROM": "django.contrib.sessions.backends.db"'
+            )
+        moved, left = former.move_all(configuration.lifecycle(SessionStore))
+        self.stdout.write(f"{moved} sessions were moved.")
+        if left:
+            self.stdout.write(f"{left} sessions cannot be read or stored, and stay in the table.")
+        self.stdout.write('Remove "MOVE_FROM" from COATCHECK now.')
