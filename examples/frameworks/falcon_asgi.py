@@ -1,0 +1,41 @@
+"""Falcon with ASGI. Run it with `uvicorn falcon_asgi:app`."""
+
+import os
+
+import falcon.asgi
+
+from coatcheck import session_of
+from coatcheck.asgi import SessionMiddleware
+
+
+class Visits:
+    async def on_get(self, req, resp):
+        session = session_of(req)
+        session["visits"] = session.get("visits", 0) + 1
+        resp.media = session
+
+
+class Login:
+    async def on_post(self, req, resp):
+        session = session_of(req)
+        session.regenerate(keep_data=True)
+        session["user"] = "ann"
+        resp.media = session
+
+
+class Logout:
+    async def on_post(self, req, resp):
+        session_of(req).destroy()
+        resp.media = {}
+
+
+application = falcon.asgi.App()
+application.add_route("/", Visits())
+application.add_route("/login", Login())
+application.add_route("/logout", Logout())
+
+app = SessionMiddleware(
+    application,
+    secret=os.environ["SESSION_SECRET"],
+    store=os.environ["SESSION_STORE"],
+)

@@ -1,0 +1,53 @@
+"""The examples of frameworks, each in a real server: visits, a login and a logout."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from serving import uvicorn_server, waitress_server
+from webclient import SECRET
+
+FOLDER = Path(__file__).parents[3] / "examples" / "frameworks"
+
+#: How to serve each example.
+SERVED: dict[str, Callable[[Any], AbstractContextManager[str]]] = {
+    "plain_asgi": uvicorn_server,
+    "plain_wsgi": waitress_server,
+    "falcon_asgi": uvicorn_server,
+    "falcon_wsgi": waitress_server,
+    "bottle_wsgi": waitress_server,
+}
+
+
+def test_each_example_is_served() -> None:
+    assert {path.stem for path in FOLDER.glob("*.py")} == set(SERVED)
+
+
+@pytest.mark.parametrize("example", SERVED)
+def test_an_example_counts_visits_logs_in_and_logs_out(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login keeps the data under a new id, and after the logout no old cookie opens anything."""
+    monkeypatch.setenv("SESSION_SECRET", SECRET)
+    monkeypatch.setenv("SESSION_STORE", f"file://{tmp_path}")
+    app = runpy.run_path(str(FOLDER / f"{example}.py"))["app"]
+    with SERVED[example](app) as url, httpx.Client(base_url=url) as browser:
+        stranger = httpx.Client(base_url=url)
+        assert [browser.get("/").json() for _ in range(2)] == [{"visits": 1}, {"visits": 2}]
+        anonymous = browser.cookies["sid"]
+        assert browser.post("/login").json() == {"visits": 2, "user": "ann"}
+        logged_in = browser.cookies["sid"]
+        assert logged_in != anonymous
+        assert browser.get("/").json() == {"visits": 3, "user": "ann"}
+        assert browser.post("/logout").json() == {}
+        assert "sid" not in browser.cookies
+        for cookie in (anonymous, logged_in):
+            answer = stranger.get("/", headers={"cookie": f"sid={cookie}"})
+            assert answer.json() == {"visits": 1}
+        stranger.close()
