@@ -31,6 +31,8 @@ ROOT: Final = Path(__file__).parents[1]
 MODULES: Final = {
     "packages/core": (
         "coatcheck",
+        "coatcheck.aiohttp",
+        "coatcheck.aiohttp_session",
         "coatcheck.asgi",
         "coatcheck.wsgi",
         "coatcheck.fastapi",

@@ -6,6 +6,7 @@ server instead of failing, and nobody can take the port in between.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import socketserver
 import subprocess
@@ -24,6 +25,7 @@ import anyio
 import uvicorn
 import waitress.server
 import waitress.wasyncore
+from aiohttp import web
 from hypercorn.config import Config
 from hypercorn.trio import serve as serve_with_hypercorn
 
@@ -96,6 +98,29 @@ def _await_connection(url: str) -> None:
             threading.Event().wait(0.01)
         else:
             return
+
+
+@contextmanager
+def aiohttp_server(app: web.Application) -> Iterator[str]:
+    """Serve an application of aiohttp with its own server."""
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(app)
+
+    async def start(server_socket: socket.socket) -> None:
+        await runner.setup()
+        await web.SockSite(runner, server_socket).start()
+
+    def run() -> None:
+        loop.run_until_complete(start(server_socket))
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(loop.stop)
+
+    with listening() as (server_socket, url), in_thread(run, stop):
+        yield url
 
 
 @contextmanager

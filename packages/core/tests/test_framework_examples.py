@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import uvicorn_server, waitress_server
+from serving import aiohttp_server, uvicorn_server, waitress_server
 from webclient import SECRET
 
 FOLDER = Path(__file__).parents[3] / "examples" / "frameworks"
@@ -22,6 +22,7 @@ SERVED: dict[str, Callable[[Any], AbstractContextManager[str]]] = {
     "falcon_asgi": uvicorn_server,
     "falcon_wsgi": waitress_server,
     "bottle_wsgi": waitress_server,
+    "aiohttp_app": aiohttp_server,
 }
 
 

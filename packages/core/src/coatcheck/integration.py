@@ -45,6 +45,7 @@ from collections.abc import (
 from typing import Any, Final, Generic, TypeAlias, TypeVar, Unpack
 
 from ._request.driver import AsyncDriver, SyncDriver
+from ._request.finding import keep_sessions_in
 from ._request.request_adapter import ASGIAdapter, RequestAdapter, WSGIAdapter
 from ._request.request_context import RequestContext
 from ._request.request_steps import AsyncSteps, SyncSteps
@@ -65,6 +66,7 @@ __all__ = [
     "SyncIntegration",
     "SyncRequestSession",
     "WSGIAdapter",
+    "keep_sessions_in",
     "run_command_line",
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from .._session.session_dict import core_of
@@ -20,6 +20,9 @@ ENVIRON_KEY: Final = "coatcheck.session"
 _OWN: Final = "coatcheck.session."
 
 S = TypeVar("S", bound=Session)
+
+#: By class, how requests lead to the mapping that has their session.
+_places: Final[dict[type, Callable[[Any], Mapping[str, Any] | None]]] = {}
 
 
 class HasScope(Protocol):
@@ -41,6 +44,18 @@ class HasEnv(Protocol):
 
     @property
     def env(self) -> Any: ...
+
+
+def keep_sessions_in(kind: type, mapping_of: Callable[[Any], Mapping[str, Any] | None]) -> None:
+    """Tell ``session_of`` where the requests of a framework have their sessions.
+
+    It knows ASGI scopes, WSGI environs, and requests that have one.
+
+    :param kind: the class of the requests.
+    :param mapping_of: returns the mapping that the integration has opened the session in, or None
+        if it does not serve the request.
+    """
+    _places[kind] = mapping_of
 
 
 def own_key(name: str) -> str:
@@ -86,7 +101,7 @@ class _SessionOf:
         """
         if isinstance(request, Session):
             return request
-        mapping = request if isinstance(request, MutableMapping) else _mapping_of(request)
+        mapping = _mapping_of(request)
         found = None if mapping is None else _session_in(mapping, name)
         if found is None:
             raise SessionUnavailable(_advice(request, mapping, name))
@@ -115,7 +130,12 @@ session_of: Final = _SessionOf()
 
 
 def _mapping_of(request: object) -> Mapping[str, Any] | None:
-    """Return the ASGI scope or the WSGI environ of a request object."""
+    """Return the ASGI scope or the WSGI environ of a request object, or what it has instead."""
+    for kind, mapping_of in _places.items():
+        if isinstance(request, kind):
+            return mapping_of(request)
+    if isinstance(request, MutableMapping):
+        return request
     for attribute in ("scope", "environ", "env"):
         mapping = getattr(request, attribute, None)
         if isinstance(mapping, Mapping):
