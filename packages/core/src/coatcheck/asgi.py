@@ -176,17 +176,6 @@ class _Connection(AsyncSteps):
             await self._end()
         return message
 
-    async def abandon(self) -> None:
-        """End what a failed request has left."""
-        await self._abandon()
-
-    async def give_up(self, error: BaseException, waits: bool) -> None:
-        """Let go of the session when the application has raised.
-
-        :param waits: whether calls of the store have to be awaited.
-        """
-        await self._give_up(error, waits)
-
     async def _end(self) -> None:
         context = self._context
         context.sent_undecided()

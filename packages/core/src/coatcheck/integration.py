@@ -203,16 +203,19 @@ def _put(
         request[own_key] = request[place] = session
 
 
-class SyncRequestSession(SyncSteps, Generic[S]):
+class SyncRequestSession(Generic[S]):
     """The session of one request, on its way from the cookie that came to the one that goes.
 
     :ivar session: what the application uses.
     """
 
-    __slots__ = ("session",)
+    __slots__ = ("_context", "_core", "_steps", "session")
 
-    def __init__(self, context: RequestContext, core: SyncSessionCore, session: S) -> None:
-        super().__init__(context, core)
+    def __init__(self, context: Any, core: Any, session: S) -> None:
+        # A RequestContext and a SyncSessionCore, which are not public.
+        self._context: RequestContext = context
+        self._core: SyncSessionCore = core
+        self._steps = SyncSteps(context, core)
         self.session: S = session
 
     @property
@@ -223,12 +226,12 @@ class SyncRequestSession(SyncSteps, Generic[S]):
     @property
     def is_accessed(self) -> bool:
         """Whether the response may depend on the session."""
-        return self._session.is_accessed
+        return self._core.is_accessed
 
     @property
     def is_loaded(self) -> bool:
         """Whether the session was used or read, so that its data are known."""
-        return self._session.is_ready
+        return self._core.is_ready
 
     def response_headers(self, headers: Headers) -> list[tuple[str, str]] | None:
         """Save the session, and return the headers with which the response goes out.
@@ -246,7 +249,7 @@ class SyncRequestSession(SyncSteps, Generic[S]):
         context = self._context
         changes = context.try_finish_without_store()
         if changes is None:
-            changes = self._session.exclusively(context.commit_before_headers)
+            changes = self._core.exclusively(context.commit_before_headers)
         return _changed(context, headers, changes)
 
     def discard(self) -> None:
@@ -254,7 +257,7 @@ class SyncRequestSession(SyncSteps, Generic[S]):
 
         :meth:`response_headers` still has to be called, and adds no cookie.
         """
-        self._session.exclusively(self._context.abandon)
+        self._core.exclusively(self._context.abandon)
 
     def headers_are_sent(self) -> None:
         """Note that the headers went out without a cookie, as those of a WebSocket do."""
@@ -266,19 +269,19 @@ class SyncRequestSession(SyncSteps, Generic[S]):
         :raises StoreError: the store failed, and the other errors of saving.
         """
         if self.is_open:
-            self._commit_late()
+            self._steps.commit_late()
 
     def body(self, parts: Iterable[T]) -> Iterator[T]:
         """Yield the parts of a body, and save late changes before its end is known."""
         yield from parts
         if self.is_open:
             self._context.unused_headers = None
-            self._commit_late()
+            self._steps.commit_late()
 
     def end(self) -> None:
         """Let go of the session, because the response is complete. A second call does nothing."""
         if self.is_open:
-            self._end()
+            self._steps.end()
 
     def fail(self, error: BaseException) -> None:
         """Drop the changes, because the application raised and no response of its own goes out.
@@ -287,23 +290,24 @@ class SyncRequestSession(SyncSteps, Generic[S]):
         and call ``destroy()``.
         """
         if self.is_open:
-            self._give_up(error)
+            self._steps.give_up(error)
 
 
-class AsyncRequestSession(AsyncSteps, Generic[A]):
+class AsyncRequestSession(Generic[A]):
     """The session of one request: see :class:`SyncRequestSession`.
 
     :ivar session: what the application uses.
     """
 
-    __slots__ = ("_waits", "session")
+    __slots__ = ("_context", "_core", "_steps", "_waits", "session")
 
-    def __init__(
-        self, context: RequestContext, core: AsyncSessionCore, session: A, waits: bool
-    ) -> None:
-        super().__init__(context, core)
-        self.session: A = session
+    def __init__(self, context: Any, core: Any, session: A, waits: bool) -> None:
+        # A RequestContext and an AsyncSessionCore, which are not public.
+        self._context: RequestContext = context
+        self._core: AsyncSessionCore = core
+        self._steps = AsyncSteps(context, core)
         self._waits = waits
+        self.session: A = session
 
     @property
     def is_open(self) -> bool:
@@ -313,24 +317,24 @@ class AsyncRequestSession(AsyncSteps, Generic[A]):
     @property
     def is_accessed(self) -> bool:
         """Whether the response may depend on the session."""
-        return self._session.is_accessed
+        return self._core.is_accessed
 
     @property
     def is_loaded(self) -> bool:
         """Whether the session was used, so that its data are known."""
-        return self._session.is_ready
+        return self._core.is_ready
 
     async def response_headers(self, headers: Headers) -> list[tuple[str, str]] | None:
         """Save the session and return the headers: see SyncRequestSession."""
         context = self._context
         changes = context.try_finish_without_store()
         if changes is None:
-            changes = await self._session.exclusively(context.commit_before_headers)
+            changes = await self._core.exclusively(context.commit_before_headers)
         return _changed(context, headers, changes)
 
     async def discard(self) -> None:
         """Drop the changes, but carry out a requested end of the session."""
-        await self._session.exclusively(self._context.abandon)
+        await self._core.exclusively(self._context.abandon)
 
     def headers_are_sent(self) -> None:
         """Note that the headers went out without a cookie, as those of a WebSocket do."""
@@ -339,7 +343,7 @@ class AsyncRequestSession(AsyncSteps, Generic[A]):
     async def save_late(self) -> None:
         """Save what changed since the headers went out; nothing if nothing has."""
         if self.is_open:
-            await self._commit_late()
+            await self._steps.commit_late()
 
     async def body(self, parts: AsyncIterable[T]) -> AsyncIterator[T]:
         """Yield the parts of a body, and save late changes before its end is known."""
@@ -347,21 +351,21 @@ class AsyncRequestSession(AsyncSteps, Generic[A]):
             yield part
         if self.is_open:
             self._context.unused_headers = None
-            await self._commit_late()
+            await self._steps.commit_late()
 
     async def end(self) -> None:
         """Let go of the session, because the response is complete. A second call does nothing."""
         if self.is_open:
             try:
                 if self._context.must_abandon():
-                    await self._abandon()
+                    await self._steps.abandon()
             finally:
                 self._context.end()
 
     async def fail(self, error: BaseException) -> None:
         """Drop the changes, because the application raised: see SyncRequestSession."""
         if self.is_open:
-            await self._give_up(error, self._waits)
+            await self._steps.give_up(error, self._waits)
 
 
 def _changed(

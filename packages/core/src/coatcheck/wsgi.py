@@ -125,14 +125,14 @@ class _Response(SyncSteps):
                 if session.is_ready:
                     session.contents.unshare()
                 self._send_headers()
-            self._commit_late(nested=were_sent)
-            self._end()
+            self.commit_late(nested=were_sent)
+            self.end()
         except BaseException as error:
             try:
                 self._close_inner()
             finally:
                 if context.is_open:
-                    self._give_up(error)
+                    self.give_up(error)
             raise
         return self._iterable
 
@@ -196,10 +196,10 @@ class _Response(SyncSteps):
         except StopIteration:
             self._send_headers()
             self._context.unused_headers = None
-            self._commit_late()
+            self.commit_late()
             raise
         except BaseException as error:
-            self._give_up(error)
+            self.give_up(error)
             raise
         self._send_headers()
         return item
@@ -210,7 +210,7 @@ class _Response(SyncSteps):
         try:
             self._close_inner()
             if self._context.is_open:
-                self._commit_late()
+                self.commit_late()
         finally:
             if self._context.is_open:
-                self._end()
+                self.end()

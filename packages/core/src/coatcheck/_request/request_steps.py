@@ -22,24 +22,30 @@ class SyncSteps:
         self._context = context
         self._session = session
 
-    def _commit_late(self, nested: bool = True) -> None:
+    def commit_late(self, nested: bool = True) -> None:
+        """Save what changed since the headers went out.
+
+        :param nested: look also for changes inside the session's values.
+        """
         if self._context.has_late_changes(nested):
             self._session.exclusively(self._context.commit_after_headers)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Let go of the session when the response is complete."""
         try:
-            self._abandon()
+            self.abandon()
         finally:
             self._context.end()
 
-    def _give_up(self, error: BaseException) -> None:
+    def give_up(self, error: BaseException) -> None:
         """Let go of the session when the application has raised."""
         try:
-            self._abandon()
+            self.abandon()
         finally:
             self._context.end_with(error, self._end_outside)
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
+        """End what a request has left that did not come to its end."""
         if self._context.must_abandon():
             self._session.run(self._context.abandon())
 
@@ -60,18 +66,18 @@ class AsyncSteps:
         self._context = context
         self._session = session
 
-    async def _abandon(self) -> None:
+    async def abandon(self) -> None:
         """End what a failed request has left, whatever happens to the request."""
         await to_the_end(self._session.run, self._context.abandon)
 
-    async def _give_up(self, error: BaseException, waits: bool) -> None:
+    async def give_up(self, error: BaseException, waits: bool) -> None:
         """Let go of the session when the application has raised.
 
         :param waits: whether calls of the store have to be awaited.
         """
         try:
             if self._context.must_abandon():
-                await self._abandon()
+                await self.abandon()
         finally:
             loop = RequestLoop() if waits else None
             self._context.end_with(error, partial(self._end_outside, loop))
@@ -92,6 +98,7 @@ class AsyncSteps:
         except StopIteration:
             pass  # nothing was waited for
 
-    async def _commit_late(self) -> None:
+    async def commit_late(self) -> None:
+        """Save what changed since the headers went out."""
         if self._context.has_late_changes():
             await self._session.exclusively(self._context.commit_after_headers)

@@ -53,7 +53,7 @@ class Clock:
     """
 
     def __init__(self, now: float | None = None) -> None:
-        self.now = time.time() if now is None else now
+        self.now: float = time.time() if now is None else now
 
     def __call__(self) -> float:
         """Return what the clock shows, in POSIX seconds."""
