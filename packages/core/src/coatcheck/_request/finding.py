@@ -178,6 +178,9 @@ def _advice(request: object, mapping: Mapping[str, Any] | None, name: str | None
     problem = f"no coatcheck.{speaks}.SessionMiddleware{named} serves this request: "
     if ours := [key.removeprefix(_OWN) for key in mapping if key.startswith(_OWN)]:
         return problem + f"there are sessions of the name {', '.join(map(repr, ours))}"
+    # A property of that name would look for the session of ASGI.
+    if getattr(request, "__dict__", {}).get("session") is not None:
+        return problem + "the session of the framework is `request.session`"
     if speaks == "wsgi":
         return problem + "put one around the application, and around all code that needs it"
     if any(map(_is_ours, getattr(mapping.get("app"), "user_middleware", ()))):
