@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -212,15 +215,44 @@ async def test_a_scheme_with_another_name() -> None:
     }  # fmt: skip
 
 
+def blocks_of_the_page(store: str) -> list[str]:
+    """Return the code of the page for users, with another store."""
+    page = (Path(__file__).parents[3] / "docs" / "fastapi.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [block.replace('"file:///srv/sessions"', repr(store)) for block in blocks]
+
+
+@pytest.mark.parametrize(
+    ("store", "secret", "error"),
+    [
+        ("redsi://localhost", SECRET, "PluginError: .*redsi"),
+        ("memory:?size=1", SECRET, "ConfigurationError: .*max_sessions"),
+        ("memory:", "", "ConfigurationError: .*secret"),
+        ("redis://127.0.0.1:1/0", SECRET, "StoreUnavailable: .*127.0.0.1:1"),
+    ],
+    ids=["unknown store", "unknown option", "no secret", "store is down"],
+)
+def test_a_server_does_not_start_without_its_sessions(
+    store: str, secret: str, error: str, tmp_path: Path
+) -> None:
+    """One error says why, and the server ends: with the blocks of the page, and uvicorn."""
+    (tmp_path / "shop.py").write_text("".join(blocks_of_the_page(store)[:2]), "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "uvicorn", "shop:checked_app", "--port", "0"],
+        cwd=tmp_path, env={**os.environ, "SESSION_SECRET": secret},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert re.search(error, done.stderr), done.stderr
+    assert "Uvicorn running" not in done.stderr
+
+
 async def test_the_page_for_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its blocks are one application, which does what the page says."""
     monkeypatch.setenv("SESSION_SECRET", SECRET)
-    page = (Path(__file__).parents[3] / "docs" / "fastapi.md").read_text("utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {"__name__": "shop"}
-    for block in blocks:
-        code = block.replace('"file:///srv/sessions"', repr(f"file://{tmp_path}"))
-        exec(compile(code, "fastapi.md", "exec", dont_inherit=True), names)
+    for block in blocks_of_the_page(f"file://{tmp_path}"):
+        exec(compile(block, "fastapi.md", "exec", dont_inherit=True), names)
     visitor = Client(names["app"], "https://shop.test")
     await visitor.post("/cart/hat")
     assert (await visitor.post("/password")).status_code == 401
