@@ -65,6 +65,10 @@ class FalconRequest:
     env: dict[str, Any]
 
 
+class AiohttpRequest:
+    match_info: dict[str, str]
+
+
 class OtherRequest:
     """Django's, where the type does not tell whether it is a request of ASGI or WSGI."""
 
@@ -72,6 +76,8 @@ class OtherRequest:
 async def of_requests(request: starlette.requests.Request, any_session: Session) -> None:
     over_asgi: AsyncSession = session_of(request, name="admin_sid")
     await over_asgi.change(lambda data: data.get("n", 0) + 1)
+    of_aiohttp: AsyncSession = session_of(AiohttpRequest())
+    await of_aiohttp.save()
     of_flask: SyncSession = session_of(WSGIRequest())
     of_falcon: SyncSession = session_of(FalconRequest())
     of_django: Session = session_of(OtherRequest())

@@ -32,6 +32,13 @@ class HasScope(Protocol):
     def scope(self) -> Any: ...
 
 
+class HasMatchInfo(Protocol):
+    """A request of aiohttp."""
+
+    @property
+    def match_info(self) -> Any: ...
+
+
 class HasEnviron(Protocol):
     """A request of WSGI: Flask's, Django's, Bottle's and Pyramid's are such."""
 
@@ -75,7 +82,9 @@ class _SessionOf:
     @overload
     def __call__(self, request: S, name: str | None = None) -> S: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, request: HasScope, name: str | None = None) -> AsyncSession: ...
+    def __call__(
+        self, request: HasScope | HasMatchInfo, name: str | None = None
+    ) -> AsyncSession: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self, request: dict[str, Any] | HasEnviron | HasEnv, name: str | None = None
