@@ -33,7 +33,7 @@ def test_a_visitor_logs_in_once_and_out_everywhere(
     with ExitStack() as stack:
         opened = [stack.enter_context(server_process(*words)) for words in servers]
         shop, api, account = (url for url, _ in opened)
-        laptop, phone, stranger = (stack.enter_context(httpx.Client()) for _ in range(3))
+        laptop, phone, stranger = (stack.enter_context(httpx.Client(timeout=30)) for _ in range(3))
 
         def seen(browser: httpx.Client) -> list[Any]:
             """Return what each application knows of a visitor."""
