@@ -61,7 +61,7 @@ MODULES: Final = {
         "coatcheck_django.middleware",
     ),
     "packages/express": ("coatcheck_express",),
-    "packages/flask": ("coatcheck_flask",),
+    "packages/flask": ("coatcheck_flask", "coatcheck_flask.quart"),
     "packages/store-dynamodb": ("coatcheck_dynamodb",),
     "packages/store-file": ("coatcheck_file",),
     "packages/store-mongo": ("coatcheck_mongo", "coatcheck_mongo.express"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import coatcheck_flask
+import coatcheck_flask.quart
 from testing import public_api
 
 ROOT = Path(__file__).parents[3]
@@ -49,11 +50,13 @@ def test_the_package_is_typed() -> None:
     assert (SOURCE / "py.typed").is_file()
 
 
-def application_of(document: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run the Python code of a document, with sessions in a folder."""
+def application_of(
+    document: str, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int = 0
+) -> Any:
+    """Run a block of Python code of a document, with sessions in a folder."""
     monkeypatch.setenv("SECRET_KEY", "a secret of thirty-two bytes, more")
     text = (ROOT / document).read_text("utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    code = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[number]
     code = re.sub(r'"(redis|file)://[^"]*"', repr(f"file://{folder}/sessions"), code)
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(code, document, "exec"), names)
@@ -83,6 +86,19 @@ def test_the_shop_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     visitor.post("/logout")
     assert visitor.get_cookie("session") is None
     names["coatcheck"].close()
+
+
+@pytest.mark.anyio
+async def test_the_socket_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = application_of("docs/flask.md", tmp_path, monkeypatch, 1)
+    visitor = names["app"].test_client()
+    await visitor.post("/login")
+    async with visitor.websocket("/moves") as socket:
+        for number in ("1", "2"):
+            await socket.send("e4")
+            assert await socket.receive() == number
+    assert await names["coatcheck"].sessions.arevoke_all("42") == 1
+    await names["coatcheck"].close()
 
 
 def test_the_page_names_each_setting_of_flask_session() -> None:

@@ -18,6 +18,7 @@ from coatcheck import session_of as core_session_of
 from coatcheck.errors import ConfigurationError, LateWriteError, StoreUnavailable
 from coatcheck.integration import SyncIntegration
 from coatcheck.store import ALWAYS, Condition
+from coatcheck.testing import login, read_session
 from coatcheck.wsgi import SessionMiddleware
 from coatcheck_flask import Coatcheck, FlaskSession, session
 
@@ -584,6 +585,13 @@ def test_sessions_of_a_user_can_be_ended(shop: Shop) -> None:
     assert shop.visit(page).text == "1"
     assert shop.data() == {"_user_id": "42"}
     assert other.data() == {}
+
+
+def test_the_tools_for_tests_find_the_sessions(shop: Shop) -> None:
+    login(shop.client, {"user": 42})
+    shop.visit(put(cart=["hat"]))
+    assert read_session(shop.client) == {"user": 42, "cart": ["hat"]}
+    assert shop.coatcheck.options.name == "session"
 
 
 def test_nothing_is_left_to_the_garbage_collector(shop: Shop) -> None:

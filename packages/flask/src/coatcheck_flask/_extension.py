@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import flask
 from flask.sessions import SessionInterface
 
-from coatcheck import AsyncStore, Sessions, Store
+from coatcheck import AsyncStore, SessionOptions, Sessions, Store
 from coatcheck.integration import SyncIntegration, WSGIAdapter
 from coatcheck.options import OptionFields
 
@@ -24,6 +25,8 @@ session: FlaskSession = cast("FlaskSession", flask.session)
 #: The extension's name, and the key under which a request has its session.
 EXTENSION = "coatcheck"
 PLACE = "coatcheck.session"
+
+N = TypeVar("N")
 
 
 class CoatcheckInterface(SessionInterface):
@@ -50,6 +53,11 @@ class CoatcheckInterface(SessionInterface):
     def store(self) -> Store | AsyncStore:
         """The store."""
         return self._integrations.first.store
+
+    @property
+    def options(self) -> SessionOptions:
+        """The options that follow from the settings, as they were at the beginning."""
+        return self._integrations.first.options
 
     def close(self) -> None:
         """Close the store, if the application named it by a URL. A later request opens it again."""
@@ -111,7 +119,57 @@ class CoatcheckInterface(SessionInterface):
         return SyncIntegration(WSGIAdapter(), session_class=FlaskSession, place=PLACE, **options)
 
 
-class Coatcheck:
+class Extension:
+    """Do what the extensions for Flask and Quart have in common.
+
+    :param app: the application, or None.
+    :param options: options of coatcheck.
+    """
+
+    def __init__(self, app: Any, options: OptionFields) -> None:
+        self._app = app
+        self._options = options
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Any) -> None:
+        """Give an application its sessions."""
+        raise NotImplementedError
+
+    @property
+    def sessions(self) -> Sessions:
+        """The application's sessions outside a request: list and revoke them."""
+        return cast("Sessions", self._interface().sessions)
+
+    @property
+    def store(self) -> Store | AsyncStore:
+        """The application's store."""
+        return cast("Store | AsyncStore", self._interface().store)
+
+    @property
+    def options(self) -> SessionOptions:
+        """The options that follow from the application's settings, as they were at the start."""
+        return cast("SessionOptions", self._interface().options)
+
+    def _install(self, app: Any, interface_class: Callable[..., N]) -> N:
+        if EXTENSION in app.extensions:
+            raise SettingsError("this application has its `Coatcheck` already: remove one of them")
+        interface = interface_class(app, **self._options)
+        app.session_interface = app.extensions[EXTENSION] = interface
+        return interface
+
+    def _interface(self) -> Any:
+        app: Any = self._app or self._current_app()
+        interface = app.extensions.get(EXTENSION)
+        if interface is None:
+            raise SettingsError("call `init_app(app)` before")
+        return interface
+
+    def _current_app(self) -> Any:
+        raise NotImplementedError
+
+
+class Coatcheck(Extension):
     """Keep the sessions of Flask applications on the server.
 
     :param app: the application; without it call :meth:`init_app` later.
@@ -121,43 +179,23 @@ class Coatcheck:
     :raises SettingsError: a setting is missing or cannot work.
     """
 
-    #: What opens and saves the sessions.
+    #: The class that opens and saves the sessions.
     interface_class: type[CoatcheckInterface] = CoatcheckInterface
 
     def __init__(self, app: Flask | None = None, **options: Unpack[OptionFields]) -> None:
-        self._app = app
-        self._options = options
-        if app is not None:
-            self.init_app(app)
+        super().__init__(app, options)
 
     def init_app(self, app: Flask) -> None:
         """Give an application its sessions. Its settings must be there.
 
         :raises SettingsError: a setting is missing or cannot work.
         """
-        if EXTENSION in app.extensions:
-            raise SettingsError("this application has its `Coatcheck` already: remove one of them")
-        interface = self.interface_class(app, **self._options)
-        app.session_interface = app.extensions[EXTENSION] = interface
+        interface = self._install(app, self.interface_class)
         app.teardown_request(interface.give_up)
-
-    @property
-    def sessions(self) -> Sessions:
-        """The application's sessions outside a request: list and revoke them."""
-        return self._interface().sessions
-
-    @property
-    def store(self) -> Store | AsyncStore:
-        """The application's store."""
-        return self._interface().store
 
     def close(self) -> None:
         """Close the store, if the application named it by a URL. A later request opens it again."""
         self._interface().close()
 
-    def _interface(self) -> CoatcheckInterface:
-        app: Any = self._app or flask.current_app
-        interface = app.extensions.get(EXTENSION)
-        if not isinstance(interface, CoatcheckInterface):
-            raise SettingsError("call `init_app(app)` before")
-        return interface
+    def _current_app(self) -> Any:
+        return flask.current_app

@@ -1,0 +1,233 @@
+"""Keep Quart's session on the server, in requests and on WebSockets.
+
+::
+
+    from coatcheck_flask.quart import Coatcheck
+
+    app.config.update(SECRET_KEY=os.environ["SECRET_KEY"], COATCHECK_STORE="redis://localhost:6379/0")
+    Coatcheck(app)
+
+The settings are those of :mod:`coatcheck_flask`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack, cast
+
+import quart
+from quart.sessions import SessionInterface, SessionMixin
+from quart.wrappers import Websocket
+from quart.wrappers.response import IterableBody, ResponseBody
+from werkzeug.datastructures import Headers
+
+from coatcheck import AsyncSession, AsyncStore, SessionOptions, Sessions, Store
+from coatcheck.integration import ASGIAdapter, AsyncIntegration, AsyncRequestSession
+from coatcheck.options import OptionFields
+
+from ._extension import Extension
+from ._session import FlaskAttributes, State, attach, state_of
+from ._settings import Integrations
+
+if TYPE_CHECKING:
+    from quart import Quart
+    from quart.wrappers import BaseRequestWebsocket
+
+__all__ = ["Coatcheck", "CoatcheckInterface", "QuartSession", "session"]
+
+#: The key under which an ASGI scope has its session.
+PLACE: Final = "session"
+
+
+class QuartSession(FlaskAttributes, AsyncSession, SessionMixin):  # type: ignore[override]  # `new`
+    """The session behind ``quart.session``: coatcheck's, with the attributes of Flask's."""
+
+
+_State: TypeAlias = State[AsyncRequestSession[QuartSession]]
+
+#: ``quart.session`` with its type.
+session: QuartSession = cast("QuartSession", quart.session)
+
+
+class CoatcheckInterface(SessionInterface):
+    """Open and save the sessions of one application: see :class:`coatcheck_flask.Coatcheck`.
+
+    :param app: the application.
+    :param options: options of coatcheck, which win over the configuration.
+    :raises SettingsError: a setting is missing or cannot work.
+    """
+
+    def __init__(self, app: Quart, **options: Unpack[OptionFields]) -> None:
+        self._integrations = Integrations(app, self, self._make, options)
+
+    @property
+    def sessions(self) -> Sessions:
+        """The application's sessions outside a request: list and revoke them."""
+        first = self._integrations.first
+        return Sessions(first.store, first.options)
+
+    @property
+    def store(self) -> Store | AsyncStore:
+        """The store."""
+        return self._integrations.first.store
+
+    @property
+    def options(self) -> SessionOptions:
+        """The options that follow from the settings, as they were at the beginning."""
+        return self._integrations.first.options
+
+    async def close(self) -> None:
+        """Close the store, if the application named it by a URL. A later request opens it again."""
+        await self._integrations.first.close()
+        self._integrations.forget()
+
+    async def open_session(self, app: Quart, request: BaseRequestWebsocket) -> QuartSession | None:
+        """Open the session of a request; None where the secret was removed."""
+        found = self._integrations.current()
+        if found is None:
+            return None
+        integration, settings = found
+        opened = await integration.open(cast("dict[str, Any]", request.scope))
+        refreshes = app.config["SESSION_REFRESH_EACH_REQUEST"]
+        attach(opened.session, State(opened, settings.lifetime, refreshes))
+        return opened.session
+
+    async def save_session(self, app: Quart, session: SessionMixin, response: Any) -> None:
+        """Save a session, and put into the response's headers what is due.
+
+        :param response: None for a WebSocket that was not refused.
+        """
+        assert isinstance(session, QuartSession)
+        state = state_of(session)
+        if state.opened is None:
+            return
+        if response is None or state.is_saved:
+            state.opened.headers_are_sent()
+        else:
+            await decide(session, response.headers)
+        body = getattr(response, "response", None)
+        if isinstance(body, IterableBody):
+            response.response = _SavingBody(body, state)
+        else:
+            await finish(state)
+
+    @staticmethod
+    async def give_up(error: BaseException | None) -> None:
+        """Let go of the session of a request or WebSocket that ended without a response."""
+        request: Any = quart.request if quart.has_request_context() else quart.websocket
+        session = request.scope.get(PLACE)
+        if error is None or not isinstance(session, QuartSession):
+            return
+        state = state_of(session)
+        if state.opened is None:
+            return
+        if not state.is_saved:
+            await state.opened.fail(error)
+            state.let_go()
+        elif isinstance(error, asyncio.CancelledError) and quart.has_websocket_context():
+            await finish(state)  # the client has closed the WebSocket
+
+    @staticmethod
+    def _make(options: OptionFields) -> AsyncIntegration[QuartSession]:
+        return AsyncIntegration(ASGIAdapter(), session_class=QuartSession, place=PLACE, **options)
+
+
+async def decide(session: QuartSession, headers: Headers) -> None:
+    """Save a session, and put into headers what is due."""
+    state: _State = state_of(session)
+    opened = state.opened
+    assert opened is not None, "the request is not over"
+    if state.prepare(session):
+        await opened.discard()
+    changed = await opened.response_headers(headers)
+    if changed is not None:
+        headers.clear()
+        headers.extend(changed)
+
+
+async def finish(state: _State) -> None:
+    """Save late changes, and let go of the session."""
+    opened = state.opened
+    if opened is not None:
+        try:
+            await opened.save_late()
+        finally:
+            await opened.end()
+            state.let_go()
+
+
+class _SavingBody(ResponseBody):
+    """A body that the application still produces, whose changes of the session are saved.
+
+    :param body: the body.
+    :param state: that of the request.
+    """
+
+    def __init__(self, body: IterableBody, state: _State) -> None:
+        self._body = body
+        self._state = state
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        opened = self._state.opened
+        return aiter(self._body) if opened is None else opened.body(self._body)
+
+    async def __aenter__(self) -> Self:
+        await self._body.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
+        await self._body.__aexit__(kind, error, traceback)  # type: ignore[arg-type]  # passed on
+        await finish(self._state)
+
+
+def with_sessions(websocket_class: type[Websocket]) -> type[Websocket]:
+    """Return a class of WebSockets whose first headers can carry the session's cookie."""
+
+    class WebsocketWithSession(websocket_class):  # type: ignore[misc, valid-type]  # any class
+        async def accept(
+            self, headers: dict[str, str] | Headers | None = None, subprotocol: str | None = None
+        ) -> None:
+            session = self.scope.get(PLACE)
+            if isinstance(session, QuartSession) and not state_of(session).is_saved:
+                headers = Headers(headers)
+                await decide(session, headers)
+            await super().accept(headers, subprotocol)
+
+    return WebsocketWithSession
+
+
+class Coatcheck(Extension):
+    """Keep the sessions of Quart applications on the server.
+
+    The parameters are those of :class:`coatcheck_flask.Coatcheck`.
+
+    :raises SettingsError: a setting is missing or cannot work.
+    """
+
+    #: The class that opens and saves the sessions.
+    interface_class: type[CoatcheckInterface] = CoatcheckInterface
+
+    def __init__(self, app: Quart | None = None, **options: Unpack[OptionFields]) -> None:
+        super().__init__(app, options)
+
+    def init_app(self, app: Quart) -> None:
+        """Give an application its sessions. Its settings must be there.
+
+        :raises SettingsError: a setting is missing or cannot work.
+        """
+        interface = self._install(app, self.interface_class)
+        app.websocket_class = with_sessions(app.websocket_class)
+        app.teardown_request(interface.give_up)
+        app.teardown_websocket(interface.give_up)
+        app.after_serving(interface.close)
+
+    async def close(self) -> None:
+        """Close the store, if the application named it by a URL. The end of serving does it, too.
+
+        A later request opens it again.
+        """
+        await self._interface().close()
+
+    def _current_app(self) -> Any:
+        return quart.current_app
