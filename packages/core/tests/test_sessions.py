@@ -279,3 +279,20 @@ def test_a_session_can_be_kept_by_its_ref(hash_ids: bool) -> None:
     kept, ended = site.sessions.list("ann")
     assert site.sessions.revoke_all("ann", keep=kept.ref) == 1
     assert [entry.ref for entry in site.sessions.list("ann")] == [kept.ref] != [ended.ref]
+
+
+@pytest.mark.anyio
+async def test_sessions_of_all_visitors_are_listed() -> None:
+    """Those without an owner are among them; records of rotations and expired ones are not."""
+    site = Site()
+    site.rotate()
+    site.clock.advance(1)
+    strange = site.sessions.create({"cart": 1})
+    listed = site.sessions.list_all()
+    assert [entry.owner for entry in listed] == ["ann", None]
+    assert listed[1].ref == strange.ref
+    assert await site.sessions.alist_all() == listed
+    assert len(site.sessions.list_all(1)) == 1
+    assert site.sessions.list_all(0) == []
+    site.clock.advance(86401)
+    assert site.sessions.list_all() == []

@@ -118,6 +118,19 @@ class Sessions:
         """See :meth:`list`."""
         return await self._async.run(self._stored.list(owner))
 
+    def list_all(self, limit: int = 1000) -> Entries:
+        """Return live sessions of all visitors, the oldest first.
+
+        :param limit: the largest number. If the store has more, it decides which are returned.
+        :raises UnsupportedOperation: the store does not declare ``enumerable``.
+        :raises StoreError: the store failed.
+        """
+        return self._sync.run(self._stored.list_all(limit))
+
+    async def alist_all(self, limit: int = 1000) -> Entries:
+        """See :meth:`list_all`."""
+        return await self._async.run(self._stored.list_all(limit))
+
     def get(self, ref: str) -> SessionEntry | None:
         """Return a live session, or None; also where ``ref`` is a string that is no ref.
 

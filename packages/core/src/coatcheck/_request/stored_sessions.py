@@ -87,8 +87,24 @@ class StoredSessions:
 
     def list(self, owner: str | int) -> Operations[Entries]:
         found = yield from self._live(named(owner))
-        sessions = [item for item in found if not is_succession(item[0])]
-        entries = [entry for key, record in sessions if (entry := self.entry(key, record))]
+        return self._entries([item for item in found if not is_succession(item[0])])
+
+    def list_all(self, limit: int) -> Operations[Entries]:
+        now = self._options.clock()
+        found: Records = []
+
+        def is_last(item: tuple[str, Record]) -> bool:
+            if item[1].expires_at > now and not is_succession(item[0]):
+                found.append(item)
+            return len(found) >= limit
+
+        if limit > 0:
+            yield Select("all", keep=is_last, first=True)
+        return self._entries(found)
+
+    def _entries(self, found: Records) -> Entries:
+        """Return sessions that can be read, the oldest first."""
+        entries = [entry for key, record in found if (entry := self.entry(key, record))]
         return sorted(entries, key=lambda entry: entry.created_at)
 
     def _live(self, owner: str) -> Operations[Records]:

@@ -1,0 +1,148 @@
+"""The admin's page of sessions."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from functools import partial
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.core.management import call_command
+from django.test import Client, override_settings
+
+from coatcheck import Capabilities, MemoryStore, Store
+from coatcheck_django import SessionStore, sessions
+
+PAGE = "/admin/coatcheck/session/"
+
+
+@pytest.fixture
+def admin(client: Client, store: MemoryStore, ann: Any) -> Client:
+    client.force_login(ann)
+    return client
+
+
+def rows(page: str) -> list[str]:
+    """Return the texts of the rows of the table."""
+    found = re.findall(r"<tr>\s*(<td.*?)</tr>", page, re.DOTALL)
+    return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in found]
+
+
+def visitors(users: Any) -> dict[str, Client]:
+    made = {}
+    for name in ("bob", "bobby", "carol"):
+        made[name] = Client()
+        made[name].force_login(users.objects.create_user(name))
+    made["nobody"] = Client()
+    made["nobody"].get("/put?secret=swordfish")
+    return made
+
+
+def test_the_admin_leads_to_the_page(admin: Client) -> None:
+    index = admin.get("/admin/").text
+    assert f'href="{PAGE}"' in index
+    assert "/admin/coatcheck/session/add/" not in index
+    assert admin.get("/admin/coatcheck/").status_code == 200
+
+
+def test_all_sessions_are_listed_without_their_data(admin: Client, users: Any) -> None:
+    others = visitors(users)
+    page = admin.get(PAGE).text
+    assert sorted(row.partition(" ")[0] for row in rows(page)) == sorted(
+        ["ann", "bob", "bobby", "carol", "a"]
+    )
+    (mine,) = (row for row in rows(page) if "(this browser)" in row)
+    assert mine.startswith("ann ")
+    assert "swordfish" not in page
+    assert not any(other.cookies["sessionid"].value in page for other in others.values())
+
+
+def test_sessions_of_a_user_are_found(admin: Client, users: Any) -> None:
+    visitors(users)
+    assert [row.partition(" ")[0] for row in rows(admin.get(f"{PAGE}?q=BOB").text)] == [
+        "bob",
+        "bobby",
+    ]
+    assert rows(admin.get(f"{PAGE}?q=nobody").text) == ["No sessions."]
+
+
+def test_chosen_sessions_are_ended_and_noted(admin: Client, users: Any, ann: Any) -> None:
+    others = visitors(users)
+    refs = [SessionStore(others[name].cookies["sessionid"].value).ref for name in ("bob", "nobody")]
+    page = admin.post(f"{PAGE}?q=", {"ref": [*refs, "no ref at all", "0" * 64]}, follow=True).text
+    assert "2 sessions were ended." in page
+    assert len(rows(page)) == 3
+    assert others["bob"].get("/show").json() == {"user": ""}
+    assert others["bobby"].get("/show").json() == {"user": "bobby"}
+    notes = {(entry.user, entry.object_repr) for entry in LogEntry.objects.all()}
+    assert notes == {(ann, "session of bob"), (ann, "session of a visitor")}
+    assert "session of bob" in admin.get("/admin/").text
+    assert "0 sessions were ended" in admin.post(PAGE, {}, follow=True).text
+
+
+def test_the_page_needs_permissions(store: MemoryStore, users: Any) -> None:
+    staff = users.objects.create_user("staff", is_staff=True)
+    client = Client()
+    client.force_login(staff)
+    ref = sessions().list(staff.pk)[0].ref
+    assert client.get(PAGE).status_code == 403
+    staff.user_permissions.add(
+        Permission.objects.get(codename="view_session", content_type__app_label="coatcheck")
+    )
+    assert len(rows(client.get(PAGE).text)) == 1
+    assert "End the chosen" not in client.get(PAGE).text
+    assert client.post(PAGE, {"ref": [ref]}).status_code == 403
+    staff.user_permissions.add(
+        Permission.objects.get(codename="delete_session", content_type__app_label="coatcheck")
+    )
+    client.post(PAGE, {"ref": [ref]})
+    assert client.get("/show").json() == {"user": ""}
+    assert Client().get(PAGE).status_code == 302
+
+
+def test_the_form_is_protected(admin: Client, ann: Any) -> None:
+    checked = Client(enforce_csrf_checks=True)
+    checked.cookies = admin.cookies
+    assert checked.post(PAGE, {"ref": []}).status_code == 403
+
+
+def test_a_user_who_was_deleted_is_named_by_the_id(admin: Client, users: Any) -> None:
+    bob = users.objects.create_user("bob")
+    key = str(bob.pk)
+    Client().force_login(bob)
+    bob.delete()
+    assert any(row.startswith(f"{key} ") for row in rows(admin.get(PAGE).text))
+
+
+@pytest.mark.parametrize("zones", [True, False])
+def test_times_are_those_of_the_settings(admin: Client, zones: bool) -> None:
+    with override_settings(USE_TZ=zones, TIME_ZONE="Asia/Tokyo"):
+        (row,) = rows(admin.get(PAGE).text)
+        from django.utils import formats, timezone
+
+        assert formats.date_format(timezone.localtime() if zones else timezone.now()) in row
+
+
+def test_a_store_that_does_not_list_all_still_finds_users(
+    admin: Client, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.capabilities = Capabilities(blocking=False, owners=True)
+    assert "Search for a user" in admin.get(PAGE).text
+    assert [row.partition(" ")[0] for row in rows(admin.get(f"{PAGE}?q=ann").text)] == ["ann"]
+    monkeypatch.setattr(store, "owned_by", partial(Store.owned_by, store))
+    assert "cannot be listed" in admin.get(f"{PAGE}?q=ann").text
+
+
+def test_there_is_no_table_and_nothing_asks_for_it(store: MemoryStore, users: Any) -> None:
+    told = io.StringIO()
+    call_command("makemigrations", "--check", "--dry-run", stdout=told)
+    assert "No changes detected" in told.getvalue()
+    dumped = io.StringIO()
+    call_command("dumpdata", "coatcheck", stdout=dumped)
+    assert json.loads(dumped.getvalue()) == []
+    call_command("dumpdata", "coatcheck", "--all", stdout=io.StringIO())
+    call_command("check")

@@ -1,0 +1,63 @@
+"""The README and docs/django.md name what there is, and all of it."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.test import override_settings
+from django.utils.module_loading import import_string
+
+import coatcheck_django
+from coatcheck import MemoryStore
+from coatcheck_django._configuration import NAMES
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs/django.md").read_text("utf-8")
+README = (ROOT / "packages/django/README.md").read_text("utf-8")
+
+
+def settings_of(text: str) -> dict[str, Any]:
+    """Return the settings of the first block that has some, without the dots."""
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    block = next(each for each in blocks if "MIDDLEWARE" in each)
+    found: dict[str, Any] = {}
+    exec(block, found)
+    names = ("INSTALLED_APPS", "MIDDLEWARE")
+    return {
+        name: [each for each in value if each is not ...] if name in names else value
+        for name, value in found.items()
+        if name.isupper()
+    }
+
+
+@pytest.mark.parametrize("text", [README, PAGE], ids=["readme", "page"])
+def test_the_settings_that_are_shown_are_right(text: str) -> None:
+    shown = settings_of(text)
+    for middleware in shown["MIDDLEWARE"]:
+        assert isinstance(import_string(middleware), type)
+    for app in shown["INSTALLED_APPS"]:
+        assert import_module(app)
+    engine = {name: shown[name] for name in ("SESSION_ENGINE", "COATCHECK", "MIDDLEWARE")}
+    with override_settings(**engine):
+        assert run_checks(tags=["coatcheck"]) == []
+
+
+def test_each_setting_has_a_line() -> None:
+    table = PAGE.partition("| in `COATCHECK`")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == sorted(NAMES)
+
+
+def test_each_check_has_a_line() -> None:
+    source = Path(import_module("coatcheck_django._checks").__file__ or "").read_text("utf-8")
+    named = re.findall(r"^\| `(coatcheck\.\w+)` \|", PAGE, re.MULTILINE)
+    assert sorted(named) == sorted(set(re.findall(r'"(coatcheck\.[EW]\d+)"', source)))
+
+
+def test_what_can_be_imported_is_on_the_page(store: MemoryStore) -> None:
+    assert all(name in PAGE for name in coatcheck_django.__all__ if name != "SessionStore")
+    assert dir(coatcheck_django) == coatcheck_django.__all__
