@@ -76,7 +76,7 @@ class SessionMiddleware(AsyncDriver):
         if self._closed:
             self._open_again()
         if kind not in ("http", "websocket"):
-            await self.app(scope, receive, self._closing(send) if self._owns_store else send)
+            await self.app(scope, receive, self._closing(send) if self._has_to_close else send)
             return
         run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._run
         context = RequestContext(self._manager, scope, SCOPE_KEY)

@@ -26,6 +26,7 @@ logger: Final = logging.getLogger("coatcheck")
 
 EventKind: TypeAlias = Literal[
     "created",  # a new session was stored
+    "taken_over",  # ... with the data of a session of another library
     "loaded",  # a live record was found
     "updated",  # a changed session was stored
     "merged",  # ... together with changes of parallel requests

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
-from ._cookies.setting_checks import advising, checked_seconds
+from ._cookies.setting_checks import advising, check_plain, checked_seconds
 from ._cookies.signing import check_secrets, url_safe
 from ._records.merging import MergeRule
 from ._records.session_writer import CONFLICT_SECONDS, Concurrency
@@ -19,6 +19,7 @@ from .cookie import CookieOptions
 from .cookie_format import CookieFormat, NativeCookieFormat
 from .errors import ConfigurationError
 from .events import Observer
+from .old_sessions import OldSessions
 from .store import AsyncStore, Store, is_text
 
 __all__ = [
@@ -86,6 +87,7 @@ class OptionFields(CommonFields, total=False):
     hash_ids: bool
     codec: Codec
     cookie_format: CookieFormat
+    old_sessions: Iterable[OldSessions]
 
 
 @advising(lambda name: f"there is no option `{name}`{_hint(name)}")
@@ -134,6 +136,7 @@ class SessionOptions:
         log in.
     :ivar codec: turns sessions into bytes.
     :ivar cookie_format: how the id is written in the cookie.
+    :ivar old_sessions: readers of the sessions of other libraries, which go on as sessions of ours.
     :ivar owner: how the owner of a session is found: a key of the data, or a callable of the data.
         None if the application sets ``session.owner`` itself.
     :ivar load: when to read the store. ``"eager"`` reads it before the application runs.
@@ -168,6 +171,7 @@ class SessionOptions:
     hash_ids: bool = True
     codec: Codec = JSONCodec()
     cookie_format: CookieFormat = NativeCookieFormat()
+    old_sessions: Iterable[OldSessions] = ()
     owner: str | Callable[[Mapping[str, Any]], str | None] | None = None
     load: Load = "auto"
     on_store_error: Literal["raise", "anonymous"] = "raise"
@@ -208,7 +212,7 @@ class SessionOptions:
             raise ConfigurationError(
                 "`store` must be a coatcheck.Store, a coatcheck.AsyncStore, a URL or None, "
                 f"not {type(self.store).__name__}"
-                + ("; for a folder it is `file:///folder`" if _is_path(self.store) else "")
+                + ("; for a folder it is `file:///folder`" * hasattr(self.store, "__fspath__"))
             )
         if isinstance(self.cookie, CookieOptions):
             self.cookie.check_name(self.name)
@@ -225,19 +229,27 @@ class SessionOptions:
             _has(self.cookie_format, ("bind",), "minimum_secret_bytes"),
             "a CookieFormat",
         )
-        try:
-            object.__setattr__(self, "observers", tuple(self.observers))
-        except TypeError:
-            self._check("observers", False, "callables of a SessionEvent")
-        self._check("observers", all(map(callable, self.observers)), "callables of a SessionEvent")
+        self._check_several("observers", callable, "callables of a SessionEvent")
         for observer in self.observers:
-            _check_plain("an observer", observer)
+            check_plain("an observer", observer)
+        self._check_several(
+            "old_sessions",
+            lambda each: isinstance(each, OldSessions),
+            "a list of readers, such as StarletteSessions(...)",
+        )
+
+    def _check_several(self, name: str, is_right: Callable[[Any], bool], allowed: str) -> None:
+        try:
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        except TypeError:
+            self._check(name, False, allowed)
+        self._check(name, all(map(is_right, getattr(self, name))), allowed)
 
     def _check_callables(self) -> None:
         for name in ("generate_id", "clock"):
             self._check(name, callable(getattr(self, name)), "a callable")
         for name in ("generate_id", "clock", "keeps_alive", "cookie", "trust_proxy", "owner"):
-            _check_plain(f"`{name}`", getattr(self, name))
+            check_plain(f"`{name}`", getattr(self, name))
         of_dates = getattr(self.clock, "__self__", None)
         if isinstance(of_dates, type) and issubclass(of_dates, date):
             raise ConfigurationError(
@@ -265,7 +277,7 @@ class SessionOptions:
         self._check("merge", right, "a mapping of keys to callables (base, mine, theirs)")
         for key, rule in rules.items():
             self._check_arguments(f"`merge`: the rule of {key!r}", rule, "base", "mine", "theirs")
-            _check_plain(f"`merge`: the rule of {key!r}", rule)
+            check_plain(f"`merge`: the rule of {key!r}", rule)
         if rules and self.concurrency != "merge":
             raise ConfigurationError('the rules of `merge` need `concurrency="merge"`')
 
@@ -346,20 +358,6 @@ def _hint(name: str) -> str:
 
     near = difflib.get_close_matches(name.lower(), _NAMES, n=1)
     return f"; did you mean `{near[0]}`?" if near else f"; there are {', '.join(_NAMES)}"
-
-
-def _is_path(value: object) -> bool:
-    return hasattr(value, "__fspath__")
-
-
-def _check_plain(what: str, function: object) -> None:
-    """Raise ConfigurationError for a function that has to be awaited: nobody would await it."""
-    # A call of an instance runs a method of its class.
-    call = getattr(function, "__call__", None)  # noqa: B004
-    if any(map(inspect.iscoroutinefunction, (function, call))):
-        raise ConfigurationError(
-            f"{what} must be a plain function, not `async def`: coatcheck does not await it"
-        )
 
 
 def _has(value: object, methods: tuple[str, ...], attribute: str) -> bool:

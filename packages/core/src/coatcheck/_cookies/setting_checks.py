@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -109,6 +110,16 @@ def checked_expires(value: object) -> float | None:
 def posix(value: float | datetime) -> float:
     """Return a time in POSIX seconds. It was checked before."""
     return value.timestamp() if isinstance(value, datetime) else value
+
+
+def check_plain(what: str, function: object) -> None:
+    """Raise ConfigurationError for a function that has to be awaited: nobody would await it."""
+    # A call of an instance runs a method of its class.
+    call = getattr(function, "__call__", None)  # noqa: B004
+    if any(map(inspect.iscoroutinefunction, (function, call))):
+        raise ConfigurationError(
+            f"{what} must be a plain function, not `async def`: coatcheck does not await it"
+        )
 
 
 def check_bool(option: str, value: object, allowed: str = "`True` or `False`") -> None:

@@ -98,6 +98,19 @@ class ToTheEnd:
         self.call = call
 
 
+class Elsewhere:
+    """Call an operation of another store than that of the sessions.
+
+    :ivar store_of: whose store it is: an :class:`~coatcheck.old_sessions.OldSessions`.
+    """
+
+    __slots__ = ("call", "store_of")
+
+    def __init__(self, call: StoreCall, store_of: object) -> None:
+        self.call = call
+        self.store_of = store_of
+
+
 class Turn:
     """Wait for a writer's turn among those of this process that write the same session.
 
@@ -131,7 +144,7 @@ class Sleep:
         self.seconds = seconds
 
 
-Operation: TypeAlias = StoreCall | ToTheEnd | Select | Turn | Sleep
+Operation: TypeAlias = StoreCall | ToTheEnd | Elsewhere | Select | Turn | Sleep
 
 #: A generator of operations that returns a ``T``.
 Operations: TypeAlias = Generator[Operation, Any, T]

@@ -9,12 +9,13 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from .._stores.bridge import AsyncBridge
+from .._stores.bridge import AsyncBridge, as_async, as_sync
 from .._stores.registry import Registry
 from .._stores.runners import AsyncRunner, SyncRunner
 from .._stores.shielding import Run
 from ..events import logger
 from ..memory import MemoryStore
+from ..old_sessions import OldSessions
 from ..options import OptionFields, SessionOptions, make_options
 from ..store import AsyncStore, Store
 from .finding import own_key
@@ -41,6 +42,21 @@ def choose_store(
     return options.store, False
 
 
+def open_old_stores(options: SessionOptions) -> dict[OldSessions, Store | AsyncStore]:
+    """Return the stores of old sessions, by their readers.
+
+    Those behind URLs are opened here. Their sync API serves every event loop, in worker threads:
+    each old session is read only once.
+    """
+    return {
+        old: Registry().open(old.store, clock=options.clock)
+        if isinstance(old.store, str)
+        else old.store
+        for old in options.old_sessions
+        if old.store is not None
+    }
+
+
 class Driver(ABC):
     """Open the store, and open it again after it was closed.
 
@@ -57,6 +73,10 @@ class Driver(ABC):
     """
 
     store: Store | AsyncStore
+    #: Whether the store was opened here.
+    _owns_store: bool
+    #: Whether any store was opened here, that of the sessions or one of old sessions.
+    _has_to_close: bool
 
     def __init__(
         self,
@@ -81,8 +101,14 @@ class Driver(ABC):
         """
 
     def _open_store(self, *, again: bool) -> None:
+        self._old_stores = open_old_stores(self.options)
         self.store = self._open(again=again)
+        self._has_to_close = self._owns_store or bool(self._opened_old_stores())
         self._manager.notices.uses(self.store)
+
+    def _opened_old_stores(self) -> list[Store | AsyncStore]:
+        """Return the stores of old sessions that have to be closed."""
+        return [store for old, store in self._old_stores.items() if isinstance(old.store, str)]
 
     def _open_again(self) -> None:
         with self._opening:
@@ -96,15 +122,21 @@ class SyncDriver(Driver):
 
     def _open(self, *, again: bool) -> Store | AsyncStore:
         store, self._owns_store = choose_store(self.options, Registry().open, again=again)
-        self._runner = SyncRunner(store)
+        others: dict[object, SyncRunner] = {
+            old: SyncRunner(each) for old, each in self._old_stores.items()
+        }
+        self._runner = SyncRunner(store, others)
         return store
 
     def close(self) -> None:
         """Close the store, if it was opened here. A later request opens it again."""
-        if self._owns_store:
-            runner = self._runner
+        if self._has_to_close:
+            runner, owns_store, old = self._runner, self._owns_store, self._opened_old_stores()
             self._closed = True
-            runner.close()
+            if owns_store:
+                runner.close()
+            for store in old:
+                as_sync(store).close()
 
 
 class AsyncDriver(Driver):
@@ -112,7 +144,7 @@ class AsyncDriver(Driver):
 
     def _open(self, *, again: bool) -> Store | AsyncStore:
         store, self._owns_store = choose_store(self.options, Registry().open_async, again=again)
-        runner = AsyncRunner(store)
+        runner = AsyncRunner(store, self._old_runners())
         self._run: Run = runner.run
         self._waits = runner.waits
         self._trio_runner: AsyncRunner | None = None
@@ -124,18 +156,24 @@ class AsyncDriver(Driver):
 
     async def close(self) -> None:
         """Close the store, if it was opened here. A later request opens it again."""
-        if self._owns_store:
-            store, trio_store = self.store, self._trio_store
-            self._closed = True
-            closed = store.close()
-            if closed is not None:
-                await closed
+        if self._has_to_close:
+            store, trio_store, old = self.store, self._trio_store, self._opened_old_stores()
+            owns_store, self._closed = self._owns_store, True
+            if owns_store:
+                closed = store.close()
+                if closed is not None:
+                    await closed
             if trio_store is not None:
                 await trio_store.close()
+            for each in old:
+                await as_async(each).close()
 
     def _run_on_trio(self) -> Run:
         if self._trio_runner is None:
             assert isinstance(self.options.store, str)
             self._trio_store = Registry().open_async(self.options.store, clock=self.options.clock)
-            self._trio_runner = AsyncRunner(self._trio_store)
+            self._trio_runner = AsyncRunner(self._trio_store, self._old_runners())
         return self._trio_runner.run
+
+    def _old_runners(self) -> dict[object, AsyncRunner]:
+        return {old: AsyncRunner(store) for old, store in self._old_stores.items()}

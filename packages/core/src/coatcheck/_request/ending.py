@@ -5,37 +5,47 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from .._records.lifecycle import Lifecycle
 from .._records.operations import Operations
-from .._session.session_core import SessionCore
+from .set_cookie import HeaderChanges
 
 if TYPE_CHECKING:
-    from .session_manager import SessionManager
-    from .set_cookie import SetCookie
+    from .._records.takeover_records import TakeoverRecord
+    from ..old_sessions import OldSessions
+    from .request_context import RequestContext
+    from .takeover import Presented
 
 
 class Ending:
     """End records for one request.
 
-    :param manager: what all requests share.
-    :param cookie: that of the request.
+    :param context: the request.
     :ivar other_key: where else in the store the session may be, which ends with it; or None.
+    :ivar taken_over: the old session with whose data this one began, until a response is made.
     """
 
-    __slots__ = ("_cookie", "_key_of", "_lifecycle", "_session", "other_key")
+    __slots__ = (
+        "_cookie",
+        "_key_of",
+        "_lifecycle",
+        "_removals",
+        "_request",
+        "_session",
+        "_takeover",
+        "other_key",
+        "taken_over",
+    )
 
-    def __init__(
-        self,
-        manager: SessionManager,
-        lifecycle: Lifecycle,
-        session: SessionCore,
-        cookie: SetCookie,
-    ) -> None:
-        self._key_of = manager.key_of
-        self._lifecycle = lifecycle
-        self._session = session
-        self._cookie = cookie
+    def __init__(self, context: RequestContext) -> None:
+        self._key_of = context.manager.key_of
+        self._takeover = context.manager.takeover
+        self._request = context.request
+        self._lifecycle = context.policy.lifecycle
+        self._session = context.session
+        self._cookie = context.cookie
         self.other_key: str | None = None
+        self.taken_over: tuple[Presented, TakeoverRecord] | None = None
+        #: The old cookies that the browser has to remove.
+        self._removals: list[OldSessions] = []
 
     def end_pending(self) -> Operations[None]:
         """Carry out what the application asked to end."""
@@ -63,8 +73,35 @@ class Ending:
                 if key is not None and key not in seen:
                     seen.add(key)
                     yield from self._lifecycle.end(key, token.accepts)
+        if self._takeover is not None:
+            for session_id in (yield from self._takeover.end(self._request, self)):
+                if (key := self._key_of(session_id)) not in seen:
+                    yield from self._lifecycle.end(key)
         self._cookie.forget_tokens()
         self.other_key = None
+
+    def finish_takeover(self, changes: HeaderChanges) -> Operations[HeaderChanges]:
+        """Note that the response has the new cookie, and let it remove the old ones.
+
+        :param changes: what the response has of the session.
+        """
+        if self._takeover is not None and self.taken_over is not None and changes.set_cookie:
+            yield from self._takeover.finish(self)
+        if not self._removals:
+            return changes
+        return HeaderChanges(changes.set_cookie, True, self._removal_lines(changes.set_cookie))
+
+    def remove_cookie(self, reader: OldSessions) -> None:
+        """Let the response remove an old cookie."""
+        if reader not in self._removals:
+            self._removals.append(reader)
+
+    def _removal_lines(self, set_cookie: str | None) -> tuple[str, ...]:
+        lines = (
+            self._cookie.removal_of(old.name, old.cookie, set_cookie is not None)
+            for old in self._removals
+        )
+        return tuple(line for line in lines if line is not None)
 
     def end_elsewhere(self) -> Operations[None]:
         """Remove what may be left of the ended session under another key."""

@@ -62,7 +62,20 @@ def load(context: RequestContext) -> Operations[None]:
             if policy.little_is_left(state.cookie, state.created_at, snapshot.record.expires_at):
                 yield from context.keep_alive.at_load(snapshot)
             return
-    session.start()
+    if not (yield from _take_over(context)):
+        session.start()
+
+
+def _take_over(context: RequestContext) -> Operations[bool]:
+    """Begin with the data of a session of another library. False: there is none."""
+    takeover = context.manager.takeover
+    if takeover is None:
+        return False
+    try:
+        return (yield from takeover.load(context))
+    except StoreError as error:
+        _failed(context, error)
+        return True
 
 
 def _failed(context: RequestContext, error: StoreError) -> None:

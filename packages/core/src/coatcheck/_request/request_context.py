@@ -115,7 +115,7 @@ class RequestContext:
     def ending(self) -> Ending:
         """The part that ends records."""
         if self._ending is None:
-            self._ending = Ending(self.manager, self.policy.lifecycle, self.session, self.cookie)
+            self._ending = Ending(self)
         return self._ending
 
     @property
@@ -176,7 +176,7 @@ class RequestContext:
         if not manager.eager:
             session.hold_off()
             return False
-        if cookie.tokens():
+        if cookie.tokens() or (manager.takeover and manager.takeover.came(self.request)):
             return True
         session.has_no_cookie = True
         return False
@@ -249,6 +249,9 @@ class RequestContext:
             else:
                 yield from self.ending.end_pending()
                 set_cookie = self.cookie.removal_line(session)
+            changes = header_changes(set_cookie, session.is_accessed)
+            if self._ending is not None:
+                changes = yield from self._ending.finish_takeover(changes)
         except BaseException:
             self._disabled = True
             session.advance(FAILED)
@@ -263,7 +266,7 @@ class RequestContext:
                 f"ended={identity.ends_presented} cookie={set_cookie is not None}",
                 None if identity.snapshot is None else identity.snapshot.key,
             )
-        return header_changes(set_cookie, session.is_accessed)
+        return changes
 
     def sent_undecided(self) -> None:
         """Note that the response went out without a decision about the session."""
@@ -325,7 +328,7 @@ class RequestContext:
         identity = session.identity
         if session.is_loaded and identity.keys_to_end(self.manager.key_of):
             return True
-        return identity.ends_presented and bool(self.cookie.tokens())
+        return identity.ends_presented and bool(self.manager.takeover or self.cookie.tokens())
 
     def abandon(self) -> Operations[None]:
         """Drop the changes, but carry out a requested end of the session."""

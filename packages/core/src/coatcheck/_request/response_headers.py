@@ -44,7 +44,8 @@ class HeaderWriter(Generic[AnyStr]):
         """Return a new list: the application's belongs to it, and may serve other responses."""
         result = list(headers)
         names = [name.lower() for name, _ in result]
-        for_caches = changes.set_cookie is not None and self._speak_of_caches(names)
+        sets = changes.set_cookie is not None or bool(changes.removals)
+        for_caches = sets and self._speak_of_caches(names)
         if for_caches:
             self._warn_of_sharing(result, manager)  # what the application says: without our Vary
         if changes.vary:
@@ -52,12 +53,14 @@ class HeaderWriter(Generic[AnyStr]):
                 self._extend_vary(result, names)
             else:
                 result.append(self._vary_cookie)
-        if changes.set_cookie is not None:
+        if sets:
             if for_caches:
                 result = self._without_storing(result)
             else:
                 result.append(self._no_store)
-            result.append((self._set_cookie, self._to(changes.set_cookie)))
+            for line in (*changes.removals, changes.set_cookie):
+                if line is not None:
+                    result.append((self._set_cookie, self._to(line)))
         return result
 
     def may_be_shared(self, headers: Iterable[tuple[AnyStr, AnyStr]], now: float) -> bool:

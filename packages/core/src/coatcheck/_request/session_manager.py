@@ -15,6 +15,7 @@ from .policy import Policy
 
 if TYPE_CHECKING:
     from .request_adapter import RequestAdapter
+from .takeover import Takeover
 
 #: How many results of a callable `cookie` have their settings kept.
 _POLICIES: Final = 32
@@ -30,6 +31,7 @@ class SessionManager:
     :ivar fixed_policy: the settings of each request; None where the option ``cookie`` is a
         callable.
     :ivar everywhere: whether each path has a session.
+    :ivar takeover: takes over old sessions; None where the option ``old_sessions`` is not set.
     :ivar whole_cookie: whether a record holds all settings of the cookie, not only those of its
         session.
     :ivar eager: whether a session is loaded before the application runs.
@@ -41,6 +43,9 @@ class SessionManager:
         self.emit = Emitter(options.observers, options.clock)
         self.notices = Notices(options)
         self.writer = options.cookie_format.bind(options.name, options.secrets)
+        self.takeover: Takeover | None = None
+        if options.old_sessions:
+            self.takeover = Takeover(options, adapter, self.writer)
         # A policy refers to itself, so one for each request would be left to the garbage collector.
         # A method would lead back to the manager, and leave each middleware to it.
         emit = self.emit

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .._cookies.cookie_header import path_matches
+from .._cookies.cookie_header import path_matches, set_cookie_line
 from .._session.identity import Stored
 from ..cookie import CookieAttributes, CookieOptions, with_own
 from ..cookie_format import CookieToken
@@ -31,10 +31,12 @@ class HeaderChanges(NamedTuple):
 
     :ivar set_cookie: the value of a Set-Cookie header, or None.
     :ivar vary: whether the response depends on the cookie.
+    :ivar removals: the values of more Set-Cookie headers, which remove old cookies.
     """
 
     set_cookie: str | None
     vary: bool
+    removals: tuple[str, ...] = ()
 
 
 #: Nothing: the response has nothing to do with the session.
@@ -125,7 +127,7 @@ class SetCookie:
                 tokens.append(token)
             else:
                 manager.emit("bad_cookie")
-                if token is None:
+                if token is None and not manager.takeover:
                     manager.notices.unsigned_cookie()
         return tokens
 
@@ -159,6 +161,19 @@ class SetCookie:
         attributes = self._attributes(with_own(self._policy.cookie, session.sent_cookie))
         expired = replace(attributes, max_age=0, expires=0.0)
         return self._manager.writer.set_cookie("", expired)
+
+    def removal_of(self, name: str, options: CookieOptions, is_sent: bool) -> str | None:
+        """Return the line that expires a cookie of another library.
+
+        :param options: the attributes of that cookie.
+        :param is_sent: whether the response has our cookie, which may replace that one.
+        """
+        attributes = options.resolve(name, self._is_https())
+        if is_sent and name == self._manager.options.name:
+            ours = self._attributes(self._policy.cookie)
+            if (ours.path, ours.domain) == (attributes.path, attributes.domain):
+                return None
+        return set_cookie_line(name, "", replace(attributes, max_age=0, expires=0.0))
 
     def can_be_sent(self, options: CookieOptions) -> bool:
         """Tell whether a browser would accept the cookie on this connection."""

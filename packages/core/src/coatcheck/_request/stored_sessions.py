@@ -12,6 +12,7 @@ from .._records.change import ChangeFunction, check_function
 from .._records.operations import Get, Operations, Select, Sleep
 from .._records.records import Attempts
 from .._records.succession import Succession, is_succession, ref_of
+from .._records.takeover_records import is_takeover
 from ..codec import SessionState
 from ..cookie import in_seconds
 from ..cookie_format import is_hash
@@ -131,7 +132,9 @@ class StoredSessions:
         found = yield Select(
             "all",
             keep=lambda item: (
-                self.ref(item[0]) == ref and item[1].expires_at > now and not is_succession(item[0])
+                self.ref(item[0]) == ref
+                and item[1].expires_at > now
+                and not (is_succession(item[0]) or is_takeover(item[0]))
             ),
             first=True,
         )

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._records.operations import Operation, Operations, Select, Sleep, StoreCall, ToTheEnd, Turn
+from .._records.operations import (
+    Elsewhere,
+    Operation,
+    Operations,
+    Select,
+    Sleep,
+    StoreCall,
+    ToTheEnd,
+    Turn,
+)
 from .._records.writers import Lines
 from ..errors import CoatcheckError, StoreError
 from ..store import AsyncStore, Record, Store
@@ -25,10 +35,14 @@ class SyncRunner:
     """Run operations on the sync API of a store.
 
     :param store: any store. An async one is bridged.
+    :param others: runners of the stores that operations call elsewhere.
     """
 
-    def __init__(self, store: Store | AsyncStore) -> None:
+    def __init__(
+        self, store: Store | AsyncStore, others: Mapping[object, SyncRunner] | None = None
+    ) -> None:
         self._store = as_sync(store)
+        self._others = others or {}
         self._lines = Lines()
 
     def run(self, operations: Operations[T]) -> T:
@@ -64,6 +78,8 @@ class SyncRunner:
             return getattr(self._store, operation.call.name)(*operation.call.args)
         if isinstance(operation, Select):
             return self._select(operation)
+        if isinstance(operation, Elsewhere):
+            return self._others[operation.store_of].run(_once(operation.call))
         raise AssertionError("all operations are known")
 
     def _wait_for_turn(self, turn: Turn) -> Any:
@@ -92,9 +108,13 @@ class AsyncRunner:
 
     :param store: any store. A sync one that never blocks is called on the event loop, another sync
         one in worker threads.
+    :param others: runners of the stores that operations call elsewhere.
     """
 
-    def __init__(self, store: Store | AsyncStore) -> None:
+    def __init__(
+        self, store: Store | AsyncStore, others: Mapping[object, AsyncRunner] | None = None
+    ) -> None:
+        self._others = others or {}
         bridged = as_async(store)
         self._direct = False
         self._store: Any = bridged
@@ -105,7 +125,7 @@ class AsyncRunner:
     @property
     def waits(self) -> bool:
         """Whether calls of the store have to be awaited."""
-        return not self._direct
+        return not self._direct or any(other.waits for other in self._others.values())
 
     async def run(self, operations: Operations[T]) -> T:
         """Execute the operations and return the generator's result."""
@@ -149,6 +169,8 @@ class AsyncRunner:
         if isinstance(operation, ToTheEnd):
             call = getattr(self._store, operation.call.name)(*operation.call.args)
             return call if self._direct else await uninterrupted(lambda: call)
+        if isinstance(operation, Elsewhere):
+            return await self._others[operation.store_of].run(_once(operation.call))
         raise AssertionError("all operations are known")
 
     def _signal(self, turn: Turn) -> _TaskSignal | _TrioSignal | None:
@@ -176,6 +198,10 @@ class AsyncRunner:
             if hasattr(records, "aclose"):  # as generators have it
                 await records.aclose()
         return found
+
+
+def _once(call: StoreCall) -> Operations[Any]:
+    return (yield call)
 
 
 def _for_generator(operation: Operation, error: BaseException) -> BaseException:

@@ -1,0 +1,295 @@
+"""Begin the session of a request with the data of an old session.
+
+An old session is one of the library that the application used before. Its cookie is verified by
+its reader, an :class:`~coatcheck.old_sessions.OldSessions`. The steps are:
+
+1. :meth:`Takeover.load` copies the data into a new record, before the application runs. The id
+   follows from our secret and the old cookie, so parallel requests find the same session. A
+   takeover record sees to it that only one of them begins it.
+2. The response sets the new cookie and removes the old one. :meth:`Takeover.finish` notes that, and
+   ends the old record. If the application fails before, both cookies stay as they were.
+3. :meth:`Takeover.end` ends the old sessions whose cookies came with a logout.
+
+docs/decisions/2026-11-30-old-sessions.md has the reasons.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from .._cookies.cookie_header import MAX_CANDIDATES, cookie_values
+from .._cookies.signing import url_safe
+from .._records.operations import Destroy, Elsewhere, Get, Operations, Sleep
+from .._records.records import Attempts, Snapshot
+from .._records.session_writer import KeyTaken
+from .._records.takeover_records import TakeoverRecord, TakeoverRecords, takeover_key
+from .._session.contents import check_keys
+from .._session.phase import OPEN
+from ..codec import SessionState
+from ..cookie import in_seconds
+from ..cookie_format import CookieWriter
+from ..errors import StoreError
+from ..events import logger
+from ..old_sessions import OldCookie, OldSession, OldSessions
+from ..options import Request, SessionOptions
+from ..store import Record
+
+if TYPE_CHECKING:
+    from .ending import Ending
+    from .request_adapter import RequestAdapter
+    from .request_context import RequestContext
+
+#: Seconds to wait for another request that is just storing the session, one after the other.
+_WAITS: Final = (0.02, 0.05, 0.1, 0.2, 0.4)
+#: Seconds after which nobody is storing it any more.
+_STORING: Final = 5.0
+
+#: An id, and what is stored under its key.
+_Found: TypeAlias = tuple[str, Snapshot, SessionState]
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """Hold a verified old cookie that came with a request.
+
+    :ivar key: that of its takeover record.
+    """
+
+    reader: OldSessions
+    cookie: OldCookie
+    key: str
+
+    def expires_at(self, record_expires_at: float) -> float:
+        """Return when the old session ends, in POSIX seconds.
+
+        :param record_expires_at: when the old record expires, where the cookie says nothing.
+        """
+        end = record_expires_at if self.cookie.expires_at is None else self.cookie.expires_at
+        return end if self.reader.until is None else min(end, self.reader.until)
+
+
+class Takeover:
+    """Take over old sessions, for all requests of a middleware.
+
+    :param options: those of the middleware.
+    :param adapter: reads the requests.
+    :param writer: tells whether an id can be in our cookie.
+    """
+
+    def __init__(
+        self, options: SessionOptions, adapter: RequestAdapter, writer: CookieWriter
+    ) -> None:
+        self._options = options
+        self._adapter = adapter
+        self._writer = writer
+        self._records = TakeoverRecords(options.codec, options.clock)
+        self._readers: tuple[OldSessions, ...] = tuple(options.old_sessions)
+
+    def came(self, request: Request) -> bool:
+        """Tell whether a request may have an old cookie."""
+        headers = self._adapter.cookie_headers(request)
+        return any(reader.name in header for header in headers for reader in self._readers)
+
+    def load(self, context: RequestContext) -> Operations[bool]:
+        """Begin the session with the data of an old one, or go on with the one that has begun so.
+
+        :returns: False if there is none.
+        :raises StoreError: a store failed, ours or the old one.
+        """
+        session, cookie = context.session, context.cookie
+        if session.phase is not OPEN or not self.came(context.request):
+            return False
+        if not cookie.can_be_sent(context.policy.cookie):
+            return False
+        for presented in self._presented(context.request):
+            found = yield from self._take_over(context, presented)
+            if isinstance(found, tuple):
+                session_id, snapshot, state = found
+                session.fill(session_id, snapshot, state)
+                # The response sends the new one, and asks the store for that: so it finishes this.
+                cookie.is_outdated = True
+                return True
+        return False
+
+    def finish(self, ending: Ending) -> Operations[None]:
+        """Note that the response has the new cookie, and end the old record."""
+        taken, ending.taken_over = ending.taken_over, None
+        if taken is None:
+            return
+        presented, noted = taken
+        try:
+            if noted.finished_at is None:
+                yield from self._records.finish(noted)
+                yield from self._end_record(presented)
+        except StoreError as error:
+            # The takeover record stays as it was, so the old session still begins no second one.
+            logger.error("an old session could not be ended: %s", type(error).__name__)
+
+    def end(self, request: Request, ending: Ending) -> Operations[list[str]]:
+        """End the old sessions whose cookies came.
+
+        :returns: the ids of sessions that may have begun with their data, and end as well.
+        """
+        now = self._options.clock()
+        ids: list[str] = []
+        taken, ending.taken_over = ending.taken_over, None
+        if taken is not None and taken[1].finished_at is None:
+            yield from self._records.finish(taken[1])
+        for presented in self._presented(request):
+            expires_at = presented.expires_at(now)
+            begun = yield from self._records.begin(presented.key, expires_at, finished=True)
+            if begun is None:
+                ids += self._ids(presented)
+            yield from self._end_record(presented)
+            ending.remove_cookie(presented.reader)
+        return ids
+
+    # The cookies that came
+
+    def _presented(self, request: Request) -> Iterator[Presented]:
+        """Yield the old cookies that are good."""
+        now = self._options.clock()
+        headers = self._adapter.cookie_headers(request)
+        for reader in self._readers:
+            if reader.until is not None and reader.until <= now:
+                continue
+            for value in islice(cookie_values(headers, reader.name), MAX_CANDIDATES):
+                cookie = None
+                try:
+                    cookie = reader.open(value, now)
+                except Exception as error:
+                    _failed(reader, error)
+                if cookie is not None:
+                    yield Presented(reader, cookie, takeover_key(reader.name, cookie.identity))
+
+    def _ids(self, presented: Presented) -> Iterator[str]:
+        """Yield the ids that the new session can have: one for each of our secrets.
+
+        The first one is that of a session that begins now.
+        """
+        for secret in self._options.secrets:
+            digest = hmac.digest(secret, b"coatcheck " + presented.key.encode("ascii"), "sha256")
+            made = url_safe(digest)[:32]
+            if self._writer.valid_id(made):
+                yield made
+
+    # One old session
+
+    def _take_over(
+        self, context: RequestContext, presented: Presented
+    ) -> Operations[_Found | None]:
+        """Return the new session of an old cookie, or None if it leads to none."""
+        read = yield from self._read(presented)
+        state = None if read is None else self._state_of(context, presented, read[0])
+        if read is not None and state is None:
+            return None  # it cannot be taken over; the log says why
+        noted: TakeoverRecord | None = None
+        found: _Found | None = None
+        if read is not None and state is not None:
+            noted = yield from self._records.begin(presented.key, read[1])
+            if noted is not None:
+                found = yield from self._store(context, presented, noted, state)
+        if noted is None:
+            noted = yield from self._records.find(presented.key)
+            if noted is None:
+                return None
+        if found is None:
+            found = yield from self._join(context, presented, noted)
+        context.ending.remove_cookie(presented.reader)
+        if found is None:
+            context.session.is_accessed = True  # so that the response removes the cookie
+        else:
+            context.ending.taken_over = presented, noted
+        return found
+
+    def _read(self, presented: Presented) -> Operations[tuple[OldSession | None, float] | None]:
+        """Return an old session and when it expires; None if there is no old record."""
+        cookie = presented.cookie
+        if cookie.key is None:
+            return cookie.session, presented.expires_at(self._options.clock())
+        record: Record | None = yield Elsewhere(Get(cookie.key), presented.reader)
+        if record is None:
+            return None
+        session: OldSession | None = None
+        try:
+            session = presented.reader.read(record.data)
+        except Exception as error:
+            _failed(presented.reader, error)
+        return session, presented.expires_at(record.expires_at)
+
+    def _state_of(
+        self, context: RequestContext, presented: Presented, session: OldSession | None
+    ) -> SessionState | None:
+        """Return the new session; None if it would be empty or cannot be stored."""
+        if session is None or not session.data:
+            return None
+        own: dict[str, Any] = {}
+        if session.max_age not in (None, in_seconds(context.policy.cookie.max_age)):
+            own["max_age"] = session.max_age
+        try:
+            data = dict(session.data)
+            check_keys(data)
+            owner = self._options.derived_owner(data)
+            settings = context.cookie.recorded_settings(own)
+            state = SessionState(data, self._options.clock(), settings, owner)
+            self._options.codec.dumps(state)  # an error comes now, and not with the response
+        except Exception as error:
+            _failed(presented.reader, error)
+            return None
+        return state
+
+    def _store(
+        self,
+        context: RequestContext,
+        presented: Presented,
+        noted: TakeoverRecord,
+        state: SessionState,
+    ) -> Operations[_Found | None]:
+        """Store the new session. None if one is stored already."""
+        manager = context.manager
+        session_id = next(self._ids(presented), None) or manager.new_id(context.request)
+        key = manager.key_of(session_id)
+        try:
+            stored = yield from context.policy.lifecycle.create(key, state, Attempts())
+        except KeyTaken:
+            return None
+        except GeneratorExit:
+            raise  # nothing can be done any more
+        except BaseException:
+            yield from self._records.give_up(noted)
+            raise
+        manager.emit("taken_over", key)
+        return session_id, *stored
+
+    def _join(
+        self, context: RequestContext, presented: Presented, noted: TakeoverRecord
+    ) -> Operations[_Found | None]:
+        """Return the session that has begun with this old cookie, unless it has ended."""
+        now = self._options.clock()
+        if not noted.leads_to_session(now):
+            return None
+        is_being_stored = noted.finished_at is None and now - noted.began_at <= _STORING
+        for seconds in (*(_WAITS if is_being_stored else ()), None):
+            for session_id in self._ids(presented):
+                key = context.manager.key_of(session_id)
+                found = yield from context.policy.lifecycle.load(key)
+                if found is not None:
+                    return session_id, *found
+            if seconds is not None:
+                yield Sleep(seconds)
+        return None
+
+    def _end_record(self, presented: Presented) -> Operations[None]:
+        if presented.cookie.key is not None:
+            yield Elsewhere(Destroy(presented.cookie.key), presented.reader)
+
+
+def _failed(reader: OldSessions, error: Exception) -> None:
+    """Log the type of an error, because its text may quote the session."""
+    logger.warning(
+        "%s could not take over an old session: %s", type(reader).__name__, type(error).__name__
+    )
