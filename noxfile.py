@@ -44,7 +44,7 @@ EXPRESS = ROOT / "packages/express"
 KIT = ROOT / "conformance"
 EXAMPLE = ROOT / "examples/store-sqlite"
 PYTHONS = nox.project.python_versions(nox.project.load_toml(CORE / "pyproject.toml"))
-OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
+OLDEST, BETWEEN, NEWEST = PYTHONS[0], PYTHONS[1], PYTHONS[-1]
 
 #: The tests of the packages.
 TESTS = [f"{package.relative_to(ROOT)}/tests" for package in (CORE, *PACKAGES, KIT)]
@@ -269,6 +269,8 @@ def tests_on(version: str) -> None:
             session.skip(f"there is no python{version}")
         without = left_out(session, "apache", "dynamodb", "mongo", "nginx", "redis")
         pins = oldest(CORE, *PACKAGES) if version == OLDEST else group("newest")
+        if version == BETWEEN:
+            pins = [*pins, "django==6.0.*"]  # of its releases, neither the oldest nor the newest
         install_all(session, without, *pins)
         ignored = [f"--ignore={path}" for path in KIT_RUNS if path not in kit_runs_on(version)]
         if version == OLDEST:
