@@ -108,6 +108,11 @@ def test_djangos_own_middleware_is_noticed(store: MemoryStore) -> None:
     assert "coatcheck_django.middleware.SessionMiddleware" in (message.hint or "")
 
 
+def test_a_serializer_of_django_is_noticed(store: MemoryStore) -> None:
+    (message,) = found(SESSION_SERIALIZER="shop.serializers.Pickle", DEBUG=True)
+    assert message.id == "coatcheck.W005"
+
+
 def test_sessions_in_memory_are_noticed() -> None:
     (message,) = found(COATCHECK={"STORE": "memory:"})
     assert message.id == "coatcheck.W003"

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.test import AsyncClient, Client, override_settings
 
-from coatcheck import MemoryStore, SessionEvent
+from coatcheck import ALWAYS, Condition, MemoryStore, Record, SessionEvent
 from coatcheck_django import SessionStore
 
 pytestmark = pytest.mark.anyio
@@ -178,6 +178,37 @@ def test_unmodified_sessions_only_move_their_expiry(client: Client) -> None:
         client.get("/put?a=1")
         client.get("/show")
     assert kinds == ["created", "loaded", "touched"]
+
+
+class CountingStore(MemoryStore):
+    """A store that notes each operation of a session."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def get(self, key: str) -> Record | None:
+        self.calls.append("get")
+        return super().get(key)
+
+    def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+        self.calls.append("set")
+        return super().set(key, record, only_if)
+
+
+def test_a_page_asks_the_store_no_more_than_it_has_to(client: Client) -> None:
+    store = CountingStore()
+
+    def calls_of(address: str) -> list[str]:
+        client.get(address)
+        calls, store.calls = store.calls, []
+        return calls
+
+    with override_settings(COATCHECK={"STORE": store}):
+        assert calls_of("/show") == []
+        assert calls_of("/put?a=1") == ["set"]
+        assert calls_of("/show") == ["get"]
+        assert calls_of("/put?a=2") == ["get", "set"]
 
 
 def test_values_that_json_lacks_come_back(store: MemoryStore) -> None:

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from django.contrib.auth import SESSION_KEY
+from django.contrib.auth import SESSION_KEY, update_session_auth_hash
 from django.core.exceptions import ImproperlyConfigured
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 
@@ -84,6 +84,22 @@ def test_a_change_of_the_password_ends_the_other_sessions(
     assert [user_of(client), user_of(other)] == ["ann", ""]
     (entry,) = sessions().list(ann.pk)
     assert entry.ref == SessionStore(client.cookies["sessionid"].value).ref
+
+
+def test_a_change_of_the_password_does_not_undo_a_logout(
+    store: MemoryStore, client: Client, ann: Any
+) -> None:
+    """The session was ended, on another device, while the password was being changed."""
+    log_in(client)
+    request = RequestFactory().get("/")
+    request.session, request.user = SessionStore(client.cookies["sessionid"].value), ann
+    assert request.session[SESSION_KEY] == str(ann.pk)
+    assert log_out_everywhere(ann) == 1
+    ann.set_password("a better one")
+    update_session_auth_hash(request, ann)
+    request.session.save()
+    assert SESSION_KEY not in SessionStore(request.session.session_key).load()
+    assert sessions().list(ann.pk) == []
 
 
 def test_log_out_everywhere(store: MemoryStore, client: Client, ann: Any) -> None:

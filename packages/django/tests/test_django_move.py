@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import AsyncClient, Client, override_settings
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from coatcheck import MemoryStore
@@ -200,6 +201,18 @@ def test_parallel_requests_wait_for_the_one_that_moves_the_session(
         session.save(must_create=True)
     waiting.join(10)
     assert found == [2]
+
+
+@pytest.mark.parametrize("key", ["nul\0character", "\N{SNOWMAN}" * 9, "x" * 41])
+def test_a_cookie_that_is_no_key_reaches_no_database(
+    key: str, store: MemoryStore, users: Any
+) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        session = SessionStore(key)
+        session.delete()
+        assert not session.exists(key)
+        assert session.load() == {}
+    assert not queries.captured_queries
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Load, store and end sessions by their ids, without requests and cookies.
 
 This module is for authors of integrations whose framework has a session object of its own, and
-sets its cookie by itself, as Django does.
+sets its cookie by itself, as Django does. For other frameworks :mod:`coatcheck.integration` drives
+a whole request, with its cookie.
 
 Each method of :class:`SessionLifecycle` that needs the store returns *operations*: a generator that
 does nothing by itself. ``run`` executes it, and ``arun`` does the same for asynchronous code::

@@ -18,6 +18,7 @@ from ._engine import SessionStore
 
 ENGINE: Final = "coatcheck_django"
 _MIDDLEWARE: Final = "coatcheck_django.middleware.SessionMiddleware"
+_SERIALIZER: Final = "django.contrib.sessions.serializers.JSONSerializer"
 _OF_DJANGO: Final = "django.contrib.sessions.middleware.SessionMiddleware"
 
 
@@ -62,6 +63,12 @@ def _doubtful_settings() -> Iterator[CheckMessage]:
             "A request whose session is ended meanwhile, by a logout in another tab, gets 400.",
             hint=f"In MIDDLEWARE, write {_MIDDLEWARE!r} instead of {_OF_DJANGO!r}.",
             id="coatcheck.W002",
+        )
+    if settings.SESSION_SERIALIZER != _SERIALIZER:
+        yield CheckWarning(
+            f"SESSION_SERIALIZER is {settings.SESSION_SERIALIZER!r}, and is not used.",
+            hint='Give a codec, COATCHECK["CODEC"], if values need one of their own.',
+            id="coatcheck.W005",
         )
     store = configuration.store()
     if isinstance(store, MemoryStore) and not settings.DEBUG:

@@ -113,7 +113,7 @@ class SessionStore(SessionBase):
 
         :param session_key: its key; None for this session.
         """
-        ended = session_key or self.session_key
+        ended = self.session_key if session_key is None else session_key
         if ended is not None:
             # The former row first: a request that is moving it has then stored what is ended next.
             if (former := configuration.former()) is not None:
@@ -123,7 +123,7 @@ class SessionStore(SessionBase):
 
     async def adelete(self, session_key: str | None = None) -> None:
         """See :meth:`delete`."""
-        ended = session_key or self.session_key
+        ended = self.session_key if session_key is None else session_key
         if ended is not None:
             if (former := configuration.former()) is not None:
                 await sync_to_async(former.delete)(ended)

@@ -28,6 +28,7 @@ _log = logging.getLogger("coatcheck")
 
 _USER: Final = "_auth_user_id"
 _BATCH: Final = 500
+_LONGEST_KEY: Final = 40
 
 
 class FormerSessions:
@@ -59,7 +60,7 @@ class FormerSessions:
 
         :returns: whether there was one. Then it is in the store now, or has been ended since.
         """
-        row = self._live().filter(session_key=key).first()
+        row = self._live().filter(session_key=key).first() if _may_be_key(key) else None
         data = None if row is None else self._data_of(row)
         if row is None or not data:
             return False
@@ -70,11 +71,12 @@ class FormerSessions:
 
     def exists(self, key: str) -> bool:
         """Tell whether there is a live session under a key."""
-        return self._live().filter(session_key=key).exists()
+        return _may_be_key(key) and self._live().filter(session_key=key).exists()
 
     def delete(self, key: str) -> None:
         """End a session."""
-        self._rows().filter(session_key=key).delete()
+        if _may_be_key(key):
+            self._rows().filter(session_key=key).delete()
 
     def delete_of(self, owner: str) -> int:
         """End the sessions of a user, and return how many there were. It reads all of them."""
@@ -136,6 +138,11 @@ class FormerSessions:
             transaction.set_rollback(True, using=self._database)
             return False
         return True
+
+
+def _may_be_key(key: str) -> bool:
+    """Tell whether a cookie's value may be a key of the table. Some databases refuse others."""
+    return key.isascii() and key.isprintable() and len(key) <= _LONGEST_KEY
 
 
 def _stored_until(
