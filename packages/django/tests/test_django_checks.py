@@ -66,6 +66,11 @@ def test_all_that_is_unknown_is_told_at_once() -> None:
     assert len(messages) == 2 + 1
 
 
+def test_a_wrong_store_is_not_asked() -> None:
+    (message,) = found(COATCHECK={"STORE": "redsi://localhost"}, deploy=True)
+    assert message.id == "coatcheck.E001"
+
+
 def test_settings_can_name_what_they_need() -> None:
     value = {
         "STORE": "memory:",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from datetime import date
 from decimal import Decimal
@@ -124,6 +125,34 @@ def test_a_logout_follows_a_key_that_changes(store: MemoryStore) -> None:
     SessionStore(former).flush()
     with pytest.raises(UpdateError):
         session.save()
+
+
+def test_reading_again_changes_nothing_that_is_not_saved(store: MemoryStore) -> None:
+    """What others have stored since then is not taken for a change of this object."""
+    session = SessionStore()
+    session["a"] = 1
+    session.save()
+    other = SessionStore(session.session_key)
+    other["b"] = 2
+    other.save()
+    assert session.load() == {"a": 1, "b": 2}
+    session["c"] = 3
+    session.save()
+    assert SessionStore(session.session_key).load() == {"a": 1, "b": 2, "c": 3}
+
+
+def test_keys_have_the_form_of_djangos(store: MemoryStore) -> None:
+    session = SessionStore()
+    session.save()
+    assert re.fullmatch("[a-z0-9]{32}", session.session_key or "")
+
+
+async def test_a_store_in_memory_is_one_for_plain_and_asynchronous_code() -> None:
+    with override_settings(COATCHECK={"STORE": "memory:"}):
+        session = SessionStore()
+        await session.aset("a", 1)
+        await session.asave()
+        assert SessionStore(session.session_key).load() == {"a": 1}
 
 
 def test_a_new_key_keeps_what_parallel_requests_wrote(store: MemoryStore) -> None:
