@@ -15,20 +15,22 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 
 
-def sources_of(distribution: str, folder: Path) -> Path:
-    """Download the source distribution of an installed project, and return its folder.
+def sources_of(distribution: str, folder: Path, release: str | None = None) -> Path:
+    """Download the source distribution of a project, and return its folder.
 
     :param folder: where to put it.
+    :param release: which release; default: the one that is installed.
     """
-    release = version(distribution)
+    release = release or version(distribution)
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary",
          distribution, f"{distribution}=={release}"],
         cwd=folder, check=True, timeout=300,
     )  # fmt: skip
-    with tarfile.open(folder / f"{distribution}-{release}.tar.gz") as archive:
+    (packed,) = folder.glob("*.tar.gz")
+    with tarfile.open(packed) as archive:
         archive.extractall(folder, filter="data")
-    return folder / f"{distribution}-{release}"
+    return folder / packed.name.removesuffix(".tar.gz")
 
 
 def run_tests(

@@ -405,6 +405,17 @@ def test_sessions_expire_by_the_clock(make: Make) -> None:
     assert framework.visit(lambda session: "user" in session) is False
 
 
+def test_a_store_can_be_asked_whether_it_is_there(make: Make) -> None:
+    class Down(MemoryStore):
+        def ping(self) -> None:
+            raise StoreUnavailable("down")
+
+    make().wait(make().integration.ping)
+    framework = make(store=Down())
+    with pytest.raises(StoreUnavailable):
+        framework.wait(framework.integration.ping)
+
+
 def test_a_closed_store_is_opened_again(make: Make) -> None:
     framework = make(store="memory://")
     framework.visit(lambda session: session.update(user=42))

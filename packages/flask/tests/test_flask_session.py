@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -11,10 +12,14 @@ from typing import Any
 
 import flask
 import pytest
+from a2wsgi import WSGIMiddleware
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
 from flask.testing import FlaskClient
 
 from coatcheck import MemoryStore, Record, SyncSession
 from coatcheck import session_of as core_session_of
+from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.errors import ConfigurationError, LateWriteError, StoreUnavailable
 from coatcheck.integration import SyncIntegration
 from coatcheck.store import ALWAYS, Condition
@@ -533,6 +538,27 @@ def test_without_a_response_changes_are_dropped_and_a_logout_is_done(shop: Shop)
     assert shop.store.length() == 0
 
 
+def test_an_error_of_saving_without_a_response_ends_the_former_session() -> None:
+    """`regenerate()` was asked for, so the old cookie must lead nowhere."""
+
+    class Full(MemoryStore):
+        def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+            if b"admin" in record.data:
+                raise StoreUnavailable("full")
+            return super().set(key, record, only_if)
+
+    shop = Shop(Full(clock=Clock()))
+    shop.visit(put(user=42))
+
+    def page() -> None:
+        session.regenerate(keep_data=True)
+        session["admin"] = True
+
+    with pytest.raises(StoreUnavailable):
+        shop.visit(page)
+    assert shop.data() == {}
+
+
 # Around and beside
 
 
@@ -560,6 +586,35 @@ def test_a_middleware_of_the_same_name_around_is_an_error(shop: Shop) -> None:
     )
     with pytest.raises(ConfigurationError, match="two session middlewares of the name 'session'"):
         shop.visit(lambda: "page")
+
+
+def test_an_asgi_application_around_shares_the_session() -> None:
+    """With the same cookie name, store and secret a visitor has one cookie."""
+    store, clock = MemoryStore(), time.time
+    app = flask.Flask("shop")
+    app.config.update(SECRET_KEY=SECRET, SESSION_COOKIE_NAME="sid")
+    Coatcheck(app, store=store, clock=clock)
+
+    @app.get("/login")
+    def login_page() -> str:
+        flask.session["user"] = 42
+        return "welcome"
+
+    outer = FastAPI()
+    outer.add_middleware(ASGISessions, secret=SECRET, store=store)
+
+    @outer.get("/api")
+    def api(request: Request) -> dict[str, Any]:
+        request.session["seen"] = True
+        return dict(request.session)
+
+    outer.mount("/shop", WSGIMiddleware(app))
+    with TestClient(outer) as client:
+        client.get("/shop/login")
+        assert client.get("/api").json() == {"user": 42, "seen": True}
+        assert client.get("/shop/login").text == "welcome"
+        assert list(client.cookies) == ["sid"]
+    assert store.length() == 1
 
 
 def test_one_store_is_one_login() -> None:

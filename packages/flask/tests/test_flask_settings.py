@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import flask
 import pytest
 
-from coatcheck import MemoryStore
-from coatcheck.errors import ConfigurationError
+from coatcheck import MemoryStore, SessionOptions
+from coatcheck.errors import ConfigurationError, StoreUnavailable
 from coatcheck_flask import Coatcheck, SettingsError
 
 SECRET = "a secret of thirty-two bytes, more"
@@ -145,6 +146,16 @@ def test_arguments_win_over_settings() -> None:
     assert interface._integrations.first.options.idle_timeout == 60
 
 
+def test_options_that_applications_share_replace_flasks_settings() -> None:
+    options = SessionOptions(secret=SECRET, store=MemoryStore(), name="sid", idle_timeout=60)
+    app = make_app(SECRET_KEY=None, SESSION_COOKIE_SAMESITE="Strict")
+    coatcheck = Coatcheck(app, options, owner="user")
+    assert re.match(r"sid=\S+; Path=/; HttpOnly; SameSite=Lax$", line_of(app))
+    assert coatcheck.options.idle_timeout == 60
+    assert coatcheck.options.owner == "user"
+    assert coatcheck.store is options.store
+
+
 def test_an_application_can_be_initialised_later() -> None:
     coatcheck = Coatcheck(store=MemoryStore())
     app = make_app()
@@ -187,6 +198,18 @@ def test_wrong_settings_are_one_clear_error(
     assert isinstance(caught.value, RuntimeError)
     assert isinstance(caught.value, ConfigurationError)
     assert "coatcheck" not in app.extensions
+
+
+def test_a_store_that_is_down_may_be_an_error_at_the_start() -> None:
+    class Down(MemoryStore):
+        def ping(self) -> None:
+            raise StoreUnavailable("nobody is there")
+
+    app = make_app(COATCHECK_CHECK_STORE=True)
+    with pytest.raises(SettingsError, match=r"cannot be reached .* nobody is there"):
+        Coatcheck(app, store=Down())
+    Coatcheck(app, store=MemoryStore())
+    Coatcheck(make_app(), store=Down())
 
 
 def test_initialising_twice_is_an_error() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import quart
+from quart.testing.app import LifespanError
 
 from coatcheck import AsyncSession, MemoryStore, Record, session_of
 from coatcheck.errors import LateWriteError, SessionGone, StoreUnavailable
@@ -354,6 +355,16 @@ async def test_the_end_of_serving_closes_the_store(tmp_path: Path) -> None:
             response = await client.get("/")
             assert await response.get_data(as_text=True) == number
     await coatcheck.close()
+
+
+async def test_serving_does_not_start_without_the_store() -> None:
+    class Down(MemoryStore):
+        def ping(self) -> None:
+            raise StoreUnavailable("nobody is there")
+
+    shop = Shop(Down(), COATCHECK_CHECK_STORE=True)
+    with pytest.raises(LifespanError, match="nobody is there"):
+        await shop.app.test_app().startup()
 
 
 async def test_wrong_settings_are_one_clear_error() -> None:

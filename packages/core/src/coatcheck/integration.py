@@ -44,7 +44,7 @@ from collections.abc import (
 )
 from typing import Any, Final, Generic, TypeAlias, TypeVar, Unpack
 
-from ._request.driver import AsyncDriver, SyncDriver
+from ._request.driver import AsyncDriver, SyncDriver, ping
 from ._request.finding import keep_sessions_in
 from ._request.request_adapter import ASGIAdapter, RequestAdapter, WSGIAdapter
 from ._request.request_context import RequestContext
@@ -134,6 +134,15 @@ class SyncIntegration(SyncDriver, Generic[S]):
             core.run(context.load())
         return SyncRequestSession(context, core, session)
 
+    def ping(self) -> None:
+        """Check that the store can be reached, as an application may do when it starts.
+
+        :raises StoreError: it cannot be reached.
+        """
+        if self._closed:
+            self._open_again()
+        self._runner.run(ping())
+
 
 class AsyncIntegration(AsyncDriver, Generic[A]):
     """Open the sessions of an application's requests, in asynchronous code.
@@ -168,6 +177,13 @@ class AsyncIntegration(AsyncDriver, Generic[A]):
         if context.begin():
             await run(context.load())
         return AsyncRequestSession(context, core, session, self._waits)
+
+    async def ping(self) -> None:
+        """Check that the store can be reached: see :meth:`SyncIntegration.ping`."""
+        if self._closed:
+            self._open_again()
+        run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._run
+        await run(ping())
 
 
 def run_command_line(arguments: Sequence[str], program: str) -> int:

@@ -9,11 +9,12 @@ import flask
 from flask.sessions import SessionInterface
 
 from coatcheck import AsyncStore, SessionOptions, Sessions, Store
+from coatcheck.errors import StoreError
 from coatcheck.integration import SyncIntegration, WSGIAdapter
 from coatcheck.options import OptionFields
 
 from ._session import FlaskSession, State, attach, state_of
-from ._settings import Integrations, SettingsError
+from ._settings import Integrations, SettingsError, unreachable
 
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
@@ -36,12 +37,20 @@ class CoatcheckInterface(SessionInterface):
     ``get_cookie_name``.
 
     :param app: the application.
-    :param options: options of coatcheck, which win over the configuration.
+    :param options: options of coatcheck that replace those that follow from the configuration.
+    :param kwargs: single options, which win over both.
     :raises SettingsError: a setting is missing or cannot work.
     """
 
-    def __init__(self, app: Flask, **options: Unpack[OptionFields]) -> None:
-        self._integrations = Integrations(app, self, self._make, options)
+    def __init__(
+        self, app: Flask, options: SessionOptions | None = None, **kwargs: Unpack[OptionFields]
+    ) -> None:
+        self._integrations = Integrations(app, self, self._make, options, kwargs)
+        if self._integrations.checks_store:
+            try:
+                self._integrations.first.ping()
+            except StoreError as error:
+                raise unreachable(error) from error
 
     @property
     def sessions(self) -> Sessions:
@@ -85,6 +94,7 @@ class CoatcheckInterface(SessionInterface):
         if state.prepare(session):
             opened.discard()
         headers = opened.response_headers(response.headers)
+        state.is_saved = True
         if headers is not None:
             response.headers.clear()
             response.headers.extend(headers)
@@ -123,12 +133,14 @@ class Extension:
     """Do what the extensions for Flask and Quart have in common.
 
     :param app: the application, or None.
-    :param options: options of coatcheck.
+    :param options: options of coatcheck, or None.
+    :param kwargs: single options.
     """
 
-    def __init__(self, app: Any, options: OptionFields) -> None:
+    def __init__(self, app: Any, options: SessionOptions | None, kwargs: OptionFields) -> None:
         self._app = app
         self._options = options
+        self._kwargs = kwargs
         if app is not None:
             self.init_app(app)
 
@@ -154,7 +166,7 @@ class Extension:
     def _install(self, app: Any, interface_class: Callable[..., N]) -> N:
         if EXTENSION in app.extensions:
             raise SettingsError("this application has its `Coatcheck` already: remove one of them")
-        interface = interface_class(app, **self._options)
+        interface = interface_class(app, self._options, **self._kwargs)
         app.session_interface = app.extensions[EXTENSION] = interface
         return interface
 
@@ -173,17 +185,24 @@ class Coatcheck(Extension):
     """Keep the sessions of Flask applications on the server.
 
     :param app: the application; without it call :meth:`init_app` later.
-    :param options: options of coatcheck, such as ``store``, which win over the configuration:
-        there ``COATCHECK_STORE`` is the option ``store``, and so on. The secret and the cookie
-        follow from Flask's own settings.
+    :param options: options that this application shares with others. They replace those that
+        follow from the configuration, also the secret and the cookie.
+    :param kwargs: single options, such as ``store``, which win over the configuration: there
+        ``COATCHECK_STORE`` is the option ``store``, and so on. The secret and the cookie follow
+        from Flask's own settings.
     :raises SettingsError: a setting is missing or cannot work.
     """
 
     #: The class that opens and saves the sessions.
     interface_class: type[CoatcheckInterface] = CoatcheckInterface
 
-    def __init__(self, app: Flask | None = None, **options: Unpack[OptionFields]) -> None:
-        super().__init__(app, options)
+    def __init__(
+        self,
+        app: Flask | None = None,
+        options: SessionOptions | None = None,
+        **kwargs: Unpack[OptionFields],
+    ) -> None:
+        super().__init__(app, options, kwargs)
 
     def init_app(self, app: Flask) -> None:
         """Give an application its sessions. Its settings must be there.

@@ -52,10 +52,12 @@ class State(Generic[R]):
     ) -> None:
         #: None once the request is over.
         self.opened: R | None = opened
-        self.lifetime = lifetime
-        self.refreshes = refreshes
-        self.is_saved = self.was_modified = self.was_accessed = False
-        self.insists = False
+        self.lifetime: timedelta = lifetime
+        self.refreshes: bool = refreshes
+        self.insists: bool = False
+        self.is_saved: bool = False
+        self.was_modified: bool = False
+        self.was_accessed: bool = False
         #: The data as they were when the application said that they are not modified.
         self._unwanted: dict[str, Any] | None = None
 
@@ -85,7 +87,6 @@ class State(Generic[R]):
     def prepare(self, session: FlaskAttributes) -> bool:
         """Apply Flask's rules before the session is saved. Returns whether to drop its changes."""
         assert self.opened is not None, "it is not saved yet"
-        self.is_saved = True
         if not self.opened.is_loaded:
             return False
         self.was_modified = self.is_modified(session)

@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from coatcheck import AsyncStore, CookieOptions, SessionOptions, Store
-from coatcheck.errors import ConfigurationError
+from coatcheck.errors import ConfigurationError, StoreError
 from coatcheck.options import OptionFields
 
 from . import _flask_session
 
 #: The prefix of coatcheck's own settings: ``COATCHECK_STORE`` is the option ``store``.
 PREFIX: Final = "COATCHECK_"
+#: The setting that has the store looked for when the application starts.
+CHECK: Final = "COATCHECK_CHECK_STORE"
 
 #: Options that follow from settings of Flask, and these settings.
 OF_FLASK: Final[Mapping[str, str]] = {
@@ -134,15 +136,18 @@ def _as_dict(cookie: CookieOptions) -> dict[str, Any]:
     return {name: getattr(cookie, name) for name in CookieOptions.__dataclass_fields__}
 
 
-def fixed(config: Mapping[str, Any], given: OptionFields) -> OptionFields:
+def fixed(
+    config: Mapping[str, Any], options: SessionOptions | None, given: OptionFields
+) -> OptionFields:
     """Return the options that are read once, when the extension is initialised.
 
+    :param options: options that replace those that follow from Flask's settings.
     :param given: keyword arguments of the extension, which win over the configuration.
     :raises SettingsError: a setting is unknown, or cannot be understood.
     """
     fields: dict[str, Any] = {}
     for setting, value in config.items():
-        if setting.startswith(PREFIX):
+        if setting.startswith(PREFIX) and setting != CHECK:
             fields[setting.removeprefix(PREFIX).lower()] = value
     fields.update(given)
     for name in fields:
@@ -159,6 +164,9 @@ def fixed(config: Mapping[str, Any], given: OptionFields) -> OptionFields:
             "`SESSION_TYPE` and `COATCHECK_STORE` both name a store: remove `SESSION_TYPE` and "
             "the settings of Flask-Session that belong to it"
         )
+    if options is not None:
+        shared = {name: getattr(options, name) for name in OptionFields.__annotations__}
+        fields = {**shared, **fields}
     return OptionFields(**{**understood, **fields})  # type: ignore[typeddict-item]  # the core checks
 
 
@@ -178,6 +186,7 @@ class Integrations(Generic[M]):
     :param app: the application.
     :param interface: its session interface.
     :param make: makes an integration with some options.
+    :param options: options that replace those that follow from Flask's settings, or None.
     :param given: keyword arguments of the extension.
     :raises SettingsError: a setting is missing or cannot work.
     """
@@ -187,10 +196,13 @@ class Integrations(Generic[M]):
         app: Application,
         interface: Interface,
         make: Callable[[OptionFields], M],
+        options: SessionOptions | None,
         given: OptionFields,
     ) -> None:
         self._app, self._interface, self._make = app, interface, make
-        self._fields = fixed(app.config, given)
+        self._fields = fixed(app.config, options, given)
+        #: Whether to look for the store when the application starts.
+        self.checks_store: bool = bool(app.config.get(CHECK))
         self._permanent = _flask_session.is_used(app.config)
         self._made: dict[Current, M] = {}
         self._first: M | None = None
@@ -211,23 +223,26 @@ class Integrations(Generic[M]):
     def current(self) -> tuple[M, Current] | None:
         """Return the integration with the present settings; None where there is no secret."""
         settings = current(self._app, self._interface, self._permanent)
-        if self._first is None and settings.secret:
+        if self._first is None and self._has_secret(settings):
             self._first = self._make_first()
         found = self._made.get(settings)
         if found is None:
-            if not settings.secret:
+            if not self._has_secret(settings):
                 return None
             found = self._add(settings, {**self._fields, "store": self.first.store})
         return found, settings
 
     def _make_first(self) -> M:
         settings = current(self._app, self._interface, self._permanent)
-        if not settings.secret:
+        if not self._has_secret(settings):
             raise SettingsError(
                 '`SECRET_KEY` is not set: set `app.config["SECRET_KEY"]` before `Coatcheck(app)` '
                 "or `init_app(app)`; `python -m coatcheck secret` prints a good one"
             )
         return self._add(settings, self._fields)
+
+    def _has_secret(self, settings: Current) -> bool:
+        return bool(settings.secret) or "secret" in self._fields
 
     def _add(self, settings: Current, fields: OptionFields) -> M:
         try:
@@ -238,6 +253,14 @@ class Integrations(Generic[M]):
             self._made.clear()
         self._made[settings] = made
         return made
+
+
+def unreachable(error: StoreError) -> SettingsError:
+    """Return the error for a store that is down when the application starts."""
+    return SettingsError(
+        f"the store cannot be reached ({type(error).__name__}: {error}): start it, correct "
+        f"`COATCHECK_STORE`, or start without it by `{CHECK} = False`"
+    )
 
 
 def in_flask_names(text: str) -> str:

@@ -23,12 +23,13 @@ from quart.wrappers.response import IterableBody, ResponseBody
 from werkzeug.datastructures import Headers
 
 from coatcheck import AsyncSession, AsyncStore, SessionOptions, Sessions, Store
+from coatcheck.errors import StoreError
 from coatcheck.integration import ASGIAdapter, AsyncIntegration, AsyncRequestSession
 from coatcheck.options import OptionFields
 
 from ._extension import Extension
 from ._session import FlaskAttributes, State, attach, state_of
-from ._settings import Integrations
+from ._settings import Integrations, unreachable
 
 if TYPE_CHECKING:
     from quart import Quart
@@ -54,12 +55,15 @@ class CoatcheckInterface(SessionInterface):
     """Open and save the sessions of one application: see :class:`coatcheck_flask.Coatcheck`.
 
     :param app: the application.
-    :param options: options of coatcheck, which win over the configuration.
+    :param options: options of coatcheck that replace those that follow from the configuration.
+    :param kwargs: single options, which win over both.
     :raises SettingsError: a setting is missing or cannot work.
     """
 
-    def __init__(self, app: Quart, **options: Unpack[OptionFields]) -> None:
-        self._integrations = Integrations(app, self, self._make, options)
+    def __init__(
+        self, app: Quart, options: SessionOptions | None = None, **kwargs: Unpack[OptionFields]
+    ) -> None:
+        self._integrations = Integrations(app, self, self._make, options, kwargs)
 
     @property
     def sessions(self) -> Sessions:
@@ -76,6 +80,17 @@ class CoatcheckInterface(SessionInterface):
     def options(self) -> SessionOptions:
         """The options that follow from the settings, as they were at the beginning."""
         return self._integrations.first.options
+
+    async def check_store(self) -> None:
+        """Check that the store can be reached, if ``COATCHECK_CHECK_STORE`` asks for it.
+
+        :raises SettingsError: it cannot be reached.
+        """
+        if self._integrations.checks_store:
+            try:
+                await self._integrations.first.ping()
+            except StoreError as error:
+                raise unreachable(error) from error
 
     async def close(self) -> None:
         """Close the store, if the application named it by a URL. A later request opens it again."""
@@ -105,12 +120,12 @@ class CoatcheckInterface(SessionInterface):
         if response is None or state.is_saved:
             state.opened.headers_are_sent()
         else:
-            await decide(session, response.headers)
+            await _decide(session, response.headers)
         body = getattr(response, "response", None)
         if isinstance(body, IterableBody):
             response.response = _SavingBody(body, state)
         else:
-            await finish(state)
+            await _finish(state)
 
     @staticmethod
     async def give_up(error: BaseException | None) -> None:
@@ -126,14 +141,14 @@ class CoatcheckInterface(SessionInterface):
             await state.opened.fail(error)
             state.let_go()
         elif isinstance(error, asyncio.CancelledError) and quart.has_websocket_context():
-            await finish(state)  # the client has closed the WebSocket
+            await _finish(state)  # the client has closed the WebSocket
 
     @staticmethod
     def _make(options: OptionFields) -> AsyncIntegration[QuartSession]:
         return AsyncIntegration(ASGIAdapter(), session_class=QuartSession, place=PLACE, **options)
 
 
-async def decide(session: QuartSession, headers: Headers) -> None:
+async def _decide(session: QuartSession, headers: Headers) -> None:
     """Save a session, and put into headers what is due."""
     state: _State = state_of(session)
     opened = state.opened
@@ -141,12 +156,13 @@ async def decide(session: QuartSession, headers: Headers) -> None:
     if state.prepare(session):
         await opened.discard()
     changed = await opened.response_headers(headers)
+    state.is_saved = True
     if changed is not None:
         headers.clear()
         headers.extend(changed)
 
 
-async def finish(state: _State) -> None:
+async def _finish(state: _State) -> None:
     """Save late changes, and let go of the session."""
     opened = state.opened
     if opened is not None:
@@ -178,10 +194,10 @@ class _SavingBody(ResponseBody):
 
     async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
         await self._body.__aexit__(kind, error, traceback)  # type: ignore[arg-type]  # passed on
-        await finish(self._state)
+        await _finish(self._state)
 
 
-def with_sessions(websocket_class: type[Websocket]) -> type[Websocket]:
+def _with_sessions(websocket_class: type[Websocket]) -> type[Websocket]:
     """Return a class of WebSockets whose first headers can carry the session's cookie."""
 
     class WebsocketWithSession(websocket_class):  # type: ignore[misc, valid-type]  # any class
@@ -191,7 +207,7 @@ def with_sessions(websocket_class: type[Websocket]) -> type[Websocket]:
             session = self.scope.get(PLACE)
             if isinstance(session, QuartSession) and not state_of(session).is_saved:
                 headers = Headers(headers)
-                await decide(session, headers)
+                await _decide(session, headers)
             await super().accept(headers, subprotocol)
 
     return WebsocketWithSession
@@ -208,8 +224,13 @@ class Coatcheck(Extension):
     #: The class that opens and saves the sessions.
     interface_class: type[CoatcheckInterface] = CoatcheckInterface
 
-    def __init__(self, app: Quart | None = None, **options: Unpack[OptionFields]) -> None:
-        super().__init__(app, options)
+    def __init__(
+        self,
+        app: Quart | None = None,
+        options: SessionOptions | None = None,
+        **kwargs: Unpack[OptionFields],
+    ) -> None:
+        super().__init__(app, options, kwargs)
 
     def init_app(self, app: Quart) -> None:
         """Give an application its sessions. Its settings must be there.
@@ -217,9 +238,10 @@ class Coatcheck(Extension):
         :raises SettingsError: a setting is missing or cannot work.
         """
         interface = self._install(app, self.interface_class)
-        app.websocket_class = with_sessions(app.websocket_class)
+        app.websocket_class = _with_sessions(app.websocket_class)
         app.teardown_request(interface.give_up)
         app.teardown_websocket(interface.give_up)
+        app.before_serving(interface.check_store)
         app.after_serving(interface.close)
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from .._records.operations import Operations, StoreCall
 from .._stores.bridge import AsyncBridge, as_async, as_sync
 from .._stores.registry import Registry
 from .._stores.runners import AsyncRunner, SyncRunner
@@ -55,6 +56,20 @@ def open_old_stores(options: SessionOptions) -> dict[OldSessions, Store | AsyncS
         for old in options.old_sessions
         if old.store is not None
     }
+
+
+class _Ping(StoreCall):
+    """Call ``store.ping``."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.name, self.args = "ping", ()
+
+
+def ping() -> Operations[None]:
+    """Check that the store can be reached."""
+    yield _Ping()
 
 
 class Driver(ABC):
