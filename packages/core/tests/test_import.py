@@ -19,10 +19,22 @@ import coatcheck.testing
 from testing import public_api
 
 SOURCE = Path(coatcheck.__file__).parent
-#: The file of each module, by its name alone; a package has the name of its folder. The demo is a
-#: program of its own.
+
+
+def name_of(path: Path) -> str:
+    """Return the name that the tests have for a module; a package has the name of its folder.
+
+    Readers of old sessions have the names of libraries, and so have other modules.
+    """
+    if path.name == "__init__.py":
+        return path.parent.name
+    is_reader = path.parent.name == "old_sessions" and not path.stem.startswith("_")
+    return f"old_sessions.{path.stem}" if is_reader else path.stem
+
+
+#: The file of each module, by that name. The demo is a program of its own.
 MODULES = {
-    path.parent.name if path.name == "__init__.py" else path.stem: path
+    name_of(path): path
     for path in sorted(SOURCE.rglob("*.py"))
     if "demo" not in path.relative_to(SOURCE).parts
 }

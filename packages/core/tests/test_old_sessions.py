@@ -124,6 +124,11 @@ def show(session: Any, request: Any) -> Any:
     return dict(session)
 
 
+def told(caplog: Any) -> list[str]:
+    """Return what coatcheck has logged: other tests may have told other loggers to speak."""
+    return [record.message for record in caplog.records if record.name == "coatcheck"]
+
+
 def sessions_of(store: MemoryStore) -> list[str]:
     """Return the keys of the sessions in a store."""
     return [key for key, _ in store.all() if ":" not in key]
@@ -446,7 +451,7 @@ def test_a_session_that_cannot_be_stored_breaks_no_request(
     with caplog.at_level(logging.WARNING, "coatcheck"):
         answer = SyncClient(make(show, store=store, **all_options)).present(cookies)
     assert (answer.text, set_cookies(answer), store.calls) == ("{}", [], [])
-    assert caplog.messages == [f"StarletteSessions could not take over an old session: {logged}"]
+    assert told(caplog) == [f"StarletteSessions could not take over an old session: {logged}"]
 
 
 @pytest.mark.parametrize("data", [None, 7, ["user"], {"user"}, {1: "user"}])
@@ -469,7 +474,7 @@ def test_a_reader_that_raises_breaks_no_request(make: Any, caplog: Any) -> None:
     app = make(show, store=MemoryStore(), old_sessions=[Broken("old")])
     with caplog.at_level(logging.WARNING, "coatcheck"):
         assert SyncClient(app).present("old=secret").text == "{}"
-    assert caplog.messages == ["Broken could not take over an old session: ValueError"]
+    assert told(caplog) == ["Broken could not take over an old session: ValueError"]
 
 
 def _show_sorted(session: Any, request: Any) -> Any:
@@ -524,7 +529,7 @@ def test_both_cookies_may_have_one_name(make: Any, old: Any, caplog: Any) -> Non
         assert len(browser.cookies.jar) == 0
         answer = SyncClient(app).present(cookies)
     assert (answer.text, len(set_cookies(answer))) == ("{}", 1)
-    assert caplog.messages == []
+    assert told(caplog) == []
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -690,7 +695,7 @@ def test_a_record_that_cannot_be_read_breaks_no_request(make: Any, caplog: Any) 
     app = make(show, store=ours, old_sessions=[Stored("old", store=theirs)])
     with caplog.at_level(logging.WARNING, "coatcheck"):
         assert SyncClient(app).present("old=1").text == "{}"
-    assert caplog.messages == ["Stored could not take over an old session: UnicodeDecodeError"]
+    assert told(caplog) == ["Stored could not take over an old session: UnicodeDecodeError"]
     assert ours.calls == []
     assert theirs.get("old-1") is not None
 

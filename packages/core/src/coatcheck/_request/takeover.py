@@ -16,6 +16,7 @@ docs/decisions/2026-11-30-old-sessions.md has the reasons.
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -30,13 +31,13 @@ from .._records.takeover_records import TakeoverRecord, TakeoverRecords, takeove
 from .._session.contents import check_keys
 from .._session.phase import OPEN
 from ..codec import SessionState
-from ..cookie import in_seconds
+from ..cookie import MAX_AGE_LIMIT, in_seconds
 from ..cookie_format import CookieWriter
-from ..errors import StoreError
+from ..errors import CorruptRecord, StoreError
 from ..events import logger
 from ..old_sessions import OldCookie, OldSession, OldSessions
 from ..options import Request, SessionOptions
-from ..store import Record
+from ..store import Record, Unchanged
 
 if TYPE_CHECKING:
     from .ending import Ending
@@ -87,6 +88,7 @@ class Takeover:
         self._adapter = adapter
         self._writer = writer
         self._records = TakeoverRecords(options.codec, options.clock)
+        self._warned: set[tuple[str, str]] = set()
         self._readers: tuple[OldSessions, ...] = tuple(options.old_sessions)
 
     def came(self, request: Request) -> bool:
@@ -162,7 +164,7 @@ class Takeover:
                 try:
                     cookie = reader.open(value, now)
                 except Exception as error:
-                    _failed(reader, error)
+                    self._failed(reader, error)
                 if cookie is not None:
                     yield Presented(reader, cookie, takeover_key(reader.name, cookie.identity))
 
@@ -176,6 +178,16 @@ class Takeover:
             made = url_safe(digest)[:32]
             if self._writer.valid_id(made):
                 yield made
+
+    def _failed(self, reader: OldSessions, error: Exception) -> None:
+        """Log the type of an error, because its text may quote the session.
+
+        Each kind is a warning once: a visitor whose session cannot be read may come often.
+        """
+        kind = type(reader).__name__, type(error).__name__
+        level = logging.DEBUG if kind in self._warned else logging.WARNING
+        self._warned.add(kind)
+        logger.log(level, "%s could not take over an old session: %s", *kind)
 
     # One old session
 
@@ -211,15 +223,17 @@ class Takeover:
         cookie = presented.cookie
         if cookie.key is None:
             return cookie.session, presented.expires_at(self._options.clock())
-        record: Record | None = yield Elsewhere(Get(cookie.key), presented.reader)
+        record = yield from self._record(presented)
         if record is None:
             return None
         session: OldSession | None = None
         try:
             session = presented.reader.read(record.data)
         except Exception as error:
-            _failed(presented.reader, error)
-        return session, presented.expires_at(record.expires_at)
+            self._failed(presented.reader, error)
+        # No browser keeps a cookie longer, and some libraries let a record stay without a limit.
+        longest = self._options.clock() + MAX_AGE_LIMIT
+        return session, presented.expires_at(min(record.expires_at, longest))
 
     def _state_of(
         self, context: RequestContext, presented: Presented, session: OldSession | None
@@ -238,7 +252,7 @@ class Takeover:
             state = SessionState(data, self._options.clock(), settings, owner)
             self._options.codec.dumps(state)  # an error comes now, and not with the response
         except Exception as error:
-            _failed(presented.reader, error)
+            self._failed(presented.reader, error)
             return None
         return state
 
@@ -283,13 +297,25 @@ class Takeover:
                 yield Sleep(seconds)
         return None
 
+    def _record(self, presented: Presented) -> Operations[Record | None]:
+        """Return an old record; None if there is none, or it is a session of ours.
+
+        Both may be in one place, with one prefix. Nobody must read or end a session of ours by
+        sending its key, which is public, as the id of an old one.
+        """
+        key = presented.cookie.key
+        if key is None:
+            return None
+        record: Record | None = yield Elsewhere(Get(key), presented.reader)
+        if record is not None:
+            try:
+                self._options.codec.loads(record.data, key)
+            except CorruptRecord:
+                return record
+        return None
+
     def _end_record(self, presented: Presented) -> Operations[None]:
-        if presented.cookie.key is not None:
-            yield Elsewhere(Destroy(presented.cookie.key), presented.reader)
-
-
-def _failed(reader: OldSessions, error: Exception) -> None:
-    """Log the type of an error, because its text may quote the session."""
-    logger.warning(
-        "%s could not take over an old session: %s", type(reader).__name__, type(error).__name__
-    )
+        record = yield from self._record(presented)
+        if record is not None and presented.cookie.key is not None:
+            destroy = Destroy(presented.cookie.key, Unchanged(record.data))
+            yield Elsewhere(destroy, presented.reader)
