@@ -47,6 +47,7 @@ MODULES: Final = {
         "coatcheck.session",
         "coatcheck.session_lifecycle",
         "coatcheck.sessions",
+        "coatcheck.litestar",
         "coatcheck.memory",
         "coatcheck.old_sessions",
         "coatcheck.old_sessions.aiohttp_session",

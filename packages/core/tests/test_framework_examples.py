@@ -23,6 +23,7 @@ SERVED: dict[str, Callable[[Any], AbstractContextManager[str]]] = {
     "falcon_wsgi": waitress_server,
     "bottle_wsgi": waitress_server,
     "aiohttp_app": aiohttp_server,
+    "litestar_app": uvicorn_server,
 }
 
 
@@ -38,8 +39,8 @@ def test_an_example_counts_visits_logs_in_and_logs_out(
     monkeypatch.setenv("SESSION_SECRET", SECRET)
     monkeypatch.setenv("SESSION_STORE", f"file://{tmp_path}")
     app = runpy.run_path(str(FOLDER / f"{example}.py"))["app"]
-    with SERVED[example](app) as url, httpx.Client(base_url=url) as browser:
-        stranger = httpx.Client(base_url=url)
+    with SERVED[example](app) as url, httpx.Client(base_url=url, timeout=60) as browser:
+        stranger = httpx.Client(base_url=url, timeout=60)
         assert [browser.get("/").json() for _ in range(2)] == [{"visits": 1}, {"visits": 2}]
         anonymous = browser.cookies["sid"]
         assert browser.post("/login").json() == {"visits": 2, "user": "ann"}

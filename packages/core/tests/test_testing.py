@@ -213,7 +213,7 @@ def test_a_client_of_a_server_elsewhere_is_logged_in() -> None:
     """Where no application is at hand, the test says which sessions they are."""
     app = plain_asgi(store=MemoryStore())
     sessions = Sessions(app.store, app.options)
-    with uvicorn_server(app) as url, httpx.Client() as client:
+    with uvicorn_server(app) as url, httpx.Client(timeout=60) as client:
         with pytest.raises(ConfigurationError, match="which application it tests"):
             login(client, {"user": "ann"}, url=url)
         with pytest.raises(ConfigurationError, match="no base URL"):

@@ -41,17 +41,35 @@ def check_application(app: object, speaks: Interface) -> None:
             f"the application speaks {other.upper()}: take "
             f"`coatcheck.{other}.SessionMiddleware`, not `coatcheck.{speaks}.SessionMiddleware`"
         )
+    _check_not_of_route(app)
     if _takes(signature, speaks):
         return
     kind = app if isinstance(app, type) or inspect.isfunction(app) else type(app)
     given = f"{kind.__module__}.{kind.__qualname__}"
     if given.startswith("aiohttp."):
-        reason = "aiohttp speaks neither ASGI nor WSGI, so no middleware can be around it"
+        reason = "aiohttp speaks neither ASGI nor WSGI: call `coatcheck.aiohttp.setup(app, ...)`"
     else:
         reason = f"it cannot be called with ({', '.join(_ARGUMENTS[speaks])})"
         if not signature.parameters:
             reason += "; if it makes the application, call it: `SessionMiddleware(make_app(), ...)`"
     raise ConfigurationError(f"{given} is no {speaks.upper()} application: {reason}")
+
+
+def _check_not_of_route(app: object) -> None:
+    """Refuse the middleware of a route of Litestar: each would have a store of its own.
+
+    :raises ConfigurationError: it is one.
+    """
+    inside: object = app
+    while inside is not None:
+        if type(inside).__module__.startswith("litestar.middleware."):
+            raise ConfigurationError(
+                "Litestar makes one middleware for each route, and each would have a store of its "
+                "own: take `plugins=[coatcheck.litestar.SessionConfig(...)]` instead of "
+                "`DefineMiddleware(SessionMiddleware, ...)`, or put the middleware around the "
+                "application"
+            )
+        inside = getattr(inside, "app", None)
 
 
 def _takes(signature: inspect.Signature, speaks: Interface) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ..errors import ConfigurationError
@@ -15,6 +15,7 @@ from ..store import AsyncStore, Store
 _INNER: Final = (
     *("app", "application", "wsgi_app"),
     *("middleware_stack", "asgi_handler", "session_interface"),
+    "config",
 )
 
 
@@ -65,9 +66,11 @@ def _inside(each: Any) -> Iterator[Any]:
         yield from inspect.getclosurevars(each).nonlocals.values()
     for name in _INNER:
         yield getattr(each, name, None)
-    extensions = getattr(each, "extensions", None)
-    if isinstance(extensions, Mapping):  # of Flask
-        yield from extensions.values()
-    middlewares = getattr(each, "middlewares", None)
-    if isinstance(middlewares, Iterable) and not isinstance(middlewares, str):  # of aiohttp
-        yield from middlewares
+    for name in ("extensions", "kwargs"):  # of Flask; of a middleware of Litestar
+        mapping = getattr(each, name, None)
+        if isinstance(mapping, Mapping):
+            yield from mapping.values()
+    for name in ("middlewares", "middleware"):  # of aiohttp; of Litestar
+        several = getattr(each, name, None)
+        if isinstance(several, Sequence) and not isinstance(several, str):
+            yield from several
