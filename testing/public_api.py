@@ -44,6 +44,7 @@ MODULES: Final = {
         "coatcheck.codec",
         "coatcheck.cookie",
         "coatcheck.cookie_format",
+        "coatcheck.pyramid",
         "coatcheck.session",
         "coatcheck.session_lifecycle",
         "coatcheck.sessions",

@@ -22,6 +22,7 @@ SERVED: dict[str, Callable[[Any], AbstractContextManager[str]]] = {
     "falcon_asgi": uvicorn_server,
     "falcon_wsgi": waitress_server,
     "bottle_wsgi": waitress_server,
+    "pyramid_wsgi": waitress_server,
     "aiohttp_app": aiohttp_server,
     "litestar_app": uvicorn_server,
 }
