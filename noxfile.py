@@ -346,7 +346,8 @@ def example(session: nox.Session) -> None:
 @nox.session(requires=["wheels"])
 def imports(session: nox.Session) -> None:
     """Check that importing the core is fast, and imports nothing that was not asked for."""
-    install(session, CORE, more=["pytest", "fastapi", "aiohttp-session", "litestar", "pyramid"])
+    frameworks = ("fastapi", "aiohttp-session", "litestar", "pyramid", "sanic")
+    install(session, CORE, more=["pytest", *frameworks])
     session.run("python", "-m", "pytest", "-c", "/dev/null", "--noconftest",
                 "packages/core/tests/test_import.py")  # fmt: skip
     session.run("python", "-m", "benchmarks", "--only", "import")

@@ -45,6 +45,7 @@ MODULES: Final = {
         "coatcheck.cookie",
         "coatcheck.cookie_format",
         "coatcheck.pyramid",
+        "coatcheck.sanic",
         "coatcheck.session",
         "coatcheck.session_lifecycle",
         "coatcheck.sessions",

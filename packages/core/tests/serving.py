@@ -28,6 +28,7 @@ import waitress.wasyncore
 from aiohttp import web
 from hypercorn.config import Config
 from hypercorn.trio import serve as serve_with_hypercorn
+from sanic import Sanic
 
 HERE = Path(__file__).parent
 _TIMEOUT = 10.0
@@ -118,6 +119,39 @@ def aiohttp_server(app: web.Application) -> Iterator[str]:
 
     def stop() -> None:
         loop.call_soon_threadsafe(loop.stop)
+
+    with listening() as (server_socket, url), in_thread(run, stop):
+        yield url
+
+
+@contextmanager
+def sanic_server(app: Sanic[Any, Any]) -> Iterator[str]:
+    """Serve an application of Sanic with its own server."""
+    app.config.TOUCHUP = False  # it rewrites Sanic's code, once in a process
+    loop = asyncio.new_event_loop()
+
+    async def serve(server_socket: socket.socket) -> None:
+        server = await app.create_server(
+            sock=server_socket, return_asyncio_server=True, access_log=False
+        )
+        assert server is not None
+        await server.startup()
+        await server.start_serving()
+        await server.before_start()
+        await server.after_start()
+        await stopping.wait()
+        await server.before_stop()
+        await server.close()
+        await server.after_stop()
+
+    stopping = asyncio.Event()
+
+    def run() -> None:
+        loop.run_until_complete(serve(server_socket))
+        loop.close()
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(stopping.set)
 
     with listening() as (server_socket, url), in_thread(run, stop):
         yield url

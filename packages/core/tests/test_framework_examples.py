@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import aiohttp_server, uvicorn_server, waitress_server
+from serving import aiohttp_server, sanic_server, uvicorn_server, waitress_server
 from webclient import SECRET
 
 FOLDER = Path(__file__).parents[3] / "examples" / "frameworks"
@@ -24,6 +24,7 @@ SERVED: dict[str, Callable[[Any], AbstractContextManager[str]]] = {
     "bottle_wsgi": waitress_server,
     "pyramid_wsgi": waitress_server,
     "aiohttp_app": aiohttp_server,
+    "sanic_app": sanic_server,
     "litestar_app": uvicorn_server,
 }
 

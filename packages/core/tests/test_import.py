@@ -52,6 +52,10 @@ HEAVY = [
     "msgspec",
     "django",
     "flask",
+    "aiohttp",
+    "litestar",
+    "pyramid",
+    "sanic",
     "trio",
     "asyncio",
 ]

@@ -1,0 +1,203 @@
+"""Sessions for Sanic.
+
+::
+
+    import coatcheck.sanic
+
+    app = Sanic("shop")
+    coatcheck.sanic.setup(app, secret=os.environ["SESSION_SECRET"], store="redis://localhost")
+
+    @app.get("/")
+    async def count(request):
+        session = request.ctx.session
+        session["visits"] = session.get("visits", 0) + 1
+        return json(session)
+
+``session_of(request)`` is the session as well. This module needs Sanic.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias, Unpack, cast
+
+from sanic import HTTPResponse, Request, Sanic
+from sanic.exceptions import SanicException
+from sanic.response import BaseHTTPResponse
+
+from .errors import ConfigurationError
+from .integration import (
+    AsyncIntegration,
+    AsyncRequestSession,
+    RequestAdapter,
+    keep_sessions_in,
+)
+from .options import OptionFields, SessionOptions
+from .options import Request as Mapped
+from .session import AsyncSession
+
+__all__ = ["SanicSessions", "setup"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+AnyApp: TypeAlias = Sanic[Any, Any]
+AnyRequest: TypeAlias = Request[Any, Any]
+
+#: Before all other middlewares, and after all others when the response goes back.
+_OUTERMOST: Final = 1_000_000
+
+
+def setup(
+    app: AnyApp, options: SessionOptions | None = None, **kwargs: Unpack[OptionFields]
+) -> SanicSessions:
+    """Give each request of an application its session.
+
+    :param options: the options; keyword arguments of the same names win over them. Functions among
+        them get a dict that has Sanic's request: ``{"request": request}``.
+    :returns: what has the ``store`` and the ``options`` that :class:`~coatcheck.Sessions` takes.
+    :raises ConfigurationError: an option that cannot work, or ``app`` is no application of Sanic.
+    :raises PluginError: ``store`` is a URL that no installed store opens.
+    """
+    if not isinstance(app, Sanic):
+        raise ConfigurationError(
+            f"`app` must be a sanic.Sanic, not {type(app).__name__}; the middlewares of ASGI and "
+            "WSGI are in coatcheck.asgi and coatcheck.wsgi"
+        )
+    sessions = SanicSessions(options, **kwargs)
+    app.register_middleware(sessions.begin, "request", priority=_OUTERMOST)
+    app.register_middleware(sessions.before_headers, "response", priority=_OUTERMOST)
+    app.add_signal(sessions.before_handler, "http.handler.before")
+    app.add_signal(sessions.after_handler, "http.handler.after")
+    app.add_signal(sessions.failed, "http.lifecycle.exception")
+    app.register_listener(sessions.stopped, "after_server_stop")
+    return sessions
+
+
+class _Visit:
+    """A request and its session.
+
+    :ivar mapping: what the session was opened in.
+    :ivar is_handled: whether the handler runs.
+    :ivar has_headers: whether the headers of the response are decided.
+    """
+
+    def __init__(self, mapping: dict[str, Any], opened: AsyncRequestSession[AsyncSession]) -> None:
+        self.mapping = mapping
+        self.opened = opened
+        self.is_handled = self.has_headers = False
+
+
+def _visit_of(request: AnyRequest) -> _Visit | None:
+    return getattr(request.ctx, "coatcheck", None)
+
+
+def _mapping_of(request: AnyRequest) -> dict[str, Any] | None:
+    visit = _visit_of(request)
+    return None if visit is None else visit.mapping
+
+
+keep_sessions_in(Request, _mapping_of)
+
+
+class SanicSessions(AsyncIntegration[AsyncSession]):
+    """The middlewares and signal handlers that :func:`setup` adds to an application.
+
+    :param options: the options; keyword arguments of the same names win over them.
+    """
+
+    def __init__(
+        self, options: SessionOptions | None = None, **kwargs: Unpack[OptionFields]
+    ) -> None:
+        super().__init__(_SanicAdapter(), options, **kwargs)
+
+    async def begin(self, request: AnyRequest) -> None:
+        """Open the session of a request."""
+        mapping: dict[str, Any] = {"request": request}
+        opened = await self.open(mapping)
+        request.ctx.coatcheck = _Visit(mapping, opened)
+        request.ctx.session = opened.session
+
+    async def before_handler(self, request: AnyRequest) -> None:
+        """Note that the handler begins. No cookie can be added to the handshake of a WebSocket."""
+        visit = _visit_of(request)
+        if visit is not None:
+            visit.is_handled = True
+            if request.scheme in ("ws", "wss"):
+                visit.has_headers = True
+                visit.opened.headers_are_sent()
+
+    async def before_headers(
+        self, request: AnyRequest, response: BaseHTTPResponse
+    ) -> HTTPResponse | None:
+        """Save the session, and give the response its cookie.
+
+        Sanic would only log an error here, and send the response as if the session were saved.
+        """
+        visit = _visit_of(request)
+        if visit is None or visit.has_headers or not visit.opened.is_open:
+            return None
+        visit.has_headers = True
+        try:
+            headers = await visit.opened.response_headers(list(response.headers.items()))
+        except Exception as error:
+            await visit.opened.fail(error)
+            page: Any = request.app.error_handler.response(request, error)
+            return cast("HTTPResponse", await page if inspect.isawaitable(page) else page)
+        if headers is not None:
+            response.headers.clear()
+            response.headers.extend(headers)
+        if not visit.is_handled:
+            await visit.opened.end()
+        return None
+
+    async def after_handler(self, request: AnyRequest) -> None:
+        """Save what a stream or a WebSocket has changed since its headers."""
+        visit = _visit_of(request)
+        if visit is not None:
+            visit.is_handled = False
+            if visit.has_headers:
+                await visit.opened.save_late()
+                await visit.opened.end()
+
+    async def failed(self, request: AnyRequest, exception: BaseException) -> None:
+        """Drop the changes where the handler raised, unless what it raised is a response."""
+        visit = _visit_of(request)
+        if visit is None or not visit.opened.is_open:
+            return
+        visit.is_handled = False
+        if visit.has_headers:
+            await visit.opened.fail(exception)
+        elif not isinstance(exception, SanicException):
+            await visit.opened.discard()
+
+    async def stopped(self, app: AnyApp) -> None:
+        """Close the store when the server stops, if it was opened here."""
+        await self.close()
+
+
+class _SanicAdapter(RequestAdapter):
+    """Read requests of Sanic."""
+
+    def cookie_headers(self, request: Mapped) -> Sequence[str]:
+        return _of(request).headers.getall("cookie", ())
+
+    def path(self, request: Mapped) -> str:
+        return _of(request).raw_url.decode("latin-1").partition("?")[0]
+
+    def is_https(self, request: Mapped) -> bool:
+        return _of(request).scheme in ("https", "wss")
+
+    def method(self, request: Mapped) -> str:
+        return _of(request).method
+
+    def header(self, request: Mapped, name: str) -> str | None:
+        values = _of(request).headers.getall(name, ())
+        return ", ".join(values) if values else None
+
+
+def _of(request: Mapped) -> AnyRequest:
+    return cast("AnyRequest", request["request"])
