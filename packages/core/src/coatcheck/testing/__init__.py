@@ -9,7 +9,7 @@
         client.post("/cart", json={"item": "umbrella"})
         assert read_session(client)["cart"] == ["umbrella"]
 
-The clients are those of Starlette, FastAPI, Litestar, Flask and aiohttp, and those of httpx.
+The clients are those of Starlette, FastAPI, Litestar, Flask, aiohttp and Django, and of httpx.
 Nothing here imports a framework or pytest: the fixtures are in :mod:`coatcheck.testing.fixtures`.
 """
 
@@ -25,6 +25,7 @@ from ..cookie import CookieOptions
 from ..errors import ConfigurationError
 from ..sessions import CreatedSession, Sessions
 from ._applications import find_sessions
+from ._django_client import django_client_of
 from ._set_cookie_lines import StorageState, StoredCookie, storage_state
 from ._test_clients import TestClient, client_of
 
@@ -80,8 +81,8 @@ def login(
     The client gets the cookie that the application would have sent. A session that it had before
     goes on without it.
 
-    :param client: the test client of Starlette, FastAPI, Litestar, Flask or aiohttp, or a client of
-        httpx.
+    :param client: the test client of Starlette, FastAPI, Litestar, Flask, aiohttp or Django, or a
+        client of httpx.
     :param data: what the session holds.
     :param owner: whose session it is, where the option ``owner`` does not derive it from the data.
     :param sessions: the sessions of the application; without it they are found through the client:
@@ -93,6 +94,12 @@ def login(
     :raises ConfigurationError: no application is found, or the client would not send the cookie.
     :raises StoreError: the store failed.
     """
+    of_django = django_client_of(client)
+    if of_django is not None:
+        _check_django(owner, sessions, url)
+        session = of_django.new(data)
+        session.save()
+        return of_django.receive(session)
     visit = _Visit(client, sessions, url)
     made = visit.sessions.create(data, owner=owner, https=visit.is_https)
     visit.receive(made)
@@ -108,6 +115,12 @@ async def alogin(
     url: str | None = None,
 ) -> CreatedSession:
     """See :func:`login`."""
+    of_django = django_client_of(client)
+    if of_django is not None:
+        _check_django(owner, sessions, url)
+        session = of_django.new(data)
+        await session.asave()
+        return of_django.receive(session)
     visit = _Visit(client, sessions, url)
     made = await visit.sessions.acreate(data, owner=owner, https=visit.is_https)
     visit.receive(made)
@@ -121,6 +134,11 @@ def read_session(
 
     Reading does not keep the session alive. The parameters and errors are those of :func:`login`.
     """
+    of_django = django_client_of(client)
+    if of_django is not None:
+        session = of_django.present()
+        data: dict[str, Any] = session.load()
+        return None if session.session_key is None else data
     visit = _Visit(client, sessions, url)
     entry = visit.sessions.find(visit.cookies())
     return None if entry is None else entry.data
@@ -130,9 +148,23 @@ async def aread_session(
     client: Any, *, sessions: Sessions | None = None, url: str | None = None
 ) -> dict[str, Any] | None:
     """See :func:`read_session`."""
+    of_django = django_client_of(client)
+    if of_django is not None:
+        session = of_django.present()
+        data: dict[str, Any] = await session.aload()
+        return None if session.session_key is None else data
     visit = _Visit(client, sessions, url)
     entry = await visit.sessions.afind(visit.cookies())
     return None if entry is None else entry.data
+
+
+def _check_django(owner: object, sessions: object, url: object) -> None:
+    """Refuse what Django's test client does not need, because its engine knows it."""
+    if not (owner is None and sessions is None and url is None):
+        raise ConfigurationError(
+            "with Django's test client `owner`, `sessions` and `url` follow from the settings: "
+            "leave them out (a user logs in with `client.force_login(user)`)"
+        )
 
 
 class _Visit:

@@ -30,7 +30,8 @@ def find_sessions(application: Any) -> Sessions:
     found = {id(each.store): each for each in _middlewares(application)}
     if len(found) == 1:
         (middleware,) = found.values()
-        return Sessions(middleware.store, middleware.options)
+        own = getattr(middleware, "sessions", None)  # of Flask, whose options may change
+        return own if isinstance(own, Sessions) else Sessions(middleware.store, middleware.options)
     if not found:
         raise ConfigurationError(
             f"no session middleware of coatcheck was found in {type(application).__name__}: say "
@@ -52,7 +53,9 @@ def _middlewares(application: Any) -> Iterator[Any]:
         if each is None or any(each is other for other in seen):
             continue
         seen.append(each)
-        has_options = isinstance(getattr(each, "options", None), SessionOptions)
+        has_options = isinstance(getattr(each, "options", None), SessionOptions) or isinstance(
+            getattr(each, "sessions", None), Sessions
+        )
         if has_options and isinstance(getattr(each, "store", None), Store | AsyncStore):
             yield each
         waiting += _inside(each)

@@ -15,7 +15,8 @@ from ._applications import find_sessions
 from ._set_cookie_lines import attributes_of
 
 _KNOWN: Final = (
-    "the test clients of Starlette, FastAPI, Litestar, Flask and aiohttp, and the clients of httpx"
+    "the test clients of Starlette, FastAPI, Litestar, Flask, aiohttp and Django, and the clients "
+    "of httpx"
 )
 
 
