@@ -15,7 +15,7 @@ from webclient import SECRET, Clock, CountingStore, FragileStore, sessions_in
 import coatcheck.aiohttp
 from coatcheck import AsyncSession, CookieOptions, MemoryStore, Sessions, session_of
 from coatcheck.aiohttp_session import CoatcheckStorage
-from coatcheck.errors import ConfigurationError, SessionGone
+from coatcheck.errors import ConfigurationError, SessionGone, SessionUnavailable
 from coatcheck.testing import alogin, aread_session, find_sessions
 
 Browse = Callable[[TestClient[Any, Any]], Coroutine[Any, Any, None]]
@@ -257,6 +257,20 @@ def test_a_store_that_was_opened_is_closed(tmp_path: Any) -> None:
 def test_only_an_application_of_aiohttp_is_set_up(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"`app` must be an aiohttp\.web\.Application"):
         coatcheck.aiohttp.setup(wrong, secret=SECRET)
+
+
+def test_a_request_without_the_middleware_says_what_is_missing() -> None:
+    async def look(request: web.Request) -> web.Response:
+        with pytest.raises(SessionUnavailable, match=r"call `coatcheck\.aiohttp\.setup\(app"):
+            session_of(request)
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/", look)
+
+    @browsing(app)
+    async def browse(browser: TestClient[Any, Any]) -> None:
+        assert (await browser.get("/")).status == 200
 
 
 # aiohttp-session, whose keys of requests are strings

@@ -179,6 +179,12 @@ def _advice(request: object, mapping: Mapping[str, Any] | None, name: str | None
     speaks = None if mapping is None else _interface_of(mapping)
     if mapping is None or speaks is None:
         kind = type(request)
+        library = kind.__module__.partition(".")[0]
+        if library in ("aiohttp", "sanic"):
+            return (
+                f"there is no session in this request: call `coatcheck.{library}.setup(app, ...)` "
+                "when the application is made"
+            )
         return (
             "`session_of` takes a request of an ASGI or WSGI framework, a scope or an environ, not "
             f"{kind.__module__}.{kind.__qualname__}".replace("builtins.", "")
