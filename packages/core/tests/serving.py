@@ -143,6 +143,7 @@ def sanic_server(app: Sanic[Any, Any]) -> Iterator[str]:
         await server.before_stop()
         await server.close()
         await server.after_stop()
+        Sanic.unregister_app(app)
 
     stopping = asyncio.Event()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -31,6 +32,30 @@ SERVED: dict[str, Callable[[Any], AbstractContextManager[str]]] = {
 
 def test_each_example_is_served() -> None:
     assert {path.stem for path in FOLDER.glob("*.py")} == set(SERVED)
+
+
+#: How to serve the first example of each page.
+PAGES = {
+    "aiohttp": aiohttp_server,
+    "litestar": uvicorn_server,
+    "pyramid": waitress_server,
+    "sanic": sanic_server,
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_example_of_a_page_counts_visits(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SESSION_SECRET", SECRET)
+    text = (FOLDER.parents[1] / "docs" / f"{page}.md").read_text("utf-8")
+    code = text.partition("```python\n")[2].partition("```")[0]
+    file = tmp_path / "application.py"
+    file.write_text(code.replace("redis://localhost:6379/0", f"file://{tmp_path}"))
+    app = runpy.run_path(str(file))["app"]
+    with PAGES[page](app) as url, httpx.Client(base_url=url, timeout=60) as browser:
+        shown = [re.sub(r"\D", "", browser.get("/").text) for _ in range(2)]
+    assert shown == ["1", "2"]
 
 
 @pytest.mark.parametrize("example", SERVED)
