@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,16 @@ SERVED: dict[str, Callable[[Any], AbstractContextManager[str]]] = {
     "sanic_app": sanic_server,
     "litestar_app": uvicorn_server,
 }
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Litestar's applications set up the logging of the whole process."""
+    root = logging.getLogger()
+    level, handlers = root.level, [*root.handlers]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 def test_each_example_is_served() -> None:

@@ -94,11 +94,11 @@ def config_of(**options: Any) -> SessionConfig:
 
 
 def as_plugin(config: SessionConfig, **more: Any) -> Litestar:
-    return Litestar(ROUTES, plugins=[config], **more)
+    return Litestar(ROUTES, plugins=[config], logging_config=None, **more)
 
 
 def as_middleware(config: SessionConfig, **more: Any) -> Litestar:
-    return Litestar(ROUTES, middleware=[config.middleware], **more)
+    return Litestar(ROUTES, middleware=[config.middleware], logging_config=None, **more)
 
 
 @pytest.mark.parametrize("make", [as_plugin, as_middleware])
@@ -147,7 +147,9 @@ def test_guards_see_the_session() -> None:
     async def account(request: AnyRequest) -> str:
         return str(request.session["user"])
 
-    with TestClient(Litestar([account, log_in, show], plugins=[config_of()])) as client:
+    routes = [account, log_in, show]
+    app = Litestar(routes, plugins=[config_of()], logging_config=None)
+    with TestClient(app) as client:
         assert client.get("/account").status_code == 401
         client.post("/login")
         assert client.get("/account").text == "ann"
@@ -171,7 +173,7 @@ def test_session_auth_finds_the_user_in_the_session() -> None:
     auth = SessionAuth[str, Any](
         retrieve_user_handler=retrieve, session_backend_config=config, exclude=["/enter", "/schema"]
     )
-    app = Litestar([enter, me], on_app_init=[auth.on_app_init])
+    app = Litestar([enter, me], on_app_init=[auth.on_app_init], logging_config=None)
     with TestClient(app) as client:
         assert client.get("/me").status_code == 401
         login(client, {"user_id": 42}, sessions=find_sessions(config))
@@ -241,11 +243,12 @@ def test_a_middleware_of_each_route_is_refused() -> None:
     ours = DefineMiddleware(SessionMiddleware, secret=SECRET)
     for middlewares in ([ours], [ours, other], [other, ours]):
         with pytest.raises(ConfigurationError, match=r"plugins=\[coatcheck\.litestar\.Session"):
-            Litestar(ROUTES, middleware=middlewares)
+            Litestar(ROUTES, middleware=middlewares, logging_config=None)
 
 
 def test_the_middleware_around_the_application_is_not(caplog: Any) -> None:
-    app = SessionMiddleware(Litestar(ROUTES), secret=SECRET, store=MemoryStore())  # type: ignore[arg-type]
+    site: Any = Litestar(ROUTES, logging_config=None)
+    app = SessionMiddleware(site, secret=SECRET, store=MemoryStore())
     with caplog.at_level(logging.WARNING, "coatcheck"), TestClient(app) as client:
         assert [client.get("/count").json() for _ in range(2)] == [{"n": 1}, {"n": 2}]
     assert caplog.messages == []

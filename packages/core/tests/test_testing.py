@@ -85,7 +85,8 @@ def litestar_app(**options: Any) -> Any:
     async def page(request: litestar.Request[Any, Any, Any]) -> dict[str, Any]:
         return visit(session_of(request), request.url.path)
 
-    return ASGISessions(litestar.Litestar([page]), secret=SECRET, **options)  # type: ignore[arg-type]
+    site: Any = litestar.Litestar([page], logging_config=None)
+    return ASGISessions(site, secret=SECRET, **options)
 
 
 def flask_app(**options: Any) -> Any:

@@ -43,7 +43,7 @@ def django_application(handler: type) -> Callable[[], Any]:
 ASGI: dict[str, Callable[[], Any]] = {
     "fastapi": fastapi.FastAPI,
     "starlette": starlette.applications.Starlette,
-    "litestar": lambda: litestar.Litestar([]),
+    "litestar": lambda: litestar.Litestar([], logging_config=None),
     "falcon": falcon.asgi.App,
     "django": django_application(django.core.handlers.asgi.ASGIHandler),
     "plain": lambda: plain_asgi,
