@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Mapping
@@ -610,8 +611,7 @@ def test_it_is_listed_and_ended_as_any_other(make: Any, old: Any, hash_ids: bool
     sessions = Sessions(store, options)
     [entry] = sessions.list("ann")
     assert entry.data == {"user": "ann"}
-    import hashlib
-
+    assert sessions.list_all() == [entry]
     for key, _ in store.all():
         ref = hashlib.sha256(key.encode()).hexdigest()
         assert sessions.get(ref) is None or ref == entry.ref

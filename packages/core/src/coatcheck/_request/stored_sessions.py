@@ -88,14 +88,14 @@ class StoredSessions:
 
     def list(self, owner: str | int) -> Operations[Entries]:
         found = yield from self._live(named(owner))
-        return self._entries([item for item in found if not is_succession(item[0])])
+        return self._entries([item for item in found if _is_session(item[0])])
 
     def list_all(self, limit: int) -> Operations[Entries]:
         now = self._options.clock()
         found: Records = []
 
         def is_last(item: tuple[str, Record]) -> bool:
-            if item[1].expires_at > now and not is_succession(item[0]):
+            if item[1].expires_at > now and _is_session(item[0]):
                 found.append(item)
             return len(found) >= limit
 
@@ -132,9 +132,7 @@ class StoredSessions:
         found = yield Select(
             "all",
             keep=lambda item: (
-                self.ref(item[0]) == ref
-                and item[1].expires_at > now
-                and not (is_succession(item[0]) or is_takeover(item[0]))
+                self.ref(item[0]) == ref and item[1].expires_at > now and _is_session(item[0])
             ),
             first=True,
         )
@@ -243,6 +241,11 @@ def named(owner: object) -> str:
         "`owner` must be a non-empty string or an integer, and text without lone surrogates, "
         f"not {type(owner).__name__}"
     )
+
+
+def _is_session(key: str) -> bool:
+    """Tell whether the record under a key is a session, and not a note about one."""
+    return not (is_succession(key) or is_takeover(key))
 
 
 def _is_ref(ref: object) -> bool:
