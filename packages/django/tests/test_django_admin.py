@@ -84,6 +84,20 @@ def test_chosen_sessions_are_ended_and_noted(admin: Client, users: Any, ann: Any
     assert "0 sessions were ended" in admin.post(PAGE, {}, follow=True).text
 
 
+def test_all_sessions_that_a_search_found_are_ended(admin: Client, users: Any) -> None:
+    others = visitors(users)
+    page = admin.get(f"{PAGE}?q=bob").text
+    listed = re.findall(r'name="listed" value="(\w+)"', page)
+    assert len(listed) == 2
+    ended = admin.post(f"{PAGE}?q=bob", {"listed": listed, "all": "yes"}, follow=True).text
+    assert "2 sessions were ended." in ended
+    assert rows(ended) == ["No sessions."]
+    # The page does not offer to end the session that it was asked for with.
+    page = admin.get(PAGE).text
+    assert len(re.findall(r'name="listed"', page)) == len(rows(page)) - 1 == 2
+    assert others["carol"].get("/show").json() == {"user": "carol"}
+
+
 def test_the_page_needs_permissions(store: MemoryStore, users: Any) -> None:
     staff = users.objects.create_user("staff", is_staff=True)
     client = Client()

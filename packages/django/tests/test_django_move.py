@@ -150,6 +150,7 @@ def test_expired_and_unreadable_rows_are_no_sessions(store: MemoryStore, users: 
     for key, content, days in rows:
         end = now + timedelta(days)
         Session.objects.create(session_key=key, session_data=content, expire_date=end)
+        assert SessionStore().exists(key) is (days > 0)
         assert SessionStore(key).load() == {}
     call_command("clearsessions")
     assert [row.session_key for row in Session.objects.all()] == ["unreadablerow"]

@@ -126,9 +126,9 @@ class SessionAdmin(_ModelAdmin):
         return sorted(found, key=lambda entry: entry.created_at)[:_SESSIONS]
 
     def _end(self, request: HttpRequest) -> None:
-        """End the chosen sessions, and note each in the admin's log."""
+        """End the chosen sessions, or all others of the page, and note each in the admin's log."""
         count = 0
-        for ref in request.POST.getlist("ref"):
+        for ref in request.POST.getlist("listed" if "all" in request.POST else "ref"):
             entry = configuration.sessions().get(ref)
             if entry is not None and configuration.sessions().revoke(ref):
                 count += 1
