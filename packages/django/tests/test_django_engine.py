@@ -269,3 +269,35 @@ def test_a_subclass_decides_how_long_its_sessions_last(store: MemoryStore) -> No
     Short().save()
     ((_, record),) = store.all()
     assert 50 < record.expires_at - time.time() <= 60
+
+
+@pytest.mark.parametrize("method", ["flush", "delete", "aflush", "adelete"])
+async def test_a_logout_follows_a_key_that_has_changed_before_it_looks(
+    method: str, store: MemoryStore
+) -> None:
+    """A logout looks for the user first, and finds no session under the old key."""
+    session = SessionStore()
+    session["a"] = 1
+    session.save()
+    late = SessionStore(session.session_key)
+    session.cycle_key()
+    assert await late.aget("a") is None
+    ended = getattr(late, method)()
+    if method.startswith("a"):
+        await ended
+    assert SessionStore(session.session_key).load() == {}
+
+
+def test_what_was_read_of_a_session_that_is_ended_is_not_stored_under_a_new_key(
+    store: MemoryStore,
+) -> None:
+    session = SessionStore()
+    session["login"] = 1
+    session.save()
+    late = SessionStore(session.session_key)
+    assert late["login"] == 1
+    session.flush()
+    assert late.load() == {}
+    late["cart"] = 1
+    late.save()
+    assert SessionStore(late.session_key).load() == {"cart": 1}

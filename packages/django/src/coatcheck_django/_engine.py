@@ -1,8 +1,7 @@
 """The session engine: Django's session object on a store of coatcheck.
 
-The rules are those of :mod:`coatcheck.session_lifecycle`. This module decides when a session of
-Django is read, which key it has, and which error says that it is gone. Each of these decisions is a
-generator, and the plain method and the one with the prefix ``a`` both execute it.
+Each method exists twice: plain, and with the prefix ``a``. Both execute the same decisions, which
+are those of :mod:`coatcheck_django._decisions`.
 """
 
 from __future__ import annotations
@@ -10,15 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 
-from coatcheck.errors import IdTaken
-from coatcheck.session_lifecycle import Operations, SessionLifecycle, StoredSession
+from coatcheck.session_lifecycle import SessionLifecycle
 
 from . import _configuration as configuration
+from ._decisions import Decisions
 
 
-class SessionStore(SessionBase):
+class SessionStore(Decisions):
     """A session of Django, stored by coatcheck.
 
     The methods are Django's. These differ from those of Django's own engines:
@@ -26,15 +24,11 @@ class SessionStore(SessionBase):
     - ``save()`` merges changes that parallel requests have made to other keys.
     - ``save()`` of a session that was read and not changed moves its expiry alone.
     - ``cycle_key()`` of a session that was ended elsewhere begins an empty one.
-    - ``delete()`` and ``flush()`` also end a session whose key changes at the same moment.
+    - ``delete()`` and ``flush()`` also end a session whose key changes at the same moment, or has
+      changed before this object looked for it.
 
     :param session_key: the id from the cookie, or None.
     """
-
-    #: The session as it was last read or written; None if this object has done neither.
-    _stored: StoredSession | None = None
-    _session_cache: dict[str, Any]
-    modified: bool
 
     @property
     def ref(self) -> str | None:
@@ -49,7 +43,7 @@ class SessionStore(SessionBase):
         """Return the stored data, or an empty dict and no key if there is no such session."""
         sessions, key = self._lifecycle(), self.session_key
         data = sessions.run(self._load(sessions, key))
-        if self.session_key is None and self._move(key):
+        if self._move(key, is_stored=self.session_key is not None):
             data = sessions.run(self._load(sessions, key))
         return data
 
@@ -57,7 +51,7 @@ class SessionStore(SessionBase):
         """See :meth:`load`."""
         sessions, key = self._async_lifecycle(), self.session_key
         data = await sessions.arun(self._load(sessions, key))
-        if self.session_key is None and await self._amove(key):
+        if await self._amove(key, is_stored=self.session_key is not None):
             data = await sessions.arun(self._load(sessions, key))
         return data
 
@@ -68,7 +62,10 @@ class SessionStore(SessionBase):
         sessions, former = self._lifecycle(), configuration.former()
         if sessions.run(sessions.exists(session_key)):
             return True
-        return former is not None and former.exists(session_key)
+        if former is None:
+            return False
+        # Another request may have moved it between the two.
+        return former.exists(session_key) or sessions.run(sessions.exists(session_key))
 
     async def aexists(self, session_key: str | None) -> bool:
         """See :meth:`exists`."""
@@ -77,7 +74,11 @@ class SessionStore(SessionBase):
         sessions, former = self._async_lifecycle(), configuration.former()
         if await sessions.arun(sessions.exists(session_key)):
             return True
-        return former is not None and await sync_to_async(former.exists)(session_key)
+        if former is None:
+            return False
+        if await sync_to_async(former.exists)(session_key):
+            return True
+        return await sessions.arun(sessions.exists(session_key))
 
     def create(self) -> None:
         """Store the data under a new key."""
@@ -113,7 +114,7 @@ class SessionStore(SessionBase):
 
         :param session_key: its key; None for this session.
         """
-        ended = self.session_key if session_key is None else session_key
+        ended = self._ended(session_key)
         if ended is not None:
             # The former row first: a request that is moving it has then stored what is ended next.
             if (former := configuration.former()) is not None:
@@ -123,7 +124,7 @@ class SessionStore(SessionBase):
 
     async def adelete(self, session_key: str | None = None) -> None:
         """See :meth:`delete`."""
-        ended = self.session_key if session_key is None else session_key
+        ended = self._ended(session_key)
         if ended is not None:
             if (former := configuration.former()) is not None:
                 await sync_to_async(former.delete)(ended)
@@ -133,12 +134,16 @@ class SessionStore(SessionBase):
     def cycle_key(self) -> None:
         """Give the session a new key, and end it under the old one."""
         self._prepare()
+        if (former := configuration.former()) is not None and self.session_key is not None:
+            former.delete(self.session_key)
         sessions = self._lifecycle()
         sessions.run(self._cycle_key(sessions))
 
     async def acycle_key(self) -> None:
         """See :meth:`cycle_key`."""
         await self._aprepare()
+        if (former := configuration.former()) is not None and self.session_key is not None:
+            await sync_to_async(former.delete)(self.session_key)
         sessions = self._async_lifecycle()
         await sessions.arun(self._cycle_key(sessions))
 
@@ -181,83 +186,19 @@ class SessionStore(SessionBase):
             else:
                 self._session_cache = await self.aload()
 
-    def _move(self, key: str | None) -> bool:
-        """Move a session of the former engine, and tell whether there was one."""
-        former = configuration.former()
-        return former is not None and key is not None and former.move(key, self._lifecycle())
+    def _move(self, key: str | None, *, is_stored: bool = False) -> bool:
+        """Move a session of the former engine, and tell whether the store may have it only now.
 
-    async def _amove(self, key: str | None) -> bool:
+        :param is_stored: whether it was found in the store. Then a row is what a move has left
+            that was stopped or rolled back.
+        """
         former = configuration.former()
         if former is None or key is None:
             return False
-        return await sync_to_async(former.move)(key, self._lifecycle())
+        return former.finish(key, None if is_stored else self._lifecycle())
 
-    def _load(self, sessions: SessionLifecycle, key: str | None) -> Operations[dict[str, Any]]:
-        found = None if key is None else (yield from sessions.load(key))
-        if found is None:
-            self._session_key = None
-            return {}
-        self._session_key = key
-        if not self._is_read():
-            self._stored = found
-        return found.data
-
-    def _data(self) -> dict[str, Any]:
-        """Return the data of this object: those that were read or set, or an empty dict."""
-        if not self._is_read():
-            self._session_cache = {}
-        return self._session_cache
-
-    def _is_read(self) -> bool:
-        return hasattr(self, "_session_cache")
-
-    def _create(self, sessions: SessionLifecycle) -> Operations[None]:
-        self._settle((yield from sessions.create(self._data())))
-        self.modified = True
-
-    def _save(self, sessions: SessionLifecycle, must_create: bool) -> Operations[None]:
-        if self.session_key is not None and must_create:
-            yield from self._create_under(sessions, self.session_key)
-            return
-        before = yield from self._before(sessions)
-        if before is None:
-            yield from self._create(sessions)
-            return
-        stored = yield from sessions.save(before, self._data())
-        if stored is None:
-            raise UpdateError
-        self._settle(stored)
-
-    def _create_under(self, sessions: SessionLifecycle, key: str) -> Operations[None]:
-        try:
-            stored = yield from sessions.create(self._data(), key)
-        except IdTaken:
-            raise CreateError from None
-        self._settle(stored)
-
-    def _before(self, sessions: SessionLifecycle) -> Operations[StoredSession | None]:
-        """Return the session that the data of this object replace, or None if there is none.
-
-        It has not been read yet after ``clear()``, which needs nothing of it.
-        """
-        if self.session_key is None:
-            return None
-        if self._stored is None:
-            self._stored = yield from sessions.load(self.session_key)
-        return self._stored
-
-    def _cycle_key(self, sessions: SessionLifecycle) -> Operations[None]:
-        before = yield from self._before(sessions)
-        if before is None:
-            yield from self._create(sessions)
-            return
-        self.modified = True
-        stored = yield from sessions.rotate(before, self._data())
-        if stored is not None:
-            self._settle(stored)
-            return
-        # The request that ended the session meant its data, too: a login may be among them.
-        self._session_cache, self._session_key, self._stored = {}, None, None
-
-    def _settle(self, stored: StoredSession) -> None:
-        self._session_key, self._stored, self._session_cache = stored.id, stored, stored.data
+    async def _amove(self, key: str | None, *, is_stored: bool = False) -> bool:
+        former = configuration.former()
+        if former is None or key is None:
+            return False
+        return await sync_to_async(former.finish)(key, None if is_stored else self._lifecycle())

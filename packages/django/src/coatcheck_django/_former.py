@@ -69,6 +69,23 @@ class FormerSessions:
             deleted, _ = self._rows().filter(session_key=key).delete()
             return not deleted or self._store(row, data, sessions)
 
+    def finish(self, key: str, sessions: SessionLifecycle | None) -> bool:
+        """Move a session, or end the row of one that is in the store already.
+
+        A process that is stopped while it moves a session leaves its row, and so does a view that
+        fails in the transaction of ``ATOMIC_REQUESTS``. Such a row would be a login again after a
+        logout.
+
+        :param sessions: where it is stored; None if it is there already.
+        :returns: whether to look for it in the store again. That is so even if there was no row:
+            another request may have moved the session after this one had looked.
+        """
+        if sessions is not None:
+            self.move(key, sessions)
+        elif self.exists(key):
+            self.delete(key)
+        return sessions is not None
+
     def exists(self, key: str) -> bool:
         """Tell whether there is a live session under a key."""
         return _may_be_key(key) and self._live().filter(session_key=key).exists()
