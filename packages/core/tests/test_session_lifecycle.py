@@ -125,6 +125,77 @@ def test_a_rotation_merges_what_others_wrote(world: World) -> None:
     assert new.data == {"cart": 1, "seen": True, "user": 42}
 
 
+def rotated(world: World, stored: StoredSession) -> StoredSession:
+    found = world.sessions.run(world.sessions.rotate(stored, stored.data))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("hash_ids", [True, False])
+def test_a_session_that_others_have_rotated_can_go_on_under_an_id_of_its_own(
+    hash_ids: bool,
+) -> None:
+    world = World(hash_ids=hash_ids)
+    old = world.created({"cart": 1})
+    world.now += 10
+    first = rotated(world, rotated(world, world.loaded(old.id)))
+    assert world.sessions.run(world.sessions.rotate(old, {"cart": 1})) is None
+    second = world.sessions.run(world.sessions.fork(old, {"cart": 1, "user": 42}))
+    assert second is not None
+    assert (second.created_at, second.owner) == (old.created_at, "42")
+    assert world.loaded(second.id).data == {"cart": 1, "user": 42}
+    # Who ends the session under the id that both had ends both.
+    world.sessions.run(world.sessions.end(old.id))
+    for each in (first, second):
+        assert world.sessions.run(world.sessions.load(each.id)) is None
+
+
+@pytest.mark.parametrize("rotations", [0, 1])
+def test_a_session_that_was_ended_does_not_go_on(world: World, rotations: int) -> None:
+    old = last = world.created({"user": 42})
+    for _ in range(rotations):
+        last = rotated(world, last)
+    world.sessions.run(world.sessions.end(last.id))
+    before = world.keys()
+    assert world.sessions.run(world.sessions.fork(old, {"user": 42})) is None
+    assert world.keys() == before
+
+
+def test_a_session_that_is_ended_while_it_goes_on_stays_ended(world: World) -> None:
+    """The logout read which ids the session had before the new one was among them."""
+    old = world.created({"user": 42})
+    new = rotated(world, old)
+    steps = world.sessions.fork(old, {"user": 42})
+    store, operation = world.store, next(steps)
+    with pytest.raises(StopIteration) as stop:
+        while True:
+            found = getattr(store, operation.name)(*operation.args)  # type: ignore[union-attr]
+            if operation.name == "set" and operation.args[1].owner == "42":  # type: ignore[union-attr]
+                store.destroy(world.sessions.ref_of(new.id))
+            operation = steps.send(found)
+    assert stop.value.value is None
+    assert all(key.startswith("successors:") for key, _ in store.all())
+
+
+def test_an_expiry_that_others_have_set_is_kept() -> None:
+    world = World()
+    sessions = SessionLifecycle(
+        world.store, world.options, expiry=lambda data: world.now + data.get("ttl", 60)
+    )
+    first = sessions.run(sessions.create({"a": 1}))
+    second = sessions.run(sessions.load(first.id))
+    assert second is not None
+    sessions.run(sessions.save(second, {"a": 1, "ttl": 5}))
+    world.now += 1
+    touched = sessions.run(sessions.save(first, {"a": 1}))
+    assert touched is not None
+    assert touched.data == {"a": 1, "ttl": 5}
+    assert touched.expires_at == world.now + 5 == world.loaded(first.id).expires_at
+    world.now += 4.5
+    world.store.destroy(sessions.ref_of(first.id))
+    assert sessions.run(sessions.save(touched, {"a": 1, "ttl": 5})) is None
+
+
 def test_the_integration_decides_when_a_session_ends() -> None:
     world = World()
     sessions = SessionLifecycle(

@@ -16,6 +16,7 @@ from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.test import AsyncClient, Client, override_settings
 
 from coatcheck import ALWAYS, Condition, MemoryStore, Record, SessionEvent
+from coatcheck.errors import SerializationError
 from coatcheck_django import SessionStore
 
 pytestmark = pytest.mark.anyio
@@ -301,3 +302,77 @@ def test_what_was_read_of_a_session_that_is_ended_is_not_stored_under_a_new_key(
     late["cart"] = 1
     late.save()
     assert SessionStore(late.session_key).load() == {"cart": 1}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_two_requests_that_change_the_key_both_keep_the_data(
+    is_async: bool, store: MemoryStore
+) -> None:
+    """After a double click on "log in" the browser may keep the cookie of either response."""
+    first = SessionStore()
+    first["cart"] = 1
+    first.save()
+    old = first.session_key
+    second = SessionStore(old)
+    assert second["cart"] == 1
+    for session in (first, second):
+        if is_async:
+            await session.acycle_key()
+        else:
+            session.cycle_key()
+    assert len({old, first.session_key, second.session_key}) == 3
+    for session in (first, second):
+        assert SessionStore(session.session_key).load() == {"cart": 1}
+    SessionStore(old).flush()
+    for session in (first, second):
+        assert SessionStore(session.session_key).load() == {}
+
+
+def test_numbers_are_keys_as_with_djangos_serializer(store: MemoryStore) -> None:
+    session = SessionStore()
+    session[0] = "bar"
+    session["cart"] = {5: 1}
+    session.save()
+    later = SessionStore(session.session_key)
+    cart = later["cart"]
+    cart[5] = 2
+    later["cart"] = cart
+    later["more"] = [({None: 1, True: 2, 1.5: 3},)]
+    later.save()
+    assert SessionStore(session.session_key).load() == {
+        "0": "bar",
+        "cart": {"5": 2},
+        "more": [({"null": 1, "true": 2, "1.5": 3},)],
+    }
+    assert cart == {"5": 1, 5: 2}
+
+
+@pytest.mark.parametrize("key", [(1, 2), float("nan")])
+def test_other_keys_are_refused(key: object, store: MemoryStore) -> None:
+    session = SessionStore()
+    session["cart"] = {key: 1}
+    with pytest.raises(SerializationError):
+        session.save()
+    loop: list[Any] = []
+    loop.append(loop)
+    session["cart"] = loop
+    with pytest.raises(SerializationError):
+        session.save()
+
+
+def test_a_page_that_changes_nothing_keeps_the_expiry_that_another_set(
+    store: MemoryStore, client: Client
+) -> None:
+    client.get("/put?a=1")
+    key = client.cookies[COOKIE].value
+
+    def shorten() -> None:
+        other = SessionStore(key)
+        other.set_expiry(60)
+        other.save()
+
+    djangosite.meanwhile.append(shorten)
+    with override_settings(SESSION_SAVE_EVERY_REQUEST=True):
+        client.get("/put")
+    ((_, record),) = store.all()
+    assert record.expires_at - time.time() < 61

@@ -33,7 +33,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from ._records.operations import Get, Operations, StoreCall
 from ._records.records import Attempts, Snapshot
 from ._records.session_writer import KeyTaken
-from ._records.succession import ref_of
+from ._records.succession import Succession, ref_of, successors_key
 from ._request.policy import Policy, lifecycle_of
 from ._stores.runners import AsyncRunner, SyncRunner
 from .codec import SessionState
@@ -99,6 +99,8 @@ class SessionLifecycle:
                 f"not {type(store).__name__}"
             )
         self._options = options
+        self._succession = Succession(options.codec, options.clock)
+        self._expiry_is_in_data = expiry is not None
         self._sync = SyncRunner(store)
         self._async = AsyncRunner(store)
         emit = Emitter(options.observers, options.clock)
@@ -180,7 +182,7 @@ class SessionLifecycle:
         snapshot, attempts = stored._snapshot, stored._attempts
         content = self._options.codec.dumps(state)
         if content == self._lifecycle.content(snapshot) and not attempts.unknown:
-            return (yield from self.touch(stored))
+            return (yield from self._touch_unchanged(stored))
         found = yield from self._lifecycle.update(snapshot, state, True, attempts, content)
         return None if found is None else _stored(stored.id, found, attempts)
 
@@ -227,6 +229,39 @@ class SessionLifecycle:
             return None if found is None else _stored(new_id, found, attempts)
         raise _taken()
 
+    def fork(self, stored: StoredSession, data: dict[str, Any]) -> Operations[StoredSession | None]:
+        """Store a session with these data under an id of its own, where others have rotated it.
+
+        :meth:`rotate` returns None for a session that was ended, and for one that others have
+        rotated meanwhile. For the second, this method makes one more session: after a double click
+        on "log in", each of the two responses has one. A logout under the old id ends both.
+
+        :returns: the session; None if the old one was ended under each of its ids, and nothing is
+            stored.
+        :raises ConflictError: too many requests do this with the same session.
+        :raises ConfigurationError: ``generate_id`` returns ids of other sessions.
+        :raises SerializationError: a value cannot be stored.
+        :raises StoreError: the store failed. The session may be stored, under an id that nobody
+            knows.
+        """
+        state, old = self._state_of(stored, data), stored._snapshot.key
+        if not (yield from self._has_live(old)):
+            return None
+        for _ in range(_ID_ATTEMPTS):
+            new_id, attempts = self._new_id(), Attempts()
+            key = self._key(new_id)
+            yield from self._succession.add(old, key, state.owner)
+            try:
+                found = yield from self._lifecycle.create(key, state, attempts)
+            except KeyTaken:
+                continue
+            # A request that ended the session before it led here did not end this one.
+            if (yield from self._has_live(old, key)):
+                return _stored(new_id, found, attempts)
+            yield from self._lifecycle.end(key)
+            return None
+        raise _taken()
+
     def end(self, session_id: str) -> Operations[None]:
         """End a session for good, also if its id has changed meanwhile.
 
@@ -248,6 +283,23 @@ class SessionLifecycle:
         :raises StoreError: it cannot.
         """
         yield _call("ping")
+
+    def _touch_unchanged(self, stored: StoredSession) -> Operations[StoredSession | None]:
+        """Move the expiry of a session that this request has not changed.
+
+        Others may have changed the data that say when it ends.
+        """
+        if self._expiry_is_in_data:
+            record: Record | None = yield Get(stored._snapshot.key)
+            if record is not None and record.data != stored._snapshot.record.data:
+                found = self._lifecycle.open(stored._snapshot.key, record)
+                if found is None:
+                    return None
+                stored = _stored(stored.id, found, Attempts())
+        return (yield from self.touch(stored))
+
+    def _has_live(self, key: str, without: str | None = None) -> Operations[bool]:
+        return _has_live_successor(self._succession, self._options.clock, key, without)
 
     def _key(self, session_id: str) -> str:
         # The name that opens nothing is the hash of the id.
@@ -271,6 +323,28 @@ def _stored(
     return StoredSession(
         session_id, state.data, state.created_at, expires_at, state.owner, snapshot, state, attempts
     )
+
+
+def _has_live_successor(
+    succession: Succession, clock: Callable[[], float], key: str, without: str | None
+) -> Operations[bool]:
+    """Tell whether a session that was rotated is live under one of its later keys.
+
+    :param without: a key that does not count.
+    """
+    waiting, seen = [key], {without}
+    while waiting:
+        place = successors_key(waiting.pop())
+        found: Record | None = yield Get(place)
+        for each in [] if found is None else succession.new_keys(place, found):
+            if each in seen:
+                continue
+            record: Record | None = yield Get(each)
+            if record is not None and record.expires_at > clock():
+                return True
+            seen.add(each)
+            waiting.append(each)
+    return False
 
 
 def _call(name: str, *arguments: object) -> StoreCall:

@@ -10,8 +10,12 @@ from typing import Any
 
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 
+from coatcheck import JSONCodec
 from coatcheck.errors import IdTaken
 from coatcheck.session_lifecycle import Operations, SessionLifecycle, StoredSession
+
+from . import _configuration as configuration
+from ._text_keys import with_text_keys
 
 
 class Decisions(SessionBase):
@@ -25,6 +29,7 @@ class Decisions(SessionBase):
     #: The key that came with the request, if no session was found under it.
     _missing: str | None = None
     _session_cache: dict[str, Any]
+    accessed: bool
     modified: bool
 
     def _ended(self, session_key: str | None) -> str | None:
@@ -49,8 +54,11 @@ class Decisions(SessionBase):
 
     def _data(self) -> dict[str, Any]:
         """Return the data of this object: those that were read or set, or an empty dict."""
+        self.accessed = True
         if not self._is_read():
             self._session_cache = {}
+        if isinstance(configuration.options().codec, JSONCodec):
+            self._session_cache = with_text_keys(self._session_cache)
         return self._session_cache
 
     def _is_read(self) -> bool:
@@ -98,6 +106,9 @@ class Decisions(SessionBase):
             return
         self.modified = True
         stored = yield from sessions.rotate(before, self._data())
+        if stored is None:
+            # After a double click on "log in", the other request has only changed the key.
+            stored = yield from sessions.fork(before, self._data())
         if stored is not None:
             self._settle(stored)
             return
