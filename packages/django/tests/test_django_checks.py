@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,20 @@ def observe(event: object) -> None:
 def later(base: Any, mine: Any, theirs: Any) -> Any:
     """A merge rule that the settings name."""
     return mine
+
+
+class NoCodec:
+    """A codec that cannot be made."""
+
+    def __init__(self) -> None:
+        raise ValueError("it needs a key")
+
+
+@pytest.fixture(autouse=True)
+def broken_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that raises when it is imported."""
+    (tmp_path / "brokenmodule.py").write_text("1 / 0\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
 
 
 def found(*, deploy: bool = False, **settings: Any) -> list[CheckMessage]:
@@ -48,6 +63,9 @@ WRONG: list[tuple[Any, str]] = [
     ({"STORE": "memory:", "ABSOLUTE_TIMEOUT": -1}, r'COATCHECK\["ABSOLUTE_TIMEOUT"\]'),
     ({"STORE": "memory:", "CONCURRENCY": "no"}, r'COATCHECK\["CONCURRENCY"\] must be "merge"'),
     ({"STORE": "memory:", "OBSERVERS": ["no.such.module"]}, r'\["OBSERVERS"\]: No module named'),
+    ({"STORE": "memory:", "OBSERVERS": "shop.note"}, r"must be a list: write \['shop.note'\]"),
+    ({"STORE": "memory:", "OWNER": "brokenmodule.owner"}, r'\["OWNER"\]: .*division by zero'),
+    ({"STORE": "memory:", "CODEC": "test_django_checks.NoCodec"}, r'\["CODEC"\]: .*a key'),
 ]
 
 
@@ -106,6 +124,41 @@ def test_another_engine_is_noticed(store: MemoryStore) -> None:
     assert message.hint == 'Write SESSION_ENGINE = "coatcheck_django".'
 
 
+@pytest.mark.parametrize("engine", ["", "brokenmodule", ".x"])
+def test_an_engine_that_cannot_be_imported_is_noticed(engine: str, store: MemoryStore) -> None:
+    (message,) = found(SESSION_ENGINE=engine)
+    assert message.id == "coatcheck.W001"
+
+
+@pytest.mark.parametrize("former", [".x", "brokenmodule"])
+def test_a_former_engine_that_cannot_be_imported_is_an_error(former: str) -> None:
+    (message,) = found(COATCHECK={"STORE": "memory:", "MOVE_FROM": former}, DEBUG=True)
+    assert message.id == "coatcheck.E001"
+    assert "must be the former SESSION_ENGINE" in message.msg
+
+
+def test_an_empty_name_of_the_former_engine_is_none() -> None:
+    assert found(COATCHECK={"STORE": "memory:", "MOVE_FROM": ""}, DEBUG=True) == []
+
+
+def test_no_middleware_at_all_is_no_crash(store: MemoryStore) -> None:
+    assert found(MIDDLEWARE=None, DEBUG=True) == []
+
+
+@pytest.mark.parametrize("name", ["no.such", "brokenmodule.X", ""])
+def test_a_serializer_that_cannot_be_imported_is_an_error(name: str, store: MemoryStore) -> None:
+    """Each session of Django imports it, also one that does not use it."""
+    (message,) = found(SESSION_SERIALIZER=name, DEBUG=True)
+    assert message.id == "coatcheck.E001"
+    assert "SESSION_SERIALIZER" in message.msg
+
+
+def test_a_serializer_reads_the_sessions_that_move(store: MemoryStore) -> None:
+    value = {"STORE": store, "MOVE_FROM": "django.contrib.sessions.backends.db"}
+    serializer = "django.core.signing.JSONSerializer"
+    assert found(COATCHECK=value, SESSION_SERIALIZER=serializer, DEBUG=True) == []
+
+
 def test_djangos_own_middleware_is_noticed(store: MemoryStore) -> None:
     middleware = ["django.contrib.sessions.middleware.SessionMiddleware"]
     (message,) = found(MIDDLEWARE=middleware, DEBUG=True)
@@ -114,7 +167,7 @@ def test_djangos_own_middleware_is_noticed(store: MemoryStore) -> None:
 
 
 def test_a_serializer_of_django_is_noticed(store: MemoryStore) -> None:
-    (message,) = found(SESSION_SERIALIZER="shop.serializers.Pickle", DEBUG=True)
+    (message,) = found(SESSION_SERIALIZER="django.core.signing.JSONSerializer", DEBUG=True)
     assert message.id == "coatcheck.W005"
 
 

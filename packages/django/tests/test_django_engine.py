@@ -7,15 +7,18 @@ import re
 import time
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import djangosite
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, UpdateError
+from django.core.management import call_command
 from django.test import AsyncClient, Client, override_settings
 
-from coatcheck import ALWAYS, Condition, MemoryStore, Record, SessionEvent
+from coatcheck import ALWAYS, Capabilities, Condition, MemoryStore, Record, SessionEvent, Store
 from coatcheck.errors import SerializationError
 from coatcheck_django import SessionStore
 
@@ -249,8 +252,6 @@ def test_values_that_json_lacks_come_back(store: MemoryStore) -> None:
 
 
 def test_clearsessions_removes_what_has_expired() -> None:
-    from django.core.management import call_command
-
     now = [1_000_000.0]
     store = MemoryStore(clock=lambda: now[0])
     with override_settings(COATCHECK={"STORE": store}):
@@ -260,6 +261,37 @@ def test_clearsessions_removes_what_has_expired() -> None:
         now[0] = record[1].expires_at + 1
         call_command("clearsessions")
     assert store.prune() == 0
+
+
+def test_clearsessions_leaves_it_to_a_store_that_expires_by_itself() -> None:
+    store = MemoryStore()
+    store.capabilities = Capabilities(blocking=False, native_expiry=True)
+    store.prune = partial(Store.prune, store)  # type: ignore[method-assign]
+    with override_settings(COATCHECK={"STORE": store}):
+        call_command("clearsessions")
+        async_to_sync(SessionStore.aclear_expired)()
+
+
+def test_another_secret_keeps_the_sessions_in_memory() -> None:
+    with override_settings(COATCHECK={"STORE": "memory:"}):
+        session = SessionStore()
+        session["a"] = 1
+        session.save()
+        with override_settings(SECRET_KEY="another secret, which is long enough as well"):
+            assert SessionStore(session.session_key).load() == {"a": 1}
+        assert SessionStore(session.session_key).load() == {"a": 1}
+
+
+def test_a_subclass_decides_by_the_data_how_long_a_session_lasts(store: MemoryStore) -> None:
+    class ForStaff(SessionStore):
+        def get_session_cookie_age(self) -> int:
+            return 60 if self.get("staff") else 3600
+
+    session = ForStaff()
+    session["staff"] = True
+    session.save()
+    ((_, record),) = store.all()
+    assert 50 < record.expires_at - time.time() <= 60
 
 
 def test_a_subclass_decides_how_long_its_sessions_last(store: MemoryStore) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
+import uuid
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +14,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 
 from coatcheck import MemoryStore
-from coatcheck_django import SessionStore, alog_out_everywhere, log_out_everywhere, sessions
+from coatcheck_django import (
+    SessionStore,
+    alog_out_everywhere,
+    log_out_everywhere,
+    owner_of,
+    sessions,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -139,6 +148,52 @@ def test_a_session_of_another_engine_cannot_be_kept(store: MemoryStore, ann: Any
 def test_a_user_who_is_not_saved_has_no_sessions(users: Any, store: MemoryStore) -> None:
     with pytest.raises(ValueError, match="only a user that is saved"):
         log_out_everywhere(users(username="new"))
+
+
+class HexKey:
+    """A key whose text in sessions is not ``str(user.pk)``."""
+
+    def value_to_string(self, obj: Any) -> str:
+        return str(obj.pk.hex)
+
+
+class UserWithHexKey:
+    """What matters of a user whose model has such a key."""
+
+    _meta = SimpleNamespace(pk=HexKey())
+    pk = uuid.uuid4()
+
+
+def test_the_owner_is_the_user_as_django_stores_it(store: MemoryStore) -> None:
+    user = UserWithHexKey()
+    session = SessionStore()
+    session[SESSION_KEY] = user._meta.pk.value_to_string(user)  # as login() does
+    session.save()
+    assert [entry.ref for entry in sessions().list(owner_of(user))] == [session.ref]
+    assert log_out_everywhere(user) == 1
+
+
+async def test_the_users_cannot_be_logged_out_under_another_rule(
+    store: MemoryStore, users: Any
+) -> None:
+    """The index of owners does not know them, so nothing would be ended."""
+    user = UserWithHexKey()
+    with override_settings(COATCHECK={"STORE": store, "OWNER": "tenant"}):
+        with pytest.raises(ImproperlyConfigured, match="revoke_all"):
+            log_out_everywhere(user)
+        with pytest.raises(ImproperlyConfigured, match="revoke_all"):
+            await alog_out_everywhere(user)
+
+
+async def test_cookies_of_coatchecks_own_are_refused(store: MemoryStore) -> None:
+    for text, method, awaited, argument in (
+        ("SessionStore()", sessions().create, sessions().acreate, {}),
+        ("SessionStore", sessions().find, sessions().afind, "sessionid=x"),
+    ):
+        with pytest.raises(NotImplementedError, match=re.escape(text)):
+            method(argument)  # type: ignore[operator]
+        with pytest.raises(NotImplementedError, match=re.escape(text)):
+            await awaited(argument)  # type: ignore[operator]
 
 
 def test_a_session_that_a_test_prepares_is_the_clients(store: MemoryStore, client: Client) -> None:

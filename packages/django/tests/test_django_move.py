@@ -10,13 +10,14 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSession
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
-from django.test import AsyncClient, Client, override_settings
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -156,6 +157,57 @@ def test_expired_and_unreadable_rows_are_no_sessions(store: MemoryStore, users: 
     assert [row.session_key for row in Session.objects.all()] == ["unreadablerow"]
 
 
+def test_an_empty_session_moves(store: MemoryStore, users: Any) -> None:
+    former = DatabaseSession()
+    former.create()
+    session = SessionStore(former.session_key)
+    assert session.load() == {}
+    assert session.session_key == former.session_key
+    assert not Session.objects.exists()
+
+
+def test_sessions_that_another_secret_signed_stay_until_it_is_known(
+    store: MemoryStore, users: Any
+) -> None:
+    former = DatabaseSession()
+    former["cart"] = 1
+    former.save()
+    told = io.StringIO()
+    with override_settings(SECRET_KEY="another secret, which is long enough as well"):
+        call_command("move_sessions", stdout=told)
+    assert "0 sessions were moved" in told.getvalue()
+    assert "1 sessions cannot be read" in told.getvalue()
+    assert "from COATCHECK now" not in told.getvalue()
+    call_command("move_sessions", stdout=told)
+    assert SessionStore(former.session_key).load() == {"cart": 1}
+
+
+def test_log_out_everywhere_keeps_a_session_that_has_not_moved(
+    store: MemoryStore, ann: Any
+) -> None:
+    client, other = former_client(ann), former_client(ann)
+    request = RequestFactory().get("/")
+    request.session = SessionStore(key_of(client))
+    assert log_out_everywhere(ann, keep=request) == 1
+    assert [each.get("/show").json()["user"] for each in (client, other)] == ["ann", ""]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_session_that_has_not_moved_is_revoked(
+    is_async: bool, store: MemoryStore, ann: Any
+) -> None:
+    ref = SessionStore(key_of(former_client(ann))).ref or ""
+    client = former_client(ann)
+    if is_async:
+        assert async_to_sync(sessions().arevoke)(ref)
+        assert not async_to_sync(sessions().arevoke)(ref)
+    else:
+        assert sessions().revoke(ref)
+        assert not sessions().revoke(ref)
+    assert client.get("/show").json()["user"] == "ann"
+    assert not Session.objects.exists()
+
+
 def test_a_value_that_cannot_be_stored_leaves_its_row(
     store: MemoryStore, users: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -180,6 +232,11 @@ def test_the_command_moves_all_others(store: MemoryStore, ann: Any) -> None:
     call_command("move_sessions", stdout=told)
     assert "3 sessions were moved" in told.getvalue()
     assert "1 sessions cannot be read" in told.getvalue()
+    assert "SECRET_KEY" in told.getvalue()
+    Session.objects.all().delete()
+    told.seek(0)
+    call_command("move_sessions", stdout=told)
+    assert 'Remove "MOVE_FROM" from COATCHECK now' in told.getvalue()
     with override_settings(COATCHECK={"STORE": store}):
         assert [each.get("/show").json().get("cart") for each in clients] == [0, 1, None]
         with pytest.raises(CommandError, match="write the former SESSION_ENGINE"):

@@ -12,12 +12,13 @@ docs/django.md explains each setting.
 
 from ._configuration import sessions
 from ._engine import SessionStore
-from ._logins import alog_out_everywhere, log_out_everywhere
+from ._logins import alog_out_everywhere, log_out_everywhere, owner_of
 
 __all__ = [
     "SessionStore",
     "alog_out_everywhere",
     "log_out_everywhere",
+    "owner_of",
     "sessions",
 ]
 

@@ -58,13 +58,13 @@ def _doubtful_settings() -> Iterator[CheckMessage]:
             id="coatcheck.W001",
         )
         return
-    if _OF_DJANGO in settings.MIDDLEWARE:
+    if _OF_DJANGO in (settings.MIDDLEWARE or ()):
         yield CheckWarning(
             "A request whose session is ended meanwhile, by a logout in another tab, gets 400.",
             hint=f"In MIDDLEWARE, write {_MIDDLEWARE!r} instead of {_OF_DJANGO!r}.",
             id="coatcheck.W002",
         )
-    if settings.SESSION_SERIALIZER != _SERIALIZER:
+    if settings.SESSION_SERIALIZER != _SERIALIZER and configuration.former() is None:
         yield CheckWarning(
             f"SESSION_SERIALIZER is {settings.SESSION_SERIALIZER!r}, and is not used.",
             hint='Give a codec, COATCHECK["CODEC"], if values need one of their own.',
@@ -88,5 +88,5 @@ def _doubtful_settings() -> Iterator[CheckMessage]:
 def _is_ours(path: str) -> bool:
     try:
         return issubclass(import_string(path), SessionStore)
-    except (ImportError, TypeError):
+    except Exception:  # a module that is imported may raise anything
         return False

@@ -17,6 +17,8 @@ from coatcheck import AsyncStore, SessionOptions, Sessions, Store, open_async_st
 from coatcheck.errors import ConfigurationError
 from coatcheck.session_lifecycle import SessionLifecycle
 
+from ._sessions import DjangoSessions
+
 if TYPE_CHECKING:
     from ._engine import SessionStore
     from ._former import FormerSessions
@@ -48,7 +50,7 @@ MEANT: Final = {
 }
 EXAMPLE: Final = 'COATCHECK = {"STORE": "redis://localhost:6379/0"}'
 #: The key under which django.contrib.auth keeps the id of the user.
-_USER: Final = "_auth_user_id"
+USER: Final = "_auth_user_id"
 _KEY_LENGTH: Final = 32
 _KEY_CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -73,9 +75,9 @@ class _Opened:
         part: T = parts[key]
         return part
 
-    def forget(self) -> None:
-        """Forget all parts. They are made again at their next use."""
-        self._parts = {}
+    def forget(self, *kept: object) -> None:
+        """Forget all parts but some. They are made again at their next use."""
+        self._parts = {key: part for key, part in self._parts.items() if key in kept}
 
 
 _opened: Final = _Opened()
@@ -122,16 +124,16 @@ def async_lifecycle(kind: type[SessionStore]) -> SessionLifecycle:
 def sessions() -> Sessions:
     """Return the sessions of all visitors: list, look up and revoke them.
 
-    The owner of a session is the id of its user, as text: ``sessions().list(user.pk)``.
+    The owner of a session is its user: ``sessions().list(owner_of(user))``.
 
     :raises ImproperlyConfigured: a setting is missing or wrong.
     """
-    return _opened.get("sessions", lambda: Sessions(store(), options()))
+    return _opened.get("sessions", lambda: DjangoSessions(store(), options(), former))
 
 
 def async_sessions() -> Sessions:
     """See :func:`sessions`; for asynchronous code."""
-    return _opened.get("async_sessions", lambda: Sessions(async_store(), options()))
+    return _opened.get("async_sessions", lambda: DjangoSessions(async_store(), options(), former))
 
 
 def former() -> FormerSessions | None:
@@ -183,7 +185,7 @@ def problems() -> Iterator[str]:
         yield str(error)
         return
     yield from _unknown_names(value)
-    for make in (_known_options, store, _former):
+    for make in (_known_options, store, _former, _serializer):
         try:
             make()
         except ImproperlyConfigured as error:
@@ -197,7 +199,10 @@ def _options() -> SessionOptions:
 
 
 def _known_options() -> SessionOptions:
-    fields: dict[str, Any] = {"owner": _USER}
+    observers = given().get("OBSERVERS")
+    if isinstance(observers, str):
+        raise ImproperlyConfigured(f'COATCHECK["OBSERVERS"] must be a list: write [{observers!r}]')
+    fields: dict[str, Any] = {"owner": USER}
     for name, value in given().items():
         if name in OPTIONS:
             fields[OPTIONS[name]] = _resolved(name, value)
@@ -213,7 +218,21 @@ def _former() -> FormerSessions | None:
     from ._former import FormerSessions
 
     value = given().get("MOVE_FROM")
-    return None if value is None else FormerSessions(value)
+    return None if value in (None, "") else FormerSessions(value)
+
+
+def _serializer() -> None:
+    """Import what each session of Django imports.
+
+    :raises ImproperlyConfigured: it cannot be imported.
+    """
+    try:
+        import_string(settings.SESSION_SERIALIZER)
+    except Exception as error:  # a module that is imported may raise anything
+        raise ImproperlyConfigured(
+            f"SESSION_SERIALIZER is {settings.SESSION_SERIALIZER!r}, which cannot be imported: "
+            f"{error}"
+        ) from None
 
 
 def _open(opener: Callable[[str], Store | AsyncStore]) -> Store | AsyncStore:
@@ -231,9 +250,10 @@ def _resolved(name: str, value: Any) -> Any:
     if isinstance(value, str) and "." in value:
         try:
             value = import_string(value)
-        except ImportError as error:
-            raise ImproperlyConfigured(f'COATCHECK["{name}"]: {error}') from None
-        return value() if name == "CODEC" and isinstance(value, type) else value
+            return value() if name == "CODEC" and isinstance(value, type) else value
+        except Exception as error:  # a module that is imported may raise anything
+            reason = str(error) if isinstance(error, ImportError) else repr(error)
+            raise ImproperlyConfigured(f'COATCHECK["{name}"]: {reason}') from None
     if name == "OBSERVERS" and isinstance(value, list | tuple):
         return [_resolved(name, each) for each in value]
     if name == "MERGE" and isinstance(value, Mapping):
@@ -272,14 +292,18 @@ def _new_key(_request: object) -> str:
 
 def _expiry(kind: type[SessionStore]) -> Callable[[Mapping[str, Any]], float]:
     def expiry(data: Mapping[str, Any]) -> float:
-        return kind().get_expiry_date(expiry=data.get("_session_expiry")).timestamp()
+        session = kind()
+        session._session_cache = dict(data)  # a subclass may decide by them
+        return session.get_expiry_date(expiry=data.get("_session_expiry")).timestamp()
 
     return expiry
 
 
 def _forget_changed(*, setting: str, **_: object) -> None:
-    if setting in ("COATCHECK", "SECRET_KEY"):
+    if setting == "COATCHECK":
         _opened.forget()
+    elif setting == "SECRET_KEY":  # a store in memory keeps its sessions
+        _opened.forget("store", "async_store")
 
 
 setting_changed.connect(_forget_changed, dispatch_uid="coatcheck_django")

@@ -152,16 +152,18 @@ class SessionStore(Decisions):
         """Remove expired sessions from the store; ``manage.py clearsessions`` calls this."""
         if (former := configuration.former()) is not None:
             former.clear_expired()
-        sessions = cls._lifecycle()
-        sessions.run(sessions.prune())
+        if not configuration.store().capabilities.native_expiry:
+            sessions = cls._lifecycle()
+            sessions.run(sessions.prune())
 
     @classmethod
     async def aclear_expired(cls) -> None:
         """See :meth:`clear_expired`."""
         if (former := configuration.former()) is not None:
             await sync_to_async(former.clear_expired)()
-        sessions = cls._async_lifecycle()
-        await sessions.arun(sessions.prune())
+        if not configuration.async_store().capabilities.native_expiry:
+            sessions = cls._async_lifecycle()
+            await sessions.arun(sessions.prune())
 
     @classmethod
     def _lifecycle(cls) -> SessionLifecycle:

@@ -8,10 +8,12 @@ and waits for a request that is moving it in the same way: no session comes back
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from django.core import signing
 from django.core.exceptions import ImproperlyConfigured
 from django.db import router, transaction
 from django.utils import timezone
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("coatcheck")
 
-_USER: Final = "_auth_user_id"
 _BATCH: Final = 500
 _LONGEST_KEY: Final = 40
 
@@ -45,7 +46,7 @@ class FormerSessions:
         if isinstance(engine, str):
             try:
                 kind = getattr(import_module(engine), "SessionStore", None)
-            except ImportError:
+            except Exception:  # a module that is imported may raise anything
                 kind = None
         if not (isinstance(kind, type) and issubclass(kind, SessionStore)):
             raise ImproperlyConfigured(
@@ -62,7 +63,7 @@ class FormerSessions:
         """
         row = self._live().filter(session_key=key).first() if _may_be_key(key) else None
         data = None if row is None else self._data_of(row)
-        if row is None or not data:
+        if row is None or data is None:
             return False
         with transaction.atomic(using=self._database):
             # Only the request that deletes the row stores the session. Others wait here for it.
@@ -95,9 +96,18 @@ class FormerSessions:
         if _may_be_key(key):
             self._rows().filter(session_key=key).delete()
 
-    def delete_of(self, owner: str) -> int:
-        """End the sessions of a user, and return how many there were. It reads all of them."""
-        keys = [row.session_key for row in self._in_batches() if self._owner_of(row) == owner]
+    def delete_where(
+        self, is_meant: Callable[[str, Callable[[], dict[str, Any] | None]], bool]
+    ) -> int:
+        """End sessions, and return how many there were. It reads the whole table.
+
+        :param is_meant: is called with the key of each session, and with what returns its data.
+        """
+        keys = [
+            row.session_key
+            for row in self._in_batches()
+            if is_meant(row.session_key, partial(self._data_of, row))
+        ]
         for key in keys:
             self.delete(key)
         return len(keys)
@@ -136,11 +146,17 @@ class FormerSessions:
             yield from batch
             last = batch[-1].session_key
 
-    def _data_of(self, row: AbstractBaseSession) -> dict[str, Any]:
-        return self._engine().decode(row.session_data)
-
-    def _owner_of(self, row: AbstractBaseSession) -> object:
-        return self._data_of(row).get(_USER)
+    def _data_of(self, row: AbstractBaseSession) -> dict[str, Any] | None:
+        """Return the data of a row, or None if they cannot be read."""
+        session = self._engine()
+        if data := session.decode(row.session_data):
+            return data
+        # `decode` returns an empty dict for both.
+        try:
+            signing.loads(row.session_data, salt=session.key_salt, serializer=session.serializer)
+        except Exception:  # a serializer may raise anything
+            return None
+        return data
 
     def _store(
         self, row: AbstractBaseSession, data: dict[str, Any], sessions: SessionLifecycle

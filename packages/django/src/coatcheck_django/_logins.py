@@ -1,10 +1,9 @@
-"""Log a user out everywhere, or everywhere else."""
+"""Find the sessions of a user, and log a user out everywhere, or everywhere else."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-from asgiref.sync import sync_to_async
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import ImproperlyConfigured
 
@@ -16,6 +15,7 @@ class User(Protocol):
     """A user of django.contrib.auth, of any model."""
 
     pk: Any
+    _meta: Any
 
 
 class Request(Protocol):
@@ -36,26 +36,37 @@ def log_out_everywhere(user: User, *, keep: Request | None = None) -> int:
     meanwhile.
 
     :param keep: a request whose session stays, for "log out everywhere else".
-    :raises ImproperlyConfigured: the session of ``keep`` is another engine's.
+    :raises ImproperlyConfigured: the session of ``keep`` is another engine's, or ``OWNER`` is set.
     :raises UnsupportedOperation: the store cannot find the sessions of a user.
     :raises StoreError: the store failed; what was ended stays ended.
     """
-    owner, ref, former = _owner(user), _ref(keep), configuration.former()
-    count = 0 if former is None else former.delete_of(owner)
-    return count + configuration.sessions().revoke_all(owner, keep=ref)
+    return configuration.sessions().revoke_all(owner_of(user), keep=_ref(keep))
 
 
 async def alog_out_everywhere(user: User, *, keep: Request | None = None) -> int:
     """See :func:`log_out_everywhere`."""
-    owner, ref, former = _owner(user), _ref(keep), configuration.former()
-    count = 0 if former is None else await sync_to_async(former.delete_of)(owner)
-    return count + await configuration.async_sessions().arevoke_all(owner, keep=ref)
+    return await configuration.async_sessions().arevoke_all(owner_of(user), keep=_ref(keep))
 
 
-def _owner(user: User) -> str:
+def owner_of(user: User) -> str:
+    """Return the owner of a user's sessions, for ``sessions()``.
+
+    ::
+
+        sessions().list(owner_of(user))
+
+    :raises ImproperlyConfigured: ``OWNER`` is set, so the owner is something else.
+    :raises ValueError: the user is not saved.
+    """
+    if configuration.options().owner != configuration.USER:
+        raise ImproperlyConfigured(
+            'COATCHECK["OWNER"] is set, so the owner of a session is not its user: use '
+            "`sessions().list(owner)` and `sessions().revoke_all(owner)` with the owner that it "
+            "gives"
+        )
     if user.pk is None:
         raise ValueError("the user has no `pk`: only a user that is saved has sessions")
-    return str(user.pk)
+    return str(user._meta.pk.value_to_string(user))  # as django.contrib.auth stores it
 
 
 def _ref(request: Request | None) -> str | None:

@@ -28,6 +28,12 @@ class Command(BaseCommand):
             )
         moved, left = former.move_all(configuration.lifecycle(SessionStore))
         self.stdout.write(f"{moved} sessions were moved.")
-        if left:
-            self.stdout.write(f"{left} sessions cannot be read or stored, and stay in the table.")
-        self.stdout.write('Remove "MOVE_FROM" from COATCHECK now.')
+        if not left:
+            self.stdout.write('Remove "MOVE_FROM" from COATCHECK now.')
+            return
+        self.stdout.write(
+            f"{left} sessions cannot be read or stored, and stay in the table. If these are all, "
+            "SECRET_KEY, SECRET_KEY_FALLBACKS or SESSION_SERIALIZER are not those that they were "
+            "stored with: correct the settings and repeat the command. Otherwise remove "
+            '"MOVE_FROM" from COATCHECK, and these visitors log in again.'
+        )
