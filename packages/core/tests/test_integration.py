@@ -59,9 +59,11 @@ class Opened(Protocol):
     is_open: bool
     is_accessed: bool
     is_loaded: bool
+    is_new_owners: bool
 
     def response_headers(self, headers: Any) -> list[tuple[str, str]] | None: ...
     def discard(self) -> None: ...
+    def end_unchanged(self) -> None: ...
     def headers_are_sent(self) -> None: ...
     def save_late(self) -> None: ...
     def end(self) -> None: ...
@@ -88,10 +90,10 @@ class Framework:
 
         return self.loop.run_until_complete(inside())
 
-    def open(self, path: str = "/") -> Opened:
+    def open(self, path: str = "/", **arguments: Any) -> Opened:
         cookies = ["; ".join(f"{name}={value}" for name, value in self.jar.items())]
         request = {"request": Request(path, cookies)}
-        return Waiting(self, self.wait(lambda: self.integration.open(request)))  # type: ignore[return-value]
+        return Waiting(self, self.wait(lambda: self.integration.open(request, **arguments)))  # type: ignore[return-value]
 
     def keep(self, headers: list[tuple[str, str]] | None) -> str | None:
         """Do what a browser does with Set-Cookie, and return its line."""
@@ -327,6 +329,69 @@ def test_an_error_page_can_follow_a_failed_save(make: Make) -> None:
     headers = opened.response_headers(PLAIN)
     assert framework.keep(headers) is None
     opened.end()
+
+
+def test_headers_that_replace_others_have_the_same_cookie(make: Make) -> None:
+    """An error after the session was saved has a page of its own."""
+    framework = make()
+    opened = framework.open()
+    opened.session["user"] = 42
+    first = opened.response_headers(PLAIN)
+    second = opened.response_headers(PLAIN)
+    assert second == first
+    framework.keep(second)
+    opened.end()
+    assert framework.visit(lambda session: session["user"]) == 42
+    opened = framework.open()
+    opened.session["user"] = 43
+    assert [framework.keep(opened.response_headers(PLAIN)) for _ in "ab"] == [None, None]
+    opened.end()
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_session_ends_unless_another_request_changed_it(make: Make, is_changed: bool) -> None:
+    framework = make()
+    framework.visit(lambda session: session.update(message="hello"))
+    opened = framework.open()
+    opened.session.pop("message")
+    if is_changed:
+        framework.visit(lambda session: session.update(user=42))
+    opened.end_unchanged()
+    line = framework.keep(opened.response_headers(PLAIN))
+    opened.end()
+    assert (line is None) is is_changed
+    assert framework.visit(dict) == ({"user": 42} if is_changed else {})
+
+
+def test_a_login_is_noticed(make: Make) -> None:
+    framework = make(owner="user")
+    framework.visit(lambda session: session.update(cart=[]))
+    seen = []
+    for name, value in (("cart", ["hat"]), ("user", 42), ("cart", []), ("user", 43)):
+        opened = framework.open()
+        opened.session[name] = value
+        seen.append(opened.is_new_owners)
+        framework.keep(opened.response_headers(PLAIN))
+        opened.end()
+    assert seen == [False, True, False, True]
+
+
+def test_paths_outside_that_of_the_cookie_can_have_a_session(make: Make) -> None:
+    framework = make(cookie=CookieOptions(path="/shop"), everywhere=True)
+    framework.visit(lambda session: session.update(user=42))
+    assert framework.visit(lambda session: session["user"]) == 42
+
+
+def test_loading_can_leave_the_expiry(make: Make) -> None:
+    clock = Clock()
+    framework = make(store=MemoryStore(clock=clock), clock=clock, idle_timeout=600)
+    framework.visit(lambda session: session.update(user=42))
+    for passed, extends, left in ((590, False, 10), (0, True, 600)):
+        clock.advance(passed)
+        opened = framework.open(extends_at_load=extends)
+        assert opened.session["user"] == 42
+        assert opened.session.expires_in == left
+        opened.fail(ValueError())
 
 
 def test_the_session_of_an_environ_is_found_as_that_of_a_middleware() -> None:

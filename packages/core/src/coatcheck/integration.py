@@ -34,23 +34,14 @@ The asynchronous classes have the same methods; those that may call the store ar
 
 from __future__ import annotations
 
-from collections.abc import (
-    AsyncIterable,
-    AsyncIterator,
-    Iterable,
-    Iterator,
-    MutableMapping,
-    Sequence,
-)
-from typing import Any, Final, Generic, TypeAlias, TypeVar, Unpack
+from collections.abc import MutableMapping, Sequence
+from typing import Any, Generic, TypeVar, Unpack
 
 from ._request.driver import AsyncDriver, SyncDriver, ping
 from ._request.finding import keep_sessions_in
 from ._request.request_adapter import ASGIAdapter, RequestAdapter, WSGIAdapter
 from ._request.request_context import RequestContext
-from ._request.request_steps import AsyncSteps, SyncSteps
-from ._request.response_headers import HeaderWriter
-from ._request.set_cookie import NOTHING, HeaderChanges
+from ._request.request_session import AsyncRequestSession, Headers, SyncRequestSession
 from ._session.session_core import AsyncSessionCore, SyncSessionCore
 from ._session.session_dict import core_of
 from ._stores.bridge import runs_trio
@@ -75,14 +66,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
-#: The headers of a response, as pairs of names and values.
-Headers: TypeAlias = Iterable[tuple[str, str]]
-
 S = TypeVar("S", bound=SyncSession)
 A = TypeVar("A", bound=AsyncSession)
-T = TypeVar("T")
-
-_HEADERS: Final = HeaderWriter(str, str)
 
 
 class SyncIntegration(SyncDriver, Generic[S]):
@@ -95,6 +80,8 @@ class SyncIntegration(SyncDriver, Generic[S]):
     :param place: the key under which a request has its session.
     :param eager: whether ``load="auto"`` loads a session when it is opened, and not at its first
         use.
+    :param everywhere: whether requests outside the cookie's path have a session, too, which may
+        send a cookie. A framework that does so mostly serves a part of a site's paths.
     :ivar options: the options.
     :ivar store: the store, which :class:`~coatcheck.Sessions` takes.
     :raises ConfigurationError: an option that cannot work.
@@ -109,18 +96,24 @@ class SyncIntegration(SyncDriver, Generic[S]):
         session_class: type[S] = SyncSession,  # type: ignore[assignment]  # where nobody asks for another
         place: str = "coatcheck.session",
         eager: bool = False,
+        everywhere: bool = False,
         **kwargs: Unpack[OptionFields],
     ) -> None:
         super().__init__(options, kwargs, adapter, eager=eager)
+        self._manager.everywhere |= everywhere
         self._session_class = session_class
         self._place = place
 
-    def open(self, request: MutableMapping[str, Any]) -> SyncRequestSession[S]:
+    def open(
+        self, request: MutableMapping[str, Any], *, extends_at_load: bool = True
+    ) -> SyncRequestSession[S]:
         """Open the session of a request, and put it into the request.
 
         A request without a good cookie costs no call of the store.
 
         :param request: any mapping that the adapter can read. Functions among the options get it.
+        :param extends_at_load: whether loading a session that expires soon moves its expiry.
+            Otherwise that is decided with the response.
         :raises ConfigurationError: a middleware or another integration of the same cookie name
             serves the request, or a function among the options returned what it must not.
         """
@@ -130,7 +123,10 @@ class SyncIntegration(SyncDriver, Generic[S]):
         core = context.session = SyncSessionCore(context, self._runner.run)
         session = self._session_class(core)
         _put(context, request, self._place, self._own_key, session)
-        if context.begin():
+        loads = context.begin()
+        if not extends_at_load:
+            context.keep_alive.extends_at_load = False
+        if loads:
             core.run(context.load())
         return SyncRequestSession(context, core, session)
 
@@ -159,13 +155,17 @@ class AsyncIntegration(AsyncDriver, Generic[A]):
         session_class: type[A] = AsyncSession,  # type: ignore[assignment]  # where nobody asks for another
         place: str = "session",
         eager: bool = True,
+        everywhere: bool = False,
         **kwargs: Unpack[OptionFields],
     ) -> None:
         super().__init__(options, kwargs, adapter, eager=eager)
+        self._manager.everywhere |= everywhere
         self._session_class = session_class
         self._place = place
 
-    async def open(self, request: MutableMapping[str, Any]) -> AsyncRequestSession[A]:
+    async def open(
+        self, request: MutableMapping[str, Any], *, extends_at_load: bool = True
+    ) -> AsyncRequestSession[A]:
         """Open the session of a request: see :meth:`SyncIntegration.open`."""
         if self._closed:
             self._open_again()
@@ -174,7 +174,10 @@ class AsyncIntegration(AsyncDriver, Generic[A]):
         core = context.session = AsyncSessionCore(context, run)
         session = self._session_class(core)
         _put(context, request, self._place, self._own_key, session)
-        if context.begin():
+        loads = context.begin()
+        if not extends_at_load:
+            context.keep_alive.extends_at_load = False
+        if loads:
             await run(context.load())
         return AsyncRequestSession(context, core, session, self._waits)
 
@@ -217,177 +220,3 @@ def _put(
         context.place.take(session, own_key)
     else:
         request[own_key] = request[place] = session
-
-
-class SyncRequestSession(Generic[S]):
-    """The session of one request, on its way from the cookie that came to the one that goes.
-
-    :ivar session: what the application uses.
-    """
-
-    __slots__ = ("_context", "_core", "_steps", "session")
-
-    def __init__(self, context: Any, core: Any, session: S) -> None:
-        # A RequestContext and a SyncSessionCore, which are not public.
-        self._context: RequestContext = context
-        self._core: SyncSessionCore = core
-        self._steps = SyncSteps(context, core)
-        self.session: S = session
-
-    @property
-    def is_open(self) -> bool:
-        """Whether neither :meth:`end` nor :meth:`fail` was called."""
-        return self._context.is_open
-
-    @property
-    def is_accessed(self) -> bool:
-        """Whether the response may depend on the session."""
-        return self._core.is_accessed
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the session was used or read, so that its data are known."""
-        return self._core.is_ready
-
-    def response_headers(self, headers: Headers) -> list[tuple[str, str]] | None:
-        """Save the session, and return the headers with which the response goes out.
-
-        They have Set-Cookie, Vary and Cache-Control where they are due. Afterwards no cookie can be
-        sent any more.
-
-        :param headers: those of the application. They are not changed.
-        :returns: None if they stay as they are.
-        :raises SerializationError: a value of the session cannot be stored.
-        :raises ConflictError: parallel changes that could not be merged.
-        :raises StoreError: the store failed. After an error the session is neither saved nor sent,
-            and a second call, for an error page, raises nothing.
-        """
-        context = self._context
-        changes = context.try_finish_without_store()
-        if changes is None:
-            changes = self._core.exclusively(context.commit_before_headers)
-        return _changed(context, headers, changes)
-
-    def discard(self) -> None:
-        """Drop the changes, but carry out a requested end of the session.
-
-        :meth:`response_headers` still has to be called, and adds no cookie.
-        """
-        self._core.exclusively(self._context.abandon)
-
-    def headers_are_sent(self) -> None:
-        """Note that the headers went out without a cookie, as those of a WebSocket do."""
-        self._context.sent_undecided()
-
-    def save_late(self) -> None:
-        """Save what changed since the headers went out; nothing if nothing has.
-
-        :raises StoreError: the store failed, and the other errors of saving.
-        """
-        if self.is_open:
-            self._steps.commit_late()
-
-    def body(self, parts: Iterable[T]) -> Iterator[T]:
-        """Yield the parts of a body, and save late changes before its end is known."""
-        yield from parts
-        if self.is_open:
-            self._context.unused_headers = None
-            self._steps.commit_late()
-
-    def end(self) -> None:
-        """Let go of the session, because the response is complete. A second call does nothing."""
-        if self.is_open:
-            self._steps.end()
-
-    def fail(self, error: BaseException) -> None:
-        """Drop the changes, because the application raised and no response of its own goes out.
-
-        A requested end of the session is carried out. An error page can read the session
-        and call ``destroy()``.
-        """
-        if self.is_open:
-            self._steps.give_up(error)
-
-
-class AsyncRequestSession(Generic[A]):
-    """The session of one request: see :class:`SyncRequestSession`.
-
-    :ivar session: what the application uses.
-    """
-
-    __slots__ = ("_context", "_core", "_steps", "_waits", "session")
-
-    def __init__(self, context: Any, core: Any, session: A, waits: bool) -> None:
-        # A RequestContext and an AsyncSessionCore, which are not public.
-        self._context: RequestContext = context
-        self._core: AsyncSessionCore = core
-        self._steps = AsyncSteps(context, core)
-        self._waits = waits
-        self.session: A = session
-
-    @property
-    def is_open(self) -> bool:
-        """Whether neither :meth:`end` nor :meth:`fail` was called."""
-        return self._context.is_open
-
-    @property
-    def is_accessed(self) -> bool:
-        """Whether the response may depend on the session."""
-        return self._core.is_accessed
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the session was used, so that its data are known."""
-        return self._core.is_ready
-
-    async def response_headers(self, headers: Headers) -> list[tuple[str, str]] | None:
-        """Save the session and return the headers: see SyncRequestSession."""
-        context = self._context
-        changes = context.try_finish_without_store()
-        if changes is None:
-            changes = await self._core.exclusively(context.commit_before_headers)
-        return _changed(context, headers, changes)
-
-    async def discard(self) -> None:
-        """Drop the changes, but carry out a requested end of the session."""
-        await self._core.exclusively(self._context.abandon)
-
-    def headers_are_sent(self) -> None:
-        """Note that the headers went out without a cookie, as those of a WebSocket do."""
-        self._context.sent_undecided()
-
-    async def save_late(self) -> None:
-        """Save what changed since the headers went out; nothing if nothing has."""
-        if self.is_open:
-            await self._steps.commit_late()
-
-    async def body(self, parts: AsyncIterable[T]) -> AsyncIterator[T]:
-        """Yield the parts of a body, and save late changes before its end is known."""
-        async for part in parts:
-            yield part
-        if self.is_open:
-            self._context.unused_headers = None
-            await self._steps.commit_late()
-
-    async def end(self) -> None:
-        """Let go of the session, because the response is complete. A second call does nothing."""
-        if self.is_open:
-            try:
-                if self._context.must_abandon():
-                    await self._steps.abandon()
-            finally:
-                self._context.end()
-
-    async def fail(self, error: BaseException) -> None:
-        """Drop the changes, because the application raised: see SyncRequestSession."""
-        if self.is_open:
-            await self._steps.give_up(error, self._waits)
-
-
-def _changed(
-    context: RequestContext, headers: Headers, changes: HeaderChanges
-) -> list[tuple[str, str]] | None:
-    result = None if changes is NOTHING else _HEADERS.changed(headers, changes, context.manager)
-    if not changes.vary:
-        context.unused_headers = list(headers) if result is None else result
-    return result

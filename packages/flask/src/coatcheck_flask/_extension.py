@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
+from weakref import WeakKeyDictionary
 
 import flask
+from flask.globals import request_ctx
 from flask.sessions import SessionInterface
+from werkzeug.wsgi import ClosingIterator
 
 from coatcheck import AsyncStore, SessionOptions, Sessions, Store
-from coatcheck.errors import StoreError
-from coatcheck.integration import SyncIntegration, WSGIAdapter
+from coatcheck.errors import LateWriteError, StoreError
+from coatcheck.integration import SyncIntegration, SyncRequestSession, WSGIAdapter
 from coatcheck.options import OptionFields
 
-from ._session import FlaskSession, State, attach, state_of
+from ._session import Contexts, FlaskSession, State, Step, attach, is_event, state_of
 from ._settings import Integrations, SettingsError, unreachable
 
 if TYPE_CHECKING:
@@ -26,8 +29,11 @@ session: FlaskSession = cast("FlaskSession", flask.session)
 #: The extension's name, and the key under which a request has its session.
 EXTENSION = "coatcheck"
 PLACE = "coatcheck.session"
+#: An environ has it while a test client keeps the context of the request.
+PRESERVING = "werkzeug.debug.preserve_context"
 
 N = TypeVar("N")
+P = TypeVar("P")
 
 
 class CoatcheckInterface(SessionInterface):
@@ -46,6 +52,7 @@ class CoatcheckInterface(SessionInterface):
         self, app: Flask, options: SessionOptions | None = None, **kwargs: Unpack[OptionFields]
     ) -> None:
         self._integrations = Integrations(app, self, self._make, options, kwargs)
+        self._contexts: Contexts[SyncRequestSession[FlaskSession]] = WeakKeyDictionary()
         if self._integrations.checks_store:
             try:
                 self._integrations.first.ping()
@@ -55,8 +62,8 @@ class CoatcheckInterface(SessionInterface):
     @property
     def sessions(self) -> Sessions:
         """The application's sessions outside a request: list and revoke them."""
-        first = self._integrations.first
-        return Sessions(first.store, first.options)
+        present = self._integrations.present
+        return Sessions(present.store, present.options)
 
     @property
     def store(self) -> Store | AsyncStore:
@@ -65,8 +72,8 @@ class CoatcheckInterface(SessionInterface):
 
     @property
     def options(self) -> SessionOptions:
-        """The options that follow from the settings, as they were at the beginning."""
-        return self._integrations.first.options
+        """The options that follow from the present settings."""
+        return self._integrations.present.options
 
     def close(self) -> None:
         """Close the store, if the application named it by a URL. A later request opens it again."""
@@ -79,9 +86,12 @@ class CoatcheckInterface(SessionInterface):
         if found is None:
             return None
         integration, settings = found
-        opened = integration.open(request.environ)
         refreshes = app.config["SESSION_REFRESH_EACH_REQUEST"]
-        attach(opened.session, State(opened, settings.lifetime, refreshes))
+        opened = integration.open(request.environ, extends_at_load=refreshes)
+        state = State(opened, settings.lifetime, refreshes, settings.permanent)
+        attach(opened.session, state)
+        if flask.has_request_context():
+            self._contexts.setdefault(_context(), state)
         return opened.session
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
@@ -91,42 +101,103 @@ class CoatcheckInterface(SessionInterface):
         opened = state.opened
         if opened is None:
             return
-        if state.prepare(session):
-            opened.discard()
+        if is_event():
+            _save_event(state, opened)
+            return
+        _take(state.prepare(session), opened)
         headers = opened.response_headers(response.headers)
         state.is_saved = True
         if headers is not None:
             response.headers.clear()
             response.headers.extend(headers)
 
-        def finish() -> None:
-            opened.save_late()
-            opened.end()
-            state.let_go()
-
-        if response.is_streamed and not response.direct_passthrough:
-            close = getattr(response.response, "close", None)
-            response.response = opened.body(response.response)
-            if close is not None:
-                response.call_on_close(close)
-            response.call_on_close(finish)
-        else:
-            finish()
-
-    @staticmethod
-    def give_up(error: BaseException | None) -> None:
-        """Let go of the session of a request that failed without a response."""
-        session = flask.request.environ.get(PLACE)
-        if error is None or not isinstance(session, FlaskSession):
+        body = response.response
+        # A server may send a file faster, if it finds the file itself here.
+        is_file = response.direct_passthrough and not isinstance(body, Generator)
+        state.streams = response.is_streamed and not is_file
+        if state.streams:
+            closing = [body.close] if hasattr(body, "close") else []
+            parts = opened.body(_parts(body, state))
+            response.response = ClosingIterator(parts, [*closing, lambda: _finish(state)])
             return
-        state = state_of(session)
-        if state.opened is not None and not state.is_saved:
-            state.opened.fail(error)
-            state.let_go()
+        if not response.is_streamed:
+            opened.headers_are_sent()  # what is read from here on cannot be in the response
+        if not (flask.has_request_context() and self._contexts.get(_context()) is state):
+            _finish(state)
+
+    def end_session(self, error: BaseException | None) -> None:
+        """Let go of the session that the present context opened, because the context ends.
+
+        Without an error, a session that was not saved stays as it is.
+        """
+        state = self._contexts.get(_context())
+        if state is None or state.opened is None or state.streams:
+            return
+        if not state.is_saved:
+            if error is not None:
+                state.opened.fail(error)
+                state.let_go()
+        elif PRESERVING in flask.request.environ and not state.is_preserved:
+            state.is_preserved = True
+            state.opened.save_late()
+        else:
+            _finish(state)
 
     @staticmethod
     def _make(options: OptionFields) -> SyncIntegration[FlaskSession]:
-        return SyncIntegration(WSGIAdapter(), session_class=FlaskSession, place=PLACE, **options)
+        return SyncIntegration(
+            WSGIAdapter(), session_class=FlaskSession, place=PLACE, everywhere=True, **options
+        )
+
+
+def _context() -> object:
+    """Return the context of the present request, or a copy of it."""
+    return request_ctx._get_current_object()  # type: ignore[attr-defined]  # it is a proxy
+
+
+def _take(step: Step, opened: SyncRequestSession[FlaskSession]) -> None:
+    """Do what has to be done before a session is saved."""
+    if step is Step.DISCARD:
+        opened.discard()
+    elif step is Step.END_UNCHANGED:
+        opened.end_unchanged()
+
+
+def _parts(body: Iterable[P], state: State[SyncRequestSession[FlaskSession]]) -> Iterator[P]:
+    """Yield the parts of a body, which somebody else closes."""
+    for part in body:  # noqa: UP028  # `yield from` would close it
+        yield part
+    if state.opened is not None:
+        _take(state.prepare_late(), state.opened)
+
+
+def _save_event(
+    state: State[SyncRequestSession[FlaskSession]], opened: SyncRequestSession[FlaskSession]
+) -> None:
+    """Save the session of an event of Flask-SocketIO, whose response nobody gets."""
+    session = opened.session
+    _take(state.prepare(session, sends_cookie=False), opened)
+    opened.headers_are_sent()
+    state.is_saved = True
+    if opened.is_loaded and session and session.is_new:
+        opened.discard()
+        raise LateWriteError(
+            "an event cannot begin a session, because it cannot send a cookie: write to the "
+            "session in a page before"
+        )
+    opened.save_late()
+
+
+def _finish(state: State[SyncRequestSession[FlaskSession]]) -> None:
+    """Save late changes, and let go of the session."""
+    opened = state.opened
+    if opened is not None:
+        try:
+            _take(state.prepare_late(), opened)
+            opened.save_late()
+        finally:
+            opened.end()
+            state.let_go()
 
 
 class Extension:
@@ -160,7 +231,7 @@ class Extension:
 
     @property
     def options(self) -> SessionOptions:
-        """The options that follow from the application's settings, as they were at the start."""
+        """The options that follow from the application's present settings."""
         return cast("SessionOptions", self._interface().options)
 
     def _install(self, app: Any, interface_class: Callable[..., N]) -> N:
@@ -210,7 +281,7 @@ class Coatcheck(Extension):
         :raises SettingsError: a setting is missing or cannot work.
         """
         interface = self._install(app, self.interface_class)
-        app.teardown_request(interface.give_up)
+        app.teardown_request(interface.end_session)
 
     def close(self) -> None:
         """Close the store, if the application named it by a URL. A later request opens it again."""

@@ -215,6 +215,12 @@ class Integrations(Generic[M]):
             self._first = self._make_first()
         return self._first
 
+    @property
+    def present(self) -> M:
+        """The integration with the present settings; the first one where there is no secret."""
+        found = self.current()
+        return self.first if found is None else found[0]
+
     def forget(self) -> None:
         """Begin again with the next request, because the store is closed."""
         self._first = None

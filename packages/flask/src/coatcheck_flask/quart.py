@@ -15,8 +15,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack, cast
+from weakref import WeakKeyDictionary
 
 import quart
+from quart.globals import request_ctx, websocket_ctx
 from quart.sessions import SessionInterface, SessionMixin
 from quart.wrappers import Websocket
 from quart.wrappers.response import IterableBody, ResponseBody
@@ -28,7 +30,7 @@ from coatcheck.integration import ASGIAdapter, AsyncIntegration, AsyncRequestSes
 from coatcheck.options import OptionFields
 
 from ._extension import Extension
-from ._session import FlaskAttributes, State, attach, state_of
+from ._session import Contexts, FlaskAttributes, State, Step, attach, state_of
 from ._settings import Integrations, unreachable
 
 if TYPE_CHECKING:
@@ -64,12 +66,13 @@ class CoatcheckInterface(SessionInterface):
         self, app: Quart, options: SessionOptions | None = None, **kwargs: Unpack[OptionFields]
     ) -> None:
         self._integrations = Integrations(app, self, self._make, options, kwargs)
+        self._contexts: Contexts[AsyncRequestSession[QuartSession]] = WeakKeyDictionary()
 
     @property
     def sessions(self) -> Sessions:
         """The application's sessions outside a request: list and revoke them."""
-        first = self._integrations.first
-        return Sessions(first.store, first.options)
+        present = self._integrations.present
+        return Sessions(present.store, present.options)
 
     @property
     def store(self) -> Store | AsyncStore:
@@ -78,8 +81,8 @@ class CoatcheckInterface(SessionInterface):
 
     @property
     def options(self) -> SessionOptions:
-        """The options that follow from the settings, as they were at the beginning."""
-        return self._integrations.first.options
+        """The options that follow from the present settings."""
+        return self._integrations.present.options
 
     async def check_store(self) -> None:
         """Check that the store can be reached, if ``COATCHECK_CHECK_STORE`` asks for it.
@@ -103,9 +106,14 @@ class CoatcheckInterface(SessionInterface):
         if found is None:
             return None
         integration, settings = found
-        opened = await integration.open(cast("dict[str, Any]", request.scope))
         refreshes = app.config["SESSION_REFRESH_EACH_REQUEST"]
-        attach(opened.session, State(opened, settings.lifetime, refreshes))
+        scope = cast("dict[str, Any]", request.scope)
+        opened = await integration.open(scope, extends_at_load=refreshes)
+        state = State(opened, settings.lifetime, refreshes, settings.permanent)
+        attach(opened.session, state)
+        context = _context()
+        if context is not None:
+            self._contexts.setdefault(context, state)
         return opened.session
 
     async def save_session(self, app: Quart, session: SessionMixin, response: Any) -> None:
@@ -117,35 +125,55 @@ class CoatcheckInterface(SessionInterface):
         state = state_of(session)
         if state.opened is None:
             return
-        if response is None or state.is_saved:
+        if response is None:
             state.opened.headers_are_sent()
+            state.is_saved = True
         else:
             await _decide(session, response.headers)
         body = getattr(response, "response", None)
+        state.streams = isinstance(body, IterableBody)
         if isinstance(body, IterableBody):
             response.response = _SavingBody(body, state)
-        else:
+            return
+        state.opened.headers_are_sent()  # what is read from here on cannot be in the response
+        context = _context()
+        if context is None or self._contexts.get(context) is not state:
+            await _finish(state)
+
+    async def end_session(self, error: BaseException | None) -> None:
+        """Let go of the session that the present context opened, because the context ends.
+
+        Without an error, a session that was not saved stays as it is.
+        """
+        context = _context()
+        state = None if context is None else self._contexts.get(context)
+        if state is None or state.opened is None or state.streams:
+            return
+        # A visitor who leaves a WebSocket cancels its handler.
+        fails = error is not None and not (
+            state.is_saved
+            and (quart.has_request_context() or isinstance(error, asyncio.CancelledError))
+        )
+        if error is not None and fails:
+            await state.opened.fail(error)
+            state.let_go()
+        elif state.is_saved:
             await _finish(state)
 
     @staticmethod
-    async def give_up(error: BaseException | None) -> None:
-        """Let go of the session of a request or WebSocket that ended without a response."""
-        request: Any = quart.request if quart.has_request_context() else quart.websocket
-        session = request.scope.get(PLACE)
-        if error is None or not isinstance(session, QuartSession):
-            return
-        state = state_of(session)
-        if state.opened is None:
-            return
-        if not state.is_saved:
-            await state.opened.fail(error)
-            state.let_go()
-        elif isinstance(error, asyncio.CancelledError) and quart.has_websocket_context():
-            await _finish(state)  # the client has closed the WebSocket
-
-    @staticmethod
     def _make(options: OptionFields) -> AsyncIntegration[QuartSession]:
-        return AsyncIntegration(ASGIAdapter(), session_class=QuartSession, place=PLACE, **options)
+        return AsyncIntegration(
+            ASGIAdapter(), session_class=QuartSession, place=PLACE, everywhere=True, **options
+        )
+
+
+def _context() -> object | None:
+    """Return the context of the present request or WebSocket, or a copy of it; None without one."""
+    if quart.has_request_context():
+        return request_ctx._get_current_object()  # type: ignore[attr-defined, no-any-return]  # it is a proxy
+    if quart.has_websocket_context():
+        return websocket_ctx._get_current_object()  # type: ignore[attr-defined, no-any-return]  # as above
+    return None
 
 
 async def _decide(session: QuartSession, headers: Headers) -> None:
@@ -153,8 +181,7 @@ async def _decide(session: QuartSession, headers: Headers) -> None:
     state: _State = state_of(session)
     opened = state.opened
     assert opened is not None, "the request is not over"
-    if state.prepare(session):
-        await opened.discard()
+    await _take(state.prepare(session), opened)
     changed = await opened.response_headers(headers)
     state.is_saved = True
     if changed is not None:
@@ -162,11 +189,20 @@ async def _decide(session: QuartSession, headers: Headers) -> None:
         headers.extend(changed)
 
 
+async def _take(step: Step, opened: AsyncRequestSession[QuartSession]) -> None:
+    """Do what has to be done before a session is saved."""
+    if step is Step.DISCARD:
+        await opened.discard()
+    elif step is Step.END_UNCHANGED:
+        await opened.end_unchanged()
+
+
 async def _finish(state: _State) -> None:
     """Save late changes, and let go of the session."""
     opened = state.opened
     if opened is not None:
         try:
+            await _take(state.prepare_late(), opened)
             await opened.save_late()
         finally:
             await opened.end()
@@ -186,7 +222,13 @@ class _SavingBody(ResponseBody):
 
     def __aiter__(self) -> AsyncIterator[Any]:
         opened = self._state.opened
-        return aiter(self._body) if opened is None else opened.body(self._body)
+        return aiter(self._body) if opened is None else opened.body(self._parts())
+
+    async def _parts(self) -> AsyncIterator[Any]:
+        async for part in self._body:
+            yield part
+        if self._state.opened is not None:
+            await _take(self._state.prepare_late(), self._state.opened)
 
     async def __aenter__(self) -> Self:
         await self._body.__aenter__()
@@ -239,8 +281,8 @@ class Coatcheck(Extension):
         """
         interface = self._install(app, self.interface_class)
         app.websocket_class = _with_sessions(app.websocket_class)
-        app.teardown_request(interface.give_up)
-        app.teardown_websocket(interface.give_up)
+        app.teardown_request(interface.end_session)
+        app.teardown_websocket(interface.end_session)
         app.before_serving(interface.check_store)
         app.after_serving(interface.close)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from .._records.operations import Operations
+from .._records.operations import Destroy, Operations
+from ..errors import StoreError
+from ..store import Unchanged
 from .set_cookie import HeaderChanges
 
 if TYPE_CHECKING:
@@ -58,6 +60,19 @@ class Ending:
         elif session.identity.old is not None:
             yield from self.end_elsewhere()
         session.all_ended()
+
+    def end_unchanged(self) -> Operations[None]:
+        """End the session, unless another request has changed its record since it was loaded."""
+        session = self._session
+        snapshot = session.identity.snapshot
+        if snapshot is None or not session.identity.cookie_was_sent:
+            return
+        try:
+            ended: bool = yield Destroy(snapshot.key, Unchanged(snapshot.record.data))
+        except StoreError:
+            return  # saving the changes finds out what has become of the record
+        if ended and session.identity.snapshot is snapshot:
+            session.destroy()
 
     def end_presented(self, ended: Collection[str]) -> Operations[None]:
         """End each session whose cookie came, the one in use among them.

@@ -34,9 +34,18 @@ class KeepAlive:
     :param cookie: the request's cookie, which follows the record's expiry.
     :ivar expiry_before: when the session would have expired, had loading it not moved that; None
         where it did not.
+    :ivar extends_at_load: whether loading it may move that.
     """
 
-    __slots__ = ("_cookie", "_manager", "_policy", "_request", "_session", "expiry_before")
+    __slots__ = (
+        "_cookie",
+        "_manager",
+        "_policy",
+        "_request",
+        "_session",
+        "expiry_before",
+        "extends_at_load",
+    )
 
     def __init__(
         self,
@@ -52,6 +61,7 @@ class KeepAlive:
         self._session = session
         self._cookie = cookie
         self.expiry_before: float | None = None
+        self.extends_at_load = True
 
     # Rules
 
@@ -125,7 +135,7 @@ class KeepAlive:
         its changes. Where the cookie has to follow, the expiry stops one touch interval short:
         the first response moves both, and that may be another request's.
         """
-        if not self.applies():
+        if not (self.extends_at_load and self.applies()):
             return
         expires_at = self._next_expiry()
         if self.cookie_follows():
