@@ -13,12 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 import aiohttp_session
+import litestar
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web_exceptions import NotAppKeyWarning
 from aiohttp_session.cookie_storage import EncryptedCookieStorage
 from itsdangerous import TimestampSigner
+from litestar.middleware.session.client_side import CookieBackendConfig
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -34,6 +36,7 @@ from coatcheck.errors import ConfigurationError
 from coatcheck.old_sessions import OldSessions
 from coatcheck.old_sessions.aiohttp_session import AiohttpCookieSessions
 from coatcheck.old_sessions.django import DjangoCookieSessions
+from coatcheck.old_sessions.litestar import LitestarCookieSessions
 from coatcheck.old_sessions.starsessions import StarsessionsCookieSessions
 
 OLD_SECRET = "the secret that the old application has"
@@ -99,6 +102,22 @@ def django_cookie() -> str:
     return made.strip()
 
 
+def litestar_cookies(data: dict[str, Any] | None = None) -> dict[str, str]:
+    config = CookieBackendConfig(secret=OLD_KEY, max_age=86400)
+
+    @litestar.get("/")
+    async def log_in(request: litestar.Request[Any, Any, Any]) -> str:
+        request.set_session(DATA if data is None else data)
+        return "in"
+
+    app = litestar.Litestar(
+        [log_in], middleware=[config.middleware], openapi_config=None, logging_config=None
+    )
+    browser = SyncClient(app)
+    browser.get("/")
+    return {cookie.name: cookie.value or "" for cookie in browser.cookies.jar}
+
+
 #: By the name of the cookie: what makes it, and its reader.
 OLD: dict[str, tuple[Callable[[], str], Callable[..., OldSessions]]] = {
     "AIOHTTP_SESSION": (
@@ -108,6 +127,10 @@ OLD: dict[str, tuple[Callable[[], str], Callable[..., OldSessions]]] = {
     "session": (
         starsessions_cookie,
         lambda **given: StarsessionsCookieSessions(OLD_SECRET, lifetime=86400, **given),
+    ),
+    "litestar": (
+        lambda: litestar_cookies()["session"],
+        lambda **given: LitestarCookieSessions(OLD_KEY, key="litestar", **given),
     ),
     "sessionid": (
         django_cookie,
@@ -177,7 +200,8 @@ def test_it_is_valid_as_long_as_it_was_before(old: Any) -> None:
         (86400 - 60, None, str(DATA)),
         (86400 + 60, None, "{}"),
         (3600, time.time() + 1800, "{}"),
-        (-3600, None, "{}"),
+        # The clock of this server may be behind. Litestar's cookie says when it ends, and no more.
+        (-3600, None, str(DATA) if name == "litestar" else "{}"),
     ):
         clock = Clock(time.time() + seconds)
         app = wsgi_app(
@@ -212,6 +236,8 @@ def test_a_forged_cookie_is_no_session(old: Any, value: str) -> None:
         (lambda: AiohttpCookieSessions(b"short", max_age=60), "`secret_key` must be 32 bytes"),
         (lambda: AiohttpCookieSessions("not base64", max_age=60), "`secret_key` must be 32 bytes"),
         (lambda: AiohttpCookieSessions(None, max_age=60), "`secret_key` must be the secret"),  # type: ignore[arg-type]
+        (lambda: LitestarCookieSessions(b"short"), "`secret` must be 16, 24 or 32 bytes"),
+        (lambda: LitestarCookieSessions("x" * 32), "`secret` must be 16, 24 or 32 bytes"),  # type: ignore[arg-type]
         (lambda: StarsessionsCookieSessions(OLD_SECRET), "`lifetime=None` needs `until`"),
         (lambda: StarsessionsCookieSessions(""), "`secret_key` must not be empty"),
         (lambda: DjangoCookieSessions(""), "`secret_key` must not be empty"),
@@ -224,6 +250,27 @@ def test_wrong_readers_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as raised:
         make()
     assert OLD_SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize("make", [asgi_app, wsgi_app])
+def test_a_session_of_litestar_may_have_several_cookies(make: Any) -> None:
+    """All are put together and removed. One that is missing is no session."""
+    data = {"user": "ann", "long": "".join(map(chr, range(0x4E00, 0x4E00 + 2500)))}
+    cookies = litestar_cookies(data)
+    assert [*cookies] == ["session-0", "session-1", "session-2"]
+    app = make(show, store=MemoryStore(), old_sessions=[LitestarCookieSessions(OLD_KEY)])
+    browser = SyncClient(app)
+    whole = [f"{name}={value}" for name, value in cookies.items()]
+    for missing in range(3):
+        rest = "; ".join(whole[:missing] + whole[missing + 1 :])
+        answer = browser.present(rest)
+        assert (answer.text, set_cookies(answer)) == ("{}", [])
+    for name, value in cookies.items():
+        browser.cookies.set(name, value, domain="shop.test", path="/")
+    assert browser.get("/").text == str(data)
+    assert [cookie.name for cookie in browser.cookies.jar] == ["sid"]
+    browser.get("/logout")
+    assert browser.present("; ".join(reversed(whole))).text == "{}"
 
 
 def test_a_key_of_aiohttp_session_may_be_text_or_bytes() -> None:

@@ -7,10 +7,13 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import anyio
+import anyio.lowlevel
 import flask
 import pytest
 from markupsafe import Markup
@@ -21,6 +24,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from webclient import (
     SECRET,
+    AsyncMemoryStore,
     Client,
     Clock,
     CountingStore,
@@ -42,7 +46,7 @@ from coatcheck import (
     session_of,
 )
 from coatcheck._records.takeover_records import JOIN_SECONDS, is_takeover
-from coatcheck.errors import ConfigurationError, StoreUnavailable
+from coatcheck.errors import ConfigurationError, PluginError, StoreUnavailable
 from coatcheck.old_sessions import OldCookie, OldSession, OldSessions
 from coatcheck.old_sessions.flask import FlaskSessions
 from coatcheck.old_sessions.starlette import StarletteSessions
@@ -505,6 +509,22 @@ def test_a_permanent_session_of_flask_stays_one(make: Any, permanent: bool) -> N
     assert browser.get("/").text == answer.text
 
 
+def test_a_reader_that_returns_nonsense_breaks_no_request(make: Any, caplog: Any) -> None:
+    class Odd(OldSessions):
+        def open(self, value: str, now: float) -> OldCookie | None:
+            end: Any = datetime.now(UTC) if value == "end" else now + 60
+            return OldCookie(identity=value, session=OldSession({"user": "ann"}), expires_at=end)
+
+        def names(self, headers: Any) -> Any:
+            return None if any("names" in header for header in headers) else [self.name]
+
+    app = make(show, store=MemoryStore(), old_sessions=[Odd("old")])
+    for value in ("end", "names"):
+        assert SyncClient(app).present(f"old={value}").text == "{}"
+    assert told(caplog) == ["Odd could not take over an old session: TypeError"]
+    assert SyncClient(app).present("old=1").text == "{'user': 'ann'}"
+
+
 def test_an_empty_session_is_nothing_to_take_over(make: Any, old: Any) -> None:
     class Empty(OldSessions):
         def open(self, value: str, now: float) -> OldCookie | None:
@@ -631,6 +651,44 @@ def test_a_change_of_the_secret_does_not_matter(make: Any, old: Any) -> None:
     assert len(sessions_of(store)) == 1
 
 
+class _Blocking(MemoryStore):
+    """A store that is called in worker threads."""
+
+    capabilities = replace(MemoryStore.capabilities, blocking=True)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("operation", ["begin", "create"])
+async def test_a_request_that_is_cancelled_logs_nobody_out(operation: str) -> None:
+    """The next request takes the old session over, no matter what was stored by then."""
+    theirs = _Blocking()
+    theirs.set("old-1", Record(b"ann", time.time() + 3600))
+
+    class Gated(AsyncMemoryStore):
+        is_shut = True
+
+        async def call(self, called: Any, *args: Any) -> Any:
+            is_note = is_takeover(args[0])
+            await anyio.lowlevel.checkpoint()
+            result = await super().call(called, *args)
+            if self.is_shut and called.__name__ == "set" and is_note == (operation == "begin"):
+                arrived.set()
+                await anyio.sleep_forever()
+            return result
+
+    arrived, store = anyio.Event(), Gated()
+    app = asgi_app(show, store=store, old_sessions=[Stored("old", store=theirs)])
+    async with anyio.create_task_group() as group:
+        group.start_soon(Client(app).present, "old=1")
+        await arrived.wait()
+        group.cancel_scope.cancel()
+    store.is_shut = False
+    assert (await Client(app).present("old=1")).text == "{'user': 'ann'}"
+    assert len(sessions_of(store.store)) == 1
+    assert theirs.get("old-1") is None
+
+
 # Old sessions on a server
 
 
@@ -701,18 +759,48 @@ def test_a_record_that_cannot_be_read_breaks_no_request(make: Any, caplog: Any) 
     assert theirs.get("old-1") is not None
 
 
-def test_the_middleware_opens_and_closes_the_store_behind_a_url(make: Any, dists: Any) -> None:
-    """A URL that no store opens is an error at once."""
-    app = make(show, store=MemoryStore(), old_sessions=[Stored("old", store="memory:")])
-    for _ in range(2):
-        assert SyncClient(app).present("old=1").text == "{}"
+def test_the_middleware_opens_and_closes_the_store_behind_a_url(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves the store of the sessions open, which it has not opened."""
+    opened: list[MemoryStore] = []
+    closed: list[MemoryStore] = []
+
+    class Old(MemoryStore):
+        def close(self) -> None:
+            closed.append(self)
+
+    def open_url(url: str, clock: Any) -> MemoryStore:
+        opened.append(Old(clock=clock))
+        return opened[-1]
+
+    monkeypatch.setattr(MemoryStore, "from_url", open_url)
+    store = MemoryStore()
+    app = make(show, store=store, old_sessions=[Stored("old", store="memory:")])
+    for number in (1, 2):
+        opened[-1].set("old-1", Record(b"ann", time.time() + 3600))
+        assert SyncClient(app).present("old=1").text == "{'user': 'ann'}"
+        assert len(opened) == number
         closing = app.close()
         if closing is not None:
             asyncio.run(closing)
-    from coatcheck.errors import PluginError
+        assert closed == opened
+    store.ping()
 
+
+def test_a_url_that_no_store_opens_is_an_error_at_once(make: Any) -> None:
     with pytest.raises(PluginError, match="nosuch"):
         make(show, store=MemoryStore(), old_sessions=[Stored("old", store="nosuch://host")])
+
+
+def test_a_record_without_a_limit_is_noted_with_one(make: Any) -> None:
+    """A browser keeps a cookie for 400 days at most."""
+    theirs, ours = MemoryStore(), MemoryStore()
+    theirs.set("old-1", Record(b"ann", 2e11))
+    app = make(show, store=ours, old_sessions=[Stored("old", store=theirs)])
+    assert SyncClient(app).present("old=1").text == "{'user': 'ann'}"
+    [noted] = [record for key, record in ours.all() if is_takeover(key)]
+    assert abs(noted.expires_at - time.time() - 400 * 86400) < 60
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from .._records.operations import Destroy, Operations
@@ -12,7 +12,7 @@ from .set_cookie import HeaderChanges
 
 if TYPE_CHECKING:
     from .._records.takeover_records import TakeoverRecord
-    from ..old_sessions import OldSessions
+    from ..cookie import CookieOptions
     from .request_context import RequestContext
     from .takeover import Presented
 
@@ -46,8 +46,8 @@ class Ending:
         self._cookie = context.cookie
         self.other_key: str | None = None
         self.taken_over: tuple[Presented, TakeoverRecord] | None = None
-        #: The old cookies that the browser has to remove.
-        self._removals: list[OldSessions] = []
+        #: The old cookies that the browser has to remove: by name, their attributes.
+        self._removals: dict[str, CookieOptions] = {}
 
     def end_pending(self) -> Operations[None]:
         """Carry out what the application asked to end."""
@@ -106,15 +106,17 @@ class Ending:
             return changes
         return HeaderChanges(changes.set_cookie, True, self._removal_lines(changes.set_cookie))
 
-    def remove_cookie(self, reader: OldSessions) -> None:
-        """Let the response remove an old cookie."""
-        if reader not in self._removals:
-            self._removals.append(reader)
+    def remove_cookies(self, names: Iterable[str], options: CookieOptions) -> None:
+        """Let the response remove old cookies.
+
+        :param options: their attributes.
+        """
+        self._removals.update(dict.fromkeys(names, options))
 
     def _removal_lines(self, set_cookie: str | None) -> tuple[str, ...]:
         lines = (
-            self._cookie.removal_of(old.name, old.cookie, set_cookie is not None)
-            for old in self._removals
+            self._cookie.removal_of(name, options, set_cookie is not None)
+            for name, options in self._removals.items()
         )
         return tuple(line for line in lines if line is not None)
 

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from .._cookies.cookie_header import MAX_CANDIDATES, cookie_values
+from .._cookies.cookie_header import MAX_CANDIDATES
 from .._cookies.signing import url_safe
 from .._records.operations import Destroy, Elsewhere, Get, Operations, Sleep
 from .._records.records import Attempts, Snapshot
@@ -58,11 +58,13 @@ class Presented:
     """Hold a verified old cookie that came with a request.
 
     :ivar key: that of its takeover record.
+    :ivar names: the names of the cookies that are removed.
     """
 
     reader: OldSessions
     cookie: OldCookie
     key: str
+    names: tuple[str, ...]
 
     def expires_at(self, record_expires_at: float) -> float:
         """Return when the old session ends, in POSIX seconds.
@@ -73,28 +75,72 @@ class Presented:
         return end if self.reader.until is None else min(end, self.reader.until)
 
 
+class OldCookies:
+    """Find the old cookies of requests.
+
+    :param options: those of the middleware.
+    :param adapter: reads the requests.
+    """
+
+    def __init__(self, options: SessionOptions, adapter: RequestAdapter) -> None:
+        self._clock = options.clock
+        self._adapter = adapter
+        self._readers: tuple[OldSessions, ...] = tuple(options.old_sessions)
+        self._warned: set[tuple[str, str]] = set()
+
+    def came(self, request: Request) -> bool:
+        """Tell whether a request may have an old cookie."""
+        headers = self._adapter.cookie_headers(request)
+        return any(reader.name in header for header in headers for reader in self._readers)
+
+    def presented(self, request: Request) -> Iterator[Presented]:
+        """Yield the old cookies that are good."""
+        now = self._clock()
+        headers = self._adapter.cookie_headers(request)
+        for reader in self._readers:
+            if reader.until is None or reader.until > now:
+                yield from self._opened(reader, headers, now)
+
+    def _opened(
+        self, reader: OldSessions, headers: Sequence[str], now: float
+    ) -> Iterator[Presented]:
+        try:
+            for value in islice(reader.values(headers), MAX_CANDIDATES):
+                cookie = reader.open(value, now)
+                if cookie is not None:
+                    key = takeover_key(reader.name, cookie.identity)
+                    yield Presented(reader, cookie, key, tuple(reader.names(headers)))
+        except Exception as error:
+            self.failed(reader, error)
+
+    def failed(self, reader: OldSessions, error: Exception) -> None:
+        """Log the type of an error, because its text may quote the session.
+
+        Each kind is a warning once: a visitor whose session cannot be read may come often.
+        """
+        kind = type(reader).__name__, type(error).__name__
+        level = logging.DEBUG if kind in self._warned else logging.WARNING
+        self._warned.add(kind)
+        logger.log(level, "%s could not take over an old session: %s", *kind)
+
+
 class Takeover:
     """Take over old sessions, for all requests of a middleware.
 
     :param options: those of the middleware.
     :param adapter: reads the requests.
     :param writer: tells whether an id can be in our cookie.
+    :ivar came: tells whether a request may have an old cookie.
     """
 
     def __init__(
         self, options: SessionOptions, adapter: RequestAdapter, writer: CookieWriter
     ) -> None:
         self._options = options
-        self._adapter = adapter
         self._writer = writer
+        self._cookies = OldCookies(options, adapter)
         self._records = TakeoverRecords(options.codec, options.clock)
-        self._warned: set[tuple[str, str]] = set()
-        self._readers: tuple[OldSessions, ...] = tuple(options.old_sessions)
-
-    def came(self, request: Request) -> bool:
-        """Tell whether a request may have an old cookie."""
-        headers = self._adapter.cookie_headers(request)
-        return any(reader.name in header for header in headers for reader in self._readers)
+        self.came = self._cookies.came
 
     def load(self, context: RequestContext) -> Operations[bool]:
         """Begin the session with the data of an old one, or go on with the one that has begun so.
@@ -107,9 +153,15 @@ class Takeover:
             return False
         if not cookie.can_be_sent(context.policy.cookie):
             return False
-        for presented in self._presented(context.request):
-            found = yield from self._take_over(context, presented)
-            if isinstance(found, tuple):
+        for presented in self._cookies.presented(context.request):
+            found: _Found | None = None
+            try:
+                found = yield from self._take_over(context, presented)
+            except StoreError:
+                raise
+            except Exception as error:
+                self._cookies.failed(presented.reader, error)
+            if found is not None:
                 session_id, snapshot, state = found
                 session.fill(session_id, snapshot, state)
                 # The response sends the new one, and asks the store for that: so it finishes this.
@@ -141,32 +193,14 @@ class Takeover:
         taken, ending.taken_over = ending.taken_over, None
         if taken is not None and taken[1].finished_at is None:
             yield from self._records.finish(taken[1])
-        for presented in self._presented(request):
+        for presented in self._cookies.presented(request):
             expires_at = presented.expires_at(now)
             begun = yield from self._records.begin(presented.key, expires_at, finished=True)
             if begun is None:
                 ids += self._ids(presented)
             yield from self._end_record(presented)
-            ending.remove_cookie(presented.reader)
+            ending.remove_cookies(presented.names, presented.reader.cookie)
         return ids
-
-    # The cookies that came
-
-    def _presented(self, request: Request) -> Iterator[Presented]:
-        """Yield the old cookies that are good."""
-        now = self._options.clock()
-        headers = self._adapter.cookie_headers(request)
-        for reader in self._readers:
-            if reader.until is not None and reader.until <= now:
-                continue
-            for value in islice(cookie_values(headers, reader.name), MAX_CANDIDATES):
-                cookie = None
-                try:
-                    cookie = reader.open(value, now)
-                except Exception as error:
-                    self._failed(reader, error)
-                if cookie is not None:
-                    yield Presented(reader, cookie, takeover_key(reader.name, cookie.identity))
 
     def _ids(self, presented: Presented) -> Iterator[str]:
         """Yield the ids that the new session can have: one for each of our secrets.
@@ -178,16 +212,6 @@ class Takeover:
             made = url_safe(digest)[:32]
             if self._writer.valid_id(made):
                 yield made
-
-    def _failed(self, reader: OldSessions, error: Exception) -> None:
-        """Log the type of an error, because its text may quote the session.
-
-        Each kind is a warning once: a visitor whose session cannot be read may come often.
-        """
-        kind = type(reader).__name__, type(error).__name__
-        level = logging.DEBUG if kind in self._warned else logging.WARNING
-        self._warned.add(kind)
-        logger.log(level, "%s could not take over an old session: %s", *kind)
 
     # One old session
 
@@ -211,7 +235,7 @@ class Takeover:
                 return None
         if found is None:
             found = yield from self._join(context, presented, noted)
-        context.ending.remove_cookie(presented.reader)
+        context.ending.remove_cookies(presented.names, presented.reader.cookie)
         if found is None:
             context.session.is_accessed = True  # so that the response removes the cookie
         else:
@@ -230,7 +254,7 @@ class Takeover:
         try:
             session = presented.reader.read(record.data)
         except Exception as error:
-            self._failed(presented.reader, error)
+            self._cookies.failed(presented.reader, error)
         # No browser keeps a cookie longer, and some libraries let a record stay without a limit.
         longest = self._options.clock() + MAX_AGE_LIMIT
         return session, presented.expires_at(min(record.expires_at, longest))
@@ -252,7 +276,7 @@ class Takeover:
             state = SessionState(data, self._options.clock(), settings, owner)
             self._options.codec.dumps(state)  # an error comes now, and not with the response
         except Exception as error:
-            self._failed(presented.reader, error)
+            self._cookies.failed(presented.reader, error)
             return None
         return state
 

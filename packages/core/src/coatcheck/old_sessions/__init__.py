@@ -18,12 +18,12 @@ library that was tried. None of them imports the library, and none reads pickles
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ..cookie import CookieOptions, checked_expires
+from ..cookie import CookieOptions, checked_expires, cookie_values
 from ..errors import ConfigurationError
 from ..store import AsyncStore, Store
 
@@ -104,6 +104,22 @@ class OldSessions(ABC):
                 f"not {type(store).__name__}"
             )
         self.store: Store | AsyncStore | str | None = store
+
+    def values(self, headers: Iterable[str]) -> Iterable[str]:
+        """Return the values to open: those of all cookies that have the name.
+
+        A reader whose cookie comes in pieces returns them put together.
+
+        :param headers: the Cookie headers.
+        """
+        return cookie_values(headers, self.name)
+
+    def names(self, headers: Iterable[str]) -> Iterable[str]:
+        """Return the names of the cookies that are removed.
+
+        :param headers: the Cookie headers.
+        """
+        return (self.name,)
 
     @abstractmethod
     def open(self, value: str, now: float) -> OldCookie | None:
