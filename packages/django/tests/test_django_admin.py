@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client, override_settings
 
-from coatcheck import Capabilities, MemoryStore, Store
+from coatcheck import ALWAYS, Capabilities, Condition, MemoryStore, Store
+from coatcheck.errors import StoreUnavailable
 from coatcheck_django import SessionStore, sessions
 
 PAGE = "/admin/coatcheck/session/"
@@ -160,3 +163,90 @@ def test_there_is_no_table_and_nothing_asks_for_it(store: MemoryStore, users: An
     assert json.loads(dumped.getvalue()) == []
     call_command("dumpdata", "coatcheck", "--all", stdout=io.StringIO())
     call_command("check")
+
+
+def test_a_session_whose_key_has_changed_since_the_list_is_ended(admin: Client, ann: Any) -> None:
+    session = SessionStore()
+    session["a"] = 1
+    session.save()
+    ref = session.ref
+    session.cycle_key()
+    assert "1 session was ended." in admin.post(PAGE, {"ref": [ref]}, follow=True).text
+    assert SessionStore(session.session_key).load() == {}
+    assert LogEntry.objects.get().object_repr == "a session whose key has changed"
+
+
+def test_a_user_with_exactly_this_name_is_found_among_many(admin: Client, users: Any) -> None:
+    users.objects.bulk_create(users(username=f"joanna{number}") for number in range(60))
+    bob = users.objects.create_user("nna")
+    Client().force_login(bob)
+    page = admin.get(f"{PAGE}?q=NNA").text
+    assert [row.partition(" ")[0] for row in rows(page)] == ["nna"]
+    assert "More than 50 users" in page
+    assert "More than 50 users" not in admin.get(f"{PAGE}?q=joanna1").text
+
+
+def test_the_page_says_that_some_sessions_have_not_moved(admin: Client, store: MemoryStore) -> None:
+    assert "move_sessions" not in admin.get(PAGE).text
+    value = {"STORE": store, "MOVE_FROM": "django.contrib.sessions.backends.db"}
+    with override_settings(COATCHECK=value):
+        assert "move_sessions" in admin.get(PAGE).text
+
+
+def test_owners_of_another_rule_are_no_users(store: MemoryStore, users: Any, ann: Any) -> None:
+    bob = users.objects.create_user("bob")
+    with override_settings(COATCHECK={"STORE": store, "OWNER": "tenant"}):
+        admin = Client()
+        admin.force_login(ann)
+        session = SessionStore()
+        session["tenant"] = str(bob.pk)
+        session.save()
+        assert sorted(row.partition(" ")[0] for row in rows(admin.get(PAGE).text)) == sorted(
+            [str(bob.pk), "nobody"]
+        )
+        (row,) = rows(admin.get(f"{PAGE}?q={bob.pk}").text)
+        assert row.startswith(f"{bob.pk} ")
+        admin.post(PAGE, {"ref": [session.ref]})
+    assert LogEntry.objects.get().object_repr == f"session of {bob.pk}"
+
+
+def test_an_id_that_no_user_can_have_is_shown_as_it_is(admin: Client) -> None:
+    session = SessionStore()
+    session["_auth_user_id"] = "9" * 30
+    session.save()
+    assert any(row.startswith("9" * 30) for row in rows(admin.get(PAGE).text))
+
+
+@pytest.mark.parametrize("zones", [True, False])
+def test_the_last_moment_of_all_is_shown(admin: Client, zones: bool) -> None:
+    session = SessionStore()
+    session.set_expiry(datetime.max.replace(tzinfo=UTC))
+    session.save()
+    with override_settings(USE_TZ=zones, TIME_ZONE="Asia/Tokyo"):
+        assert "9999" in admin.get(PAGE).text
+
+
+def test_what_was_ended_before_the_store_failed_is_told_and_noted(
+    admin: Client, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    refs = []
+    for _ in range(2):
+        session = SessionStore()
+        session["a"] = 1
+        session.save()
+        refs.append(session.ref)
+    destroy = store.destroy
+
+    def fails_later(key: str, only_if: Condition = ALWAYS) -> bool:
+        monkeypatch.setattr(store, "destroy", fails)
+        return destroy(key, only_if)
+
+    def fails(key: str, only_if: Condition = ALWAYS) -> bool:
+        raise StoreUnavailable("down")
+
+    monkeypatch.setattr(store, "destroy", fails_later)
+    page = admin.post(PAGE, {"ref": refs}, follow=True).text
+    assert "Not all sessions were ended: down" in page
+    assert "1 session was ended." in page
+    assert [entry.object_id for entry in LogEntry.objects.all()] == refs[:1]

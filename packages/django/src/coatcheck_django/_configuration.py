@@ -152,6 +152,11 @@ def options() -> SessionOptions:
     return _opened.get("options", _options)
 
 
+def owner_is_user() -> bool:
+    """Tell whether the owner of a session is its user, and not something of the option OWNER."""
+    return options().owner == USER
+
+
 def given() -> Mapping[str, Any]:
     """Return the setting ``COATCHECK``.
 

@@ -15,7 +15,6 @@ class User(Protocol):
     """A user of django.contrib.auth, of any model."""
 
     pk: Any
-    _meta: Any
 
 
 class Request(Protocol):
@@ -58,7 +57,7 @@ def owner_of(user: User) -> str:
     :raises ImproperlyConfigured: ``OWNER`` is set, so the owner is something else.
     :raises ValueError: the user is not saved.
     """
-    if configuration.options().owner != configuration.USER:
+    if not configuration.owner_is_user():
         raise ImproperlyConfigured(
             'COATCHECK["OWNER"] is set, so the owner of a session is not its user: use '
             "`sessions().list(owner)` and `sessions().revoke_all(owner)` with the owner that it "
@@ -66,7 +65,8 @@ def owner_of(user: User) -> str:
         )
     if user.pk is None:
         raise ValueError("the user has no `pk`: only a user that is saved has sessions")
-    return str(user._meta.pk.value_to_string(user))  # as django.contrib.auth stores it
+    model: Any = user
+    return str(model._meta.pk.value_to_string(user))  # as django.contrib.auth stores it
 
 
 def _ref(request: Request | None) -> str | None:

@@ -21,6 +21,7 @@ from coatcheck.sessions import SessionEntry
 
 from . import _configuration as configuration
 from ._engine import SessionStore
+from ._logins import owner_of
 from .models import Session
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ _TEMPLATE: Final = "admin/coatcheck/sessions.html"
 #: The most sessions, and the most users of a search, that a page shows.
 _SESSIONS: Final = 200
 _USERS: Final = 50
+#: A day before the last moment that a datetime can be, so that each time zone can show it.
+_LAST: Final = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class SessionAdmin(_ModelAdmin):
             "query": query,
             "rows": self._rows(request, query),
             "limit": _SESSIONS,
+            "owner_is_user": configuration.owner_is_user(),
+            "some_may_move": configuration.former() is not None,
             "has_delete_permission": self.has_delete_permission(request),
             **(extra_context or {}),
         }
@@ -92,7 +97,7 @@ class SessionAdmin(_ModelAdmin):
 
     def _rows(self, request: HttpRequest, query: str) -> list[Row]:
         try:
-            entries = self._found(query) if query else self._all(request)
+            entries = self._found(request, query) if query else self._all(request)
         except StoreError as error:
             self.message_user(request, f"The sessions cannot be listed: {error}", messages.ERROR)
             return []
@@ -117,38 +122,63 @@ class SessionAdmin(_ModelAdmin):
             return []
         return configuration.sessions().list_all(_SESSIONS)
 
-    def _found(self, query: str) -> list[SessionEntry]:
-        """Return the sessions of the users whose name has a text in it."""
+    def _found(self, request: HttpRequest, query: str) -> list[SessionEntry]:
+        """Return the sessions of the users whose name has a text in it.
+
+        Under another rule for owners the text is an owner.
+        """
+        if not configuration.owner_is_user():
+            return configuration.sessions().list(query)[:_SESSIONS]
         model = get_user_model()
-        named = {f"{model.USERNAME_FIELD}__icontains": query}
-        users = model._default_manager.filter(**named).order_by("pk")[:_USERS]
-        found = (each for user in users for each in configuration.sessions().list(str(user.pk)))
+        name = model.USERNAME_FIELD
+        named = model._default_manager.filter(**{f"{name}__icontains": query})
+        exact = named.filter(**{f"{name}__iexact": query}).order_by("pk")[:_USERS]
+        others = named.order_by("pk")[: _USERS + 1]
+        users = list({user.pk: user for user in (*exact, *others)}.values())
+        if len(users) > _USERS:
+            text = f"More than {_USERS} users have this text in their name. Some are left out."
+            self.message_user(request, text, messages.WARNING)
+        found = (
+            each
+            for user in users[:_USERS]
+            for each in configuration.sessions().list(owner_of(user))
+        )
         return sorted(found, key=lambda entry: entry.created_at)[:_SESSIONS]
 
     def _end(self, request: HttpRequest) -> None:
         """End the chosen sessions, or all others of the page, and note each in the admin's log."""
         count = 0
-        for ref in request.POST.getlist("listed" if "all" in request.POST else "ref"):
-            entry = configuration.sessions().get(ref)
-            if entry is not None and configuration.sessions().revoke(ref):
-                count += 1
-                self._note(request, entry)
+        try:
+            for ref in request.POST.getlist("listed" if "all" in request.POST else "ref"):
+                entry = configuration.sessions().get(ref)
+                # A session that is not found may have another key by now, which this ends.
+                if configuration.sessions().revoke(ref):
+                    count += 1
+                    self._note(request, ref, entry)
+        except StoreError as error:  # what was ended stays ended, and in the log
+            text = f"Not all sessions were ended: {error}"
+            self.message_user(request, text, messages.ERROR)
         text = "1 session was ended." if count == 1 else f"{count} sessions were ended."
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
 
-    def _note(self, request: HttpRequest, entry: SessionEntry) -> None:
-        user = _users_of([entry]).get(entry.owner)
+    def _note(self, request: HttpRequest, ref: str, entry: SessionEntry | None) -> None:
+        whose = "a session whose key has changed"
+        if entry is not None:
+            user = _users_of([entry]).get(entry.owner, entry.owner)
+            whose = f"session of {user or 'a visitor'}"
         LogEntry.objects.create(
             user_id=request.user.pk,
             content_type_id=ContentType.objects.get_for_model(Session).pk,
-            object_id=entry.ref,
-            object_repr=f"session of {user or 'a visitor'}"[:200],
+            object_id=ref,
+            object_repr=whose[:200],
             action_flag=DELETION,
         )
 
 
 def _users_of(entries: list[SessionEntry]) -> dict[str | None, Any]:
     """Return the users of sessions by the owners' names; those who were deleted are left out."""
+    if not configuration.owner_is_user():
+        return {}
     model = get_user_model()
     keys = {}
     for owner in {entry.owner for entry in entries} - {None}:
@@ -156,12 +186,16 @@ def _users_of(entries: list[SessionEntry]) -> dict[str | None, Any]:
             keys[owner] = model._meta.pk.to_python(owner)
         except ValidationError:  # an owner by another rule
             continue
-    users = model._default_manager.in_bulk(list(keys.values()))
+    try:
+        users = model._default_manager.in_bulk(list(keys.values()))
+    except OverflowError:  # an id that no user can have, which somebody wrote into a session
+        users = {}
     return {owner: users[key] for owner, key in keys.items() if key in users}
 
 
 def _shown(moment: float) -> datetime:
     """Return a moment as templates show it, in the current time zone."""
+    moment = min(moment, _LAST)
     if settings.USE_TZ:
         return datetime.fromtimestamp(moment, UTC)
     return datetime.fromtimestamp(moment)
