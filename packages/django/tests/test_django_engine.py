@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import time
+import traceback
+from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -408,3 +410,51 @@ def test_a_page_that_changes_nothing_keeps_the_expiry_that_another_set(
         client.get("/put")
     ((_, record),) = store.all()
     assert record.expires_at - time.time() < 61
+
+
+def broken_pages(store: MemoryStore, client: Client) -> Iterator[str]:
+    """Yield Django's reports of requests that fail while they use their session."""
+    client.get("/put?a=swordfish")
+    client.raise_request_exception = False
+    with override_settings(DEBUG=True):
+        djangosite.meanwhile.append(lambda: store.close())
+        for address in ("/put?b=1", "/aput?b=1", "/flush", "/show"):
+            response = client.get(address)
+            assert response.status_code == 500
+            yield response.text
+
+
+def test_djangos_error_reports_show_neither_id_nor_data(store: MemoryStore, client: Client) -> None:
+    reports = list(broken_pages(store, client))
+    assert all("StoreClosed" in report for report in reports)
+    assert not any("swordfish" in report for report in reports)
+    key = client.cookies[COOKIE].value
+    for report in reports:
+        frames = report.partition('id="traceback"')[2].partition('id="requestinfo"')[0]
+        assert "session_lifecycle" in frames
+        assert key not in frames
+
+
+@pytest.mark.parametrize("call", ["save", "create", "cycle_key"])
+def test_data_that_cannot_be_stored_are_in_no_error_report(call: str, store: MemoryStore) -> None:
+    session = SessionStore()
+    session["card"] = "swordfish"
+    session.save()
+    session["bad"] = object()
+    with pytest.raises(SerializationError) as raised:
+        getattr(session, call)()
+    shown = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
+    ours = [frame for frame in shown.stack if frame.filename != __file__]
+    assert any("session_lifecycle" in frame.filename for frame in ours)
+    assert not any("swordfish" in str(frame.locals) for frame in ours)
+
+
+def test_a_session_that_was_flushed_is_a_new_one(store: MemoryStore) -> None:
+    session = SessionStore()
+    session["a"] = 1
+    session.save()
+    session.flush()
+    session["b"] = 1
+    assert session.load() == {}
+    session.save()
+    assert SessionStore(session.session_key).load() == {"b": 1}

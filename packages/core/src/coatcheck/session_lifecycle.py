@@ -22,6 +22,9 @@ So an integration writes its own decisions once, as a generator that both use::
     stored = sessions.run(log_in(sessions, session_id, 42))
 
 A session that was ended elsewhere is never stored again: only ``create`` makes a record.
+
+A framework's error reports may show local variables. Keep an id in a :class:`SessionId`, a string
+that they do not show.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from ._records.records import Attempts, Snapshot
 from ._records.session_writer import KeyTaken
 from ._records.succession import Succession, ref_of, successors_key
 from ._request.policy import Policy, lifecycle_of
+from ._session.redaction import SessionId
 from ._stores.runners import AsyncRunner, SyncRunner
 from .codec import SessionState
 from .cookie import CookieOptions
@@ -43,7 +47,7 @@ from .events import Emitter
 from .options import SessionOptions
 from .store import AsyncStore, Record, Store
 
-__all__ = ["Operations", "SessionLifecycle", "StoredSession"]
+__all__ = ["Operations", "SessionId", "SessionLifecycle", "StoredSession"]
 
 
 def __dir__() -> list[str]:
@@ -154,6 +158,7 @@ class SessionLifecycle:
             knows.
         """
         state = SessionState(data, created_at=self._options.clock(), owner=self._owner(data, None))
+        del data  # so that error reports with local variables do not show them
         for _ in range(_ID_ATTEMPTS):
             new_id, attempts = session_id or self._new_id(), Attempts()
             try:
@@ -179,11 +184,14 @@ class SessionLifecycle:
         :raises StoreError: the store failed, and the change may be stored or not.
         """
         state = self._state_of(stored, data)
+        del data  # so that error reports with local variables do not show them
         snapshot, attempts = stored._snapshot, stored._attempts
         content = self._options.codec.dumps(state)
         if content == self._lifecycle.content(snapshot) and not attempts.unknown:
             return (yield from self._touch_unchanged(stored))
-        found = yield from self._lifecycle.update(snapshot, state, True, attempts, content)
+        writing = self._lifecycle.update(snapshot, state, True, attempts, content)
+        content = b""  # as the data
+        found = yield from writing
         return None if found is None else _stored(stored.id, found, attempts)
 
     def touch(
@@ -218,6 +226,7 @@ class SessionLifecycle:
         :raises StoreError: the store failed. The old id may still be good.
         """
         state = self._state_of(stored, data)
+        del data  # so that error reports with local variables do not show them
         for _ in range(_ID_ATTEMPTS):
             new_id, attempts = self._new_id(), Attempts()
             try:
@@ -245,6 +254,7 @@ class SessionLifecycle:
             knows.
         """
         state, old = self._state_of(stored, data), stored._snapshot.key
+        del data  # so that error reports with local variables do not show them
         if not (yield from self._has_live(old)):
             return None
         for _ in range(_ID_ATTEMPTS):

@@ -12,7 +12,7 @@ from django.contrib.sessions.backends.base import CreateError, SessionBase, Upda
 
 from coatcheck import JSONCodec
 from coatcheck.errors import IdTaken
-from coatcheck.session_lifecycle import Operations, SessionLifecycle, StoredSession
+from coatcheck.session_lifecycle import Operations, SessionId, SessionLifecycle, StoredSession
 
 from . import _configuration as configuration
 from ._text_keys import with_text_keys
@@ -27,27 +27,35 @@ class Decisions(SessionBase):
     #: The session as it was last read or written; None if this object has done neither.
     _stored: StoredSession | None = None
     #: The key that came with the request, if no session was found under it.
-    _missing: str | None = None
+    _missing: SessionId | None = None
     _session_cache: dict[str, Any]
     accessed: bool
     modified: bool
 
-    def _ended(self, session_key: str | None) -> str | None:
+    def _key(self) -> SessionId | None:
+        """Return the key as a string that error reports do not show."""
+        return None if self.session_key is None else SessionId(self.session_key)
+
+    def _ended(self, session_key: str | None) -> SessionId | None:
         """Return the key of the session that a method ends; None for the one of this object."""
         if session_key is not None:
-            return session_key
+            return SessionId(session_key)
         # A logout looks for the user first. A session that it does not find may have another key.
-        return self.session_key or self._missing
+        return self._key() or self._missing
 
-    def _load(self, sessions: SessionLifecycle, key: str | None) -> Operations[dict[str, Any]]:
+    def _load(
+        self, sessions: SessionLifecycle, key: SessionId | None
+    ) -> Operations[dict[str, Any]]:
         found = None if key is None else (yield from sessions.load(key))
         if found is None:
             self._session_key, self._missing = None, key
-            if self._stored is not None:  # what was read of a session that is ended
+            if (
+                key is not None and self._stored is not None
+            ):  # what was read of a session that is ended
                 self._stored = None
                 vars(self).pop("_session_cache", None)
             return {}
-        self._session_key = key
+        self._session_key = str(key)
         if not self._is_read():
             self._stored = found
         return found.data
@@ -69,8 +77,9 @@ class Decisions(SessionBase):
         self.modified = True
 
     def _save(self, sessions: SessionLifecycle, must_create: bool) -> Operations[None]:
-        if self.session_key is not None and must_create:
-            yield from self._create_under(sessions, self.session_key)
+        key = self._key()
+        if key is not None and must_create:
+            yield from self._create_under(sessions, key)
             return
         before = yield from self._before(sessions)
         if before is None:
@@ -93,10 +102,11 @@ class Decisions(SessionBase):
 
         It has not been read yet after ``clear()``, which needs nothing of it.
         """
-        if self.session_key is None:
+        key = self._key()
+        if key is None:
             return None
         if self._stored is None:
-            self._stored = yield from sessions.load(self.session_key)
+            self._stored = yield from sessions.load(key)
         return self._stored
 
     def _cycle_key(self, sessions: SessionLifecycle) -> Operations[None]:
@@ -116,5 +126,6 @@ class Decisions(SessionBase):
         self._session_cache, self._session_key, self._stored = {}, None, None
 
     def _settle(self, stored: StoredSession) -> None:
-        self._session_key, self._stored, self._session_cache = stored.id, stored, stored.data
+        self._session_key = str(stored.id)
+        self._stored, self._session_cache = stored, stored.data
         self._missing = None

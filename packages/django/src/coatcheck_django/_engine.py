@@ -41,7 +41,7 @@ class SessionStore(Decisions):
 
     def load(self) -> dict[str, Any]:
         """Return the stored data, or an empty dict and no key if there is no such session."""
-        sessions, key = self._lifecycle(), self.session_key
+        sessions, key = self._lifecycle(), self._key()
         data = sessions.run(self._load(sessions, key))
         if self._move(key, is_stored=self.session_key is not None):
             data = sessions.run(self._load(sessions, key))
@@ -49,7 +49,7 @@ class SessionStore(Decisions):
 
     async def aload(self) -> dict[str, Any]:
         """See :meth:`load`."""
-        sessions, key = self._async_lifecycle(), self.session_key
+        sessions, key = self._async_lifecycle(), self._key()
         data = await sessions.arun(self._load(sessions, key))
         if await self._amove(key, is_stored=self.session_key is not None):
             data = await sessions.arun(self._load(sessions, key))
@@ -177,14 +177,14 @@ class SessionStore(Decisions):
         """Read the data if they were not read yet, because those of the store stay otherwise."""
         if self.session_key is not None and self._stored is None:
             if self._is_read():  # after `clear()`
-                self._move(self.session_key)
+                self._move(self._key())
             else:
                 self._session_cache = self.load()
 
     async def _aprepare(self) -> None:
         if self.session_key is not None and self._stored is None:
             if self._is_read():
-                await self._amove(self.session_key)
+                await self._amove(self._key())
             else:
                 self._session_cache = await self.aload()
 
