@@ -264,6 +264,97 @@ def test_a_key_of_a_typed_dict_can_go() -> None:
     assert data == {"csrf": "x"}
 
 
+# What the block does to the session itself
+
+
+@kinds
+@pytest.mark.parametrize("app", [asgi_app, wsgi_app])
+@pytest.mark.parametrize("end", ["destroy", "regenerate", "clear", "pop"])
+async def test_a_logout_in_the_block_is_not_undone(
+    app: Any, cart: Any, line: Any, end: str, store: MemoryStore
+) -> None:
+    """Whatever the view has changed, of a value that was there and of one that was not."""
+    present, absent = SessionView(cart, "cart"), SessionView(cart, "other")
+
+    def visit(session: Any, request: Any) -> str:
+        session["cart"] = STORED
+        return ""
+
+    def leave(session: Any, request: Any) -> str:
+        with present.edit(session) as value, absent.edit(session) as other:
+            add(value, line, "coat")
+            if end in ("destroy", "regenerate"):
+                add(other, line, "coat")
+                getattr(session, end)()
+            elif end == "clear":
+                session.clear()
+            else:
+                session.pop("cart")
+        return str(dict(session))
+
+    visitor = Client(app(visit, store=store))
+    await visitor.get("/")
+    visitor = Client(app(leave, store=store), cookies=visitor.cookies)
+    assert (await visitor.get("/")).text == "{}"
+    assert bool(visitor.cookies) is (end != "destroy")
+
+
+@pytest.mark.parametrize("key", ["cart", None])
+@pytest.mark.parametrize("change", ["nothing", "a field"])
+def test_a_migration_does_not_undo_a_logout(key: str | None, change: str) -> None:
+    """Neither for one key nor for the whole session, whose old keys are gone then."""
+    view = SessionView(ModelCart, key, version=3, migrate=upgrade)
+    old = {"lines": [{"item": "hat"}], "at": None, VERSION_KEY: 2}
+    for logout in (dict.clear, dict.popitem):
+        data: dict[str, Any] = {"csrf": "x", **({"cart": old} if key else old)}
+        with view.edit(data) as cart:
+            if change == "a field":
+                cart.lines.append(ModelLine(item="coat"))
+            if key is None and logout is dict.popitem:
+                del data["at"]
+            else:
+                logout(data)
+            left = dict(data)
+        assert data == left
+
+
+def test_what_the_block_assigns_itself_wins() -> None:
+    """Over a migration and over a change. Of the whole session, that is decided for each key."""
+    view = SessionView(ModelCart, "cart", version=3, migrate=upgrade)
+    for stored in (["hat"], None):
+        data: dict[str, Any] = {} if stored is None else {"cart": stored}
+        with view.edit(data) as cart:
+            cart.lines.clear()
+            cart.since = NOON
+            data["cart"] = STORED
+        assert data == {"cart": STORED}
+    whole, data = SessionView(Shop), {"theme": "light", "basket": ["hat"]}
+    with whole.edit(data) as shop:
+        shop.theme, shop.user_id = "dark", 42
+        shop.basket.append("coat")
+        del data["theme"]
+        data["user_id"] = 43
+    assert data == {"basket": ["hat", "coat"], "user_id": 43}
+
+
+def test_a_block_after_a_logout_is_stored() -> None:
+    """As anything that is written after `destroy()` begins a new session."""
+    view = SessionView(ModelCart, "cart")
+
+    def visit(session: Any, request: Any) -> str:
+        session["cart"] = STORED
+        session.destroy()
+        with view.edit(session) as cart:
+            cart.lines.append(ModelLine(item="coat"))
+        with view.edit(session) as cart:
+            session.regenerate(keep_data=True)
+            cart.lines.append(ModelLine(item="cap"))
+        return str(len(session["cart"]["lines"]))
+
+    visitor = SyncClient(wsgi_app(visit))
+    assert [visitor.get("/").text for _ in range(2)] == ["2", "2"]
+
+
 # Data that do not fit
 
 MISFITS: dict[str, tuple[Any, str]] = {
@@ -399,6 +490,38 @@ def test_the_whole_session_is_migrated() -> None:
     assert "look" not in data
     assert view.read({}) == Shop()
     assert versions == [1]
+
+
+def test_a_migration_of_the_whole_session_returns_what_it_knows() -> None:
+    """Keys that it does not return stay, because they may be those of a library."""
+
+    def renamed(data: Any, version: int) -> Any:
+        return {"user_id": data.pop("uid", None), "theme": data["theme"].upper()}
+
+    view = SessionView(Shop, version=2, migrate=renamed)
+    data: dict[str, Any] = {"uid": 42, "theme": "dark", "logged_in_at": 1.0, "csrf": "x"}
+    with view.edit(data):
+        data["csrf"] = "y"
+    assert data == {
+        "user_id": 42, "theme": "DARK", "basket": [], "logged_in_at": 1.0, "csrf": "y",
+        VERSION_KEY: 2,
+    }  # fmt: skip
+    view = SessionView(Shop, version=2, migrate=lambda data, version: {"user_id": data["uid"]})
+    data = {"uid": 42}
+    with view.edit(data):
+        data.clear()  # a logout
+    assert data == {}
+    data = {"uid": 42}
+    with view.edit(data):
+        pass
+    assert data == {"uid": 42, "user_id": 42, "theme": "light", "basket": [], VERSION_KEY: 2}
+
+
+def test_the_whole_session_has_one_version() -> None:
+    """A second view of it says so, instead of a text about its type."""
+    data = {"theme": "dark", VERSION_KEY: 2}
+    with pytest.raises(InvalidSessionData, match="there can be no second view of the whole"):
+        SessionView(Shop).read(data)
 
 
 def test_data_of_a_newer_release() -> None:

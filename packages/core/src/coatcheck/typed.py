@@ -20,13 +20,14 @@ docs/decisions/2026-11-30-typed-sessions.md has the reasons.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from ._json.typed_json import Converter, Misfit, converter_for
+from ._session.data_end import watch_end
 from .errors import ConfigurationError, InvalidSessionData
 
 __all__ = ["VERSION_KEY", "SessionView"]
@@ -40,6 +41,33 @@ T = TypeVar("T")
 
 #: Where stored data have their version, unless it is 1.
 VERSION_KEY: Final = "_version"
+_ONE_VERSION: Final = "; if one has a version, there can be no second view of the whole session"
+_MISSING: Final = object()
+
+
+@dataclass
+class _Loaded(Generic[T]):
+    """A value, and what it was made of.
+
+    :ivar stored: the session's keys that there are, with what they hold.
+    :ivar is_migrated: whether they have another version than the value.
+    :ivar changed: the keys of the session that the migration has changed or deleted.
+    :ivar left_out: those that it has not returned: it may have read them.
+    :ivar dropped: those that it has deleted.
+    """
+
+    value: T
+    stored: Mapping[str, Any]
+    is_migrated: bool = field(default=False, kw_only=True)
+    changed: set[str] = field(default_factory=set, kw_only=True)
+    left_out: set[str] = field(default_factory=set, kw_only=True)
+    dropped: set[str] = field(default_factory=set, kw_only=True)
+
+
+def _same(data: Mapping[str, Any], former: Mapping[str, Any], key: str) -> bool:
+    """Tell whether a key of the session holds what it held before, or is still missing."""
+    now = data[key] if key in data else _MISSING
+    return bool(now == former.get(key, _MISSING))
 
 
 @dataclass(frozen=True)
@@ -60,7 +88,8 @@ class SessionView(Generic[T]):
         the type with all its defaults.
     :param version: the version of the data that are written. Data without a version have 1.
     :param migrate: gets a copy of stored data of any other version, and that version, and returns
-        the data in this version. The result is stored at the next edit.
+        the data in this version. The result is stored at the next edit. Without a ``key``, the copy
+        is of the whole session: keys that the function deletes from it are deleted.
     :raises ConfigurationError: neither Pydantic nor msgspec can read the type, or a version above 1
         has no ``migrate``.
     """
@@ -85,7 +114,7 @@ class SessionView(Generic[T]):
 
         :raises InvalidSessionData: what is stored does not fit the type.
         """
-        return self._load(data)[0]
+        return self._load(data).value
 
     def write(self, data: MutableMapping[str, Any], value: T) -> None:
         """Store a value in the place of what is there.
@@ -101,43 +130,61 @@ class SessionView(Generic[T]):
         Nothing is stored if the block raises, and nothing if the value stays the same. So a visitor
         who has no such value gets none because of that.
 
+        What the block does to the session itself wins. If it changes or deletes the view's key
+        there, the view stores nothing; a view of the whole session leaves out such keys. A view
+        also stores nothing after ``destroy()`` and after ``regenerate()`` without its data.
+
         :raises InvalidSessionData: what is stored does not fit the type, or the changes do not.
         """
-        value, outdated = self._load(data)
-        before = self._dump(value)
-        yield value
-        after = self._dump(value)
-        if after == before and not outdated:
+        loaded = self._load(data)
+        before = self._dump(loaded.value)
+        keys = {self.key} if self.key is not None else loaded.changed.union(before)
+        former = {key: deepcopy(loaded.stored[key]) for key in keys if key in loaded.stored}
+        has_ended = watch_end(data)
+        yield loaded.value
+        after = self._dump(loaded.value)
+        if (after == before and not loaded.is_migrated) or has_ended():
             return
-        self._checked(value)
-        for key in outdated:
+        if self.key is None:
+            keys = keys.union(after)
+        replaced = {key for key in keys if not _same(data, former, key)}
+        replaced |= loaded.left_out.difference(data)
+        if replaced and (self.key is not None or loaded.is_migrated):
+            return
+        self._checked(loaded.value)
+        for key in loaded.dropped:
             data.pop(key, None)
-        self._store(data, {} if outdated else before, after)
+        self._store(data, {} if loaded.is_migrated else before, after, replaced)
 
-    def _load(self, data: Mapping[str, Any]) -> tuple[T, set[str]]:
-        """Return the value, and the keys that go if the data had another version."""
+    def _load(self, data: Mapping[str, Any]) -> _Loaded[T]:
+        """Return the value, and what it was made of."""
         if self.key is not None and self.key not in data:
-            if self.default is not None:
-                return self.default(), set()
-            return self._converted({}), set()
+            value = self._converted({}) if self.default is None else self.default()
+            return _Loaded(value, {})
         stored: Any = dict(data) if self.key is None else data[self.key]
+        by_key = stored if self.key is None else {self.key: stored}
         version = 1
         if isinstance(stored, Mapping) and VERSION_KEY in stored:
             stored = dict(stored)
             version = stored.pop(VERSION_KEY)
         if version == self.version or (self.key is None and not stored):
-            return self._converted(stored), set()
+            return _Loaded(self._converted(stored), by_key)
         if self.migrate is None:
             raise InvalidSessionData(
                 f"{self._path} has version {version!r}, and {self._name} is version {self.version} "
-                "without `migrate`",
+                "without `migrate`" + ("" if self.key is not None else _ONE_VERSION),
                 self._path,
             )
-        migrated = self.migrate(deepcopy(stored), version)
-        value = self._converted(migrated)
-        if self.key is not None:
-            return value, {self.key}
-        return value, {VERSION_KEY, *stored}.difference(migrated)
+        given = deepcopy(stored)
+        migrated = self.migrate(given, version)
+        loaded = _Loaded(self._converted(migrated), by_key, is_migrated=True)
+        if self.key is None:
+            loaded.dropped = {VERSION_KEY, *stored}.difference(given, migrated)
+            loaded.left_out = {*stored}.difference(migrated)
+            loaded.changed = loaded.dropped.union(
+                key for key in migrated if key in stored and migrated[key] != stored[key]
+            )
+        return loaded
 
     def _converted(self, stored: Any) -> T:
         try:
@@ -167,16 +214,30 @@ class SessionView(Generic[T]):
             f"{self._name} has no fields, so it can be neither the whole session nor have a version"
         )
 
-    def _store(self, data: MutableMapping[str, Any], before: Mapping[str, Any], after: Any) -> None:
-        """Store a value, of the whole session only what has changed."""
+    def _store(
+        self,
+        data: MutableMapping[str, Any],
+        before: Mapping[str, Any],
+        after: Any,
+        replaced: Collection[str] = (),
+    ) -> None:
+        """Store a value, of the whole session only what has changed.
+
+        :param replaced: the session's keys that stay as they are.
+        """
         marked = {VERSION_KEY: self.version} if self.version > 1 else {}
         if self.key is not None:
             data[self.key] = {**after, **marked} if marked else after
             return
-        for key, value in {**after, **marked}.items():
-            if key not in before or before[key] != value:
-                data[key] = value
-        for key in before.keys() - after.keys():
+        changed = {
+            key: value
+            for key, value in after.items()
+            if key not in replaced and (key not in before or before[key] != value)
+        }
+        gone = before.keys() - after.keys() - set(replaced)
+        for key, value in {**changed, **(marked if changed or gone else {})}.items():
+            data[key] = value
+        for key in gone:
             data.pop(key, None)
 
     @property
