@@ -354,6 +354,122 @@ def test_parallel_requests_of_aiohttp_session_are_merged() -> None:
         assert await aread_session(browser) == {"n": 2, "list": [1, 2], "slow": True}
 
 
+def mixed_application(store: MemoryStore, *new_code: Any) -> web.Application:
+    """Old code in a middleware, and new code, which uses `session_of`, in handlers."""
+
+    @web.middleware
+    async def visits(request: web.Request, handler: Any) -> web.StreamResponse:
+        session = await aiohttp_session.get_session(request)
+        session["visits"] = session.get("visits", 0) + 1
+        session.setdefault("user", {"name": "ann"})["seen"] = session["visits"]
+        response: web.StreamResponse = await handler(request)
+        if request.query.get("old") == "invalidate":
+            session.invalidate()
+        elif request.query.get("old") == "new":
+            (await aiohttp_session.new_session(request))["fresh"] = True
+        return response
+
+    app = web.Application()
+    coatcheck.aiohttp.setup(app, secret=SECRET, store=store)
+    aiohttp_session.setup(app, CoatcheckStorage())
+    app.middlewares.append(visits)
+    app.router.add_get("/show", show)
+    for handler in new_code:
+        app.router.add_get(f"/{handler.__name__}", handler)
+    return app
+
+
+@old_keys
+@pytest.mark.parametrize(
+    ("end", "left"),
+    [
+        ("destroy", {}),
+        ("regenerate", {}),
+        ("del", {"visits": 2}),
+        ("add", {"user": {"name": "ann", "seen": 2}, "visits": 2, "cart": ["hat"]}),
+        ("assign", {"user": "eve", "visits": 2}),
+    ],
+)
+def test_what_session_of_does_wins(end: str, left: Any) -> None:
+    """Over what code of aiohttp-session has changed in the same request."""
+
+    async def act(request: web.Request) -> web.Response:
+        session = session_of(request)
+        if end == "del":
+            del session["user"]
+        elif end == "assign":
+            session["user"] = "eve"
+        elif end == "add":
+            session["cart"] = ["hat"]
+        else:
+            getattr(session, end)()
+        return web.Response()
+
+    @browsing(mixed_application(MemoryStore(), act))
+    async def browse(browser: TestClient[Any, Any]) -> None:
+        await browser.get("/show")
+        await browser.get("/act")
+        assert (await aread_session(browser) or {}) == left
+
+
+@old_keys
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [("old=invalidate", {"cart": ["hat"]}), ("old=new", {"fresh": True})],
+)
+def test_a_logout_of_aiohttp_session_ends_the_session(query: str, left: Any) -> None:
+    """New code may have changed it, and nothing of the user stays."""
+
+    async def act(request: web.Request) -> web.Response:
+        session_of(request)["cart"] = ["hat"]
+        session_of(request)["user"] = "eve"
+        return web.Response()
+
+    store = MemoryStore()
+
+    @browsing(mixed_application(store, act))
+    async def browse(browser: TestClient[Any, Any]) -> None:
+        await browser.get("/show")
+        [before] = sessions_in(store)
+        await browser.get(f"/act?{query}")
+        assert await aread_session(browser) == left
+        assert before not in sessions_in(store)
+
+
+@old_keys
+def test_the_lifetime_of_aiohttp_session() -> None:
+    """It is read again, None goes back to that of the middleware, and 0 ends the session."""
+    ages: list[Any] = []
+
+    async def visit(request: web.Request) -> web.Response:
+        session = await aiohttp_session.get_session(request)
+        ages.append(session.max_age)
+        session["n"] = session.get("n", 0) + 1
+        if "age" in request.query:
+            session.max_age = eval(request.query["age"], {})
+        return web.Response()
+
+    app = web.Application()
+    coatcheck.aiohttp.setup(
+        app, secret=SECRET, store=MemoryStore(), cookie=CookieOptions(max_age=600)
+    )
+    aiohttp_session.setup(app, CoatcheckStorage())
+    app.router.add_get("/", visit)
+
+    @browsing(app)
+    async def browse(browser: TestClient[Any, Any]) -> None:
+        lines = [
+            (await browser.get(f"/{query}")).headers.get("Set-Cookie", "")
+            for query in ("", "?age=60", "", "?age=None", "", "?age=0")
+        ]
+        assert ages == [600, 600, 60, 60, 600, 600]
+        assert "Max-Age=600" in lines[0]
+        assert "Max-Age=60;" in lines[1]
+        assert "Max-Age=600" in lines[3]
+        assert "1970" in lines[5]
+        assert await aread_session(browser) is None
+
+
 @old_keys
 def test_without_the_middleware_the_storage_says_so() -> None:
     app = web.Application()

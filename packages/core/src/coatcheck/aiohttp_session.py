@@ -11,9 +11,14 @@ those of :func:`coatcheck.aiohttp.setup`. This module needs aiohttp-session.
 
 from __future__ import annotations
 
-from aiohttp import web
-from aiohttp_session import AbstractStorage, Session, SessionData
+from copy import deepcopy
+from typing import Any, Final
 
+from aiohttp import web
+from aiohttp_session import AbstractStorage, Session
+
+from ._session.data_end import watch_end
+from ._session.session_dict import core_of
 from .aiohttp import SESSION
 from .errors import SessionUnavailable
 from .session import AsyncSession
@@ -25,11 +30,18 @@ def __dir__() -> list[str]:
     return __all__
 
 
+_MISSING: Final = object()
+
+
 class CoatcheckStorage(AbstractStorage):
     """A storage of aiohttp-session that has the session of the middleware.
 
     A session of aiohttp-session whose ``max_age`` is set keeps it: the cookie and the stored
-    session end by it. An empty session is ended, and ``new_session()`` gets a new id.
+    session end by it. None goes back to that of the middleware, and 0 ends the session. An empty
+    session is ended, and ``new_session()`` gets a new id and drops the data.
+
+    Only what has changed is taken over. So ``session_of(request)`` can be used in the same request:
+    a session that was ended there stays ended, and a key that was changed there stays as it is.
     """
 
     def __init__(self) -> None:
@@ -43,26 +55,65 @@ class CoatcheckStorage(AbstractStorage):
         """
         ours = _session_of(request)
         await ours.load()
-        if ours.is_new:
-            return await self.new_session()
-        data: SessionData = {"created": int(ours.created_at), "session": dict(ours)}
-        return Session(ours.stored_key, data=data, new=False)
+        return _LoadedSession(ours)
 
     async def save_session(
         self, request: web.Request, response: web.StreamResponse, session: Session
     ) -> None:
         """Take over what has changed. It is stored before the headers go out."""
         ours = _session_of(request)
-        if session.new and not ours.is_new:
+        former: dict[str, Any] = {}
+        former_max_age = None
+        if isinstance(session, _LoadedSession):
+            if session.has_ended():
+                return
+            former, former_max_age = session.former, session.former_max_age
+        elif not ours.is_new:
             ours.regenerate()
-        if session.empty:
+        else:
+            ours.clear()
+        _take_over(ours, former, session)
+        if session.max_age is not None and session.max_age <= 0:
             ours.destroy()
-            return
-        for key in ours.keys() - session.keys():
-            del ours[key]
-        ours.update(session)
-        if session.max_age is not None:
-            ours.cookie.max_age = session.max_age
+        elif session.empty:
+            # What was added through `session_of` goes on, but not under the old id.
+            if ours:
+                ours.regenerate(keep_data=True)
+            else:
+                ours.destroy()
+        elif session.max_age != former_max_age:
+            default = core_of(ours).contents.settings.cookie.max_age
+            ours.cookie.max_age = default if session.max_age is None else session.max_age
+
+
+class _LoadedSession(Session):
+    """A session that shows that of the middleware, and knows what that was before.
+
+    :ivar former: a copy of the data.
+    :ivar former_max_age: the lifetime of the cookie in seconds, or None.
+    :ivar has_ended: tells whether the session has ended through ``session_of``.
+    """
+
+    def __init__(self, ours: AsyncSession) -> None:
+        data = dict(ours)
+        created = int(ours.created_at)
+        super().__init__(
+            ours.stored_key, data={"created": created, "session": data}, new=ours.is_new
+        )
+        seconds = ours.cookie.max_age
+        self.max_age = self.former_max_age = None if seconds is None else int(seconds)
+        self.former: dict[str, Any] = deepcopy(data)
+        self.has_ended = watch_end(ours)
+
+
+def _take_over(ours: AsyncSession, former: dict[str, Any], session: Session) -> None:
+    """Change the session of the middleware as that of aiohttp-session was changed."""
+    for key in former.keys() - session.keys():
+        ours.pop(key, None)
+    for key, value in session.items():
+        before = former.get(key, _MISSING)
+        if value != before and ours.get(key, _MISSING) == before:
+            ours[key] = value
 
 
 def _session_of(request: web.Request) -> AsyncSession:

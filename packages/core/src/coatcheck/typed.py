@@ -66,8 +66,7 @@ class _Loaded(Generic[T]):
 
 def _same(data: Mapping[str, Any], former: Mapping[str, Any], key: str) -> bool:
     """Tell whether a key of the session holds what it held before, or is still missing."""
-    now = data[key] if key in data else _MISSING
-    return bool(now == former.get(key, _MISSING))
+    return bool(data.get(key, _MISSING) == former.get(key, _MISSING))
 
 
 @dataclass(frozen=True)
