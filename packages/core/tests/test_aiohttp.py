@@ -195,6 +195,62 @@ def test_other_middlewares_and_subapplications_have_the_session() -> None:
         assert data == {"marked": True, "n": 1, "before": True, "late": True}
 
 
+@web.middleware
+async def mark_outer(request: web.Request, handler: Any) -> web.StreamResponse:
+    session_of(request, "sid")["marked"] = True
+    response: web.StreamResponse = await handler(request)
+    assert request[coatcheck.aiohttp.SESSION] is session_of(request) is session_of(request, "sid")
+    return response
+
+
+@pytest.mark.parametrize("page", ["count", "stream"])
+def test_a_subapplication_has_a_session_of_its_own(page: str) -> None:
+    """With another cookie. What the outer application stores is not lost, and both cookies go."""
+    app, inner = web.Application(middlewares=[mark_outer]), web.Application()
+    middlewares = [
+        coatcheck.aiohttp.setup(each, secret=SECRET, store=MemoryStore(), name=name)
+        for each, name in ((app, "sid"), (inner, "admin_sid"))
+    ]
+    inner.router.add_get("/count", count)
+    inner.router.add_get("/stream", stream)
+    app.add_subapp("/inner", inner)
+
+    @browsing(app)
+    async def browse(browser: TestClient[Any, Any]) -> None:
+        for cookies in ({"sid", "admin_sid"}, set()):
+            answer = await browser.get(f"/inner/{page}")
+            await answer.read()
+            assert set(answer.cookies) == cookies
+        assert [
+            await aread_session(browser, sessions=Sessions(each.store, each.options))
+            for each in middlewares
+        ] == [{"marked": True}, {"n": 2} if page == "count" else {"before": True, "late": True}]
+
+
+def test_two_middlewares_need_two_names() -> None:
+    app, inner = web.Application(), web.Application()
+    errors: list[str] = []
+
+    @web.middleware
+    async def note(request: web.Request, handler: Any) -> web.StreamResponse:
+        try:
+            return await handler(request)  # type: ignore[no-any-return]
+        except ConfigurationError as error:
+            errors.append(str(error))
+            raise
+
+    for each in (app, inner):
+        coatcheck.aiohttp.setup(each, secret=SECRET, store=MemoryStore())
+    app.middlewares.append(note)
+    inner.router.add_get("/count", count)
+    app.add_subapp("/inner", inner)
+
+    @browsing(app)
+    async def browse(browser: TestClient[Any, Any]) -> None:
+        assert (await browser.get("/inner/count")).status == 500
+        assert "two session middlewares of the name 'sid'" in errors[0]
+
+
 def test_options_get_the_request() -> None:
     """A path, a header of a proxy, and what keeps a session alive."""
     clock = Clock()

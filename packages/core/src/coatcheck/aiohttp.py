@@ -43,10 +43,10 @@ def __dir__() -> list[str]:
 
 #: The key of a request under which its session is: ``request[SESSION]``.
 SESSION: Final = web.RequestKey("coatcheck.session", AsyncSession)
-#: The mapping that the session was opened in.
+#: The mapping that its sessions are opened in, also those of applications inside others.
 _MAPPING: Final = web.RequestKey("coatcheck.mapping", dict)
-#: The session on its way to the headers; it is not there any more once they are decided.
-_OPENED: Final = web.RequestKey("coatcheck.opened", AsyncRequestSession)
+#: By middleware, sessions on their way to the headers: those whose headers are not decided.
+_OPENED: Final = web.RequestKey("coatcheck.opened", dict)
 keep_sessions_in(web.BaseRequest, lambda request: request.get(_MAPPING))
 
 
@@ -98,10 +98,10 @@ class SessionMiddleware(AsyncIntegration[AsyncSession]):
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Serve one request."""
-        mapping: dict[str, Any] = {"request": request}
+        mapping: dict[str, Any] = request.setdefault(_MAPPING, {"request": request})
         opened = await self.open(mapping)
-        request[_MAPPING] = mapping
-        request[_OPENED] = opened
+        request.setdefault(_OPENED, {})[self] = opened
+        outer = request.get(SESSION)
         request[SESSION] = opened.session
         answer: BaseException | None = None
         try:
@@ -115,6 +115,9 @@ class SessionMiddleware(AsyncIntegration[AsyncSession]):
         except BaseException as error:
             await opened.fail(error)
             raise
+        finally:
+            if outer is not None:
+                request[SESSION] = outer
         await opened.end()
         if answer is not None:
             raise answer
@@ -122,9 +125,9 @@ class SessionMiddleware(AsyncIntegration[AsyncSession]):
 
     async def before_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         """Save the session, and give the response its cookie, once."""
-        opened = request.get(_OPENED)
+        opened: AsyncRequestSession[AsyncSession] | None
+        opened = request.get(_OPENED, {}).pop(self, None)
         if opened is not None and opened.is_open:
-            del request[_OPENED]
             headers = await opened.response_headers(list(response.headers.items()))
             if headers is not None:
                 response.headers.clear()
