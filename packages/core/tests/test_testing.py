@@ -35,6 +35,7 @@ from webclient import SECRET, AsyncMemoryStore, asgi_app, wsgi_app
 from coatcheck import CookieOptions, MemoryStore, SessionOptions, Sessions, open_store, session_of
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.errors import ConfigurationError
+from coatcheck.litestar import SessionConfig
 from coatcheck.testing import (
     Clock,
     alogin,
@@ -87,6 +88,14 @@ def litestar_app(**options: Any) -> Any:
 
     site: Any = litestar.Litestar([page], logging_config=None)
     return ASGISessions(site, secret=SECRET, **options)
+
+
+def litestar_plugin(store: str) -> Any:
+    @litestar.get("/")
+    async def page(request: litestar.Request[Any, Any, Any]) -> dict[str, Any]:
+        return visit(session_of(request), request.url.path)
+
+    return litestar.Litestar([page], plugins=[SessionConfig(secret=SECRET, store=store)])
 
 
 def flask_app(**options: Any) -> Any:
@@ -264,6 +273,57 @@ def test_a_cookie_of_a_domain_is_sent_to_its_hosts() -> None:
     client = app.test_client()
     login(client, {"user": "bob"})
     assert client.get("/").json == read_session(client) == {"user": "bob"}
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_a_cookie_that_the_client_had_before_is_an_error(library: Any) -> None:
+    """One whose domain is another, so that both are sent, and the application takes the first."""
+    app = plain_wsgi(store=MemoryStore())
+    other = over_wsgi(library)(app)
+    present = login(other, {"user": "ann"})
+    client = over_wsgi(library)(app)
+    client.cookies.set("sid", present.cookie_value)
+    with pytest.raises(ConfigurationError, match="another cookie of the name 'sid'"):
+        login(client, {"user": "bob"})
+    client.cookies.set("sid", "of nobody")
+    login(client, {"user": "bob"})
+    assert client.get("/").json() == {"user": "bob"}
+
+    async def shop() -> None:
+        client.cookies.set("sid", present.cookie_value)
+        with pytest.raises(ConfigurationError, match="another cookie of the name 'sid'"):
+            await alogin(client, {"user": "bob"})
+
+    asyncio.run(shop())
+
+
+def test_a_cookie_that_is_a_function_of_the_request_says_what_to_do() -> None:
+    app = plain_wsgi(store=MemoryStore(), cookie=lambda environ: CookieOptions())
+    client = over_wsgi(httpx)(app)
+    with pytest.raises(ConfigurationError, match=r"call `sessions\.create\(data, request="):
+        login(client, {"user": "ann"})
+    sessions = find_sessions(app)
+    made = sessions.create({"user": "ann"}, https=False, request={"wsgi.url_scheme": "http"})
+    client.cookies.set(made.cookie_name, made.cookie_value)
+    assert client.get("/").json() == read_session(client) == {"user": "ann"}
+
+
+@pytest.mark.parametrize("name", ["starlette", "fastapi", "litestar", "litestar plugin"])
+def test_a_store_that_a_client_has_closed_is_opened_again(name: str, tmp_path: Path) -> None:
+    """At its end, each client shuts the application down; the next one goes on."""
+    if name == "litestar plugin":
+        app, make_client = litestar_plugin(f"file://{tmp_path}"), litestar.testing.TestClient
+    else:
+        make_app, make_client = CLIENTS[name]
+        app = make_app(store=f"file://{tmp_path}")
+    with make_client(app) as client:
+        login(client, {"user": "ann"})
+    assert read_session(client) == {"user": "ann"}
+    with make_client(app) as client:
+        client.get("/")
+    client = make_client(app)
+    login(client, {"user": "bob"})
+    assert data_of(client.get("/")) == {"user": "bob"}
 
 
 # Finding the application

@@ -174,7 +174,9 @@ class Made(Protocol):
     """An integration of the core."""
 
     options: SessionOptions
-    store: Store | AsyncStore
+
+    @property
+    def store(self) -> Store | AsyncStore: ...
 
 
 M = TypeVar("M", bound=Made)

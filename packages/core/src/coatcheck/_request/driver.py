@@ -82,12 +82,11 @@ class Driver(ABC):
     :param kwargs: options that win over them.
     :param adapter: reads the driver's requests.
     :param eager: what ``load="auto"`` means to the driver.
-    :ivar store: the store, which :class:`~coatcheck.Sessions` takes.
     :raises ConfigurationError: an option that cannot work.
     :raises PluginError: ``store`` is a URL that no installed store opens.
     """
 
-    store: Store | AsyncStore
+    _store: Store | AsyncStore
     #: Whether the store was opened here.
     _owns_store: bool
     #: Whether any store was opened here, that of the sessions or one of old sessions.
@@ -108,6 +107,13 @@ class Driver(ABC):
         self._open_store(again=False)
         self._closed = False
 
+    @property
+    def store(self) -> Store | AsyncStore:
+        """The store, which :class:`~coatcheck.Sessions` takes. It is open, also after ``close()``."""
+        if self._closed:
+            self._open_again()
+        return self._store
+
     @abstractmethod
     def _open(self, *, again: bool) -> Store | AsyncStore:
         """Open the store and return it, and make the runner that works on it.
@@ -117,9 +123,9 @@ class Driver(ABC):
 
     def _open_store(self, *, again: bool) -> None:
         self._old_stores = open_old_stores(self.options)
-        self.store = self._open(again=again)
+        self._store = self._open(again=again)
         self._has_to_close = self._owns_store or bool(self._opened_old_stores())
-        self._manager.notices.uses(self.store)
+        self._manager.notices.uses(self._store)
 
     def _opened_old_stores(self) -> list[Store | AsyncStore]:
         """Return the stores of old sessions that have to be closed."""
@@ -172,7 +178,7 @@ class AsyncDriver(Driver):
     async def close(self) -> None:
         """Close the store, if it was opened here. A later request opens it again."""
         if self._has_to_close:
-            store, trio_store, old = self.store, self._trio_store, self._opened_old_stores()
+            store, trio_store, old = self._store, self._trio_store, self._opened_old_stores()
             owns_store, self._closed = self._owns_store, True
             if owns_store:
                 closed = store.close()

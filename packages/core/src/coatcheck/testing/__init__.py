@@ -23,7 +23,7 @@ from urllib.parse import urljoin
 
 from ..cookie import CookieOptions
 from ..errors import ConfigurationError
-from ..sessions import CreatedSession, Sessions
+from ..sessions import CreatedSession, SessionEntry, Sessions
 from ._applications import find_sessions
 from ._django_client import django_client_of
 from ._set_cookie_lines import StorageState, StoredCookie, storage_state
@@ -91,7 +91,8 @@ def login(
     :returns: the session, with the ``ref`` that :class:`~coatcheck.Sessions` takes.
     :raises TypeError: ``client`` is of another kind, or :meth:`Sessions.create
         <coatcheck.Sessions.create>` refuses an argument.
-    :raises ConfigurationError: no application is found, or the client would not send the cookie.
+    :raises ConfigurationError: no application is found, the client would not send the cookie or
+        sends another one first, or the option ``cookie`` is a function of the request.
     :raises StoreError: the store failed.
     """
     of_django = django_client_of(client)
@@ -101,8 +102,10 @@ def login(
         session.save()
         return of_django.receive(session)
     visit = _Visit(client, sessions, url)
+    visit.check_cookie_option()
     made = visit.sessions.create(data, owner=owner, https=visit.is_https)
     visit.receive(made)
+    visit.check_found(made, visit.sessions.find(visit.cookies()))
     return made
 
 
@@ -122,8 +125,10 @@ async def alogin(
         await session.asave()
         return of_django.receive(session)
     visit = _Visit(client, sessions, url)
+    visit.check_cookie_option()
     made = await visit.sessions.acreate(data, owner=owner, https=visit.is_https)
     visit.receive(made)
+    visit.check_found(made, await visit.sessions.afind(visit.cookies()))
     return made
 
 
@@ -193,6 +198,24 @@ class _Visit:
             )
         self._url = base if url else urljoin(base, cookie.path)
         self.is_https = base.startswith("https:")
+
+    def check_cookie_option(self) -> None:
+        """Refuse a cookie whose settings follow from a request: there is none."""
+        if callable(self.sessions.options.cookie):
+            raise ConfigurationError(
+                "the option `cookie` is a function of the request here: call "
+                "`sessions.create(data, request=...)`, and set the cookie in the client, with the "
+                "`cookie_name` and `cookie_value` of what it returns"
+            )
+
+    def check_found(self, made: CreatedSession, found: SessionEntry | None) -> None:
+        """Check that the application will find the session, of all that the client has."""
+        if found is not None and found.ref != made.ref:
+            raise ConfigurationError(
+                f"the client also sends another cookie of the name {made.cookie_name!r}, and the "
+                "application would take that: give the client no cookie of its own, or delete it "
+                "before the login"
+            )
 
     def receive(self, made: CreatedSession) -> None:
         """Give the client the cookie, and check that it will send it."""
