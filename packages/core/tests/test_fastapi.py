@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import fastapi
 import fastapi.testclient
 import pytest
-from webclient import SECRET, Client, Clock
+from webclient import SECRET, Client, Clock, FragileStore
 
 from coatcheck import AsyncSession, MemoryStore, session_of
 from coatcheck.asgi import SessionMiddleware
@@ -130,6 +130,47 @@ async def test_a_recent_login_is_needed(app: fastapi.FastAPI, clock: Clock) -> N
     assert (await visitor.get("/cart")).json()["age"] == 601
     await visitor.post("/login")
     assert (await visitor.post("/password")).json() == 42
+
+
+async def test_a_lazy_session_is_loaded(clock: Clock) -> None:
+    """By the dependency, so its route need not do that."""
+    app = fastapi.FastAPI()
+
+    @app.post("/login")
+    async def login(session: SessionDep) -> None:
+        await session.load()
+        record_login(session)
+
+    @app.post("/password", dependencies=[fastapi.Depends(require_fresh(60))])
+    async def password() -> str:
+        return "changed"
+
+    app.add_middleware(SessionMiddleware, secret=SECRET, store="memory:", load="lazy", clock=clock)
+    visitor = Client(app)
+    assert (await visitor.post("/password")).status_code == 401
+    await visitor.post("/login")
+    assert (await visitor.post("/password")).json() == "changed"
+    clock.advance(61)
+    assert (await visitor.post("/password")).json()["detail"] == "log in again"
+
+
+async def test_a_login_while_the_store_fails_is_not_stored(clock: Clock) -> None:
+    """The page can see it, and the visitor is not taken for somebody else afterwards."""
+    app, store = fastapi.FastAPI(), FragileStore(clock=clock)
+
+    @app.post("/login")
+    async def login(session: SessionDep) -> bool:
+        record_login(session)
+        session["user_id"] = 42
+        return session.degraded
+
+    app.add_middleware(SessionMiddleware, secret=SECRET, store=store, clock=clock,
+                       on_store_error="anonymous")  # fmt: skip
+    visitor = Client(app)
+    assert (await visitor.post("/login")).json() is False
+    store.fail("get")
+    assert (await visitor.post("/login")).json() is True
+    assert not visitor.cookies
 
 
 async def test_a_new_id_alone_is_no_login(app: fastapi.FastAPI, clock: Clock) -> None:

@@ -86,7 +86,8 @@ def require_fresh(
     """Return a dependency that is the session, and answers 401 unless its login is recent.
 
     :func:`coatcheck.logins.record_login` notes a login. A visitor without one is refused with the
-    detail "not logged in", and one whose login is too old with "log in again".
+    detail "not logged in", and one whose login is too old with "log in again". The session is
+    loaded, also with ``load="lazy"``.
 
     :param max_age: the age that a login may have, in seconds or as a timedelta.
     :param security: the scheme that the routes show; by default that of a cookie named ``sid``.
@@ -101,6 +102,7 @@ def require_fresh(
     async def fresh_session(
         session: Annotated[AsyncSession, Security(security or SessionSecurity())],
     ) -> AsyncSession:
+        await session.load()
         age = login_age(session)
         if age is None or age > seconds:
             raise HTTPException(

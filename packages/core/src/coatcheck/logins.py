@@ -40,6 +40,10 @@ LOGIN_KEY: Final = "logged_in_at"
 def record_login(session: Session, *, keep_data: bool = True) -> None:
     """Give the session a new id, and note that the user has proved just now who they are.
 
+    A session with ``load="lazy"`` has to be loaded before. With ``on_store_error="anonymous"`` and
+    a store that fails, nothing is stored, nothing is raised, and the visitor's cookie is removed:
+    ask ``session.degraded`` before you welcome somebody.
+
     :param session: the session of the request.
     :param keep_data: go on with the data, as with :meth:`Session.regenerate
         <coatcheck.Session.regenerate>`: a cart stays. False: begin with none.

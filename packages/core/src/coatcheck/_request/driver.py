@@ -109,7 +109,7 @@ class Driver(ABC):
 
     @property
     def store(self) -> Store | AsyncStore:
-        """The store, which :class:`~coatcheck.Sessions` takes. It is open, also after ``close()``."""
+        """The store, which :class:`~coatcheck.Sessions` takes. It is open, even after a close."""
         if self._closed:
             self._open_again()
         return self._store
