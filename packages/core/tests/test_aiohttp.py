@@ -227,6 +227,22 @@ def test_a_subapplication_has_a_session_of_its_own(page: str) -> None:
         ] == [{"marked": True}, {"n": 2} if page == "count" else {"before": True, "late": True}]
 
 
+def test_a_name_that_there_is_not() -> None:
+    async def look(request: web.Request) -> web.Response:
+        with pytest.raises(
+            SessionUnavailable, match="'admin': there are sessions of the name 'sid'"
+        ):
+            session_of(request, "admin")
+        return web.Response()
+
+    app = application()
+    app.router.add_get("/look", look)
+
+    @browsing(app)
+    async def browse(browser: TestClient[Any, Any]) -> None:
+        assert (await browser.get("/look")).status == 200
+
+
 def test_two_middlewares_need_two_names() -> None:
     app, inner = web.Application(), web.Application()
     errors: list[str] = []

@@ -24,7 +24,12 @@ from webclient import SECRET, Client, SyncClient, YieldingStore, asgi_app, sessi
 
 from coatcheck import MemoryStore
 from coatcheck.asgi import SessionMiddleware
-from coatcheck.errors import ConfigurationError, InvalidSessionData, SessionUnavailable
+from coatcheck.errors import (
+    ConfigurationError,
+    InvalidSessionData,
+    LateWriteError,
+    SessionUnavailable,
+)
 from coatcheck.fastapi import SessionDep, SessionKey
 from coatcheck.typed import VERSION_KEY, SessionView
 
@@ -750,6 +755,73 @@ def test_a_socket_saves_at_its_end(shop: Callable[..., Client]) -> None:
     for number in (2, 3):
         with client.websocket_connect("/") as connection:
             assert connection.receive_json() == number
+
+
+def test_what_a_socket_writes_into_a_typed_key() -> None:
+    """A typed parameter is too late for a new visitor, and for what pages do meanwhile."""
+    app = fastapi.FastAPI()
+
+    @app.websocket("/typed")
+    async def typed(socket: fastapi.WebSocket, cart: CartDep) -> None:
+        cart.lines.append(ModelLine(item="socket"))
+        await socket.accept()
+        await socket.receive_text()
+        await socket.close()
+
+    def add(data: dict[str, Any]) -> None:
+        with SessionView(ModelCart, "cart").edit(data) as cart:
+            cart.lines.append(ModelLine(item="socket"))
+
+    @app.websocket("/exact")
+    async def exact(socket: fastapi.WebSocket, session: SessionDep) -> None:
+        await socket.accept()
+        await socket.receive_text()
+        await session.change(add)
+        await socket.close()
+
+    @app.get("/")
+    async def page(cart: CartDep) -> list[str]:
+        cart.lines.append(ModelLine(item="page"))
+        return [line.item for line in cart.lines]
+
+    app.add_middleware(SessionMiddleware, secret=SECRET, store=MemoryStore())
+
+    def talk(client: Any, path: str) -> list[str]:
+        with client.websocket_connect(path) as connection:
+            client.get("/")
+            connection.send_text("go")
+            connection.receive()
+        return client.get("/").json()  # type: ignore[no-any-return]
+
+    with pytest.raises(LateWriteError):
+        talk(fastapi.testclient.TestClient(app), "/typed")
+    for path, kept in (("/typed", ["page", "socket"]), ("/exact", ["page", "page", "socket"])):
+        client = fastapi.testclient.TestClient(app)
+        client.get("/")
+        assert talk(client, path) == [*kept, "page"]
+
+
+async def test_a_dependency_with_an_end_of_its_own_says_its_scope(store: MemoryStore) -> None:
+    """FastAPI refuses one that ends after the response, because the cart is stored before."""
+    app = fastapi.FastAPI()
+
+    async def unit_of_work(cart: CartDep) -> Any:
+        yield cart
+
+    with pytest.raises(fastapi.exceptions.DependencyScopeError):
+
+        @app.get("/late")
+        async def late(cart: Any = fastapi.Depends(unit_of_work)) -> None: ...  # noqa: B008
+
+    @app.get("/")
+    async def page(
+        cart: Any = fastapi.Depends(unit_of_work, scope="function"),  # noqa: B008
+    ) -> int:
+        cart.lines.append(ModelLine(item="hat"))
+        return len(cart.lines)
+
+    visitor = Client(SessionMiddleware(app, secret=SECRET, store=store))
+    assert [(await visitor.get("/")).json() for _ in range(2)] == [1, 2]
 
 
 async def test_the_schema_shows_no_typed_part(shop: Callable[..., Client]) -> None:

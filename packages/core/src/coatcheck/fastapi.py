@@ -146,7 +146,8 @@ class SessionKey(params.Depends):
             cart.lines.append(item)
 
     The type is that of the annotation: see :class:`~coatcheck.typed.SessionView`, also for the
-    parameters. Changes are saved when the route returns, and not if it raises.
+    parameters. Changes are saved when the route returns, and not if it raises. In a WebSocket that
+    is after the headers: take ``session.change()`` there.
 
     :param key: the session's key; None for the whole session.
     """

@@ -177,22 +177,16 @@ def _advice(request: object, mapping: Mapping[str, Any] | None, name: str | None
     :param name: the cookie's name that was asked for, or None.
     """
     speaks = None if mapping is None else _interface_of(mapping)
+    names = [key.removeprefix(_OWN) for key in mapping or () if key.startswith(_OWN)]
+    there_are = f"there are sessions of the name {', '.join(map(repr, names))}"
+    if mapping is not None and names and speaks is None:
+        return f"this request has no session of the name {name!r}: {there_are}"
     if mapping is None or speaks is None:
-        kind = type(request)
-        library = kind.__module__.partition(".")[0]
-        if library in ("aiohttp", "sanic"):
-            return (
-                f"there is no session in this request: call `coatcheck.{library}.setup(app, ...)` "
-                "when the application is made"
-            )
-        return (
-            "`session_of` takes a request of an ASGI or WSGI framework, a scope or an environ, not "
-            f"{kind.__module__}.{kind.__qualname__}".replace("builtins.", "")
-        )
+        return _advice_on(type(request))
     named = "" if name is None else f" of the name {name!r}"
     problem = f"no coatcheck.{speaks}.SessionMiddleware{named} serves this request: "
-    if ours := [key.removeprefix(_OWN) for key in mapping if key.startswith(_OWN)]:
-        return problem + f"there are sessions of the name {', '.join(map(repr, ours))}"
+    if names:
+        return problem + there_are
     # A property of that name would look for the session of ASGI.
     if getattr(request, "__dict__", {}).get("session") is not None:
         return problem + "the session of the framework is `request.session`"
@@ -206,6 +200,20 @@ def _advice(request: object, mapping: Mapping[str, Any] | None, name: str | None
     return problem + (
         "put one around the application (with `add_middleware`, add it last, or this code runs "
         "outside it)"
+    )
+
+
+def _advice_on(kind: type) -> str:
+    """Say what to do with requests that have neither a scope nor an environ."""
+    library = kind.__module__.partition(".")[0]
+    if library in ("aiohttp", "sanic"):
+        return (
+            f"there is no session in this request: call `coatcheck.{library}.setup(app, ...)` "
+            "when the application is made"
+        )
+    return (
+        "`session_of` takes a request of an ASGI or WSGI framework, a scope or an environ, not "
+        f"{kind.__module__}.{kind.__qualname__}".replace("builtins.", "")
     )
 
 
