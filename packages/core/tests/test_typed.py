@@ -748,6 +748,36 @@ async def test_a_route_that_raises_changes_nothing(shop: Callable[..., Client]) 
     assert len((await visitor.get("/")).json()["cart"]["lines"]) == 1
 
 
+@pytest.mark.parametrize("end", ["destroy", "clear"])
+async def test_a_route_that_logs_out_gets_nothing_back(end: str, store: MemoryStore) -> None:
+    """From parameters that have changed, or that have to migrate."""
+    app = fastapi.FastAPI()
+
+    @app.post("/in")
+    async def enter(session: SessionDep) -> None:
+        session.update(cart=STORED, old=["hat"])
+
+    @app.post("/out")
+    async def leave(
+        session: SessionDep,
+        cart: CartDep,
+        old: Annotated[ModelCart, SessionKey("old", version=3, migrate=upgrade)],
+    ) -> None:
+        cart.lines.append(ModelLine(item="coat"))
+        getattr(session, end)()
+
+    @app.get("/")
+    async def page(session: SessionDep) -> Any:
+        return session
+
+    visitor = Client(SessionMiddleware(app, secret=SECRET, store=store))
+    await visitor.post("/in")
+    assert set((await visitor.get("/")).json()) == {"cart", "old"}
+    await visitor.post("/out")
+    assert (await visitor.get("/")).json() == {}
+    assert bool(visitor.cookies) is (end == "clear")
+
+
 def test_a_socket_saves_at_its_end(shop: Callable[..., Client]) -> None:
     """The session has to exist before."""
     client = fastapi.testclient.TestClient(shop()._app)
