@@ -155,6 +155,32 @@ def test_a_stream_is_saved_before_its_headers_and_at_its_end(serve: Serve) -> No
         assert read_session(browser, sessions=sessions) == {"before": True, "late": True}
 
 
+async def both(request: AnyRequest) -> Any:
+    session_of(request, "sid")["visitor"] = True
+    session_of(request, "admin_sid")["staff"] = True
+    return text("both")
+
+
+@pytest.mark.parametrize("serve", [sanic_server, uvicorn_server])
+def test_an_application_has_sessions_of_two_names(serve: Serve) -> None:
+    """Each has its cookie and its store, also in a stream."""
+    app = named()
+    for page in (both, stream):
+        app.add_route(page, f"/{page.__name__}")
+    several = [
+        coatcheck.sanic.setup(app, secret=SECRET, store=MemoryStore(), name=name)
+        for name in ("sid", "admin_sid")
+    ]
+    with serve(app) as url, httpx.Client(base_url=url, timeout=60) as browser:
+        browser.get("/both")
+        assert sorted(browser.cookies) == ["admin_sid", "sid"]
+        browser.get("/stream")
+        data = [
+            read_session(browser, sessions=Sessions(each.store, each.options)) for each in several
+        ]
+    assert data == [{"visitor": True}, {"staff": True, "before": True, "late": True}]
+
+
 def test_a_handler_that_fails_changes_nothing() -> None:
     """A response that it raises is one, and keeps its changes."""
     with browsing() as (browser, _):

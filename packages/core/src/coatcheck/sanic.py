@@ -78,26 +78,36 @@ def setup(
 
 
 class _Visit:
-    """A request and its session.
+    """A request and one of its sessions.
 
-    :ivar mapping: what the session was opened in.
     :ivar is_handled: whether the handler runs.
     :ivar has_headers: whether the headers of the response are decided.
     """
 
-    def __init__(self, mapping: dict[str, Any], opened: AsyncRequestSession[AsyncSession]) -> None:
-        self.mapping = mapping
+    def __init__(self, opened: AsyncRequestSession[AsyncSession]) -> None:
         self.opened = opened
         self.is_handled = self.has_headers = False
 
 
-def _visit_of(request: AnyRequest) -> _Visit | None:
+class _Visits:
+    """All sessions of a request.
+
+    :ivar mapping: what they were opened in.
+    :ivar by_sessions: each, by what :func:`setup` made.
+    """
+
+    def __init__(self, request: AnyRequest) -> None:
+        self.mapping: dict[str, Any] = {"request": request}
+        self.by_sessions: dict[SanicSessions, _Visit] = {}
+
+
+def _visits_of(request: AnyRequest) -> _Visits | None:
     return getattr(request.ctx, "coatcheck", None)
 
 
 def _mapping_of(request: AnyRequest) -> dict[str, Any] | None:
-    visit = _visit_of(request)
-    return None if visit is None else visit.mapping
+    visits = _visits_of(request)
+    return None if visits is None else visits.mapping
 
 
 keep_sessions_in(Request, _mapping_of)
@@ -116,14 +126,16 @@ class SanicSessions(AsyncIntegration[AsyncSession]):
 
     async def begin(self, request: AnyRequest) -> None:
         """Open the session of a request."""
-        mapping: dict[str, Any] = {"request": request}
-        opened = await self.open(mapping)
-        request.ctx.coatcheck = _Visit(mapping, opened)
+        visits = _visits_of(request)
+        if visits is None:
+            visits = request.ctx.coatcheck = _Visits(request)
+        opened = await self.open(visits.mapping)
+        visits.by_sessions[self] = _Visit(opened)
         request.ctx.session = opened.session
 
     async def before_handler(self, request: AnyRequest) -> None:
         """Note that the handler begins. No cookie can be added to the handshake of a WebSocket."""
-        visit = _visit_of(request)
+        visit = self._visit_of(request)
         if visit is not None:
             visit.is_handled = True
             if request.scheme in ("ws", "wss"):
@@ -137,7 +149,7 @@ class SanicSessions(AsyncIntegration[AsyncSession]):
 
         Sanic would only log an error here, and send the response as if the session were saved.
         """
-        visit = _visit_of(request)
+        visit = self._visit_of(request)
         if visit is None or visit.has_headers or not visit.opened.is_open:
             return None
         visit.has_headers = True
@@ -156,7 +168,7 @@ class SanicSessions(AsyncIntegration[AsyncSession]):
 
     async def after_handler(self, request: AnyRequest) -> None:
         """Save what a stream or a WebSocket has changed since its headers."""
-        visit = _visit_of(request)
+        visit = self._visit_of(request)
         if visit is not None:
             visit.is_handled = False
             if visit.has_headers:
@@ -165,7 +177,7 @@ class SanicSessions(AsyncIntegration[AsyncSession]):
 
     async def failed(self, request: AnyRequest, exception: BaseException) -> None:
         """Drop the changes where the handler raised, unless what it raised is a response."""
-        visit = _visit_of(request)
+        visit = self._visit_of(request)
         if visit is None or not visit.opened.is_open:
             return
         visit.is_handled = False
@@ -177,6 +189,10 @@ class SanicSessions(AsyncIntegration[AsyncSession]):
     async def stopped(self, app: AnyApp) -> None:
         """Close the store when the server stops, if it was opened here."""
         await self.close()
+
+    def _visit_of(self, request: AnyRequest) -> _Visit | None:
+        visits = _visits_of(request)
+        return None if visits is None else visits.by_sessions.get(self)
 
 
 class _SanicAdapter(RequestAdapter):
