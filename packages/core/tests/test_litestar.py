@@ -19,9 +19,9 @@ from litestar.security.session_auth import SessionAuth
 from litestar.testing import TestClient
 from webclient import SECRET, Clock, CountingStore, sessions_in, set_cookies
 
-from coatcheck import AsyncSession, CookieOptions, MemoryStore, session_of
+from coatcheck import AsyncSession, CookieOptions, MemoryStore, Sessions, session_of
 from coatcheck.asgi import SessionMiddleware
-from coatcheck.errors import ConfigurationError
+from coatcheck.errors import ConfigurationError, StoreClosed
 from coatcheck.litestar import SessionConfig
 from coatcheck.testing import find_sessions, login, read_session
 
@@ -213,7 +213,10 @@ def test_a_store_that_was_opened_is_closed_with_the_application(tmp_path: Any) -
     for n in (1, 2):
         with TestClient(app) as client:
             assert client.get("/count").json() == {"n": 1}
-            assert len(sessions_in(config.store.store)) == n  # type: ignore[union-attr]
+            store = config.store
+            assert len(sessions_in(store.store)) == n  # type: ignore[union-attr]
+        with pytest.raises(StoreClosed):
+            Sessions(store, config.options).list("ann")
 
 
 def test_options_are_those_of_the_other_middlewares() -> None:
