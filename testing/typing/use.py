@@ -7,9 +7,13 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Annotated, Any, TypedDict
 
+import aiohttp.web
 import fastapi
+import httpx
+import litestar
 import msgspec
 import pydantic
+import sanic
 import starlette.requests
 import starlette.types
 
@@ -30,9 +34,17 @@ from coatcheck import (
     open_store,
     session_of,
 )
+from coatcheck.aiohttp import SESSION
+from coatcheck.aiohttp import setup as set_up_aiohttp
 from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.fastapi import SessionDep, SessionKey, SessionSecurity, require_fresh
+from coatcheck.litestar import SessionConfig
 from coatcheck.logins import login_age, record_login
+from coatcheck.pyramid import SessionFactory
+from coatcheck.sanic import setup as set_up_sanic
+from coatcheck.sessions import CreatedSession, SessionEntry
+from coatcheck.testing import Clock, StorageState, alogin, read_session, storage_state
+from coatcheck.testing import login as log_client_in
 from coatcheck.typed import SessionView
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 from coatcheck_express import ExpressCookie, express_options, migrate_from_express
@@ -202,3 +214,31 @@ revoked: int = sessions.revoke_all("42")
 
 def modified(session: Session) -> bool:
     return session.is_modified and not session.is_new
+
+
+created: CreatedSession = sessions.create({"user_id": 42}, owner=42, https=False)
+found: SessionEntry | None = sessions.find(f"{created.cookie_name}={created.cookie_value}")
+state: StorageState = storage_state(created, "http://localhost:8000")
+
+
+async def tests(client: httpx.Client, other: httpx.AsyncClient) -> dict[str, Any] | None:
+    clock = Clock()
+    clock.advance(dt.timedelta(hours=1))
+    made: CreatedSession = log_client_in(client, {"user_id": 42}, sessions=sessions)
+    await alogin(other, {"ref": made.ref}, owner="ann", url="https://shop.example")
+    return read_session(client)
+
+
+async def of_aiohttp(request: aiohttp.web.Request) -> None:
+    await request[SESSION].change(lambda data: data.clear())
+    await session_of(request[SESSION]).save()
+
+
+with_aiohttp = set_up_aiohttp(aiohttp.web.Application(), secret="s" * 32, store="memory:")
+with_sanic = set_up_sanic(sanic.Sanic("shop"), options, idle_timeout=60)
+with_litestar = litestar.Litestar([], plugins=[SessionConfig(options, exclude="/health")])
+factory = SessionFactory(options, owner="user_id")
+each: list[Sessions] = [
+    Sessions(made.store, made.options)
+    for made in (with_aiohttp, with_sanic, SessionConfig(options), factory, over_asgi)
+]
