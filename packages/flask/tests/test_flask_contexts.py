@@ -88,6 +88,26 @@ def test_a_logout_is_done_although_a_context_was_inside(shop: Shop) -> None:
     assert shop.store.length() == 0
 
 
+def test_a_logout_is_done_although_a_teardown_function_raises(shop: Shop) -> None:
+    fails: list[bool] = []
+
+    @shop.app.teardown_request
+    def fail(error: BaseException | None) -> None:
+        if fails:
+            raise KeyError
+
+    shop.visit(put(user=42))
+
+    def logout() -> None:
+        fails.append(True)
+        session.destroy()
+        raise ValueError
+
+    with pytest.raises(KeyError):
+        shop.visit(logout)
+    assert shop.store.length() == 0
+
+
 # After the response is made
 
 
@@ -244,3 +264,24 @@ async def test_an_error_page_of_quart_has_the_cookie() -> None:
         response = await shop.visit(login)
     assert response.status_code == 500
     assert await shop.data() == {"user": 42}
+
+
+@pytest.mark.anyio
+async def test_a_logout_of_quart_is_done_although_a_teardown_function_raises() -> None:
+    shop = QuartShop()
+    fails: list[bool] = []
+
+    @shop.app.teardown_request
+    async def fail(error: BaseException | None) -> None:
+        if fails:
+            raise KeyError
+
+    await shop.visit(login)
+
+    async def logout() -> None:
+        fails.append(True)
+        quart_session.destroy()
+        raise ValueError
+
+    await shop.visit(logout)
+    assert shop.store.length() == 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
 
 import flask
-from flask.globals import request_ctx
+from flask.globals import app_ctx, request_ctx
 from flask.sessions import SessionInterface
 from werkzeug.wsgi import ClosingIterator
 
@@ -92,6 +92,7 @@ class CoatcheckInterface(SessionInterface):
         attach(opened.session, state)
         if flask.has_request_context():
             self._contexts.setdefault(_context(), state)
+            self._contexts.setdefault(_app_context(), state)
         return opened.session
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
@@ -134,14 +135,21 @@ class CoatcheckInterface(SessionInterface):
         if state is None or state.opened is None or state.streams:
             return
         if not state.is_saved:
-            if error is not None:
-                state.opened.fail(error)
-                state.let_go()
+            _fail(state, error)
         elif PRESERVING in flask.request.environ and not state.is_preserved:
             state.is_preserved = True
             state.opened.save_late()
         else:
             _finish(state)
+
+    def end_failed(self, error: BaseException | None) -> None:
+        """Let go of the session of a request that failed, if another teardown function raised.
+
+        Then Flask does not call :meth:`end_session`, but ends the application's context.
+        """
+        state = self._contexts.get(_app_context())
+        if state is not None and not state.is_saved:
+            _fail(state, error)
 
     @staticmethod
     def _make(options: OptionFields) -> SyncIntegration[FlaskSession]:
@@ -153,6 +161,18 @@ class CoatcheckInterface(SessionInterface):
 def _context() -> object:
     """Return the context of the present request, or a copy of it."""
     return request_ctx._get_current_object()  # type: ignore[attr-defined]  # it is a proxy
+
+
+def _app_context() -> object:
+    """Return the context of the present application."""
+    return app_ctx._get_current_object()  # type: ignore[attr-defined]  # it is a proxy
+
+
+def _fail(state: State[SyncRequestSession[FlaskSession]], error: BaseException | None) -> None:
+    """Let go of a session that was not saved, if the request failed."""
+    if error is not None and state.opened is not None:
+        state.opened.fail(error)
+        state.let_go()
 
 
 def _take(step: Step, opened: SyncRequestSession[FlaskSession]) -> None:
@@ -282,6 +302,7 @@ class Coatcheck(Extension):
         """
         interface = self._install(app, self.interface_class)
         app.teardown_request(interface.end_session)
+        app.teardown_appcontext(interface.end_failed)
 
     def close(self) -> None:
         """Close the store, if the application named it by a URL. A later request opens it again."""

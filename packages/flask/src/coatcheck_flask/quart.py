@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack, cast
 from weakref import WeakKeyDictionary
 
 import quart
-from quart.globals import request_ctx, websocket_ctx
+from quart.globals import app_ctx, request_ctx, websocket_ctx
 from quart.sessions import SessionInterface, SessionMixin
 from quart.wrappers import Websocket
 from quart.wrappers.response import IterableBody, ResponseBody
@@ -114,6 +114,7 @@ class CoatcheckInterface(SessionInterface):
         context = _context()
         if context is not None:
             self._contexts.setdefault(context, state)
+            self._contexts.setdefault(_app_context(), state)
         return opened.session
 
     async def save_session(self, app: Quart, session: SessionMixin, response: Any) -> None:
@@ -160,6 +161,13 @@ class CoatcheckInterface(SessionInterface):
         elif state.is_saved:
             await _finish(state)
 
+    async def end_failed(self, error: BaseException | None) -> None:
+        """Let go of the session of a request that failed: see Flask's interface."""
+        state = self._contexts.get(_app_context())
+        if state is not None and not state.is_saved and state.opened is not None and error:
+            await state.opened.fail(error)
+            state.let_go()
+
     @staticmethod
     def _make(options: OptionFields) -> AsyncIntegration[QuartSession]:
         return AsyncIntegration(
@@ -174,6 +182,11 @@ def _context() -> object | None:
     if quart.has_websocket_context():
         return websocket_ctx._get_current_object()  # type: ignore[attr-defined, no-any-return]  # as above
     return None
+
+
+def _app_context() -> object:
+    """Return the context of the present application."""
+    return app_ctx._get_current_object()  # it is a proxy
 
 
 async def _decide(session: QuartSession, headers: Headers) -> None:
@@ -283,6 +296,7 @@ class Coatcheck(Extension):
         app.websocket_class = _with_sessions(app.websocket_class)
         app.teardown_request(interface.end_session)
         app.teardown_websocket(interface.end_session)
+        app.teardown_appcontext(interface.end_failed)
         app.before_serving(interface.check_store)
         app.after_serving(interface.close)
 
