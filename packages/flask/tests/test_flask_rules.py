@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -282,6 +282,29 @@ async def test_a_login_of_quart_gives_a_new_id() -> None:
     response = await shop.visit(log_in)
     assert response.headers["Set-Cookie"].startswith("session=")
     assert await shop.data() == {"cart": [], "_user_id": "42"}
+
+
+@pytest.mark.anyio
+async def test_a_stream_of_quart_that_empties_the_session_ends_it() -> None:
+    shop = QuartShop()
+
+    async def begin() -> None:
+        quart_session["user"] = 42
+
+    async def page() -> Any:
+        assert quart_session["user"] == 42
+
+        @quart.stream_with_context
+        async def parts() -> AsyncIterator[str]:
+            yield "a"
+            quart.session.clear()
+            yield "b"
+
+        return parts()
+
+    await shop.visit(begin)
+    assert await (await shop.visit(page)).get_data(as_text=True) == "ab"
+    assert shop.store.length() == 0
 
 
 # Settings that change

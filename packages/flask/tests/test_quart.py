@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import quart
 from quart.testing.app import LifespanError
@@ -258,6 +259,41 @@ async def test_a_socket_saves_when_the_visitor_leaves(shop: Shop) -> None:
         await socket.receive()
         await socket.disconnect()
     assert await shop.data() == {"moves": ["e5"]}
+
+
+async def test_a_socket_that_fails_drops_what_it_has_not_saved(shop: Shop) -> None:
+    await shop.visit(put(moves=[]))
+    seen: list[Any] = []
+
+    async def page() -> None:
+        seen.append(quart.session._get_current_object())  # type: ignore[attr-defined]
+        quart.session["moves"].append(await quart.websocket.receive())
+        raise ValueError
+
+    shop.page = page
+    with pytest.raises(Exception, match="1000"):  # the socket is closed
+        async with shop.client.websocket("/ws") as socket:
+            await socket.send("e5")
+            await socket.receive()
+    assert await shop.data() == {"moves": []}
+    with pytest.raises(LateWriteError):
+        seen[0]["late"] = True
+
+
+async def test_a_socket_that_was_never_accepted_lets_go_of_the_session(shop: Shop) -> None:
+    seen: list[Any] = []
+
+    async def page() -> None:
+        seen.append(quart.session._get_current_object())  # type: ignore[attr-defined]
+        seen[0].get("user")
+
+    shop.page = page
+    async with shop.client.websocket("/ws"):
+        while not seen:
+            await anyio.sleep(0.01)
+        await anyio.sleep(0.01)
+    with pytest.raises(LateWriteError, match="the request is over"):
+        seen[0]["late"] = True
 
 
 async def test_a_session_can_begin_before_the_socket_is_accepted(shop: Shop) -> None:
