@@ -260,7 +260,7 @@ def blocks_of_the_page(store: str) -> list[str]:
     """Return the code of the page for users, with another store."""
     page = (Path(__file__).parents[3] / "docs" / "fastapi.md").read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    return [block.replace('"file:///srv/sessions"', repr(store)) for block in blocks]
+    return [block.replace('"file:sessions"', repr(store)) for block in blocks]
 
 
 @pytest.mark.parametrize(

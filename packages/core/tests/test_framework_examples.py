@@ -62,7 +62,7 @@ def test_the_example_of_a_page_counts_visits(
     text = (FOLDER.parents[1] / "docs" / f"{page}.md").read_text("utf-8")
     code = text.partition("```python\n")[2].partition("```")[0]
     file = tmp_path / "application.py"
-    file.write_text(code.replace("redis://localhost:6379/0", f"file://{tmp_path}"))
+    file.write_text(re.sub(r'"(redis://|file:)[^"]*"', repr(f"file://{tmp_path}"), code))
     app = runpy.run_path(str(file))["app"]
     with PAGES[page](app) as url, httpx.Client(base_url=url, timeout=60) as browser:
         shown = [re.sub(r"\D", "", browser.get("/").text) for _ in range(2)]

@@ -11,6 +11,7 @@ import pytest
 from webclient import SECRET, Client
 
 import coatcheck
+from coatcheck import SessionOptions, Sessions, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +27,7 @@ def examples(readme: str) -> list[str]:
 def pasted(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run an example with its store in a folder, and return its application."""
     monkeypatch.setenv("SESSION_SECRET", SECRET)
-    code = code.replace('"file:///srv/sessions"', repr(f"file://{folder}"))
+    code = code.replace('"file:sessions"', repr(f"file://{folder}"))
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(code, "README.md", "exec"), names)
     return names["app"]
@@ -69,6 +70,32 @@ async def test_the_examples_of_the_readme_do_what_they_say(
     await visitor.post("/cart/umbrella")
     assert (await visitor.post("/cart/hat")).json() == ["umbrella", "hat"]
     assert (await Client(login, "https://shop.test").post("/login")).text == "welcome"
+
+
+def test_the_readme_of_the_file_store_removes_all_sessions(tmp_path: Path) -> None:
+    """While an application has the folder open, which goes on with it."""
+    (code,) = (each for each in examples("packages/store-file/README.md") if "clear()" in each)
+    used = open_store(f"file://{tmp_path}/sessions")
+    sessions = Sessions(used, SessionOptions(secret=SECRET, store=used))
+    sessions.create({"n": 1})
+    exec(code.replace("/var/lib/shop/sessions", f"{tmp_path}/sessions"), {})
+    assert used.length() == 0
+    sessions.create({"n": 2})
+    assert used.length() == 1
+    used.close()
+
+
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("packages/*/README.md")]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_command_that_installs_coatcheck_can_be_pasted(path: Path) -> None:
+    """Brackets are in quotes, and until the release each page says how to install from a clone."""
+    text = path.read_text("utf-8")
+    commands = re.findall(r"pip install ([^`#\n]*)", text)
+    assert not [each for each in commands if re.search(r"(^| )[\w./-]+\[", each)]
+    if re.search(r"^pip install .*coatcheck", text, re.MULTILINE):
+        assert re.search(r"ublished yet.*clone.*pip install \./packages/core", text, re.DOTALL)
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

@@ -502,11 +502,11 @@ for scheme in sys.argv[1:]:
     )  # fmt: skip
     assert done.stdout.splitlines() == [
         f"no installed store has the scheme '{scheme}'; installed: memory; "
-        f"try `pip install coatcheck[{extra}]`"
+        f'try `pip install "coatcheck[{extra}]"`'
         for scheme, extra in EXTRAS.items()
     ] + [
         "no installed store has the scheme 'redi'; installed: memory; did you mean `redis:`? "
-        "For that, `pip install coatcheck[redis]`"
+        'For that, `pip install "coatcheck[redis]"`'
     ]
 
 

@@ -14,6 +14,7 @@ from django.utils.module_loading import import_string
 
 import coatcheck_django
 from coatcheck import MemoryStore
+from coatcheck.logins import record_login
 from coatcheck_django._configuration import NAMES
 
 ROOT = Path(__file__).parents[3]
@@ -61,3 +62,28 @@ def test_each_check_has_a_line() -> None:
 def test_what_can_be_imported_is_on_the_page(store: MemoryStore) -> None:
     assert all(name in PAGE for name in coatcheck_django.__all__ if name != "SessionStore")
     assert dir(coatcheck_django) == coatcheck_django.__all__
+
+
+def test_the_guide_tells_djangos_session_from_that_of_the_core(store: MemoryStore) -> None:
+    """Its table has the methods that Django's session has, and those that it does not have."""
+    guide = (ROOT / "docs/guide.md").read_text("utf-8")
+    table = guide.partition("### Django's session")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| (`?\w.*) \| (.*) \|$", table, re.MULTILINE)[1:]
+    session = coatcheck_django.SessionStore()
+    for core, django in rows:
+        for name in re.findall(r"`session\.(\w+)[.(]", core):
+            assert not hasattr(session, name), name
+        for name in re.findall(r"`request\.session\.(\w+)", django):
+            assert hasattr(session, name), name
+    session["cart"] = []
+    session.save()
+    for modified, stored in ((False, []), (True, ["hat"])):
+        again = coatcheck_django.SessionStore(session.session_key)
+        again["cart"].append("hat")
+        assert again.modified is False  # Django does not save it
+        again.modified = modified
+        if again.modified:
+            again.save()
+        assert coatcheck_django.SessionStore(session.session_key)["cart"] == stored
+    with pytest.raises(AttributeError):
+        record_login(session)  # type: ignore[arg-type]

@@ -54,10 +54,10 @@ def application_of(
     document: str, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int = 0
 ) -> Any:
     """Run a block of Python code of a document, with sessions in a folder."""
-    monkeypatch.setenv("SECRET_KEY", "a secret of thirty-two bytes, more")
+    monkeypatch.setenv("SESSION_SECRET", "a secret of thirty-two bytes, more")
     text = (ROOT / document).read_text("utf-8")
     code = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[number]
-    code = re.sub(r'"(redis|file)://[^"]*"', repr(f"file://{folder}/sessions"), code)
+    code = re.sub(r'"(redis://|file:)[^"]*"', repr(f"file://{folder}/sessions"), code)
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(code, document, "exec"), names)
     names["app"].testing = True

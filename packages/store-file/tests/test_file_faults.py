@@ -119,6 +119,22 @@ def test_what_the_system_refuses_is_an_error(
     store.ping()
 
 
+def test_the_error_of_a_removed_folder_says_what_to_do(store: FileStore) -> None:
+    """Each operation names both ways out, and both work."""
+    store.set(KEY, RECORD)
+    aside = store.folder.rename(store.folder.with_name("aside"))
+    for name, operation in operations(store).items():
+        with pytest.raises(StoreUnavailable, match=r"bring it back .* restart the application"):
+            pytest.fail(f"{name} returned {operation()!r}")
+    aside.rename(store.folder)
+    assert store.get(KEY) == RECORD
+    shutil.rmtree(store.folder)
+    restarted = FileStore(store.folder, clock=Clock())
+    assert restarted.get(KEY) is None
+    restarted.set(KEY, RECORD)
+    assert restarted.get(KEY) == RECORD
+
+
 @pytest.mark.parametrize("fault", OWNER_FAULTS.values(), ids=OWNER_FAULTS)
 def test_a_lost_owner_index_is_an_error(store: FileStore, fault: Fault) -> None:
     """An index that cannot be read is not an empty one, and reading does not empty it."""

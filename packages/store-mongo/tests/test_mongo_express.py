@@ -251,6 +251,6 @@ def test_without_coatcheck_express_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "coatcheck_express", None)
     monkeypatch.delitem(sys.modules, "coatcheck_mongo.express")
-    advice = re.escape("`pip install coatcheck-mongo[express]`")
+    advice = re.escape('`pip install "coatcheck-mongo[express]"`')
     with pytest.raises(ModuleNotFoundError, match=advice):
         importlib.import_module("coatcheck_mongo.express")

@@ -4,7 +4,7 @@
 
     from coatcheck_flask import Coatcheck
 
-    app.config.update(SECRET_KEY=os.environ["SECRET_KEY"], COATCHECK_STORE="redis://localhost:6379/0")
+    app.config.update(SECRET_KEY=os.environ["SESSION_SECRET"], COATCHECK_STORE="redis://localhost")
     Coatcheck(app)
 
 docs/flask.md explains each setting. Quart's is :mod:`coatcheck_flask.quart`.

@@ -4,7 +4,7 @@
 
     from coatcheck_flask.quart import Coatcheck
 
-    app.config.update(SECRET_KEY=os.environ["SECRET_KEY"], COATCHECK_STORE="redis://localhost:6379/0")
+    app.config.update(SECRET_KEY=os.environ["SESSION_SECRET"], COATCHECK_STORE="redis://localhost")
     Coatcheck(app)
 
 The settings are those of :mod:`coatcheck_flask`.

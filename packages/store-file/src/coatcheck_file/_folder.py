@@ -90,7 +90,10 @@ class Folder:
                     _check_owner(path)
             except FileNotFoundError as error:
                 self.look_again()
-                raise StoreUnavailable(f"{self.path} is missing, or a part of it") from error
+                raise StoreUnavailable(
+                    f"{self.path} is missing, or a part of it: bring it back and this process goes "
+                    "on; to begin without sessions, remove all of it and restart the application"
+                ) from error
 
     def check_layout(self) -> None:
         """Check that the folder is a file store of this version.

@@ -43,7 +43,7 @@ try:
     from coatcheck_express import ExpressCodec, as_node_has_it
 except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
-        "coatcheck_mongo.express needs `pip install coatcheck-mongo[express]`", name=_error.name
+        'coatcheck_mongo.express needs `pip install "coatcheck-mongo[express]"`', name=_error.name
     ) from _error
 
 __all__ = ["DocumentCodec", "WebCryptoCodec"]
@@ -236,7 +236,7 @@ class WebCryptoCodec(ExpressCodec):
             from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
         except ImportError as error:
             raise ConfigurationError(
-                "WebCryptoCodec needs `pip install coatcheck-mongo[crypto]`"
+                'WebCryptoCodec needs `pip install "coatcheck-mongo[crypto]"`'
             ) from error
         for name, value in (("crypto_secret", crypto_secret), ("salt", salt)):
             if not isinstance(value, str | bytes) or not value:

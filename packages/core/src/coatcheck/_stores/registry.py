@@ -319,7 +319,7 @@ def _unknown(scheme: str) -> str:
     known = sorted(built_in | {point.name for point in _entry_points()})
     text = f"no installed store has the scheme {scheme!r}; installed: {', '.join(known)}"
     if scheme in _EXTRAS:
-        return f"{text}; try `pip install coatcheck[{_EXTRAS[scheme]}]`"
+        return f"{text}; try {_command(scheme)}"
     if scheme.partition("+")[0] in _WITHOUT_STORE:  # `postgresql+asyncpg`, as SQLAlchemy has it
         return f"{text}; docs/writing-a-store.md shows how to write one"
     import difflib
@@ -329,5 +329,10 @@ def _unknown(scheme: str) -> str:
         return text
     text += f"; did you mean `{near[0]}:`?"
     if near[0] not in known:
-        text += f" For that, `pip install coatcheck[{_EXTRAS[near[0]]}]`"
+        text += f" For that, {_command(near[0])}"
     return text
+
+
+def _command(scheme: str) -> str:
+    """Return the command that installs a store: some shells would expand bare brackets."""
+    return f'`pip install "coatcheck[{_EXTRAS[scheme]}]"`'
