@@ -148,8 +148,8 @@ def _lines(module: types.ModuleType, name: str, value: Any) -> Iterator[str]:
         yield from sorted((f"{_INDENT}{line}" for line in _members(value)), key=_by_name)
     elif inspect.isfunction(value):
         yield from _functions(name, value)
-    elif inspect.isfunction(function := inspect.unwrap(value)):  # a fixture of pytest
-        yield from _functions(name, function)
+    elif type(value).__module__ == "_pytest.fixtures":
+        yield from _functions(name, inspect.unwrap(value))
     elif _is_ours(type(value)) and "__call__" in vars(type(value)):  # a function with more to it
         yield from _functions(name, type(value).__call__, bound=True)
     else:
