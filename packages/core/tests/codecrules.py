@@ -7,7 +7,7 @@ import enum
 import json
 import math
 import re
-from collections import OrderedDict, deque
+from collections import OrderedDict, UserString, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -113,6 +113,7 @@ class JSONRules:
             (Model(), "it is of type Model; store its `model_dump()`; a session"),
             (bytearray(), "it is of type bytearray; store `bytes(...)` of it; a session"),
             (MappingProxyType({}), "it is of type mappingproxy; store `dict(...)` of it; a"),
+            (UserString("x"), "it is of type UserString; store `str(...)` of it; a session"),
             (deque(), "it is of type deque; store `list(...)` of it; a session"),
             (range(3), "it is of type range; store `list(...)` of it; a session"),
             (object(), "it is of type object; a session"),

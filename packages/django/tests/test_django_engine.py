@@ -18,11 +18,13 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.core.management import call_command
-from django.test import AsyncClient, Client, override_settings
+from django.http import HttpResponse
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 
 from coatcheck import ALWAYS, Capabilities, Condition, MemoryStore, Record, SessionEvent, Store
 from coatcheck.errors import SerializationError
 from coatcheck_django import SessionStore
+from coatcheck_django.middleware import SessionMiddleware
 
 pytestmark = pytest.mark.anyio
 
@@ -458,3 +460,30 @@ def test_a_session_that_was_flushed_is_a_new_one(store: MemoryStore) -> None:
     assert session.load() == {}
     session.save()
     assert SessionStore(session.session_key).load() == {"b": 1}
+
+
+@pytest.mark.parametrize("key", ["endedinanothertab", None])
+def test_a_request_that_does_not_use_its_session_begins_none(
+    key: str | None, store: MemoryStore
+) -> None:
+    """Its cookie would replace that of a login that has begun meanwhile."""
+    request = RequestFactory().get("/")
+    if key is None:
+        session = SessionStore()
+        session["a"] = 1
+        session.save()
+        key = session.session_key
+    request.COOKIES[COOKIE] = key
+    before = [stored for stored, _ in store.all()]
+    with override_settings(SESSION_SAVE_EVERY_REQUEST=True):
+        response = SessionMiddleware(lambda request: HttpResponse("done"))(request)
+    assert (COOKIE in response.cookies) is bool(before)
+    assert [stored for stored, _ in store.all()] == before
+
+
+def test_what_is_saved_by_hand_depends_on_the_cookie(store: MemoryStore) -> None:
+    """So a response of an error has Vary: Cookie, too."""
+    for method in ("save", "cycle_key"):
+        session = SessionStore()
+        getattr(session, method)()
+        assert session.accessed

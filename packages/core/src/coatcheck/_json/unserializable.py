@@ -102,4 +102,6 @@ def advice_for(value: object) -> str:
         return "store `bytes(...)` of it; "
     if isinstance(value, Mapping):
         return "store `dict(...)` of it; "
+    if hasattr(type(value), "casefold"):  # as a text that is translated when it is shown
+        return "store `str(...)` of it; "
     return "store `list(...)` of it; " if isinstance(value, Iterable) else ""
