@@ -147,7 +147,8 @@ class SessionView(Generic[T]):
         if self.key is None:
             keys = keys.union(after)
         replaced = {key for key in keys if not _same(data, former, key)}
-        replaced |= loaded.left_out.difference(data)
+        # The session of Django cannot be iterated.
+        replaced |= {key for key in loaded.left_out if key not in data}
         if replaced and (self.key is not None or loaded.is_migrated):
             return
         self._checked(loaded.value)
