@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypedDict
 
 import aiohttp.web
 import fastapi
+import flask
 import httpx
 import litestar
 import msgspec
@@ -48,6 +49,8 @@ from coatcheck.testing import login as log_client_in
 from coatcheck.typed import SessionView
 from coatcheck.wsgi import SessionMiddleware as WSGISessions
 from coatcheck_express import ExpressCookie, express_options, migrate_from_express
+from coatcheck_flask import Coatcheck, quart
+from coatcheck_flask import session as flask_session
 
 
 async def asgi(scope: starlette.types.Scope, receive: Any, send: Any) -> None:
@@ -60,6 +63,21 @@ async def asgi(scope: starlette.types.Scope, receive: Any, send: Any) -> None:
     session.setdefault("cart", []).append(merged.pop("more"))
     await session.save()
     session.regenerate(keep_data=True)
+
+
+def flask_page(app: flask.Flask) -> str:
+    coatcheck = Coatcheck(app, store="memory:", owner="user")
+    flask_session.regenerate(keep_data=True)
+    flask_session.permanent = not flask_session.new
+    ended: int = coatcheck.sessions.revoke_all(42, keep=flask_session)
+    count: int = flask_session.change(len)
+    return f"{ended} {count} {flask_session.modified}"
+
+
+async def quart_page() -> int:
+    quart.session.permanent = True
+    await quart.session.save()
+    return await quart.session.change(len)
 
 
 def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

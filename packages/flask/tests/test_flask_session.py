@@ -156,6 +156,19 @@ def test_a_permanent_session_has_a_cookie_that_stays() -> None:
     assert "Expires" not in line
 
 
+def test_a_lifetime_of_its_own_stays() -> None:
+    """As that of "remember me", in an application that makes each session permanent."""
+    shop = Shop()
+
+    def page() -> None:
+        flask.session["user"] = 42
+        session.cookie.max_age = 60
+        flask.session.permanent = True
+
+    (line,) = shop.cookies(shop.visit(page))
+    assert "Max-Age=60" in line
+
+
 def test_being_permanent_alone_begins_no_session(shop: Shop) -> None:
     """So `session.permanent = True` before each request is no session for each visitor."""
 
@@ -428,6 +441,21 @@ def test_a_stream_that_is_cut_off_saves_what_it_has_changed(shop: Shop) -> None:
     response.close()
     assert closed == [True]
     assert shop.data() == {"parts": 1}
+
+
+def test_a_body_that_nobody_reads_is_closed(shop: Shop) -> None:
+    closed = []
+
+    class Parts:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter(())
+
+        def close(self) -> None:
+            closed.append(True)
+
+    shop.page = lambda: flask.Response(Parts())
+    shop.client.head("/").close()
+    assert closed
 
 
 def test_a_stream_cannot_begin_a_session(shop: Shop) -> None:

@@ -12,7 +12,7 @@ import quart
 from quart.testing.app import LifespanError
 
 from coatcheck import AsyncSession, MemoryStore, Record, session_of
-from coatcheck.errors import LateWriteError, SessionGone, StoreUnavailable
+from coatcheck.errors import LateWriteError, SessionGone, StoreClosed, StoreUnavailable
 from coatcheck.store import ALWAYS, Condition
 from coatcheck_flask import SettingsError
 from coatcheck_flask.quart import Coatcheck, QuartSession, session
@@ -386,11 +386,13 @@ async def test_the_end_of_serving_closes_the_store(tmp_path: Path) -> None:
         return str(quart.session["n"])
 
     client = app.test_client()
+    store: Any = coatcheck.store
     for number in ("1", "2"):
         async with app.test_app():
             response = await client.get("/")
             assert await response.get_data(as_text=True) == number
-    await coatcheck.close()
+    with pytest.raises(StoreClosed):
+        await store.get("key")
 
 
 async def test_serving_does_not_start_without_the_store() -> None:
