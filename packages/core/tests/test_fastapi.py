@@ -294,6 +294,8 @@ async def test_the_page_for_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     names: dict[str, Any] = {"__name__": "shop"}
     for block in blocks_of_the_page(f"file://{tmp_path}"):
         exec(compile(block, "fastapi.md", "exec", dont_inherit=True), names)
+    page = (Path(__file__).parents[3] / "docs" / "fastapi.md").read_text("utf-8")
+    assert [names[app] for app in re.findall(r"^python -m uvicorn shop:(\w+)$", page, re.MULTILINE)]
     visitor = Client(names["app"], "https://shop.test")
     await visitor.post("/cart/hat")
     assert (await visitor.post("/password")).status_code == 401

@@ -891,16 +891,17 @@ async def test_the_page_for_users(store: MemoryStore, monkeypatch: pytest.Monkey
 
     @names["app"].get("/{name}")
     async def call(name: str, request: fastapi.Request, session: SessionDep) -> Any:
+        session["cart"] = ["hat"]  # as other pages have it
         if name == "exactly":
             await names["add_hat_exactly"](session)
         elif name == "add":
-            names["add_to_cart"](request, "coat")
+            names["add_to_basket"](request, "coat")
         elif name == "wrong":
-            session["cart"]["lines"][0]["quantity"] = "many"
-        return names["show_cart"](request)
+            session["basket"]["lines"][0]["quantity"] = "many"
+        return names["show_basket"](request)
 
     visitor = Client(SessionMiddleware(names["app"], secret=SECRET, store=store))
-    assert (await visitor.post("/cart/umbrella")).json() == 1
+    assert (await visitor.post("/basket/umbrella")).json() == 1
     await visitor.get("/exactly")
     lines = (await visitor.get("/add")).json()
     assert [line["item"] for line in lines] == ["umbrella", "hat", "coat"]
@@ -908,4 +909,4 @@ async def test_the_page_for_users(store: MemoryStore, monkeypatch: pytest.Monkey
         await visitor.get("/wrong")
     assert f"\n{caught.value}\n" in page
     exec(compile(blocks[-1], "typed-sessions.md", "exec", dont_inherit=True), names)
-    assert names["CART"].read({"cart": ["hat"]}).lines == [names["Line"]("hat")]
+    assert names["BASKET"].read({"basket": ["hat"]}).lines == [names["Line"]("hat")]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp.test_utils
@@ -147,3 +151,36 @@ async def test_a_middleware_inside_the_code_that_needs_it() -> None:
         await Client(app).get("/")
     assert len(advice) == 2
     assert all("add the session middleware last" in text for text in advice)
+
+
+# A framework that is too old
+
+
+@pytest.mark.parametrize(
+    ("module", "page", "name", "least", "older"),
+    [
+        ("fastapi", "fastapi", "FastAPI", "0.163", "0.115.0"),
+        ("aiohttp", "aiohttp", "aiohttp", "3.14.5", "3.11.18"),
+        ("aiohttp_session", "aiohttp", "aiohttp", "3.14.5", "3.9.5"),
+    ],
+)
+def test_a_framework_that_is_too_old_is_named_at_the_import(
+    module: str, page: str, name: str, least: str, older: str, tmp_path: Path
+) -> None:
+    """One line says which release is needed; it is the one of the page and of our own tests."""
+    distribution = name.lower()
+    metadata = tmp_path / f"{distribution}-{older}.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {older}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", f"import coatcheck.{module}"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1] == (
+        f"ImportError: coatcheck needs {distribution} {least} or later, and {older} is "
+        f'installed: `pip install "{distribution}>={least}"`'
+    )
+    root = Path(__file__).parents[3]
+    assert f"{name} {least} or later" in (root / "docs" / f"{page}.md").read_text("utf-8")
+    assert f'"{distribution}>={least}",' in (root / "pyproject.toml").read_text("utf-8")

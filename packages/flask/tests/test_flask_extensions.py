@@ -17,6 +17,7 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.serving import make_server
 
 from coatcheck import MemoryStore
+from coatcheck.testing import login
 from coatcheck_flask import Coatcheck, session
 
 SECRET = "a secret of thirty-two bytes, more"
@@ -75,6 +76,47 @@ def test_flask_login() -> None:
     assert visitor.get("/").text == "ada"
     visitor.post("/logout")
     assert visitor.get("/").text == "nobody"
+
+
+@pytest.mark.parametrize("method", ["destroy", "clear"])
+def test_a_logout_ends_the_session_and_the_remember_me_cookie(method: str) -> None:
+    """The session first: Flask-Login notes in it that its own cookie has to go."""
+    app, coatcheck = make_login_app()
+
+    @app.post("/remember")
+    def remember() -> str:
+        user: Any = app.login_manager._user_callback("ada")  # type: ignore[attr-defined]
+        flask_login.login_user(user, remember=True)
+        session["cart"] = ["hat"]
+        return "welcome"
+
+    @app.post("/end")
+    def end() -> str:
+        getattr(session, method)()
+        flask_login.logout_user()
+        return "goodbye"
+
+    visitor = app.test_client()
+    visitor.post("/remember")
+    assert visitor.get("/").text == "ada"
+    assert visitor.get_cookie("remember_token") is not None
+    visitor.post("/end")
+    assert visitor.get_cookie("remember_token") is None
+    assert visitor.get_cookie("session") is None
+    assert visitor.get("/").text == "nobody"
+    assert [*coatcheck.sessions.list_all(10)] == []
+
+
+def test_a_session_without_the_key_of_strong_protection_is_no_login() -> None:
+    """docs/testing.md says so, and what to do."""
+    app, _ = make_login_app()
+    visitor = app.test_client()
+    login(visitor, {"_user_id": "ada"})
+    assert visitor.post("/logout-everywhere").status_code == 401
+    app, _ = make_login_app("basic")
+    visitor = app.test_client()
+    login(visitor, {"_user_id": "ada"})
+    assert visitor.get("/").text == "ada"
 
 
 def test_flask_login_protects_a_stolen_session() -> None:

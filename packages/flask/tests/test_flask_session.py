@@ -728,3 +728,31 @@ def test_an_interface_may_choose_the_cookie_name(shop: Shop) -> None:
 def test_it_stands_on_the_public_layer(shop: Shop) -> None:
     interface: Any = shop.app.session_interface
     assert isinstance(interface._integrations.first, SyncIntegration)
+
+
+def test_a_message_after_clear_keeps_the_session_and_after_destroy_begins_one() -> None:
+    """`clear()` is a logout only if the session stays empty."""
+    app = flask.Flask("shop")
+    app.config.update(SECRET_KEY="a secret of thirty-two bytes, more", TESTING=True)
+    coatcheck = Coatcheck(app, store=MemoryStore(), owner="user_id")
+
+    @app.post("/<method>")
+    def act(method: str) -> str:
+        if method == "login":
+            session["user_id"] = 42
+        else:
+            getattr(session, method)()
+            flask.flash("bye")
+        return session.id or ""
+
+    for method, stays in (("clear", True), ("destroy", False)):
+        visitor = app.test_client()
+        visitor.post("/login")
+        before = visitor.get_cookie("session")
+        visitor.post(f"/{method}")
+        after = visitor.get_cookie("session")
+        assert before is not None
+        assert after is not None
+        assert (after.value == before.value) is stays
+        assert coatcheck.sessions.list(42) == []
+    coatcheck.close()

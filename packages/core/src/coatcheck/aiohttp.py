@@ -13,8 +13,8 @@
     app = web.Application()
     coatcheck.aiohttp.setup(app, secret=os.environ["SESSION_SECRET"], store="redis://localhost")
 
-``request[SESSION]`` is the session as well. This module needs aiohttp; for code that is written for
-aiohttp-session there is :mod:`coatcheck.aiohttp_session`.
+``request[SESSION]`` is the session as well. This module needs aiohttp 3.14.5 or later; for code
+that is written for aiohttp-session there is :mod:`coatcheck.aiohttp_session`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any, Final, Unpack, cast
 
 from aiohttp import web
 
+from ._request.framework_versions import require
 from .errors import ConfigurationError
 from .integration import (
     AsyncIntegration,
@@ -40,6 +41,8 @@ __all__ = ["SESSION", "SessionMiddleware", "setup"]
 def __dir__() -> list[str]:
     return __all__
 
+
+require("aiohttp", "3.14.5")
 
 #: The key of a request under which its session is: ``request[SESSION]``.
 SESSION: Final = web.RequestKey("coatcheck.session", AsyncSession)

@@ -12,8 +12,8 @@
     @app.post("/password", dependencies=[Depends(require_fresh(timedelta(minutes=10)))])
     async def change_password(session: SessionDep) -> None: ...
 
-This module needs FastAPI; nothing else of coatcheck imports it. The middleware is that of
-:mod:`coatcheck.asgi`.
+This module needs FastAPI 0.163 or later; nothing else of coatcheck imports it. The middleware is
+that of :mod:`coatcheck.asgi`.
 """
 
 # FastAPI evaluates annotations of inner functions: they must not be strings.
@@ -30,6 +30,7 @@ from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from ._request.finding import session_of
+from ._request.framework_versions import require
 from .errors import ConfigurationError
 from .logins import login_age
 from .session import AsyncSession
@@ -40,6 +41,9 @@ __all__ = ["SessionDep", "SessionKey", "SessionSecurity", "require_fresh"]
 
 def __dir__() -> list[str]:
     return __all__
+
+
+require("fastapi", "0.163")
 
 
 async def _current_session(connection: HTTPConnection) -> AsyncSession:
