@@ -84,7 +84,8 @@ def test_chosen_sessions_are_ended_and_noted(admin: Client, users: Any, ann: Any
     notes = {(entry.user, entry.object_repr) for entry in LogEntry.objects.all()}
     assert notes == {(ann, "session of bob"), (ann, "session of a visitor")}
     assert "session of bob" in admin.get("/admin/").text
-    assert "0 sessions were ended" in admin.post(PAGE, {}, follow=True).text
+    assert "No session was chosen." in admin.post(PAGE, {}, follow=True).text
+    assert "0 sessions were ended." in admin.post(PAGE, {"ref": "0" * 64}, follow=True).text
 
 
 def test_all_sessions_that_a_search_found_are_ended(admin: Client, users: Any) -> None:

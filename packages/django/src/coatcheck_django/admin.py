@@ -148,8 +148,9 @@ class SessionAdmin(_ModelAdmin):
     def _end(self, request: HttpRequest) -> None:
         """End the chosen sessions, or all others of the page, and note each in the admin's log."""
         count = 0
+        refs = request.POST.getlist("listed" if "all" in request.POST else "ref")
         try:
-            for ref in request.POST.getlist("listed" if "all" in request.POST else "ref"):
+            for ref in refs:
                 entry = configuration.sessions().get(ref)
                 # A session that is not found may have another key by now, which this ends.
                 if configuration.sessions().revoke(ref):
@@ -159,6 +160,8 @@ class SessionAdmin(_ModelAdmin):
             text = f"Not all sessions were ended: {error}"
             self.message_user(request, text, messages.ERROR)
         text = "1 session was ended." if count == 1 else f"{count} sessions were ended."
+        if not refs:
+            text = "No session was chosen."
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
 
     def _note(self, request: HttpRequest, ref: str, entry: SessionEntry | None) -> None:
