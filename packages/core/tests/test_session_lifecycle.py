@@ -152,18 +152,29 @@ def test_a_session_that_others_have_rotated_can_go_on_under_an_id_of_its_own(
 
 @pytest.mark.parametrize("rotations", [0, 1])
 def test_a_session_that_was_ended_does_not_go_on(world: World, rotations: int) -> None:
-    old = last = world.created({"user": 42})
+    old = last = world.created({"cart": 1})
     for _ in range(rotations):
         last = rotated(world, last)
     world.sessions.run(world.sessions.end(last.id))
     before = world.keys()
-    assert world.sessions.run(world.sessions.fork(old, {"user": 42})) is None
+    assert world.sessions.run(world.sessions.fork(old, {"cart": 1})) is None
     assert world.keys() == before
+
+
+def test_a_session_of_a_user_never_goes_on_beside_another(world: World) -> None:
+    """A logout that comes at the same moment might not find it."""
+    old = world.created({"user": 42})
+    new = rotated(world, old)
+    before = world.keys()
+    assert world.sessions.run(world.sessions.fork(old, {"user": 42})) is None
+    assert world.sessions.run(world.sessions.fork(old, {})) is None
+    assert world.keys() == before
+    assert world.loaded(new.id).owner == "42"
 
 
 def test_a_session_that_is_ended_while_it_goes_on_stays_ended(world: World) -> None:
     """The logout read which ids the session had before the new one was among them."""
-    old = world.created({"user": 42})
+    old = world.created({"cart": 1})
     new = rotated(world, old)
     steps = world.sessions.fork(old, {"user": 42})
     store, operation = world.store, next(steps)

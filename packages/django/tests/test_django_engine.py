@@ -364,6 +364,21 @@ async def test_two_requests_that_change_the_key_both_keep_the_data(
         assert SessionStore(session.session_key).load() == {}
 
 
+@pytest.mark.parametrize("owner", ["_auth_user_id", "team"])
+def test_a_login_whose_key_was_changed_by_another_request_does_not_go_on(owner: str) -> None:
+    """A logout at the same moment might not find it, whatever the owner of a session is."""
+    with override_settings(COATCHECK={"STORE": MemoryStore(), "OWNER": owner}):
+        first = SessionStore()
+        first["_auth_user_id"] = "1"
+        first.save()
+        second = SessionStore(first.session_key)
+        assert second["_auth_user_id"] == "1"
+        first.cycle_key()
+        second.cycle_key()
+        assert (dict(second.items()), second.session_key) == ({}, None)
+        assert SessionStore(first.session_key).load() == {"_auth_user_id": "1"}
+
+
 def test_numbers_are_keys_as_with_djangos_serializer(store: MemoryStore) -> None:
     session = SessionStore()
     session[0] = "bar"

@@ -245,8 +245,11 @@ class SessionLifecycle:
         rotated meanwhile. For the second, this method makes one more session: after a double click
         on "log in", each of the two responses has one. A logout under the old id ends both.
 
-        :returns: the session; None if the old one was ended under each of its ids, and nothing is
-            stored.
+        A request that ends the session at the same moment may not find the new one. So a session
+        that has an owner never goes on like this: a login that is ended stays ended.
+
+        :returns: the session; None if the old one has an owner or was ended under each of its ids,
+            and nothing is stored.
         :raises ConflictError: too many requests do this with the same session.
         :raises ConfigurationError: ``generate_id`` returns ids of other sessions.
         :raises SerializationError: a value cannot be stored.
@@ -255,7 +258,7 @@ class SessionLifecycle:
         """
         state, old = self._state_of(stored, data), stored._snapshot.key
         del data  # so that error reports with local variables do not show them
-        if not (yield from self._has_live(old)):
+        if stored.owner is not None or not (yield from self._has_live(old)):
             return None
         for _ in range(_ID_ATTEMPTS):
             new_id, attempts = self._new_id(), Attempts()

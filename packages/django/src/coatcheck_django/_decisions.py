@@ -116,8 +116,9 @@ class Decisions(SessionBase):
             return
         self.modified = True
         stored = yield from sessions.rotate(before, self._data())
-        if stored is None:
-            # After a double click on "log in", the other request has only changed the key.
+        if stored is None and configuration.owner_is_user():
+            # After a double click on "log in", the other request has only changed the key. Without
+            # this owner nobody would know whether the session is a login.
             stored = yield from sessions.fork(before, self._data())
         if stored is not None:
             self._settle(stored)
