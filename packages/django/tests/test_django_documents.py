@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.checks import run_checks
-from django.test import override_settings
+from django.test import Client, override_settings
 from django.utils.module_loading import import_string
 
 import coatcheck_django
@@ -87,3 +87,21 @@ def test_the_guide_tells_djangos_session_from_that_of_the_core(store: MemoryStor
         assert coatcheck_django.SessionStore(session.session_key)["cart"] == stored
     with pytest.raises(AttributeError):
         record_login(session)  # type: ignore[arg-type]
+
+
+def test_what_is_said_about_security_with_django(store: MemoryStore, client: Client) -> None:
+    """The cookie, its caching and its age are Django's: docs/security.md has a list."""
+    response = client.get("/put?a=1")
+    cookie = client.cookies["sessionid"]
+    assert re.fullmatch("[a-z0-9]{32}", cookie.value)
+    assert not cookie["secure"]
+    assert response["Vary"] == "Cookie"
+    assert "Cache-Control" not in response
+    ((_, changed),) = store.all()
+    client.get("/show")
+    ((_, read),) = store.all()
+    assert read.expires_at == changed.expires_at
+    with override_settings(SESSION_SAVE_EVERY_REQUEST=True):
+        client.get("/show")
+    ((_, kept),) = store.all()
+    assert kept.expires_at > changed.expires_at
