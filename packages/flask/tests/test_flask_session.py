@@ -443,6 +443,38 @@ def test_a_stream_that_is_cut_off_saves_what_it_has_changed(shop: Shop) -> None:
     assert shop.data() == {"parts": 1}
 
 
+def page_whose_stream_raises(change: Callable[[], object]) -> flask.Response:
+    @flask.stream_with_context
+    def parts() -> Iterator[str]:
+        change()
+        yield "part"
+        raise ZeroDivisionError
+
+    return flask.Response(parts())
+
+
+def test_a_stream_that_raises_drops_its_changes(shop: Shop) -> None:
+    shop.visit(put(parts=0))
+    response = shop.visit(
+        lambda: page_whose_stream_raises(lambda: flask.session.update(parts=1)), buffered=False
+    )
+    parts = response.iter_encoded()
+    assert next(parts) == b"part"
+    with pytest.raises(ZeroDivisionError):
+        next(parts)
+    response.close()
+    assert shop.data() == {"parts": 0}
+
+
+def test_a_stream_that_raises_ends_the_session_as_asked(shop: Shop) -> None:
+    shop.visit(put(parts=0))
+    response = shop.visit(lambda: page_whose_stream_raises(lambda: session.destroy()))
+    with pytest.raises(ZeroDivisionError):
+        _ = response.text
+    response.close()
+    assert shop.data() == {}
+
+
 def test_a_body_that_nobody_reads_is_closed(shop: Shop) -> None:
     closed = []
 

@@ -148,6 +148,43 @@ async def test_a_stream_saves_what_it_changes(shop: Shop) -> None:
     assert await shop.data() == {"parts": 2}
 
 
+async def test_a_stream_that_raises_drops_its_changes(shop: Shop) -> None:
+    await shop.visit(put(parts=0))
+
+    async def page() -> Any:
+        @quart.stream_with_context
+        async def parts() -> AsyncIterator[str]:
+            quart.session["parts"] = 1
+            yield "part"
+            raise ZeroDivisionError
+
+        return parts()
+
+    with pytest.raises(ZeroDivisionError):
+        await shop.visit(page)
+    assert await shop.data() == {"parts": 0}
+
+
+async def test_a_stream_that_is_cut_off_saves_what_it_has_changed(shop: Shop) -> None:
+    await shop.visit(put(parts=0))
+
+    async def page() -> Any:
+        @quart.stream_with_context
+        async def parts() -> AsyncIterator[str]:
+            quart.session["parts"] = 1
+            yield "part"
+            await anyio.sleep_forever()
+
+        return parts()
+
+    shop.page = page
+    async with shop.client.request("/") as connection:
+        await connection.send_complete()
+        assert await connection.receive() == b"part"
+        await connection.disconnect()
+    assert await shop.data() == {"parts": 1}
+
+
 async def test_a_stream_of_a_plain_generator(shop: Shop) -> None:
     async def page() -> Any:
         quart.session["before"] = True

@@ -169,7 +169,7 @@ def _app_context() -> object:
 
 
 def _fail(state: State[SyncRequestSession[FlaskSession]], error: BaseException | None) -> None:
-    """Let go of a session that was not saved, if the request failed."""
+    """Let go of a session whose changes are dropped, if the request failed."""
     if error is not None and state.opened is not None:
         state.opened.fail(error)
         state.let_go()
@@ -185,8 +185,14 @@ def _take(step: Step, opened: SyncRequestSession[FlaskSession]) -> None:
 
 def _parts(body: Iterable[P], state: State[SyncRequestSession[FlaskSession]]) -> Iterator[P]:
     """Yield the parts of a body, which somebody else closes."""
-    for part in body:  # noqa: UP028  # `yield from` would close it
-        yield part
+    try:
+        for part in body:  # noqa: UP028  # `yield from` would close it
+            yield part
+    except GeneratorExit:  # the visitor left
+        raise
+    except BaseException as error:
+        _fail(state, error)
+        raise
     if state.opened is not None:
         _take(state.prepare_late(), state.opened)
 

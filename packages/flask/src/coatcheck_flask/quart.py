@@ -238,8 +238,16 @@ class _SavingBody(ResponseBody):
         return aiter(self._body) if opened is None else opened.body(self._parts())
 
     async def _parts(self) -> AsyncIterator[Any]:
-        async for part in self._body:
-            yield part
+        try:
+            async for part in self._body:
+                yield part
+        except (GeneratorExit, asyncio.CancelledError):  # the visitor left
+            raise
+        except BaseException as error:
+            if self._state.opened is not None:
+                await self._state.opened.fail(error)
+                self._state.let_go()
+            raise
         if self._state.opened is not None:
             await _take(self._state.prepare_late(), self._state.opened)
 
