@@ -402,7 +402,7 @@ def test_the_session_of_an_environ_is_found_as_that_of_a_middleware() -> None:
 
 
 def test_a_request_may_be_opened_several_times(make: Make) -> None:
-    """As for each event of a WebSocket that shares one environ: each is saved."""
+    """As for events of a WebSocket that share an environ: the newest is found, each is saved."""
     framework = make()
     request = {"request": Request()}
 
@@ -410,6 +410,9 @@ def test_a_request_may_be_opened_several_times(make: Make) -> None:
         return framework.wait(lambda: framework.integration.open(request))
 
     first, second = Waiting(framework, opens()), Waiting(framework, opens())
+    found = [id(value) for value in request.values()]
+    assert id(second.session) in found
+    assert id(first.session) not in found
     first.session["first"] = 1
     framework.keep(first.response_headers(PLAIN))
     second.session["second"] = 2
