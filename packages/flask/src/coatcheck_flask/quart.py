@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack, cast
 from weakref import WeakKeyDictionary
 
 import quart
-from quart.globals import app_ctx, request_ctx, websocket_ctx
+import quart.globals
 from quart.sessions import SessionInterface, SessionMixin
 from quart.wrappers import Websocket
 from quart.wrappers.response import IterableBody, ResponseBody
@@ -178,15 +178,22 @@ class CoatcheckInterface(SessionInterface):
 def _context() -> object | None:
     """Return the context of the present request or WebSocket, or a copy of it; None without one."""
     if quart.has_request_context():
-        return request_ctx._get_current_object()  # type: ignore[attr-defined, no-any-return]  # it is a proxy
+        return _current("request_ctx")
     if quart.has_websocket_context():
-        return websocket_ctx._get_current_object()  # type: ignore[attr-defined, no-any-return]  # as above
+        return _current("websocket_ctx")
     return None
 
 
 def _app_context() -> object:
     """Return the context of the present application."""
-    return app_ctx._get_current_object()  # it is a proxy
+    return _current("app_ctx")
+
+
+def _current(name: str) -> object:
+    """Return the present context of a kind: since Quart 0.23 there is one kind for all."""
+    proxy: Any = getattr(quart.globals, name, quart.globals.app_ctx)
+    context: object = proxy._get_current_object()
+    return context
 
 
 async def _decide(session: QuartSession, headers: Headers) -> None:
