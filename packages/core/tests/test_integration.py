@@ -243,6 +243,47 @@ def test_what_a_body_changes_is_saved_before_its_end_is_known() -> None:
     opened.end()
 
 
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_body_that_stops_early_ends_the_session(raises: bool) -> None:
+    framework = Framework(False)
+    framework.visit(lambda session: session.update(parts=0))
+    opened = framework.open()
+    opened.response_headers(PLAIN)
+    calls: list[str] = []
+
+    def parts() -> Iterator[bytes]:
+        try:
+            opened.session["parts"] = 1
+            yield b"part"
+            if raises:
+                raise ZeroDivisionError
+            yield b"more"
+        finally:
+            calls.append("closed")
+
+    body: Any = opened.body(parts(), lambda: calls.append("saves"))  # type: ignore[attr-defined]
+    assert next(body) == b"part"
+    if raises:
+        with pytest.raises(ZeroDivisionError):
+            next(body)
+    body.close()
+    assert calls == (["closed"] if raises else ["closed", "saves"])
+    assert not opened.is_open
+    assert framework.visit(lambda session: session["parts"]) == (0 if raises else 1)
+
+
+def test_a_body_that_fails_to_close_ends_the_session() -> None:
+    opened = Framework(False).open()
+
+    class Parts(list[bytes]):
+        def close(self) -> None:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        opened.body(Parts()).close()  # type: ignore[attr-defined]
+    assert not opened.is_open
+
+
 def test_what_an_async_body_changes_is_saved_before_its_end_is_known() -> None:
     framework = Framework(True)
     framework.visit(lambda session: session.update(parts=0))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from wsgiref.util import FileWrapper
 
 import pytest
 from pyramid.config import Configurator
 from pyramid.httpexceptions import HTTPForbidden, HTTPFound
 from pyramid.interfaces import ISession, ISessionFactory
-from pyramid.response import Response
+from pyramid.request import Request
+from pyramid.response import FileResponse, Response
 from webclient import SECRET, Clock, CountingStore, FragileStore, SyncClient, sessions_in
 from zope.interface.verify import verifyObject
 
 from coatcheck import CookieOptions, MemoryStore, Sessions, session_of
-from coatcheck.errors import ConfigurationError, StoreUnavailable
+from coatcheck.errors import ConfigurationError, LateWriteError, StoreUnavailable
 from coatcheck.pyramid import PyramidSession, SessionFactory
 from coatcheck.testing import login
 
@@ -84,6 +87,16 @@ def stream(request: Any) -> Any:
     return Response(app_iter=parts())
 
 
+def given(request: Any) -> Any:
+    request.session["before"] = True
+    return Response(app_iter=request.environ["test.body"](request.session))
+
+
+def file(request: Any) -> Any:
+    request.session["before"] = True
+    return FileResponse(__file__, request)
+
+
 def public(request: Any) -> dict[str, Any]:
     return {}
 
@@ -92,7 +105,22 @@ def csrf(request: Any) -> dict[str, Any]:
     return {"checked": True}
 
 
-PAGES = [count, show, enter, leave, flash, read_flash, nested, token, fail, refuse, stream, public]
+PAGES = [
+    count,
+    show,
+    enter,
+    leave,
+    flash,
+    read_flash,
+    nested,
+    token,
+    fail,
+    refuse,
+    stream,
+    given,
+    file,
+    public,
+]
 
 
 def site(**options: Any) -> tuple[SessionFactory, Any]:
@@ -175,6 +203,134 @@ def test_a_stream_is_saved_at_its_end() -> None:
     browser = browser_of()
     assert browser.get("/stream").text == "piece"
     assert browser.get("/show").json() == {"before": True, "late": True}
+
+
+class Parts:
+    """A body that is open until somebody closes it."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.closed = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.session["late"] = True
+        yield b"piece"
+        yield b"end"
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class FailingParts(Parts):
+    """A body whose second part fails."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.session["late"] = True
+        yield b"piece"
+        raise ZeroDivisionError
+
+
+class Streams:
+    """A visitor with a session, who reads bodies part by part."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        _, app = site(store=self.store)
+        self.app = app
+        self.browser = SyncClient(app)
+        self.browser.get("/count")
+        self.body: Any = None
+
+    def read(
+        self,
+        path: str,
+        parts: Callable[[Any], Any] = Parts,
+        method: str = "GET",
+        wrapper: type | None = None,
+    ) -> tuple[dict[str, str], Any]:
+        """Return the headers of a page, and what the server iterates over."""
+
+        def make(session: Any) -> Any:
+            self.body = parts(session)
+            return self.body
+
+        [(name, value)] = self.browser.cookies.items()
+        environ: dict[str, Any] = {"test.body": make}
+        if wrapper is not None:
+            environ["wsgi.file_wrapper"] = wrapper
+        request = Request.blank(path, environ=environ, cookies={name: value}, method=method)
+        _, headers, body = request.call_application(self.app)
+        return dict(headers), body
+
+    def data(self) -> dict[str, Any]:
+        data: dict[str, Any] = self.browser.get("/show").json()
+        return data
+
+
+def is_open(session: Any) -> bool:
+    """Tell whether a request's session can still be changed."""
+    try:
+        session["n"] = 1
+    except LateWriteError:
+        return False
+    return True
+
+
+def test_a_stream_is_closed_once_it_is_read() -> None:
+    visitor = Streams()
+    _, body = visitor.read("/given")
+    assert list(body) == [b"piece", b"end"]
+    body.close()
+    assert visitor.body.closed == 1
+    assert visitor.data() == {"n": 1, "before": True, "late": True}
+    assert not is_open(visitor.body.session)
+
+
+def test_a_stream_that_nobody_reads_is_closed() -> None:
+    visitor = Streams()
+    _, body = visitor.read("/given", method="HEAD")
+    assert list(body) == []
+    assert is_open(visitor.body.session)
+    body.close()
+    assert visitor.body.closed == 1
+    assert not is_open(visitor.body.session)
+    assert visitor.data() == {"n": 1, "before": True}
+
+
+def test_a_stream_that_is_cut_off_saves_what_it_has_changed() -> None:
+    visitor = Streams()
+    _, body = visitor.read("/given")
+    assert next(iter(body)) == b"piece"
+    body.close()
+    assert visitor.body.closed == 1
+    assert visitor.data() == {"n": 1, "before": True, "late": True}
+    assert not is_open(visitor.body.session)
+
+
+def test_a_stream_that_raises_drops_its_changes() -> None:
+    visitor = Streams()
+    _, body = visitor.read("/given", FailingParts)
+    assert next(body) == b"piece"
+    with pytest.raises(ZeroDivisionError):
+        next(body)
+    body.close()
+    assert visitor.body.closed == 1
+    assert visitor.data() == {"n": 1, "before": True}
+
+
+def test_a_file_goes_out_as_it_is() -> None:
+    visitor = Streams()
+    _, body = visitor.read("/file", wrapper=FileWrapper)
+    assert type(body) is FileWrapper
+    body.close()
+    assert visitor.data() == {"n": 1, "before": True}
+
+
+def test_a_file_without_the_server_s_wrapper_keeps_its_length() -> None:
+    visitor = Streams()
+    headers, body = visitor.read("/file")
+    body.close()
+    assert int(headers["Content-Length"]) == Path(__file__).stat().st_size
 
 
 def test_a_store_that_fails_sends_no_cookie() -> None:

@@ -8,9 +8,10 @@ and for each request
 2. gives the response headers to :meth:`~SyncRequestSession.response_headers` before they are sent,
    and sends what it gets back;
 3. calls :meth:`~SyncRequestSession.save_late` before the last piece of a body that the application
-   still produces, or iterates over :meth:`~SyncRequestSession.body` instead of it;
+   still produces, or sends :meth:`~SyncRequestSession.body` instead of it;
 4. calls :meth:`~SyncRequestSession.end` when the response is complete, or
    :meth:`~SyncRequestSession.fail` instead where the application raised and no response goes out.
+   A synchronous :meth:`~SyncRequestSession.body` does this, too.
 
 ::
 
@@ -41,7 +42,7 @@ from ._request.driver import AsyncDriver, SyncDriver, ping
 from ._request.finding import keep_sessions_in
 from ._request.request_adapter import ASGIAdapter, RequestAdapter, WSGIAdapter
 from ._request.request_context import RequestContext
-from ._request.request_session import AsyncRequestSession, Headers, SyncRequestSession
+from ._request.request_session import AsyncRequestSession, Headers, SyncBody, SyncRequestSession
 from ._session.session_core import AsyncSessionCore, SyncSessionCore
 from ._session.session_dict import core_of
 from ._stores.bridge import runs_trio
@@ -54,6 +55,7 @@ __all__ = [
     "AsyncRequestSession",
     "Headers",
     "RequestAdapter",
+    "SyncBody",
     "SyncIntegration",
     "SyncRequestSession",
     "WSGIAdapter",

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Iterable, Iterator
 from typing import Any, Final, Unpack
 
 import pyramid.request
 from pyramid.interfaces import ISession, ISessionFactory
 from zope.interface import classImplements
 
+from ._request.request_adapter import is_complete
 from .integration import SyncIntegration, SyncRequestSession, WSGIAdapter, keep_sessions_in
 from .options import OptionFields, SessionOptions
 from .session import SyncSession
@@ -115,7 +115,7 @@ class SessionFactory(SyncIntegration[PyramidSession]):
     def __call__(self, request: Any) -> PyramidSession:
         """Return the session of a request of Pyramid."""
         opened = self.open(request.environ)
-        visit = _Visit(opened)
+        visit = _Visit(opened, request.environ)
         request.add_response_callback(visit.add_headers)
         request.add_finished_callback(visit.finish)
         return opened.session
@@ -139,10 +139,12 @@ class _Visit:
     """A request on its way from the session to the end of the body.
 
     :param opened: its session.
+    :param environ: of the request.
     """
 
-    def __init__(self, opened: SyncRequestSession[PyramidSession]) -> None:
+    def __init__(self, opened: SyncRequestSession[PyramidSession], environ: dict[str, Any]) -> None:
         self._opened = opened
+        self._environ = environ
         self._streams = False
 
     def add_headers(self, _: Any, response: Any) -> None:
@@ -150,9 +152,12 @@ class _Visit:
         headers = self._opened.response_headers(response.headerlist)
         if headers is not None:
             response.headerlist = headers
-        if type(response.app_iter) not in (list, tuple):
-            self._streams = True
-            response.app_iter = self._body(response.app_iter)
+        body = response.app_iter
+        self._streams = not is_complete(body, self._environ)
+        if self._streams:
+            length = response.content_length
+            response.app_iter = self._opened.body(body)
+            response.content_length = length  # which a new body removes
 
     def finish(self, _: Any) -> None:
         """Let go of the session, unless the body goes on."""
@@ -161,12 +166,3 @@ class _Visit:
             self._opened.fail(error)
         elif not self._streams:
             self._opened.end()
-
-    def _body(self, parts: Iterable[bytes]) -> Iterator[bytes]:
-        try:
-            yield from self._opened.body(parts)
-        finally:
-            self._opened.end()
-            close = getattr(parts, "close", None)
-            if close is not None:
-                close()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 from ._request.driver import SyncDriver
 from ._request.finding import ENVIRON_KEY
 from ._request.middleware import around, check_application, take_place, wsgi_names
-from ._request.request_adapter import WSGIAdapter
+from ._request.request_adapter import WSGIAdapter, is_complete
 from ._request.request_context import RequestContext
 from ._request.request_steps import SyncSteps
 from ._request.response_headers import HeaderWriter
@@ -116,7 +116,7 @@ class _Response(SyncSteps):
             if context.begin():
                 session.run(context.load())
             self._iterable = app(environ, self._take_start)
-            if not self._is_complete():
+            if not is_complete(self._iterable, environ):
                 self._iterator = iter(self._iterable)
                 return self
             were_sent = self._write is not None  # by the application's write()
@@ -140,16 +140,6 @@ class _Response(SyncSteps):
         close = getattr(self._iterable, "close", None)
         if close is not None:
             close()
-
-    def _is_complete(self) -> bool:
-        """Tell whether the body exists already, so that no application code runs for it.
-
-        Then the server gets the very object, and with it len() for a Content-Length, and sendfile.
-        """
-        if type(self._iterable) in (list, tuple):
-            return True
-        wrapper = self._context.request.get("wsgi.file_wrapper")
-        return isinstance(wrapper, type) and isinstance(self._iterable, wrapper)
 
     def _take_start(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /

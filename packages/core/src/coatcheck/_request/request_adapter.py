@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -123,3 +123,14 @@ class WSGIAdapter(RequestAdapter):
         several = bool(request.get("wsgi.multiprocess"))
         # Bridges from ASGI and test clients say yes without knowing. They name no server.
         return several if "SERVER_SOFTWARE" in request or not several else None
+
+
+def is_complete(body: object, environ: Mapping[str, Any]) -> bool:
+    """Tell whether a body exists already, so that no application code runs for it.
+
+    Then the server gets the very object, and with it len() for a Content-Length, and sendfile.
+    """
+    if type(body) in (list, tuple):
+        return True
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(body, wrapper)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 from .._session.session_core import AsyncSessionCore, SessionCore, SyncSessionCore
 from ..session import AsyncSession, SyncSession
@@ -20,6 +20,57 @@ A = TypeVar("A", bound=AsyncSession)
 T = TypeVar("T")
 
 _HEADERS: Final = HeaderWriter(str, str)
+
+
+class SyncBody(Iterator[T]):
+    """The body of a response, with the end of its session: see SyncRequestSession.body.
+
+    :param parts: the body of the application.
+    :param save: saves late changes, if the session is still open.
+    :param fail: drops them.
+    :param end: lets go of the session.
+    """
+
+    __slots__ = ("_end", "_fail", "_iterator", "_parts", "_save")
+
+    def __init__(
+        self,
+        parts: Iterable[T],
+        save: Callable[[], object],
+        fail: Callable[[BaseException], object],
+        end: Callable[[], object],
+    ) -> None:
+        self._parts = parts
+        #: None until somebody asks for the first part.
+        self._iterator: Iterator[T] | None = None
+        self._save = save
+        self._fail = fail
+        self._end = end
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._parts)
+            return next(self._iterator)
+        except StopIteration:
+            self._save()
+            raise
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def close(self) -> None:
+        """Close the application's body, save late changes, and let go of the session."""
+        try:
+            close = getattr(self._parts, "close", None)
+            if close is not None:
+                close()
+            self._save()
+        finally:
+            self._end()
 
 
 class SyncRequestSession(Generic[S]):
@@ -111,12 +162,27 @@ class SyncRequestSession(Generic[S]):
         if self.is_open:
             self._steps.commit_late()
 
-    def body(self, parts: Iterable[T]) -> Iterator[T]:
-        """Yield the parts of a body, and save late changes before its end is known."""
-        yield from parts
-        if self.is_open:
-            self._context.unused_headers = None
-            self._steps.commit_late()
+    def body(
+        self, parts: Iterable[T], before_save: Callable[[], object] | None = None
+    ) -> SyncBody[T]:
+        """Return the body that goes out instead of one that the application still produces.
+
+        It saves late changes before its end is known, and drops them if the application raises.
+        Its ``close()``, which a WSGI server calls in any case, closes the parts, saves late changes
+        if the visitor left before the end, and calls :meth:`end`.
+
+        :param parts: the body. Nothing is read before the server asks for it.
+        :param before_save: called before late changes are saved, at the end and at ``close()``.
+        """
+
+        def save() -> None:
+            if self.is_open:
+                self._context.unused_headers = None
+                if before_save is not None:
+                    before_save()
+                self._steps.commit_late()
+
+        return SyncBody(parts, save, self.fail, self.end)
 
     def end(self) -> None:
         """Let go of the session, because the response is complete. A second call does nothing."""
@@ -198,7 +264,11 @@ class AsyncRequestSession(Generic[A]):
             await self._steps.commit_late()
 
     async def body(self, parts: AsyncIterable[T]) -> AsyncIterator[T]:
-        """Yield the parts of a body, and save late changes before its end is known."""
+        """Yield the parts of a body, and save late changes before its end is known.
+
+        The integration calls :meth:`fail` if the parts raise, and :meth:`save_late` if the visitor
+        leaves.
+        """
         async for part in parts:
             yield part
         if self.is_open:
