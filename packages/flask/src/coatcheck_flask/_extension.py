@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
 
@@ -33,7 +33,6 @@ PLACE = "coatcheck.session"
 PRESERVING = "werkzeug.debug.preserve_context"
 
 N = TypeVar("N")
-P = TypeVar("P")
 
 
 class CoatcheckInterface(SessionInterface):
@@ -117,9 +116,8 @@ class CoatcheckInterface(SessionInterface):
         is_file = response.direct_passthrough and not isinstance(body, Generator)
         state.streams = response.is_streamed and not is_file
         if state.streams:
-            closing = [body.close] if hasattr(body, "close") else []
-            parts = opened.body(_parts(body, state))
-            response.response = ClosingIterator(parts, [*closing, lambda: _finish(state)])
+            parts = opened.body(body, lambda: _take(state.prepare_late(), opened))
+            response.response = ClosingIterator(parts, state.let_go)
             return
         if not response.is_streamed:
             opened.headers_are_sent()  # what is read from here on cannot be in the response
@@ -181,20 +179,6 @@ def _take(step: Step, opened: SyncRequestSession[FlaskSession]) -> None:
         opened.discard()
     elif step is Step.END_UNCHANGED:
         opened.end_unchanged()
-
-
-def _parts(body: Iterable[P], state: State[SyncRequestSession[FlaskSession]]) -> Iterator[P]:
-    """Yield the parts of a body, which somebody else closes."""
-    try:
-        for part in body:  # noqa: UP028  # `yield from` would close it
-            yield part
-    except GeneratorExit:  # the visitor left
-        raise
-    except BaseException as error:
-        _fail(state, error)
-        raise
-    if state.opened is not None:
-        _take(state.prepare_late(), state.opened)
 
 
 def _save_event(
