@@ -80,6 +80,86 @@ def test_a_new_owner_gives_a_new_id_and_an_old_one_does_not(shop: Shop) -> None:
     assert shop.data() == {"cart": []}
 
 
+def log_in(data: Any) -> None:
+    data["_user_id"] = "42"
+
+
+def save_login() -> None:
+    log_in(session)
+    session.save()
+
+
+def change_after_login() -> None:
+    log_in(session)
+    session.change(lambda data: data.update(seen=True))
+
+
+def save_before_login() -> None:
+    session.save()
+    log_in(session)
+
+
+def change_to_login() -> None:
+    session.change(log_in)
+
+
+LOGINS = [save_login, save_before_login, change_after_login, change_to_login]
+
+
+@pytest.mark.parametrize("page", LOGINS)
+def test_a_login_that_is_stored_gives_a_new_id(shop: Shop, page: Callable[[], object]) -> None:
+    """The former id, which somebody may have planted, opens nothing, not even meanwhile."""
+    shop.app.add_url_rule("/found", view_func=lambda: dict(session))
+    shop.visit(put(cart=["hat"]))
+    planted = cookie_of(shop)
+    found: list[Any] = []
+
+    def log_in_and_go_on() -> None:
+        page()
+        found.append(visitor(shop, planted).get("/found").json)
+        session["cart"].append("cap")
+
+    shop.visit(log_in_and_go_on)
+    assert cookie_of(shop) != planted
+    assert shop.data().items() >= {"cart": ["hat", "cap"], "_user_id": "42"}.items()
+    found.append(visitor(shop, planted).get("/found").json)
+    assert found == [{"cart": ["hat"]} if page is save_before_login else {}, {}]
+
+
+@pytest.mark.parametrize("page", [save_login, change_after_login, change_to_login])
+def test_a_first_session_with_a_login_is_stored_once(
+    shop: Shop, page: Callable[[], object]
+) -> None:
+    shop.visit(page)
+    assert shop.data()["_user_id"] == "42"
+    assert shop.store.length() == 1
+
+
+def test_changes_without_a_login_keep_the_id(shop: Shop) -> None:
+    shop.visit(put(_user_id="42"))
+    known = cookie_of(shop)
+    for page in (*LOGINS, lambda: session.change(dict.clear)):
+        shop.visit(page)
+        assert cookie_of(shop) == known
+
+
+def test_a_login_after_the_headers_keeps_the_id(shop: Shop) -> None:
+    def page() -> Any:
+        def parts() -> Iterator[str]:
+            yield "a"
+            session.change(log_in)
+            session["_user_id"] = "43"
+            session.save()
+
+        return flask.stream_with_context(parts())
+
+    shop.visit(put(cart=["hat"]))
+    known = cookie_of(shop)
+    assert shop.visit(page).text == "a"
+    assert cookie_of(shop) == known
+    assert shop.data() == {"cart": ["hat"], "_user_id": "43"}
+
+
 def test_an_id_that_the_application_gave_stays(shop: Shop) -> None:
     def page() -> None:
         session.regenerate(keep_data=True)
@@ -284,6 +364,55 @@ async def test_a_login_of_quart_gives_a_new_id() -> None:
     assert await shop.data() == {"cart": [], "_user_id": "42"}
 
 
+async def quart_saves() -> None:
+    log_in(quart_session)
+    await quart_session.save()
+
+
+async def quart_changes() -> None:
+    await quart_session.change(log_in)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("page", [quart_saves, quart_changes])
+async def test_a_login_of_quart_that_is_stored_at_once_gives_a_new_id(
+    page: Callable[[], Any],
+) -> None:
+    shop = QuartShop()
+
+    async def begin() -> None:
+        quart_session["cart"] = []
+
+    await shop.visit(begin)
+    (planted,) = [cookie.value for cookie in shop.client.cookie_jar]
+    await shop.visit(page)
+    assert [cookie.value for cookie in shop.client.cookie_jar] != [planted]
+    assert await shop.data() == {"cart": [], "_user_id": "42"}
+    shop.client = shop.app.test_client()
+    shop.client.set_cookie("localhost", "session", planted)
+    assert await shop.data() == {}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("store", [quart_saves, quart_changes])
+async def test_a_login_on_an_accepted_socket_keeps_the_id(store: Callable[[], Any]) -> None:
+    shop = QuartShop()
+
+    async def begin() -> None:
+        quart_session["cart"] = []
+
+    @shop.app.websocket("/ws")
+    async def socket() -> None:
+        await quart.websocket.accept()
+        await store()
+        await quart.websocket.send("done")
+
+    await shop.visit(begin)
+    async with shop.client.websocket("/ws") as visitor:
+        assert await visitor.receive() == "done"
+    assert await shop.data() == {"cart": [], "_user_id": "42"}
+
+
 @pytest.mark.anyio
 async def test_a_stream_of_quart_that_empties_the_session_ends_it() -> None:
     shop = QuartShop()
@@ -358,6 +487,12 @@ def test_an_event_stores_no_session_that_nobody_has(shop: Shop) -> None:
         with pytest.raises(LateWriteError, match="new id"):
             session.regenerate(keep_data=True)
 
+    @socketio.on("login")
+    def login_by_event() -> None:
+        session.change(log_in)
+        session["_user_id"] = "43"
+        session.save()
+
     socketio.on_error_default(lambda error: errors.append(str(error)))
     sockets = socketio.test_client(shop.app)
     with pytest.raises(LateWriteError, match="cannot begin a session"):
@@ -368,6 +503,8 @@ def test_an_event_stores_no_session_that_nobody_has(shop: Shop) -> None:
     sockets.emit("count")
     sockets.emit("regenerate")
     assert shop.data() == {"n": 1}
+    sockets.emit("login")
+    assert shop.data() == {"n": 1, "_user_id": "43"}  # under the same id
     shop.visit(lambda: session.regenerate(keep_data=True))
     records = shop.store.length()
     with pytest.raises(LateWriteError, match="cannot begin a session"):

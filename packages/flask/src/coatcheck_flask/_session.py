@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from datetime import timedelta
 from enum import Enum, auto
@@ -37,6 +38,7 @@ class Step(Enum):
     END_UNCHANGED = auto()
 
 
+T = TypeVar("T")
 R = TypeVar("R", bound="SyncRequestSession[Any] | AsyncRequestSession[Any]")
 
 
@@ -130,6 +132,10 @@ class State(Generic[R]):
         """Note that the application ended the session, or gave it another id."""
         self.insists = self.leaves_id = True
         self._unwanted = None
+
+    def keeps_id(self) -> bool:
+        """Tell whether a login leaves the id as it is: it is a new one, or no cookie can go out."""
+        return self.leaves_id or self.is_saved or self.opened is None or is_event()
 
     def want(self) -> None:
         """Note that a change is wanted although the session was said to be not modified."""
@@ -240,6 +246,28 @@ class FlaskAttributes(Session):
         super().destroy()
         self._state.leave_id()
 
+    def _leave_id_at_login(self) -> None:
+        """Get a new id if somebody has logged in since the data were stored."""
+        state, opened = self._state, self._state.opened
+        if opened and opened.is_loaded and opened.is_new_owners and not state.keeps_id():
+            self.regenerate(keep_data=True)
+
+    def _watch_login(self) -> Callable[[], bool]:
+        """Return a function that gives the session a new id if somebody has logged in meanwhile.
+
+        It tells whether it did.
+        """
+        self._leave_id_at_login()
+        former = self.owner
+
+        def leave_id() -> bool:
+            if self._state.keeps_id() or self.is_new or self.owner in {None, former}:
+                return False
+            self.regenerate(keep_data=True)
+            return True
+
+        return leave_id
+
     if not TYPE_CHECKING:  # as dict's own
 
         def __setitem__(self, key, value):
@@ -301,6 +329,25 @@ class FlaskSession(FlaskAttributes, SyncSession, SessionMixin):  # type: ignore[
         if is_event():
             raise LateWriteError("an event cannot give the session a new id: do it in a page")
         super().regenerate(keep_data=keep_data)
+
+    def save(self) -> None:
+        """Do now what the end of the request would do: see :meth:`coatcheck.SyncSession.save`.
+
+        A login gives the session a new id, unless the headers are out.
+        """
+        self._leave_id_at_login()
+        super().save()
+
+    def change(self, function: Callable[[dict[str, Any]], T]) -> T:
+        """Change the data by a function: see :meth:`coatcheck.SyncSession.change`.
+
+        A login gives the session a new id, unless the headers are out.
+        """
+        leave_id = self._watch_login()
+        value = super().change(function)
+        if leave_id():
+            super().save()  # so the former id ends, whatever becomes of the request
+        return value
 
 
 def is_event() -> bool:

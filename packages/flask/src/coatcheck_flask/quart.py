@@ -13,8 +13,8 @@ The settings are those of :mod:`coatcheck_flask`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack, cast
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
 
 import quart
@@ -42,9 +42,30 @@ __all__ = ["Coatcheck", "CoatcheckInterface", "QuartSession", "session"]
 #: The key under which an ASGI scope has its session.
 PLACE: Final = "session"
 
+T = TypeVar("T")
+
 
 class QuartSession(FlaskAttributes, AsyncSession, SessionMixin):  # type: ignore[override]  # `new`
     """The session behind ``quart.session``: coatcheck's, with the attributes of Flask's."""
+
+    async def save(self) -> None:
+        """Do now what the end of the request would do: see :meth:`coatcheck.AsyncSession.save`.
+
+        A login gives the session a new id, unless the headers are out.
+        """
+        self._leave_id_at_login()
+        await super().save()
+
+    async def change(self, function: Callable[[dict[str, Any]], T]) -> T:
+        """Change the data by a function: see :meth:`coatcheck.AsyncSession.change`.
+
+        A login gives the session a new id, unless the headers are out.
+        """
+        leave_id = self._watch_login()
+        value = await super().change(function)
+        if leave_id():
+            await super().save()  # so the former id ends, whatever becomes of the request
+        return value
 
 
 _State: TypeAlias = State[AsyncRequestSession[QuartSession]]
