@@ -3,7 +3,8 @@
 An old session is one of the library that an application used before. Its takeover record says that
 a session of ours has begun with its data. It is written on the condition that there is none, so
 only one of several requests begins that session. It stays until the old cookie would have expired:
-somebody who presents the old cookie after a logout begins nothing.
+somebody who presents the old cookie after a logout begins nothing. A logout overwrites it, so a
+request that is just storing the session learns of the logout.
 
 Takeover records are ordinary records of the store without an owner. They cannot be used as
 sessions, and :class:`coatcheck.Sessions` does not show them.
@@ -22,7 +23,7 @@ from typing import Any, Final
 from ..codec import Codec, SessionState
 from ..errors import CorruptRecord, StoreError
 from ..events import logger
-from ..store import ABSENT, Record, Unchanged
+from ..store import ABSENT, ALWAYS, Record, Unchanged
 from .operations import Destroy, Get, Operations, Set, ToTheEnd
 
 #: Seconds for which the old cookie still leads to the new session, from the first response on that
@@ -31,6 +32,8 @@ JOIN_SECONDS: Final = 600.0
 #: No session id of the native cookie format and no hash contains a colon.
 _PREFIX: Final = "taken-over:"
 _MEMBER: Final = "taken_over"
+#: What a record has in place of the time of a response after a logout.
+_ENDED: Final = 0.0
 
 
 def takeover_key(name: str, identity: str) -> str:
@@ -52,7 +55,8 @@ class TakeoverRecord:
     """Hold a takeover record as it is stored.
 
     :ivar began_at: when the takeover began, in POSIX seconds.
-    :ivar finished_at: when a response was made that has the new cookie; None before.
+    :ivar finished_at: when a response was made that has the new cookie; None before, and 0 after a
+        logout.
     """
 
     key: str
@@ -60,8 +64,15 @@ class TakeoverRecord:
     began_at: float
     finished_at: float | None
 
+    @property
+    def is_ended(self) -> bool:
+        """Tell whether the old session ended with a logout."""
+        return self.finished_at == _ENDED
+
     def leads_to_session(self, now: float) -> bool:
         """Tell whether the old cookie still leads to the new session."""
+        if self.is_ended:
+            return False
         return self.finished_at is None or now - self.finished_at <= JOIN_SECONDS
 
 
@@ -89,17 +100,13 @@ class TakeoverRecords:
         began, finished, _ = noted if isinstance(noted, list) and len(noted) == 3 else (0, 0, "")
         return TakeoverRecord(key, record, _time(began) or 0.0, _time(finished))
 
-    def begin(
-        self, key: str, expires_at: float, *, finished: bool = False
-    ) -> Operations[TakeoverRecord | None]:
+    def begin(self, key: str, expires_at: float) -> Operations[TakeoverRecord | None]:
         """Store that an old session is taken over.
 
         :param expires_at: when the old cookie ends, in POSIX seconds.
-        :param finished: the old session ends, and begins no session of ours.
         :returns: None if there is a record already.
         """
-        now = self._clock()
-        made = self._made(key, max(expires_at, now + JOIN_SECONDS), now, now if finished else None)
+        made = self._new(key, expires_at, None)
         try:
             written: bool = yield Set(key, made.record, ABSENT)
         except GeneratorExit:
@@ -128,6 +135,18 @@ class TakeoverRecords:
         expires_at = noted.record.expires_at
         made = self._made(noted.key, expires_at, noted.began_at, self._clock())
         yield Set(noted.key, made.record, Unchanged(noted.record.data))
+
+    def end(self, key: str, expires_at: float) -> Operations[None]:
+        """Store that an old session has ended, also over what another request has stored.
+
+        :param expires_at: when the old cookie ends, in POSIX seconds.
+        """
+        yield Set(key, self._new(key, expires_at, _ENDED).record, ALWAYS)
+
+    def _new(self, key: str, expires_at: float, finished_at: float | None) -> TakeoverRecord:
+        now = self._clock()
+        # It outlives the old cookie, also where the clocks of machine and store differ.
+        return self._made(key, max(expires_at, now) + JOIN_SECONDS, now, finished_at)
 
     def _made(
         self, key: str, expires_at: float, began_at: float, finished_at: float | None

@@ -92,6 +92,7 @@ class Ending:
             for session_id in (yield from self._takeover.end(self._request, self)):
                 if (key := self._key_of(session_id)) not in seen:
                     yield from self._lifecycle.end(key)
+            self._takeover = None  # they have all ended
         self._cookie.forget_tokens()
         self.other_key = None
 

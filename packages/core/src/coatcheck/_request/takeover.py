@@ -178,7 +178,7 @@ class Takeover:
         try:
             if noted.finished_at is None:
                 yield from self._records.finish(noted)
-                yield from self._end_record(presented)
+                yield from self._destroy(presented, (yield from self._record(presented)))
         except StoreError as error:
             # The takeover record stays as it was, so the old session still begins no second one.
             logger.error("an old session could not be ended: %s", type(error).__name__)
@@ -188,19 +188,33 @@ class Takeover:
 
         :returns: the ids of sessions that may have begun with their data, and end as well.
         """
-        now = self._options.clock()
         ids: list[str] = []
-        taken, ending.taken_over = ending.taken_over, None
-        if taken is not None and taken[1].finished_at is None:
-            yield from self._records.finish(taken[1])
+        ending.taken_over = None
         for presented in self._cookies.presented(request):
-            expires_at = presented.expires_at(now)
-            begun = yield from self._records.begin(presented.key, expires_at, finished=True)
-            if begun is None:
-                ids += self._ids(presented)
-            yield from self._end_record(presented)
+            # This comes before the sessions end: a request that is just storing one learns of it.
+            yield from self._end_old(presented)
+            ids += self._ids(presented)
             ending.remove_cookies(presented.names, presented.reader.cookie)
         return ids
+
+    def _end_old(self, presented: Presented) -> Operations[None]:
+        """Note that an old session has ended, and end its record.
+
+        An id without an old record is not noted, because anybody can make up as many as they like.
+        """
+        end = self._longest()
+        record: Record | None = None
+        if presented.cookie.key is not None:
+            try:
+                record = yield from self._record(presented)
+            except StoreError:
+                yield from self._records.end(presented.key, presented.expires_at(end))
+                raise
+            if record is None:
+                return
+            end = min(record.expires_at, end)
+        yield from self._records.end(presented.key, presented.expires_at(end))
+        yield from self._destroy(presented, record)
 
     def _ids(self, presented: Presented) -> Iterator[str]:
         """Yield the ids that the new session can have: one for each of our secrets.
@@ -246,7 +260,7 @@ class Takeover:
         """Return an old session and when it expires; None if there is no old record."""
         cookie = presented.cookie
         if cookie.key is None:
-            return cookie.session, presented.expires_at(self._options.clock())
+            return cookie.session, presented.expires_at(self._longest())
         record = yield from self._record(presented)
         if record is None:
             return None
@@ -255,9 +269,11 @@ class Takeover:
             session = presented.reader.read(record.data)
         except Exception as error:
             self._cookies.failed(presented.reader, error)
-        # No browser keeps a cookie longer, and some libraries let a record stay without a limit.
-        longest = self._options.clock() + MAX_AGE_LIMIT
-        return session, presented.expires_at(min(record.expires_at, longest))
+        return session, presented.expires_at(min(record.expires_at, self._longest()))
+
+    def _longest(self) -> float:
+        """Return when an old session ends that has no limit: no browser keeps a cookie longer."""
+        return self._options.clock() + MAX_AGE_LIMIT
 
     def _state_of(
         self, context: RequestContext, presented: Presented, session: OldSession | None
@@ -287,7 +303,7 @@ class Takeover:
         noted: TakeoverRecord,
         state: SessionState,
     ) -> Operations[_Found | None]:
-        """Store the new session. None if one is stored already."""
+        """Store the new session. None if one is stored already, or a logout came meanwhile."""
         manager = context.manager
         session_id = next(self._ids(presented), None) or manager.new_id(context.request)
         key = manager.key_of(session_id)
@@ -300,6 +316,11 @@ class Takeover:
         except BaseException:
             yield from self._records.give_up(noted)
             raise
+        # A logout between the two writes has found no session to end.
+        now_noted = yield from self._records.find(noted.key)
+        if now_noted is not None and now_noted.is_ended:
+            yield from context.policy.lifecycle.end(key)
+            return None
         manager.emit("taken_over", key)
         return session_id, *stored
 
@@ -338,8 +359,8 @@ class Takeover:
                 return record
         return None
 
-    def _end_record(self, presented: Presented) -> Operations[None]:
-        record = yield from self._record(presented)
+    def _destroy(self, presented: Presented, record: Record | None) -> Operations[None]:
+        """End an old record, unless it has changed."""
         if record is not None and presented.cookie.key is not None:
             destroy = Destroy(presented.cookie.key, Unchanged(record.data))
             yield Elsewhere(destroy, presented.reader)

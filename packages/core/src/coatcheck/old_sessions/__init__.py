@@ -57,7 +57,8 @@ class OldCookie:
     :ivar session: the session, where the cookie has its data.
     :ivar key: the key of the old record, where it has not.
     :ivar expires_at: when the cookie ends by the rules of the old library, in POSIX seconds. None
-        where the old record says it.
+        where the old record says it. A cookie that has the data and no ``expires_at`` is noted for
+        400 days.
     """
 
     identity: str = field(repr=False)
