@@ -160,7 +160,7 @@ async def test_a_stream_that_raises_drops_its_changes(shop: Shop) -> None:
 
         return parts()
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises((ZeroDivisionError, ExceptionGroup)):  # a group from Quart 0.23 on
         await shop.visit(page)
     assert await shop.data() == {"parts": 0}
 
