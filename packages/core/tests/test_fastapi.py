@@ -197,8 +197,12 @@ def test_a_test_can_say_when_the_login_was(app: fastapi.FastAPI, clock: Clock) -
     assert client.delete("/account").status_code == 401
 
 
-@pytest.mark.parametrize("moment", [True, "1700000000", None, [1_700_000_000.0]])
-async def test_a_moment_that_is_no_number_is_no_login(moment: Any, clock: Clock) -> None:
+@pytest.mark.parametrize(
+    "moment",
+    [True, "1700000000", None, [1_700_000_000.0], 4_102_444_800_000, 1e308, 10**400],
+    ids=["bool", "text", "none", "list", "milliseconds", "far", "farther"],
+)
+async def test_a_moment_that_cannot_be_is_no_login(moment: Any, clock: Clock) -> None:
     """Another program may have written it."""
     ages: list[Any] = []
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import coatcheck
 from testing.sizes import too_large
 
 SOURCE = Path(coatcheck.__file__).parent
+ROOT = Path(__file__).parents[3]
 
 #: Why these are larger, by module, or by module and name.
 REASONS = {
@@ -22,3 +25,8 @@ def test_what_is_larger_than_usual_has_a_reason() -> None:
     A reason goes when its module, class or function has become small.
     """
     assert sorted(too_large(SOURCE)) == sorted(REASONS)
+
+
+@pytest.mark.parametrize("package", ["django", "flask"])
+def test_integrations_are_as_small(package: str) -> None:
+    assert list(too_large(ROOT / "packages" / package / "src")) == []

@@ -1,4 +1,4 @@
-"""Sessions for ASGI applications: Starlette, FastAPI, Litestar, Quart and plain ones.
+"""Sessions for ASGI applications: Starlette, FastAPI, Falcon and plain ones.
 
 ::
 

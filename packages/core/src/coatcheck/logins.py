@@ -33,6 +33,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
+#: Seconds by which the clocks of servers may differ.
+_SKEW: Final = 300.0
 #: The session's key for the moment of the last login.
 LOGIN_KEY: Final = "logged_in_at"
 
@@ -57,15 +59,17 @@ def record_login(session: Session, *, keep_data: bool = True) -> None:
 def login_age(session: Session) -> float | None:
     """Return the seconds since the last login, or None if nobody has logged in.
 
-    A value that is no number counts as none. A moment in the future, of a machine whose clock is
-    ahead, counts as now.
+    A value that is no number counts as none, and so does a moment that is more than five minutes
+    ahead: no clock of a server is that wrong, and milliseconds would be a login that never ages. A
+    moment that is less ahead counts as now.
 
     :param session: the session of the request.
     """
     moment = session.get(LOGIN_KEY)
     if not isinstance(moment, int | float) or isinstance(moment, bool):
         return None
-    return max(0.0, _now(session) - moment)
+    now = _now(session)
+    return max(0.0, now - moment) if moment <= now + _SKEW else None
 
 
 def _now(session: Session) -> float:

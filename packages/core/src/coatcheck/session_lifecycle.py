@@ -31,11 +31,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from ._records.operations import Get, Operations, StoreCall
 from ._records.records import Attempts, Snapshot
-from ._records.session_writer import KeyTaken
+from ._records.session_writer import ID_ATTEMPTS, KeyTaken, ids_taken
 from ._records.succession import Succession, ref_of, successors_key
 from ._request.policy import Policy, lifecycle_of
 from ._session.redaction import SessionId
@@ -57,8 +57,6 @@ def __dir__() -> list[str]:
 T = TypeVar("T")
 #: Returns the POSIX time at which a session with these data ends if nobody uses it from now on.
 Expiry: TypeAlias = Callable[[Mapping[str, Any]], float]
-
-_ID_ATTEMPTS: Final = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -159,7 +157,7 @@ class SessionLifecycle:
         """
         state = SessionState(data, created_at=self._options.clock(), owner=self._owner(data, None))
         del data  # so that error reports with local variables do not show them
-        for _ in range(_ID_ATTEMPTS):
+        for _ in range(ID_ATTEMPTS):
             new_id, attempts = session_id or self._new_id(), Attempts()
             try:
                 found = yield from self._lifecycle.create(self._key(new_id), state, attempts)
@@ -168,7 +166,7 @@ class SessionLifecycle:
                     raise IdTaken("another session has this id") from None
             else:
                 return _stored(new_id, found, attempts)
-        raise _taken()
+        raise ids_taken()
 
     def save(self, stored: StoredSession, data: dict[str, Any]) -> Operations[StoredSession | None]:
         """Store a session with these data instead, and move its expiry.
@@ -227,7 +225,7 @@ class SessionLifecycle:
         """
         state = self._state_of(stored, data)
         del data  # so that error reports with local variables do not show them
-        for _ in range(_ID_ATTEMPTS):
+        for _ in range(ID_ATTEMPTS):
             new_id, attempts = self._new_id(), Attempts()
             try:
                 found = yield from self._lifecycle.rotate(
@@ -236,7 +234,7 @@ class SessionLifecycle:
             except KeyTaken:
                 continue
             return None if found is None else _stored(new_id, found, attempts)
-        raise _taken()
+        raise ids_taken()
 
     def fork(self, stored: StoredSession, data: dict[str, Any]) -> Operations[StoredSession | None]:
         """Store a session with these data under an id of its own, where others have rotated it.
@@ -260,7 +258,7 @@ class SessionLifecycle:
         del data  # so that error reports with local variables do not show them
         if stored.owner is not None or not (yield from self._has_live(old)):
             return None
-        for _ in range(_ID_ATTEMPTS):
+        for _ in range(ID_ATTEMPTS):
             new_id, attempts = self._new_id(), Attempts()
             key = self._key(new_id)
             yield from self._succession.add(old, key, state.owner)
@@ -273,7 +271,7 @@ class SessionLifecycle:
                 return _stored(new_id, found, attempts)
             yield from self._lifecycle.end(key)
             return None
-        raise _taken()
+        raise ids_taken()
 
     def end(self, session_id: str) -> Operations[None]:
         """End a session for good, also if its id has changed meanwhile.
@@ -364,9 +362,3 @@ def _call(name: str, *arguments: object) -> StoreCall:
     call = StoreCall()
     call.name, call.args = name, arguments
     return call
-
-
-def _taken() -> ConfigurationError:
-    return ConfigurationError(
-        f"`generate_id` returned ids of other sessions {_ID_ATTEMPTS} times in a row"
-    )

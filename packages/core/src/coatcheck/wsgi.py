@@ -1,9 +1,8 @@
-"""Sessions for WSGI applications: Flask, Django, Falcon, Bottle and plain ones.
+"""Sessions for WSGI applications: Falcon, Bottle and plain ones.
 
 ::
 
-    app.wsgi_app = SessionMiddleware(app.wsgi_app, secret=os.environ["SESSION_SECRET"],
-                                     store="redis://localhost")
+    app = SessionMiddleware(app, secret=os.environ["SESSION_SECRET"], store="redis://localhost")
 
 The session is ``environ["coatcheck.session"]``; :func:`coatcheck.session_of` finds it there.
 """

@@ -49,9 +49,8 @@ class Decisions(SessionBase):
         found = None if key is None else (yield from sessions.load(key))
         if found is None:
             self._session_key, self._missing = None, key
-            if (
-                key is not None and self._stored is not None
-            ):  # what was read of a session that is ended
+            if key is not None and self._stored is not None:
+                # What was read of a session that is ended must not begin another one.
                 self._stored = None
                 vars(self).pop("_session_cache", None)
             return {}

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
 from ..codec import SessionState
+from ..errors import ConfigurationError
 from ..events import Emitter
 from ..store import ABSENT, PRESENT, Condition, Record, Unchanged
 from .change import Change, ChangeFunction, conflict, unknown_outcome
@@ -28,8 +29,19 @@ CONFLICT_SECONDS: Final = 5.0
 _CREATE_ATTEMPTS: Final = 3
 
 
+#: How many ids are tried for one session.
+ID_ATTEMPTS: Final = 3
+
+
 class KeyTaken(Exception):
     """Another session has the key. Only a poor id generator makes this happen."""
+
+
+def ids_taken() -> ConfigurationError:
+    """Return the error for ids that are all taken."""
+    return ConfigurationError(
+        f"`generate_id` returned ids of other sessions {ID_ATTEMPTS} times in a row"
+    )
 
 
 class SessionWriter:

@@ -6,26 +6,24 @@ the response, and the application calls :meth:`Saving.save` or :meth:`Saving.cha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from .._records.change import Change, ChangeFunction, check_function
 from .._records.operations import Operations
 from .._records.records import Snapshot
-from .._records.session_writer import KeyTaken
+from .._records.session_writer import ID_ATTEMPTS, KeyTaken, ids_taken
 from .._session.identity import Detached
 from .._session.pending_write import PendingWrite
 from .._session.phase import OPEN, RAISED, outside
 from .._session.session_core import SessionCore, gone
 from ..codec import SessionState
-from ..errors import ConfigurationError, LateWriteError, SessionUnavailable, StoreError
+from ..errors import LateWriteError, SessionUnavailable, StoreError
 from ..events import logger, short_ref
 from . import deployment
 from .keep_alive import ROUNDING
 
 if TYPE_CHECKING:
     from .request_context import RequestContext
-
-_ID_ATTEMPTS: Final = 3
 
 
 class Saving:
@@ -213,11 +211,9 @@ class Saving:
             pending.id = identity.id = None  # what is stored there is another session
             pending.failed()
             self._taken_ids += 1
-            if self._taken_ids < _ID_ATTEMPTS:
+            if self._taken_ids < ID_ATTEMPTS:
                 return False
-            raise ConfigurationError(
-                f"`generate_id` returned ids of other sessions {_ID_ATTEMPTS} times in a row"
-            ) from None
+            raise ids_taken() from None
         except BaseException:
             pending.failed()
             raise

@@ -12,10 +12,10 @@ from ..events import Emitter
 from ..options import Request, SessionOptions
 from .deployment import Notices
 from .policy import Policy
+from .takeover import Takeover
 
 if TYPE_CHECKING:
     from .request_adapter import RequestAdapter
-from .takeover import Takeover
 
 #: How many results of a callable `cookie` have their settings kept.
 _POLICIES: Final = 32
