@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
@@ -225,9 +226,9 @@ class Extension:
         if app is not None:
             self.init_app(app)
 
+    @abstractmethod
     def init_app(self, app: Any) -> None:
         """Give an application its sessions."""
-        raise NotImplementedError
 
     @property
     def sessions(self) -> Sessions:
@@ -258,8 +259,9 @@ class Extension:
             raise SettingsError("call `init_app(app)` before")
         return interface
 
+    @abstractmethod
     def _current_app(self) -> Any:
-        raise NotImplementedError
+        """Return the application of the present context."""
 
 
 class Coatcheck(Extension):

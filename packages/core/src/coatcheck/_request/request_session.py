@@ -92,22 +92,22 @@ class SyncRequestSession(Generic[S]):
 
     @property
     def is_open(self) -> bool:
-        """Whether neither :meth:`end` nor :meth:`fail` was called."""
+        """Tell whether neither :meth:`end` nor :meth:`fail` was called."""
         return self._context.is_open
 
     @property
     def is_accessed(self) -> bool:
-        """Whether the response may depend on the session."""
+        """Tell whether the response may depend on the session."""
         return self._core.is_accessed
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the session was used or read, so that its data are known."""
+        """Tell whether the session was used or read, so that its data are known."""
         return self._core.is_ready
 
     @property
     def is_new_owners(self) -> bool:
-        """Whether the option ``owner`` finds another owner in the data than in those stored.
+        """Tell whether the option ``owner`` finds another owner in the data than in those stored.
 
         Then somebody has logged in, and the session should get a new id. It is False for a session
         that nobody owns now, or that has no record under its id. The session must be loaded.
@@ -219,22 +219,22 @@ class AsyncRequestSession(Generic[A]):
 
     @property
     def is_open(self) -> bool:
-        """Whether neither :meth:`end` nor :meth:`fail` was called."""
+        """Tell whether neither :meth:`end` nor :meth:`fail` was called."""
         return self._context.is_open
 
     @property
     def is_accessed(self) -> bool:
-        """Whether the response may depend on the session."""
+        """Tell whether the response may depend on the session."""
         return self._core.is_accessed
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the session was used, so that its data are known."""
+        """Tell whether the session was used, so that its data are known."""
         return self._core.is_ready
 
     @property
     def is_new_owners(self) -> bool:
-        """Whether somebody has logged in: see SyncRequestSession."""
+        """Tell whether somebody has logged in: see SyncRequestSession."""
         return _is_new_owners(self._core)
 
     async def response_headers(self, headers: Headers) -> list[tuple[str, str]] | None:
