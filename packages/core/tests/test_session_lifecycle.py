@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from coatcheck import MemoryStore, SessionEvent, SessionOptions, Sessions
+from coatcheck import MemoryStore, Record, SessionEvent, SessionOptions, Sessions
 from coatcheck.errors import ConfigurationError, IdTaken, StoreClosed
 from coatcheck.session_lifecycle import Operations, SessionLifecycle, StoredSession
 
@@ -86,6 +87,23 @@ def test_a_session_that_was_ended_is_not_stored_again(world: World) -> None:
     assert world.sessions.run(world.sessions.rotate(stored, {"a": 1})) is None
     assert world.sessions.run(world.sessions.load(stored.id)) is None
     assert not world.sessions.run(world.sessions.exists(stored.id))
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["too old", "damaged"])
+def test_what_cannot_be_loaded_does_not_exist(damaged: bool) -> None:
+    """Its record may still be there."""
+    world = World()
+    stored = world.created({"a": 1})
+    (key,) = world.keys()
+    sessions = world.sessions
+    if damaged:
+        world.store.set(key, Record(b"?", world.now + 60))
+    else:
+        sessions = SessionLifecycle(world.store, replace(world.options, absolute_timeout=60))
+        world.now += 61
+    assert world.store.get(key) is not None
+    assert sessions.run(sessions.load(stored.id)) is None
+    assert not sessions.run(sessions.exists(stored.id))
 
 
 def test_unchanged_data_move_the_expiry_alone(world: World) -> None:

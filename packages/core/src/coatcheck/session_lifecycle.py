@@ -136,12 +136,13 @@ class SessionLifecycle:
         return None if found is None else _stored(session_id, found, Attempts())
 
     def exists(self, session_id: str) -> Operations[bool]:
-        """Tell whether there is a live record under an id.
+        """Tell whether :meth:`load` would find a session under an id.
 
         :raises StoreError: the store failed.
         """
-        record: Record | None = yield Get(self._key(session_id))
-        return record is not None and record.expires_at > self._options.clock()
+        key = self._key(session_id)
+        record: Record | None = yield Get(key)
+        return record is not None and self._lifecycle.open(key, record) is not None
 
     def create(
         self, data: dict[str, Any], session_id: str | None = None
