@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
@@ -58,6 +60,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from testing.scheduling import KitScheduling
 
     return KitScheduling(config, log)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Fail a test that leaves the project's logger silent, before tests of warnings fail for it."""
+    yield
+    disabled = logging.getLogger("coatcheck").disabled
+    logging.getLogger("coatcheck").disabled = False
+    assert not disabled, "this test disabled existing loggers"
 
 
 def _servers(item: pytest.Item) -> set[str]:

@@ -99,7 +99,7 @@ PAGES = [count, show, enter, leave, stream, fail, refuse, break_off, public]
 
 def named() -> Sanic[Any, Any]:
     """Return an application with a name of its own."""
-    app = Sanic(f"site{next(_names)}", log_config={"version": 1})
+    app = Sanic(f"site{next(_names)}", configure_logging=False)
     app.config.TOUCHUP = False  # it rewrites Sanic's code, once in a process
     return app
 
