@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import importlib.util
 import pkgutil
 import subprocess
 import sys
@@ -260,6 +261,43 @@ def test_private_attributes_are_used_where_they_are_made(module: str) -> None:
         and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls", "sys"))
     }
     assert not foreign
+
+
+ROOT = Path(__file__).parents[3]
+#: The code that builds sessions into frameworks.
+INTEGRATIONS = [
+    *(MODULES[name] for name in ("aiohttp", "aiohttp_session", "fastapi", "litestar")),
+    *(MODULES[name] for name in ("pyramid", "sanic", "logins")),
+    *sorted((ROOT / "packages" / "flask" / "src").rglob("*.py")),
+    *sorted((ROOT / "packages" / "django" / "src").rglob("*.py")),
+]
+
+
+@pytest.mark.parametrize("path", INTEGRATIONS, ids=lambda path: path.stem)
+def test_integrations_use_public_names_of_the_core(path: Path) -> None:
+    """An integration of ours imports names in an `__all__`, so anybody can write such a one."""
+    private = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            private |= {each.name for each in node.names if is_private(each.name)}
+        elif isinstance(node, ast.ImportFrom):
+            source = "." * node.level + (node.module or "")
+            if node.level and path.is_relative_to(SOURCE):
+                source = importlib.util.resolve_name(source, "coatcheck")
+            for each in node.names if source.partition(".")[0] == "coatcheck" else ():
+                if not is_public(source, each.name):
+                    private.add(f"{source}.{each.name}")
+    assert private == set()
+
+
+def is_private(module: str) -> bool:
+    return module.partition(".")[0] == "coatcheck" and module not in PUBLIC
+
+
+def is_public(module: str, name: str) -> bool:
+    if f"{module}.{name}" in PUBLIC:
+        return True
+    return module in PUBLIC and name in importlib.import_module(module).__all__
 
 
 def is_set(node: ast.Attribute | ast.Name) -> bool:

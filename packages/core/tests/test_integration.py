@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
+from wsgiref.util import FileWrapper
 
 import pytest
 from webclient import SECRET, Clock, CountingStore
@@ -17,7 +19,12 @@ from coatcheck.integration import (
     RequestAdapter,
     SyncIntegration,
     WSGIAdapter,
+    configured_cookie,
+    current_time,
+    is_complete_body,
+    require_version,
     run_command_line,
+    watch_end,
 )
 from coatcheck.store import ALWAYS, Condition
 from coatcheck.wsgi import SessionMiddleware
@@ -531,6 +538,46 @@ def test_a_closed_store_is_opened_again(make: Make) -> None:
     framework.wait(framework.integration.close)
     framework.visit(lambda session: session.update(user=42))
     assert framework.visit(lambda session: session["user"]) == 42
+
+
+def test_a_session_tells_what_it_lives_by(make: Make) -> None:
+    """Its own settings are not those of the options."""
+    clock = Clock()
+    framework = make(clock=clock, cookie=lambda request: CookieOptions(max_age=90))
+    opened = framework.open()
+    opened.session.cookie.max_age = 30
+    assert configured_cookie(opened.session).max_age == 90
+    clock.advance(5)
+    assert current_time(opened.session) == clock()
+    opened.end()
+
+
+def test_what_writes_a_copy_back_learns_of_a_logout(make: Make) -> None:
+    framework = make()
+    framework.visit(lambda session: session.update(user=42))
+    opened = framework.open()
+    opened.session["visits"] = 1
+    has_ended = watch_end(opened.session)
+    opened.session["visits"] = 2
+    assert has_ended() is False
+    opened.session.destroy()
+    assert has_ended() is True
+    opened.end()
+
+
+def test_a_body_is_complete_that_runs_no_code() -> None:
+    environ = {"wsgi.file_wrapper": FileWrapper}
+    assert is_complete_body([b"a", b"b"], environ)
+    assert is_complete_body(FileWrapper(io.BytesIO(b"a")), environ)
+    assert not is_complete_body(FileWrapper(io.BytesIO(b"a")), {})
+    assert not is_complete_body(iter([b"a"]), environ)
+
+
+def test_a_release_is_required() -> None:
+    require_version("pytest", "7.0")
+    require_version("a-distribution-without-metadata", "7.0")
+    with pytest.raises(ImportError, match=r"coatcheck needs pytest 700\.0 or later, and"):
+        require_version("pytest", "700.0")
 
 
 def test_options_are_checked() -> None:

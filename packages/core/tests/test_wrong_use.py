@@ -162,6 +162,9 @@ async def test_a_middleware_inside_the_code_that_needs_it() -> None:
         ("fastapi", "fastapi", "FastAPI", "0.163", "0.115.0"),
         ("aiohttp", "aiohttp", "aiohttp", "3.14.5", "3.11.18"),
         ("aiohttp_session", "aiohttp", "aiohttp", "3.14.5", "3.9.5"),
+        ("litestar", "litestar", "Litestar", "2.25", "2.13.0"),
+        ("pyramid", "pyramid", "Pyramid", "2.1", "1.10.8"),
+        ("sanic", "sanic", "Sanic", "25.12", "23.6.0"),
     ],
 )
 def test_a_framework_that_is_too_old_is_named_at_the_import(

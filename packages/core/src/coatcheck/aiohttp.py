@@ -24,13 +24,13 @@ from typing import Any, Final, Unpack, cast
 
 from aiohttp import web
 
-from ._request.framework_versions import require
 from .errors import ConfigurationError
 from .integration import (
     AsyncIntegration,
     AsyncRequestSession,
     RequestAdapter,
     keep_sessions_in,
+    require_version,
 )
 from .options import OptionFields, Request, SessionOptions
 from .session import AsyncSession
@@ -42,7 +42,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-require("aiohttp", "3.14.5")
+require_version("aiohttp", "3.14.5")
 
 #: The key of a request under which its session is: ``request[SESSION]``.
 SESSION: Final = web.RequestKey("coatcheck.session", AsyncSession)

@@ -17,10 +17,9 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp_session import AbstractStorage, Session
 
-from ._session.data_end import watch_end
-from ._session.session_dict import core_of
 from .aiohttp import SESSION
 from .errors import SessionUnavailable
+from .integration import configured_cookie, watch_end
 from .session import AsyncSession
 
 __all__ = ["CoatcheckStorage"]
@@ -82,7 +81,7 @@ class CoatcheckStorage(AbstractStorage):
             else:
                 ours.destroy()
         elif session.max_age != former_max_age:
-            default = core_of(ours).contents.settings.cookie.max_age
+            default = configured_cookie(ours).max_age
             ours.cookie.max_age = default if session.max_age is None else session.max_age
 
 

@@ -29,9 +29,9 @@ from fastapi.security import APIKeyCookie
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
-from ._request.finding import session_of
-from ._request.framework_versions import require
+from . import session_of
 from .errors import ConfigurationError
+from .integration import require_version
 from .logins import login_age
 from .session import AsyncSession
 from .typed import SessionView
@@ -43,7 +43,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-require("fastapi", "0.163")
+require_version("fastapi", "0.163")
 
 
 async def _current_session(connection: HTTPConnection) -> AsyncSession:

@@ -40,12 +40,20 @@ from typing import Any, Generic, TypeVar, Unpack
 
 from ._request.driver import AsyncDriver, SyncDriver, ping
 from ._request.finding import keep_sessions_in
-from ._request.request_adapter import ASGIAdapter, RequestAdapter, WSGIAdapter
+from ._request.framework_versions import require_version
+from ._request.request_adapter import (
+    ASGIAdapter,
+    RequestAdapter,
+    WSGIAdapter,
+    is_complete_body,
+)
 from ._request.request_context import RequestContext
 from ._request.request_session import AsyncRequestSession, Headers, SyncBody, SyncRequestSession
+from ._session.data_end import watch_end
 from ._session.session_core import AsyncSessionCore, SyncSessionCore
 from ._session.session_dict import core_of
 from ._stores.bridge import runs_trio
+from .cookie import CookieOptions
 from .options import OptionFields, SessionOptions
 from .session import AsyncSession, Session, SyncSession
 
@@ -59,8 +67,13 @@ __all__ = [
     "SyncIntegration",
     "SyncRequestSession",
     "WSGIAdapter",
+    "configured_cookie",
+    "current_time",
+    "is_complete_body",
     "keep_sessions_in",
+    "require_version",
     "run_command_line",
+    "watch_end",
 ]
 
 
@@ -189,6 +202,24 @@ class AsyncIntegration(AsyncDriver, Generic[A]):
             self._open_again()
         run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._run
         await run(ping())
+
+
+def current_time(session: Session) -> float:
+    """Return the POSIX time in seconds, by the clock that the session lives by.
+
+    :param session: the session of a request.
+    """
+    return core_of(session).contents.settings.clock()
+
+
+def configured_cookie(session: Session) -> CookieOptions:
+    """Return the cookie settings that the options have for the request of a session.
+
+    The session's own settings, ``session.cookie``, win over them.
+
+    :param session: the session of a request.
+    """
+    return core_of(session).contents.settings.cookie
 
 
 def run_command_line(arguments: Sequence[str], program: str) -> int:

@@ -14,7 +14,7 @@
     app = Litestar([count], plugins=[sessions])
 
 Litestar makes one middleware for each route. All those of a configuration share its store. This
-module needs Litestar.
+module needs Litestar 2.25 or later.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, Unpack
 
+from litestar import plugins  # has no InitPlugin in releases that are refused below
 from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.middleware.base import DefineMiddleware
 from litestar.middleware.session.base import BaseBackendConfig, BaseSessionBackend
 from litestar.middleware.session.base import SessionMiddleware as LitestarMiddleware
-from litestar.plugins import InitPlugin
 from litestar.types import Empty
 
 from .asgi import SessionMiddleware
+from .integration import require_version
 from .options import OptionFields, SessionOptions
 from .sessions import Sessions
 from .store import AsyncStore, Store
@@ -49,11 +50,13 @@ def __dir__() -> list[str]:
     return __all__
 
 
+require_version("litestar", "2.25")
+
 #: Where a request has what is inside the middleware of its route.
 _INSIDE: Final = "coatcheck.inside"
 
 
-class SessionConfig(BaseBackendConfig["SessionBackend"], InitPlugin):
+class SessionConfig(BaseBackendConfig["SessionBackend"], plugins.InitPlugin):
     """Configure the sessions of an application.
 
     As a plugin, ``plugins=[config]``, it also closes the store with the application. It can be

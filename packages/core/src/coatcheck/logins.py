@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ._session.session_dict import core_of
+from .integration import current_time
 from .session import Session
 
 __all__ = ["LOGIN_KEY", "login_age", "record_login"]
@@ -53,7 +53,7 @@ def record_login(session: Session, *, keep_data: bool = True) -> None:
     :raises SessionGone: ``keep_data``, but the session was ended elsewhere.
     """
     session.regenerate(keep_data=keep_data)
-    session[LOGIN_KEY] = _now(session)
+    session[LOGIN_KEY] = current_time(session)
 
 
 def login_age(session: Session) -> float | None:
@@ -68,9 +68,5 @@ def login_age(session: Session) -> float | None:
     moment = session.get(LOGIN_KEY)
     if not isinstance(moment, int | float) or isinstance(moment, bool):
         return None
-    now = _now(session)
+    now = current_time(session)
     return max(0.0, now - moment) if moment <= now + _SKEW else None
-
-
-def _now(session: Session) -> float:
-    return core_of(session).contents.settings.clock()

@@ -13,7 +13,7 @@
             SessionFactory(secret=os.environ["SESSION_SECRET"], store="redis://localhost")
         )
 
-This module needs Pyramid.
+This module needs Pyramid 2.1 or later.
 """
 
 from __future__ import annotations
@@ -26,8 +26,14 @@ import pyramid.request
 from pyramid.interfaces import ISession, ISessionFactory
 from zope.interface import classImplements
 
-from ._request.request_adapter import is_complete
-from .integration import SyncIntegration, SyncRequestSession, WSGIAdapter, keep_sessions_in
+from .integration import (
+    SyncIntegration,
+    SyncRequestSession,
+    WSGIAdapter,
+    is_complete_body,
+    keep_sessions_in,
+    require_version,
+)
 from .options import OptionFields, SessionOptions
 from .session import SyncSession
 
@@ -37,6 +43,8 @@ __all__ = ["PyramidSession", "SessionFactory"]
 def __dir__() -> list[str]:
     return __all__
 
+
+require_version("pyramid", "2.1")
 
 #: The keys of the session, as in Pyramid's own sessions.
 _FLASH: Final = "_f_"
@@ -153,7 +161,7 @@ class _Visit:
         if headers is not None:
             response.headerlist = headers
         body = response.app_iter
-        self._streams = not is_complete(body, self._environ)
+        self._streams = not is_complete_body(body, self._environ)
         if self._streams:
             length = response.content_length
             response.app_iter = self._opened.body(body)

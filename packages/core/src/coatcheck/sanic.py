@@ -13,7 +13,7 @@
         session["visits"] = session.get("visits", 0) + 1
         return json(session)
 
-``session_of(request)`` is the session as well. This module needs Sanic.
+``session_of(request)`` is the session as well. This module needs Sanic 25.12 or later.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from .integration import (
     AsyncRequestSession,
     RequestAdapter,
     keep_sessions_in,
+    require_version,
 )
 from .options import OptionFields, SessionOptions
 from .options import Request as Mapped
@@ -43,6 +44,8 @@ __all__ = ["SanicSessions", "setup"]
 def __dir__() -> list[str]:
     return __all__
 
+
+require_version("sanic", "25.12")
 
 AnyApp: TypeAlias = Sanic[Any, Any]
 AnyRequest: TypeAlias = Request[Any, Any]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 from ._request.driver import SyncDriver
 from ._request.finding import ENVIRON_KEY
 from ._request.middleware import around, check_application, take_place, wsgi_names
-from ._request.request_adapter import WSGIAdapter, is_complete
+from ._request.request_adapter import WSGIAdapter, is_complete_body
 from ._request.request_context import RequestContext
 from ._request.request_steps import SyncSteps
 from ._request.response_headers import HeaderWriter
@@ -115,7 +115,7 @@ class _Response(SyncSteps):
             if context.begin():
                 session.run(context.load())
             self._iterable = app(environ, self._take_start)
-            if not is_complete(self._iterable, environ):
+            if not is_complete_body(self._iterable, environ):
                 self._iterator = iter(self._iterable)
                 return self
             were_sent = self._write is not None  # by the application's write()

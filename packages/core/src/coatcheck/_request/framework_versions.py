@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 
-def require(distribution: str, least: str) -> None:
+def require_version(distribution: str, least: str) -> None:
     """Check that the installed release of a framework is new enough.
 
     A release without metadata, as in some bundles, is not checked.

@@ -125,7 +125,7 @@ class WSGIAdapter(RequestAdapter):
         return several if "SERVER_SOFTWARE" in request or not several else None
 
 
-def is_complete(body: object, environ: Mapping[str, Any]) -> bool:
+def is_complete_body(body: object, environ: Mapping[str, Any]) -> bool:
     """Tell whether a body exists already, so that no application code runs for it.
 
     Then the server gets the very object, and with it len() for a Content-Length, and sendfile.
