@@ -75,7 +75,7 @@ def setup(
         )
     middleware = SessionMiddleware(options, **kwargs)
     app.middlewares.insert(0, middleware)
-    app.on_response_prepare.append(middleware.before_headers)
+    app.on_response_prepare.append(middleware._before_headers)
 
     async def close(_: web.Application) -> None:
         await middleware.close()
@@ -113,7 +113,7 @@ class SessionMiddleware(AsyncIntegration[AsyncSession]):
             except web.HTTPException as raised:  # a response that is raised
                 answer, response = raised, raised
             if isinstance(response, web.StreamResponse) and not response.prepared:
-                await self.before_headers(request, response)
+                await self._before_headers(request, response)
             await opened.save_late()
         except BaseException as error:
             await opened.fail(error)
@@ -126,7 +126,7 @@ class SessionMiddleware(AsyncIntegration[AsyncSession]):
             raise answer
         return response
 
-    async def before_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+    async def _before_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         """Save the session, and give the response its cookie, once."""
         opened: AsyncRequestSession[AsyncSession] | None
         opened = request.get(_OPENED, {}).pop(self, None)

@@ -62,9 +62,10 @@ SameSite: TypeAlias = Literal["lax", "strict", "none", "auto"] | bool | None
 #: Seconds to which browsers cut the lifetime of a cookie.
 MAX_AGE_LIMIT: Final = 400 * 86400
 
-# Not compiled before they are needed, which would slow down the import.
-_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_DOMAIN = r"\.?[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+_NAME_UNCOMPILED = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_DOMAIN_UNCOMPILED = (
+    r"\.?[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+)
 
 
 def _advice(name: str) -> str:
@@ -112,7 +113,7 @@ class CookieOptions:
         self.check_path()
         if self.domain is not None:
             check_attribute("domain", self.domain)
-            if not re.fullmatch(_DOMAIN, self.domain):
+            if not re.fullmatch(_DOMAIN_UNCOMPILED, self.domain):
                 raise setting_error("domain", self.domain, "a host name (in punycode) or None")
         self.check_lifetime()
         check_bool("http_only", self.http_only)
@@ -175,7 +176,7 @@ class CookieOptions:
         :raises ConfigurationError: the name is no token, or has a prefix that contradicts the
             attributes.
         """
-        if not isinstance(name, str) or not re.fullmatch(_NAME, name):
+        if not isinstance(name, str) or not re.fullmatch(_NAME_UNCOMPILED, name):
             raise ConfigurationError(
                 f"`name` must be a cookie name (RFC 6265 token: letters, digits and "
                 f"!#$%&'*+-.^_`|~), not {name!r}"

@@ -29,8 +29,7 @@ def __dir__() -> list[str]:
 
 
 _ID = re.compile(r"[A-Za-z0-9_-]{16,128}")
-# Not compiled before it is needed, which would slow down the import.
-_HASH = r"[0-9a-f]{64}"
+_HASH_UNCOMPILED = r"[0-9a-f]{64}"
 
 
 class CookieToken(NamedTuple):
@@ -99,7 +98,7 @@ def is_native_id(session_id: str) -> bool:
 
 def is_hash(key: str) -> bool:
     """Tell whether a store's key has the form of a hashed id: 64 characters of ``0-9a-f``."""
-    return re.fullmatch(_HASH, key) is not None
+    return re.fullmatch(_HASH_UNCOMPILED, key) is not None
 
 
 class NativeCookieFormat:

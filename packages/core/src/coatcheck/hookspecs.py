@@ -48,10 +48,9 @@ hookspec: Final = pluggy.HookspecMarker(PROJECT)
 #: ``opener(url, clock=clock)`` and returns a store, without doing any I/O.
 Opener: TypeAlias = str | Callable[..., Any]
 
-# Not compiled before they are needed, which would slow down the import.
-_SCHEME = r"[a-z][a-z0-9+.-]*"
-_CONTRACT = r"(\d+)\.(\d+)"
-_REFERENCE = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
+_SCHEME_UNCOMPILED = r"[a-z][a-z0-9+.-]*"
+_CONTRACT_UNCOMPILED = r"(\d+)\.(\d+)"
+_REFERENCE_UNCOMPILED = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +79,16 @@ class StoreSpec:
         if not isinstance(self.schemes, tuple) or not self.schemes:
             raise self._wrong("schemes", self.schemes, "a non-empty tuple of URL schemes")
         for scheme in self.schemes:
-            if not isinstance(scheme, str) or not re.fullmatch(_SCHEME, scheme):
+            if not isinstance(scheme, str) or not re.fullmatch(_SCHEME_UNCOMPILED, scheme):
                 raise self._wrong("schemes", self.schemes, "lower-case URL schemes (RFC 3986, 3.1)")
-        if not isinstance(self.contract, str) or not re.fullmatch(_CONTRACT, self.contract):
+        if not isinstance(self.contract, str) or not re.fullmatch(
+            _CONTRACT_UNCOMPILED, self.contract
+        ):
             raise self._wrong("contract", self.contract, 'MAJOR.MINOR, for example "1.0"')
         if self.open is None and self.open_async is None:
             raise self._wrong("open", None, "given, or `open_async`, or both")
         for field, opener in (("open", self.open), ("open_async", self.open_async)):
-            if isinstance(opener, str) and not re.fullmatch(_REFERENCE, opener):
+            if isinstance(opener, str) and not re.fullmatch(_REFERENCE_UNCOMPILED, opener):
                 raise self._wrong(field, opener, "package.module:Class.method or a callable")
             if not (opener is None or isinstance(opener, str) or callable(opener)):
                 raise self._wrong(field, opener, "package.module:Class.method or a callable")

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     Connection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
 
-__all__ = ["RouteSessions", "SessionBackend", "SessionConfig"]
+__all__ = ["SessionBackend", "SessionConfig"]
 
 
 def __dir__() -> list[str]:
@@ -101,7 +101,7 @@ class SessionConfig(BaseBackendConfig["SessionBackend"], plugins.InitPlugin):
     @property
     def middleware(self) -> DefineMiddleware:
         """The middleware, for a list of middlewares."""
-        return DefineMiddleware(RouteSessions, backend=SessionBackend(self))
+        return DefineMiddleware(_RouteSessions, backend=SessionBackend(self))
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the middleware, as the outermost, and close the store with the application."""
@@ -109,7 +109,7 @@ class SessionConfig(BaseBackendConfig["SessionBackend"], plugins.InitPlugin):
         app_config.on_shutdown.append(self.close)
         return app_config
 
-    async def serve(self, inside: Any, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, inside: Any, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request.
 
         :param inside: the application inside the middleware of its route.
@@ -126,12 +126,12 @@ async def _go_inside(scope: Any, receive: Any, send: Any) -> None:
     await scope.pop(_INSIDE)(scope, receive, send)
 
 
-class RouteSessions(LitestarMiddleware["SessionBackend"]):
+class _RouteSessions(LitestarMiddleware["SessionBackend"]):
     """The middleware of one route."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        await self.backend.config.serve(self.app, scope, receive, send)
+        await self.backend.config._serve(self.app, scope, receive, send)
 
 
 class SessionBackend(BaseSessionBackend[SessionConfig]):

@@ -36,8 +36,7 @@ def __dir__() -> list[str]:
 
 _log = logging.getLogger("coatcheck")
 
-# Not compiled before it is needed, which would slow down the import.
-_URL = r"(?ia:memory:(//)?(\?max_sessions=(?P<limit>[0-9]{1,18}))?)"
+_URL_UNCOMPILED = r"(?ia:memory:(//)?(\?max_sessions=(?P<limit>[0-9]{1,18}))?)"
 
 #: How many expired records one ``set`` removes at most.
 _PRUNED_PER_SET: Final = 4
@@ -94,7 +93,7 @@ class MemoryStore(Store):
 
         :raises ConfigurationError: the URL has a part that a memory store does not know.
         """
-        match = re.fullmatch(_URL, url)
+        match = re.fullmatch(_URL_UNCOMPILED, url)
         if match is None and "max_sessions=" in url:
             raise ConfigurationError("`max_sessions` in the URL must be a positive integer")
         if match is None:

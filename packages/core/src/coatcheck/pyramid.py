@@ -123,9 +123,9 @@ class SessionFactory(SyncIntegration[PyramidSession]):
     def __call__(self, request: Any) -> PyramidSession:
         """Return the session of a request of Pyramid."""
         opened = self.open(request.environ)
-        visit = _Visit(opened, request.environ)
-        request.add_response_callback(visit.add_headers)
-        request.add_finished_callback(visit.finish)
+        callbacks = _ResponseCallbacks(opened, request.environ)
+        request.add_response_callback(callbacks.add_headers)
+        request.add_finished_callback(callbacks.finish)
         return opened.session
 
 
@@ -143,8 +143,8 @@ def _environ_of(request: Any) -> dict[str, Any]:
 keep_sessions_in(pyramid.request.Request, _environ_of)
 
 
-class _Visit:
-    """A request on its way from the session to the end of the body.
+class _ResponseCallbacks:
+    """Call the session of a request back: for the headers, and when the response is complete.
 
     :param opened: its session.
     :param environ: of the request.

@@ -71,17 +71,17 @@ def setup(
             "WSGI are in coatcheck.asgi and coatcheck.wsgi"
         )
     sessions = SanicSessions(options, **kwargs)
-    app.register_middleware(sessions.begin, "request", priority=_OUTERMOST)
-    app.register_middleware(sessions.before_headers, "response", priority=_OUTERMOST)
-    app.add_signal(sessions.before_handler, "http.handler.before")
-    app.add_signal(sessions.after_handler, "http.handler.after")
-    app.add_signal(sessions.failed, "http.lifecycle.exception")
-    app.register_listener(sessions.stopped, "after_server_stop")
+    app.register_middleware(sessions._begin, "request", priority=_OUTERMOST)
+    app.register_middleware(sessions._before_headers, "response", priority=_OUTERMOST)
+    app.add_signal(sessions._before_handler, "http.handler.before")
+    app.add_signal(sessions._after_handler, "http.handler.after")
+    app.add_signal(sessions._failed, "http.lifecycle.exception")
+    app.register_listener(sessions._stopped, "after_server_stop")
     return sessions
 
 
-class _Visit:
-    """A request and one of its sessions.
+class _Progress:
+    """Note how far a request is with one of its sessions.
 
     :ivar is_handled: whether the handler runs.
     :ivar has_headers: whether the headers of the response are decided.
@@ -92,8 +92,8 @@ class _Visit:
         self.is_handled = self.has_headers = False
 
 
-class _Visits:
-    """All sessions of a request.
+class _RequestSessions:
+    """Hold all sessions of a request.
 
     :ivar mapping: what they were opened in.
     :ivar by_sessions: each, by what :func:`setup` made.
@@ -101,16 +101,16 @@ class _Visits:
 
     def __init__(self, request: AnyRequest) -> None:
         self.mapping: dict[str, Any] = {"request": request}
-        self.by_sessions: dict[SanicSessions, _Visit] = {}
+        self.by_sessions: dict[SanicSessions, _Progress] = {}
 
 
-def _visits_of(request: AnyRequest) -> _Visits | None:
+def _sessions_of(request: AnyRequest) -> _RequestSessions | None:
     return getattr(request.ctx, "coatcheck", None)
 
 
 def _mapping_of(request: AnyRequest) -> dict[str, Any] | None:
-    visits = _visits_of(request)
-    return None if visits is None else visits.mapping
+    sessions = _sessions_of(request)
+    return None if sessions is None else sessions.mapping
 
 
 keep_sessions_in(Request, _mapping_of)
@@ -127,75 +127,75 @@ class SanicSessions(AsyncIntegration[AsyncSession]):
     ) -> None:
         super().__init__(_SanicAdapter(), options, **kwargs)
 
-    async def begin(self, request: AnyRequest) -> None:
+    async def _begin(self, request: AnyRequest) -> None:
         """Open the session of a request."""
-        visits = _visits_of(request)
-        if visits is None:
-            visits = request.ctx.coatcheck = _Visits(request)
-        opened = await self.open(visits.mapping)
-        visits.by_sessions[self] = _Visit(opened)
+        sessions = _sessions_of(request)
+        if sessions is None:
+            sessions = request.ctx.coatcheck = _RequestSessions(request)
+        opened = await self.open(sessions.mapping)
+        sessions.by_sessions[self] = _Progress(opened)
         request.ctx.session = opened.session
 
-    async def before_handler(self, request: AnyRequest) -> None:
+    async def _before_handler(self, request: AnyRequest) -> None:
         """Note that the handler begins. No cookie can be added to the handshake of a WebSocket."""
-        visit = self._visit_of(request)
-        if visit is not None:
-            visit.is_handled = True
+        progress = self._progress_of(request)
+        if progress is not None:
+            progress.is_handled = True
             if request.scheme in ("ws", "wss"):
-                visit.has_headers = True
-                visit.opened.headers_are_sent()
+                progress.has_headers = True
+                progress.opened.headers_are_sent()
 
-    async def before_headers(
+    async def _before_headers(
         self, request: AnyRequest, response: BaseHTTPResponse
     ) -> HTTPResponse | None:
         """Save the session, and give the response its cookie.
 
         Sanic would only log an error here, and send the response as if the session were saved.
         """
-        visit = self._visit_of(request)
-        if visit is None or visit.has_headers or not visit.opened.is_open:
+        progress = self._progress_of(request)
+        if progress is None or progress.has_headers or not progress.opened.is_open:
             return None
-        visit.has_headers = True
+        progress.has_headers = True
         try:
-            headers = await visit.opened.response_headers(list(response.headers.items()))
+            headers = await progress.opened.response_headers(list(response.headers.items()))
         except Exception as error:
-            await visit.opened.fail(error)
+            await progress.opened.fail(error)
             page: Any = request.app.error_handler.response(request, error)
             return cast("HTTPResponse", await page if inspect.isawaitable(page) else page)
         if headers is not None:
             response.headers.clear()
             response.headers.extend(headers)
-        if not visit.is_handled:
-            await visit.opened.end()
+        if not progress.is_handled:
+            await progress.opened.end()
         return None
 
-    async def after_handler(self, request: AnyRequest) -> None:
+    async def _after_handler(self, request: AnyRequest) -> None:
         """Save what a stream or a WebSocket has changed since its headers."""
-        visit = self._visit_of(request)
-        if visit is not None:
-            visit.is_handled = False
-            if visit.has_headers:
-                await visit.opened.save_late()
-                await visit.opened.end()
+        progress = self._progress_of(request)
+        if progress is not None:
+            progress.is_handled = False
+            if progress.has_headers:
+                await progress.opened.save_late()
+                await progress.opened.end()
 
-    async def failed(self, request: AnyRequest, exception: BaseException) -> None:
+    async def _failed(self, request: AnyRequest, exception: BaseException) -> None:
         """Drop the changes where the handler raised, unless what it raised is a response."""
-        visit = self._visit_of(request)
-        if visit is None or not visit.opened.is_open:
+        progress = self._progress_of(request)
+        if progress is None or not progress.opened.is_open:
             return
-        visit.is_handled = False
-        if visit.has_headers:
-            await visit.opened.fail(exception)
+        progress.is_handled = False
+        if progress.has_headers:
+            await progress.opened.fail(exception)
         elif not isinstance(exception, SanicException):
-            await visit.opened.discard()
+            await progress.opened.discard()
 
-    async def stopped(self, app: AnyApp) -> None:
+    async def _stopped(self, app: AnyApp) -> None:
         """Close the store when the server stops, if it was opened here."""
         await self.close()
 
-    def _visit_of(self, request: AnyRequest) -> _Visit | None:
-        visits = _visits_of(request)
-        return None if visits is None else visits.by_sessions.get(self)
+    def _progress_of(self, request: AnyRequest) -> _Progress | None:
+        sessions = _sessions_of(request)
+        return None if sessions is None else sessions.by_sessions.get(self)
 
 
 class _SanicAdapter(RequestAdapter):

@@ -21,8 +21,7 @@ _DURATIONS: Final = 4e8
 #: How many bytes the name or an attribute of a cookie may have.
 MAX_ATTRIBUTE_BYTES: Final = 1024
 
-# Not compiled before it is needed, which would slow down the import.
-_ATTRIBUTE_VALUE = r"[\x20-\x3a\x3c-\x7e]+"
+_ATTRIBUTE_VALUE_UNCOMPILED = r"[\x20-\x3a\x3c-\x7e]+"
 
 
 def shown_as_configuration_error(kind: E) -> E:
@@ -137,7 +136,7 @@ def check_attribute(option: str, value: object) -> None:
 
     :raises ConfigurationError: it has a character that no attribute may have, or too many.
     """
-    if not isinstance(value, str) or not re.fullmatch(_ATTRIBUTE_VALUE, value):
+    if not isinstance(value, str) or not re.fullmatch(_ATTRIBUTE_VALUE_UNCOMPILED, value):
         raise setting_error(option, value, "printable ASCII without `;`")
     if len(value) > MAX_ATTRIBUTE_BYTES:
         raise ConfigurationError(f"cookie `{option}` must have at most 1024 bytes")

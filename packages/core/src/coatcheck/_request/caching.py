@@ -23,8 +23,7 @@ PARTS_OF_NAMES: Final = (_ENDING, *_FORBIDDING)
 _RESTRICTING: Final = frozenset(
     {"no-store", "no-cache", "private", "no-transform", "must-revalidate", "proxy-revalidate"}
 )
-# Not compiled before it is needed, which would slow down the import.
-_DIRECTIVE: Final = r"([^\s,;=\"]+)(?:\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^\s,;\"]*))?"
+_DIRECTIVE_UNCOMPILED: Final = r"([^\s,;=\"]+)(?:\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^\s,;\"]*))?"
 
 
 def forbids(name: str) -> str | None:
@@ -46,7 +45,7 @@ def restricted(values: Iterable[str]) -> str:
     kept = [
         match[0]
         for value in values
-        for match in re.finditer(_DIRECTIVE, value)
+        for match in re.finditer(_DIRECTIVE_UNCOMPILED, value)
         if match[1].lower() in _RESTRICTING
     ]
     if not any(directive.lower() == "no-store" for directive in kept):
@@ -86,7 +85,8 @@ def may_be_shared(headers: Iterable[tuple[str, str]], now: float) -> bool:
 
 def _directives(value: str) -> dict[str, str]:
     return {
-        match[1].lower(): (match[2] or "").strip('"') for match in re.finditer(_DIRECTIVE, value)
+        match[1].lower(): (match[2] or "").strip('"')
+        for match in re.finditer(_DIRECTIVE_UNCOMPILED, value)
     }
 
 

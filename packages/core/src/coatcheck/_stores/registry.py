@@ -64,8 +64,7 @@ _WITHOUT_STORE: Final = (
     "postgres", "postgresql", "mysql", "mariadb", "sqlite", "memcached", "cassandra", "couchdb",
 )  # fmt: skip
 
-# Not compiled before it is needed, which would slow down the import.
-_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]*):"
+_SCHEME_UNCOMPILED = r"([A-Za-z][A-Za-z0-9+.-]*):"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +182,7 @@ def open_async_store(url: str, *, clock: Callable[[], float] = time.time) -> Asy
 def _scheme(url: str) -> str:
     if not isinstance(url, str):
         raise PluginError(f"a store URL is a string, not {type(url).__name__}")
-    match = re.match(_SCHEME, url)
+    match = re.match(_SCHEME_UNCOMPILED, url)
     if match is None:
         # The URL is not in the message, because it may have a password.
         text = "a store URL starts with a scheme, for example `redis://localhost:6379/0`"

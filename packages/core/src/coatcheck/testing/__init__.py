@@ -101,11 +101,11 @@ def login(
         session = of_django.new(data)
         session.save()
         return of_django.receive(session)
-    visit = _Visit(client, sessions, url)
-    visit.check_cookie_option()
-    made = visit.sessions.create(data, owner=owner, https=visit.is_https)
-    visit.receive(made)
-    visit.check_found(made, visit.sessions.find(visit.cookies()))
+    page = _ClientPage(client, sessions, url)
+    page.check_cookie_option()
+    made = page.sessions.create(data, owner=owner, https=page.is_https)
+    page.receive(made)
+    page.check_found(made, page.sessions.find(page.cookies()))
     return made
 
 
@@ -124,11 +124,11 @@ async def alogin(
         session = of_django.new(data)
         await session.asave()
         return of_django.receive(session)
-    visit = _Visit(client, sessions, url)
-    visit.check_cookie_option()
-    made = await visit.sessions.acreate(data, owner=owner, https=visit.is_https)
-    visit.receive(made)
-    visit.check_found(made, await visit.sessions.afind(visit.cookies()))
+    page = _ClientPage(client, sessions, url)
+    page.check_cookie_option()
+    made = await page.sessions.acreate(data, owner=owner, https=page.is_https)
+    page.receive(made)
+    page.check_found(made, await page.sessions.afind(page.cookies()))
     return made
 
 
@@ -144,8 +144,8 @@ def read_session(
         session = of_django.present()
         data: dict[str, Any] = session.load()
         return None if session.session_key is None else data
-    visit = _Visit(client, sessions, url)
-    entry = visit.sessions.find(visit.cookies())
+    page = _ClientPage(client, sessions, url)
+    entry = page.sessions.find(page.cookies())
     return None if entry is None else entry.data
 
 
@@ -158,8 +158,8 @@ async def aread_session(
         session = of_django.present()
         data: dict[str, Any] = await session.aload()
         return None if session.session_key is None else data
-    visit = _Visit(client, sessions, url)
-    entry = await visit.sessions.afind(visit.cookies())
+    page = _ClientPage(client, sessions, url)
+    entry = await page.sessions.afind(page.cookies())
     return None if entry is None else entry.data
 
 
@@ -172,7 +172,7 @@ def _check_django(owner: object, sessions: object, url: object) -> None:
         )
 
 
-class _Visit:
+class _ClientPage:
     """A client, and the page where it has its session.
 
     :ivar sessions: the sessions of the application.
