@@ -595,17 +595,22 @@ def test_a_damaged_succession_record_is_replaced(junk: bytes) -> None:
 
 
 def test_an_end_follows_the_successors() -> None:
-    """Each successor is ended, and where it was rotated itself those that it has."""
-    play = Play(Life().cycle.end("old")).answer(False)
-    play.answer(succession("a", "b"))
-    assert play.asks == ("destroy", "b", ALWAYS)
-    play.answer(True)
-    assert play.asks == ("destroy", "a", ALWAYS)
-    play.answer(False)
-    assert play.asks == ("get", successors_key("a"))
-    play.answer(succession("old", "c"))
-    assert play.asks == ("destroy", "c", ALWAYS)
-    play.answer(True)
+    """Each successor is ended, and where it was rotated itself those that it has.
+
+    It looks again until it ends nothing.
+    """
+    play = Play(Life().cycle.end("old"))
+    for there in (True, False):
+        assert play.asks == ("destroy", "old", ALWAYS)
+        play.answer(False, succession("a", "b"))
+        assert play.asks == ("destroy", "b", ALWAYS)
+        play.answer(*([True] if there else [False, succession()]))
+        assert play.asks == ("destroy", "a", ALWAYS)
+        play.answer(False)
+        assert play.asks == ("get", successors_key("a"))
+        play.answer(succession("old", "c"))
+        assert play.asks == ("destroy", "c", ALWAYS)
+        play.answer(*([True] if there else [False, succession()]))
     assert play.operation is None
 
 

@@ -8,6 +8,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import flask
@@ -617,6 +618,31 @@ def test_an_error_of_saving_without_a_response_ends_the_former_session() -> None
     with pytest.raises(StoreUnavailable):
         shop.visit(page)
     assert shop.data() == {}
+
+
+def test_each_of_two_logins_at_once_has_a_session() -> None:
+    """After a double click the browser may keep the cookie of either response."""
+    shop = Shop(COATCHECK_OWNER="user")
+    (line,) = shop.cookies(shop.visit(put(cart="shoes")))
+    headers = {"Cookie": line.partition(";")[0]}
+    fresh = partial(shop.app.test_client, use_cookies=False)
+    first: list[Any] = []
+
+    def log_in() -> str:
+        number = len(first)
+        if flask.session["cart"] and not number:
+            first.append(None)
+            first.append(fresh().get("/", headers=headers))
+        flask.session["user"] = f"user {number}"
+        return "welcome"
+
+    shop.page = log_in
+    second = fresh().get("/", headers=headers)
+    for number, response in enumerate((second, first[1])):
+        (line,) = shop.cookies(response)
+        shop.page = lambda: f"{flask.session['user']}, {flask.session['cart']}"
+        page = fresh().get("/", headers={"Cookie": line.partition(";")[0]})
+        assert page.text == f"user {number}, shoes"
 
 
 # Around and beside

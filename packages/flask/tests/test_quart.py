@@ -235,6 +235,41 @@ async def test_without_a_response_changes_are_dropped(shop: Shop) -> None:
     assert await shop.data() == {"user": 42}
 
 
+async def test_each_of_two_logins_at_once_has_a_session() -> None:
+    """After a double click the browser may keep the cookie of either response."""
+    shop = Shop(COATCHECK_OWNER="user")
+    (line,) = (await shop.visit(put(cart="shoes"))).headers.getlist("Set-Cookie")
+    met, users = anyio.Event(), ["ann", "bob"]
+    seen = []
+
+    async def log_in() -> None:
+        user = users.pop()
+        if not users:
+            met.set()
+        await met.wait()
+        quart.session["user"] = user
+
+    async def visit(line: str) -> Any:
+        client = shop.app.test_client(use_cookies=False)
+        return await client.get("/", headers={"Cookie": line.partition(";")[0]})
+
+    async def log_in_and_look() -> None:
+        (own,) = (await visit(line)).headers.getlist("Set-Cookie")
+        seen.append(own)
+
+    shop.page = log_in
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(log_in_and_look)
+        tasks.start_soon(log_in_and_look)
+
+    async def show() -> str:
+        return f"{quart.session['user']}, {quart.session['cart']}"
+
+    shop.page = show
+    pages = [await (await visit(own)).get_data(as_text=True) for own in seen]
+    assert sorted(pages) == ["ann, shoes", "bob, shoes"]
+
+
 async def test_logging_out_everywhere(shop: Shop) -> None:
     other = Shop(shop.store)
     await shop.visit(put(_user_id="42"))

@@ -36,7 +36,7 @@ from typing import Any, TypeAlias, TypeVar
 from ._records.operations import Get, Operations, StoreCall
 from ._records.records import Attempts, Snapshot
 from ._records.session_writer import ID_ATTEMPTS, KeyTaken, ids_taken
-from ._records.succession import Succession, ref_of, successors_key
+from ._records.succession import Succession, ref_of
 from ._request.policy import Policy, lifecycle_of
 from ._session.redaction import SessionId
 from ._stores.runners import AsyncRunner, SyncRunner
@@ -218,7 +218,12 @@ class SessionLifecycle:
         Changes that others wrote under the old id are merged, and who ends the session under the
         old id also ends it under the new one.
 
-        :returns: the session with its new id; None if it was ended, and nothing is stored.
+        If others have rotated it meanwhile, these data are a session of their own where they are
+        a login: where the session has an owner now, or a time of :mod:`coatcheck.logins`, and had
+        none before.
+
+        :returns: the session with its new id; None if it was ended, or others have rotated it and
+            this is no login. Then nothing is stored.
         :raises ConflictError: as :meth:`save`; the session stays under its old id.
         :raises ConfigurationError: ``generate_id`` returns ids of other sessions.
         :raises SerializationError: a value cannot be stored.
@@ -244,8 +249,9 @@ class SessionLifecycle:
         rotated meanwhile. For the second, this method makes one more session: after a double click
         on "log in", each of the two responses has one. A logout under the old id ends both.
 
-        A request that ends the session at the same moment may not find the new one. So a session
-        that has an owner never goes on like this: a login that is ended stays ended.
+        A request may end the session while others are still rotating it, and this method then
+        makes one more. So a session that has an owner never goes on like this: a login that is
+        ended stays ended.
 
         :returns: the session; None if the old one has an owner or was ended under each of its ids,
             and nothing is stored.
@@ -257,7 +263,7 @@ class SessionLifecycle:
         """
         state, old = self._state_of(stored, data), stored._snapshot.key
         del data  # so that error reports with local variables do not show them
-        if stored.owner is not None or not (yield from self._has_live(old)):
+        if stored.owner is not None or not (yield from self._succession.has_live(old)):
             return None
         for _ in range(ID_ATTEMPTS):
             new_id, attempts = self._new_id(), Attempts()
@@ -268,7 +274,7 @@ class SessionLifecycle:
             except KeyTaken:
                 continue
             # A request that ended the session before it led here did not end this one.
-            if (yield from self._has_live(old, key)):
+            if (yield from self._succession.has_live(old, key)):
                 return _stored(new_id, found, attempts)
             yield from self._lifecycle.end(key)
             return None
@@ -310,9 +316,6 @@ class SessionLifecycle:
                 stored = _stored(stored.id, found, Attempts())
         return (yield from self.touch(stored))
 
-    def _has_live(self, key: str, without: str | None = None) -> Operations[bool]:
-        return _has_live_successor(self._succession, self._options.clock, key, without)
-
     def _key(self, session_id: str) -> str:
         # The name that opens nothing is the hash of the id.
         return ref_of(session_id) if self._options.hash_ids else session_id
@@ -335,28 +338,6 @@ def _stored(
     return StoredSession(
         session_id, state.data, state.created_at, expires_at, state.owner, snapshot, state, attempts
     )
-
-
-def _has_live_successor(
-    succession: Succession, clock: Callable[[], float], key: str, without: str | None
-) -> Operations[bool]:
-    """Tell whether a session that was rotated is live under one of its later keys.
-
-    :param without: a key that does not count.
-    """
-    waiting, seen = [key], {without}
-    while waiting:
-        place = successors_key(waiting.pop())
-        found: Record | None = yield Get(place)
-        for each in [] if found is None else succession.new_keys(place, found):
-            if each in seen:
-                continue
-            record: Record | None = yield Get(each)
-            if record is not None and record.expires_at > clock():
-                return True
-            seen.add(each)
-            waiting.append(each)
-    return False
 
 
 def _call(name: str, *arguments: object) -> StoreCall:

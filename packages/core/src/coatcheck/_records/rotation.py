@@ -2,7 +2,8 @@
 
 The new record is stored first, and the old one ends after that. Changes that others write under the
 old key meanwhile are merged into the new record. If others end the session meanwhile, the new
-record ends, too.
+record ends, too. If others move it meanwhile, a login goes on beside theirs, and anything else
+ends.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from .records import Attempts, Records, Snapshot
 from .session_writer import KeyTaken, SessionWriter
 from .succession import Succession
 
+#: ``LOGIN_KEY`` of :mod:`coatcheck.logins`, which is an integration and not known here.
+_LOGIN_KEY: Final = "logged_in_at"
 _MOVE_ATTEMPTS: Final = 3
 
 
@@ -52,7 +55,8 @@ class Rotation:
 
         :param keep: whether the new session continues the old one. Then changes that others wrote
             to the old one are merged, the new one ends if others ended the old one, and a
-            succession record leads from the old key to the new one.
+            succession record leads from the old key to the new one. If others have moved the old
+            one, only a login goes on, with the data that it has of the old one.
         :param attempts: what earlier calls may have stored under the new key.
         :param content: ``codec.dumps(state)``, where the caller has it.
         :returns: what is stored now; None if the session is gone.
@@ -71,7 +75,7 @@ class Rotation:
             yield from self._succession.end(old.key)
         else:
             merges = self._writer.concurrency != "error"
-            ended = yield from self._end_old(old, stored, attempts, merges)
+            ended = yield from self._end_old(old, stored, attempts, merges, may_fork=True)
             if ended is None:
                 return None
             stored = ended
@@ -118,11 +122,13 @@ class Rotation:
         stored: tuple[Snapshot, SessionState],
         attempts: Attempts,
         merges: bool,
+        may_fork: bool = False,
     ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """End the record that a new one continues, and merge what others write to it.
 
         :param stored: the new one.
         :param merges: whether changes of others are merged. If not, they are a conflict.
+        :param may_fork: whether a login goes on if another request has rotated the old session.
         :returns: what is stored now; None if the session is gone.
         """
         new_key, shown = stored[0].key, stored[0].record.data
@@ -131,6 +137,8 @@ class Rotation:
         while not (yield Destroy(old.key, self._writer.condition(old))):
             current = yield from self._records.read(old.key)
             refused = not merges or self._writer.monotonic() > deadline
+            if current is None and may_fork and (yield from self._goes_on_beside(old, stored)):
+                return stored
             if current is None or refused:
                 yield Destroy(new_key)
                 if current is not None:
@@ -148,3 +156,17 @@ class Rotation:
             yield from self._writer.back_off(attempt)
             attempt += 1
         return stored
+
+    def _goes_on_beside(
+        self, old: Snapshot, stored: tuple[Snapshot, SessionState]
+    ) -> Operations[bool]:
+        """Tell whether a login goes on although another request has rotated the old session.
+
+        After a double click on "log in" each of the two requests has a session.
+        """
+        before, state = self._records.decode(old.key, old.record), stored[1]
+        if state.owner is not None:
+            is_login = before.owner is None
+        else:
+            is_login = _LOGIN_KEY in state.data and _LOGIN_KEY not in before.data
+        return is_login and (yield from self._succession.has_live(old.key, stored[0].key))

@@ -93,17 +93,22 @@ class Succession:
         :param spared: the key of a session that stays.
         :returns: the keys of the live records that were removed.
         """
-        ended = []
-        waiting, seen = [*keys], {spared}
-        while waiting:
-            key = waiting.pop()
-            if key in seen:
-                continue
-            seen.add(key)
-            if (yield Destroy(key)):
-                ended.append(key)
-            else:
-                waiting.extend((yield from self._successors(ref_of(key))))
+        ended: list[str] = []
+        is_certain = False
+        while not is_certain:
+            is_certain = True
+            waiting, seen = [*keys], {spared}
+            while waiting:
+                key = waiting.pop()
+                if key in seen:
+                    continue
+                seen.add(key)
+                if (yield Destroy(key)):
+                    ended.append(key)
+                    # A request that found this successor live may have stored another one.
+                    is_certain = is_certain and key in keys
+                else:
+                    waiting.extend((yield from self._successors(ref_of(key))))
         return ended
 
     def end_ref(self, ref: str) -> Operations[list[str]]:
@@ -112,7 +117,27 @@ class Succession:
         :param ref: the :func:`ref_of` the session's key.
         :returns: the keys of the live records that were removed.
         """
-        return (yield from self.end(*(yield from self._successors(ref))))
+        ended: list[str] = []
+        while found := (yield from self.end(*(yield from self._successors(ref)))):
+            ended += found
+        return ended
+
+    def has_live(self, key: str, without: str | None = None) -> Operations[bool]:
+        """Tell whether a session that was rotated is live under one of its later keys.
+
+        :param without: a later key that does not count.
+        """
+        waiting, seen = [key], {without}
+        while waiting:
+            for each in (yield from self._successors(ref_of(waiting.pop()))):
+                if each in seen:
+                    continue
+                seen.add(each)
+                record: Record | None = yield Get(each)
+                if record is not None and record.expires_at > self._clock():
+                    return True
+                waiting.append(each)
+        return False
 
     def new_keys(self, key: str, record: Record) -> list[str]:
         """Return the keys that a succession record names.
