@@ -320,6 +320,15 @@ def test_only_these_change_the_identity_of_a_session(module: str) -> None:
     assert "identity" not in {node.attr for node in changed}
 
 
+def test_requests_have_the_same_steps_with_and_without_await() -> None:
+    """A driver of either kind finds the step that the other has."""
+    classes = [node for node in parse("request_steps").body if isinstance(node, ast.ClassDef)]
+    defined = ast.FunctionDef | ast.AsyncFunctionDef
+    steps = [{each.name for each in kind.body if isinstance(each, defined)} for kind in classes]
+    assert len(steps) == 2
+    assert steps[0] == steps[1] >= {"decide_headers", "commit_late", "give_up", "end"}
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_names_alone_are_shown(name: str) -> None:
     """`dir()` of a public module shows its public names and nothing else."""

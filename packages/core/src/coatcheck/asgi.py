@@ -17,14 +17,13 @@ from typing import Any, Final, TypeAlias, Unpack
 
 from ._request.driver import AsyncDriver
 from ._request.finding import SCOPE_KEY
-from ._request.middleware import around, check_application, take_place, wsgi_names
+from ._request.middleware import around, check_application, wsgi_names
 from ._request.request_adapter import ASGIAdapter
 from ._request.request_context import RequestContext
 from ._request.request_steps import AsyncSteps
 from ._request.response_headers import HeaderWriter
 from ._request.set_cookie import NOTHING
 from ._session.session_core import AsyncSessionCore
-from ._stores.bridge import runs_trio
 from .options import OptionFields, Request, SessionOptions
 from .session import AsyncSession
 
@@ -78,20 +77,17 @@ class SessionMiddleware(AsyncDriver):
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, self._closing(send) if self._has_to_close else send)
             return
-        run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._run
+        run = self._fixed_run or self._run_of_loop()
         context = RequestContext(self._manager, scope, SCOPE_KEY)
         session = context.session = AsyncSessionCore(context, run)
         shown = AsyncSession(session)
-        if SCOPE_KEY in scope or self._own_key in scope:
-            take_place(self, self.app, context.place, shown, self._own_key)
-        else:
-            scope[self._own_key] = scope[SCOPE_KEY] = shown
+        self._put(context, scope, SCOPE_KEY, shown)
         connection = _Connection(context, session, receive, send)
         told: Token[Any] | None = None
         try:
             if context.begin():
                 await run(context.load())
-            if self.options.name in wsgi_names:
+            if wsgi_names and self.options.name in wsgi_names:
                 told = around.set(
                     {**around.get(), self.options.name: (shown, partial(_is_bridged, context))}
                 )
@@ -122,6 +118,9 @@ class SessionMiddleware(AsyncDriver):
 
 class _Connection(AsyncSteps):
     """Pass the messages of one connection on, between the application and the server.
+
+    The steps that nearly always have nothing to wait for are written out, without a coroutine of
+    their own: docs/decisions/2026-11-30-hot-path.md has the reason.
 
     :param context: decides what the messages mean to the session.
     """
@@ -177,10 +176,8 @@ class _Connection(AsyncSteps):
         return message
 
     async def _end(self) -> None:
-        context = self._context
-        context.sent_undecided()
-        if context.has_late_changes():
-            await self._session.exclusively(context.commit_after_headers)
+        self._context.sent_undecided()
+        await self.commit_late()
 
     def _note_unused(self, message: Message) -> Message:
         headers = message.get("headers") or ()

@@ -52,7 +52,6 @@ from ._request.request_session import AsyncRequestSession, Headers, SyncBody, Sy
 from ._session.data_end import watch_end
 from ._session.session_core import AsyncSessionCore, SyncSessionCore
 from ._session.session_dict import core_of
-from ._stores.bridge import runs_trio
 from .cookie import CookieOptions
 from .options import OptionFields, SessionOptions
 from .session import AsyncSession, Session, SyncSession
@@ -103,6 +102,8 @@ class SyncIntegration(SyncDriver, Generic[S]):
     :raises PluginError: ``store`` is a URL that no installed store opens.
     """
 
+    _opens_again = True
+
     def __init__(
         self,
         adapter: RequestAdapter,
@@ -137,7 +138,7 @@ class SyncIntegration(SyncDriver, Generic[S]):
         context = RequestContext(self._manager, request, self._place)
         core = context.session = SyncSessionCore(context, self._runner.run)
         session = self._session_class(core)
-        _put(context, request, self._place, self._own_key, session)
+        self._put(context, request, self._place, session)
         loads = context.begin()
         if not extends_at_load:
             context.keep_alive.extends_at_load = False
@@ -162,6 +163,8 @@ class AsyncIntegration(AsyncDriver, Generic[A]):
     subclass without an ``__init__`` of its own.
     """
 
+    _opens_again = True
+
     def __init__(
         self,
         adapter: RequestAdapter,
@@ -184,11 +187,11 @@ class AsyncIntegration(AsyncDriver, Generic[A]):
         """Open the session of a request: see :meth:`SyncIntegration.open`."""
         if self._closed:
             self._open_again()
-        run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._run
+        run = self._fixed_run or self._run_of_loop()
         context = RequestContext(self._manager, request, self._place)
         core = context.session = AsyncSessionCore(context, run)
         session = self._session_class(core)
-        _put(context, request, self._place, self._own_key, session)
+        self._put(context, request, self._place, session)
         loads = context.begin()
         if not extends_at_load:
             context.keep_alive.extends_at_load = False
@@ -200,7 +203,7 @@ class AsyncIntegration(AsyncDriver, Generic[A]):
         """Check that the store can be reached: see :meth:`SyncIntegration.ping`."""
         if self._closed:
             self._open_again()
-        run = self._run_on_trio() if self._asyncio_only and runs_trio() else self._run
+        run = self._fixed_run or self._run_of_loop()
         await run(ping())
 
 
@@ -232,24 +235,3 @@ def run_command_line(arguments: Sequence[str], program: str) -> int:
     from ._command_line.commands import main
 
     return main(arguments, program)
-
-
-def _put(
-    context: RequestContext,
-    request: MutableMapping[str, Any],
-    place: str,
-    own_key: str,
-    session: Session,
-) -> None:
-    """Put a session where the application finds it.
-
-    A framework may open the session of a request several times, as for each event of a WebSocket
-    that shares one environ. Then the newest one is found, and the others can be saved, too.
-    """
-    present: Session | None = request.get(own_key)
-    if present is not None and core_of(present).backend.manager is context.manager:
-        request[own_key] = request[place] = session
-    elif present is not None or place in request:
-        context.place.take(session, own_key)
-    else:
-        request[own_key] = request[place] = session

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from ._request.driver import SyncDriver
 from ._request.finding import ENVIRON_KEY
-from ._request.middleware import around, check_application, take_place, wsgi_names
+from ._request.middleware import around, check_application, wsgi_names
 from ._request.request_adapter import WSGIAdapter, is_complete_body
 from ._request.request_context import RequestContext
 from ._request.request_steps import SyncSteps
@@ -59,7 +59,8 @@ class SessionMiddleware(SyncDriver):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        outer = around.get().get(self.options.name)
+        sessions_around = around.get()
+        outer = sessions_around.get(self.options.name) if sessions_around else None
         if outer is not None and outer[1](environ):
             # The visitor has one session, and the ASGI middleware around saves it.
             environ[self._own_key] = environ[ENVIRON_KEY] = outer[0]
@@ -70,10 +71,7 @@ class SessionMiddleware(SyncDriver):
         context = RequestContext(self._manager, environ, ENVIRON_KEY)
         session = context.session = SyncSessionCore(context, run)
         shown = SyncSession(session)
-        if ENVIRON_KEY in environ or self._own_key in environ:
-            take_place(self, self.app, context.place, shown, self._own_key)
-        else:
-            environ[self._own_key] = environ[ENVIRON_KEY] = shown
+        self._put(context, environ, ENVIRON_KEY, shown)
         return _Response(context, session, start_response).of(self.app, environ)
 
 
@@ -162,18 +160,9 @@ class _Response(SyncSteps):
         if self._write is not None or self._started is None:
             return
         status, headers, *exc_info = self._started
-        context = self._context
-        changes = context.try_finish_without_store()
-        if changes is None:
-            changes = self._session.exclusively(context.commit_before_headers)
-        self._changes = changes
+        self._changes = self.decide_headers()
         # Servers add their own to the list they get: it must not be the application's.
-        if changes is NOTHING:
-            headers = list(headers)
-        else:
-            headers = _HEADERS.changed(headers, changes, context.manager)
-        if not changes.vary:
-            context.unused_headers = headers
+        headers = _HEADERS.applied(headers, self._changes, self._context)
         self._write = self._start_response(status, headers, *exc_info)
 
     def __iter__(self) -> Iterator[bytes]:

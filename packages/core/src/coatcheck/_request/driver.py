@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from typing import Any, ClassVar
 
 from .._records.operations import Operations, StoreCall
-from .._stores.bridge import AsyncBridge, as_async, as_sync
+from .._stores.bridge import AsyncBridge, as_async, as_sync, runs_trio
 from .._stores.registry import Registry
 from .._stores.runners import AsyncRunner, SyncRunner
 from .._stores.shielding import Run
@@ -18,9 +19,12 @@ from ..events import logger
 from ..memory import MemoryStore
 from ..old_sessions import OldSessions
 from ..options import OptionFields, SessionOptions, make_options
+from ..session import Session
 from ..store import AsyncStore, Store
 from .finding import own_key
+from .middleware import check_not_inside
 from .request_adapter import RequestAdapter
+from .request_context import RequestContext
 from .session_manager import SessionManager
 
 
@@ -86,6 +90,9 @@ class Driver(ABC):
     :raises PluginError: ``store`` is a URL that no installed store opens.
     """
 
+    #: Whether a session may be opened again in a request that has it open.
+    _opens_again: ClassVar[bool] = False
+
     _store: Store | AsyncStore
     #: Whether the store was opened here.
     _owns_store: bool
@@ -137,6 +144,22 @@ class Driver(ABC):
                 self._open_store(again=True)
                 self._closed = False  # last, for other threads
 
+    def _put(
+        self, context: RequestContext, request: MutableMapping[str, Any], key: str, session: Session
+    ) -> None:
+        """Put a session into its request, where the application finds it.
+
+        :param key: of the place where the application looks for it.
+        :raises ConfigurationError: another middleware of the same name serves the request, or a
+            middleware calls itself.
+        """
+        own_key = self._own_key
+        if key in request or own_key in request:
+            check_not_inside(self)
+            context.place.take(session, own_key, self._opens_again)
+        else:
+            request[own_key] = request[key] = session
+
 
 class SyncDriver(Driver):
     """A driver of synchronous code."""
@@ -170,9 +193,9 @@ class AsyncDriver(Driver):
         self._waits = runner.waits
         self._trio_runner: AsyncRunner | None = None
         self._trio_store: AsyncStore | None = None
-        self._asyncio_only = isinstance(self.options.store, str) and not isinstance(
-            store, AsyncBridge
-        )
+        is_any_loops = not isinstance(self.options.store, str) or isinstance(store, AsyncBridge)
+        #: Runs operations on each event loop; None where that depends on the loop.
+        self._fixed_run = self._run if is_any_loops else None
         return store
 
     async def close(self) -> None:
@@ -189,7 +212,10 @@ class AsyncDriver(Driver):
             for each in old:
                 await as_async(each).close()
 
-    def _run_on_trio(self) -> Run:
+    def _run_of_loop(self) -> Run:
+        """Return what runs operations on the event loop of the caller."""
+        if not runs_trio():
+            return self._run
         if self._trio_runner is None:
             assert isinstance(self.options.store, str)
             self._trio_store = Registry().open_async(self.options.store, clock=self.options.clock)

@@ -11,7 +11,6 @@ from typing import Final, Literal, TypeAlias
 from ..errors import ConfigurationError
 from ..options import Request
 from ..session import Session
-from .replacement import Place
 
 Interface: TypeAlias = Literal["asgi", "wsgi"]
 
@@ -81,22 +80,18 @@ def _takes(signature: inspect.Signature, speaks: Interface) -> bool:
     return True
 
 
-def take_place(
-    middleware: object, app: object, place: Place, session: Session, own_key: str
-) -> None:
-    """Put the session into a request that has sessions already.
+def check_not_inside(middleware: object) -> None:
+    """Refuse a middleware around the very application that calls it.
 
-    :param app: the application that the middleware is around.
-    :param own_key: where the request has the session in any case.
-    :raises ConfigurationError: the middleware is inside itself, or another one has its name.
+    :raises ConfigurationError: it calls itself without end.
     """
+    app = getattr(middleware, "app", None)
     for name in ("wsgi_app", "asgi_app"):
         if getattr(app, name, None) is middleware:
             raise ConfigurationError(
                 f"`app.{name} = SessionMiddleware(app, ...)` calls itself without end: write "
                 f"`app.{name} = SessionMiddleware(app.{name}, ...)`"
             )
-    place.take(session, own_key)
 
 
 #: A session, and what tells whether a WSGI request is the request that it belongs to.

@@ -52,7 +52,7 @@ class Place:
         self.is_ours = True
         self.replaced_by: object = _NOTHING
 
-    def take(self, session: Session, own_key: str) -> None:
+    def take(self, session: Session, own_key: str, opens_again: bool = False) -> None:
         """Put the session where the application finds it.
 
         What another middleware has put there stays: that one looks for it when the response goes
@@ -62,12 +62,19 @@ class Place:
         an application calls its own stack for a part of a request.
 
         :param own_key: where the request has the session in any case.
+        :param opens_again: a framework may open the session of a request several times, as for each
+            event of a WebSocket that shares one environ. Then the newest one is found, and the
+            others can be saved, too.
         :raises ConfigurationError: another middleware of the same name serves the request.
         """
         request, name = self._request, self._manager.options.name
         named: Session | None = request.get(own_key)
+        is_own = named is not None and core_of(named).backend.manager is self._manager
+        if is_own and opens_again:
+            request[own_key] = request[self._key] = session
+            return
         if named is not None and not core_of(named).phase.is_over:
-            if core_of(named).backend.manager is not self._manager:
+            if not is_own:
                 raise ConfigurationError(
                     f"two session middlewares of the name {name!r} serve this request: remove one "
                     "of them, or give it another `name` "

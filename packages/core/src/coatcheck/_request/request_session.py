@@ -128,12 +128,9 @@ class SyncRequestSession(Generic[S]):
         :raises StoreError: the store failed. After an error the session is neither saved nor sent,
             and a second call, for an error page, raises nothing.
         """
-        context = self._context
-        changes = context.try_finish_without_store()
-        if changes is None:
-            changes = self._core.exclusively(context.commit_before_headers)
-        changes = self._sent = _with_sent(changes, self._sent)
-        return _changed(context, headers, changes)
+        self._sent = _with_sent(self._steps.decide_headers(), self._sent)
+        result = _HEADERS.applied(headers, self._sent, self._context)
+        return None if self._sent is NOTHING else result
 
     def discard(self) -> None:
         """Drop the changes, but carry out a requested end of the session.
@@ -239,12 +236,9 @@ class AsyncRequestSession(Generic[A]):
 
     async def response_headers(self, headers: Headers) -> list[tuple[str, str]] | None:
         """Save the session and return the headers: see SyncRequestSession."""
-        context = self._context
-        changes = context.try_finish_without_store()
-        if changes is None:
-            changes = await self._core.exclusively(context.commit_before_headers)
-        changes = self._sent = _with_sent(changes, self._sent)
-        return _changed(context, headers, changes)
+        self._sent = _with_sent(await self._steps.decide_headers(), self._sent)
+        result = _HEADERS.applied(headers, self._sent, self._context)
+        return None if self._sent is NOTHING else result
 
     async def discard(self) -> None:
         """Drop the changes, but carry out a requested end of the session."""
@@ -278,11 +272,7 @@ class AsyncRequestSession(Generic[A]):
     async def end(self) -> None:
         """Let go of the session, because the response is complete. A second call does nothing."""
         if self.is_open:
-            try:
-                if self._context.must_abandon():
-                    await self._steps.abandon()
-            finally:
-                self._context.end()
+            await self._steps.end()
 
     async def fail(self, error: BaseException) -> None:
         """Drop the changes, because the application raised: see SyncRequestSession."""
@@ -307,12 +297,3 @@ def _with_sent(changes: HeaderChanges, sent: HeaderChanges) -> HeaderChanges:
     if (sent.set_cookie is None and not sent.removals) or changes.set_cookie is not None:
         return changes
     return HeaderChanges(sent.set_cookie, True, sent.removals)
-
-
-def _changed(
-    context: RequestContext, headers: Headers, changes: HeaderChanges
-) -> list[tuple[str, str]] | None:
-    result = None if changes is NOTHING else _HEADERS.changed(headers, changes, context.manager)
-    if not changes.vary:
-        context.unused_headers = list(headers) if result is None else result
-    return result

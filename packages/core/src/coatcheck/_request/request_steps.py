@@ -1,4 +1,4 @@
-"""Take the steps of a request that all drivers take alike: save late, give up, end."""
+"""Take the steps of a request that all drivers take alike: headers, late changes, the end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from .._session.session_core import AsyncSessionCore, SyncSessionCore
 from .._stores.shielding import RequestLoop, to_the_end
 from .request_context import RequestContext
+from .set_cookie import HeaderChanges
 
 
 class SyncSteps:
@@ -22,6 +23,13 @@ class SyncSteps:
         self._context = context
         self._session = session
 
+    def decide_headers(self) -> HeaderChanges:
+        """Save the session, and return what the response headers get."""
+        changes = self._context.try_finish_without_store()
+        if changes is None:
+            changes = self._session.exclusively(self._context.commit_before_headers)
+        return changes
+
     def commit_late(self, nested: bool = True) -> None:
         """Save what changed since the headers went out.
 
@@ -32,22 +40,24 @@ class SyncSteps:
 
     def end(self) -> None:
         """Let go of the session when the response is complete."""
+        context = self._context
         try:
-            self.abandon()
+            if context.must_abandon():
+                self.abandon()
         finally:
-            self._context.end()
+            context.end()
 
     def give_up(self, error: BaseException) -> None:
         """Let go of the session when the application has raised."""
         try:
-            self.abandon()
+            if self._context.must_abandon():
+                self.abandon()
         finally:
             self._context.end_with(error, self._end_outside)
 
     def abandon(self) -> None:
-        """End what a request has left that did not come to its end."""
-        if self._context.must_abandon():
-            self._session.run(self._context.abandon())
+        """End what the request has left: see `must_abandon`."""
+        self._session.run(self._context.abandon())
 
     def _end_outside(self) -> None:
         self._session.exclusively(lambda: self._context.ending.end_pending())
@@ -66,9 +76,28 @@ class AsyncSteps:
         self._context = context
         self._session = session
 
-    async def abandon(self) -> None:
-        """End what a failed request has left, whatever happens to the request."""
-        await to_the_end(self._session.run, self._context.abandon)
+    async def decide_headers(self) -> HeaderChanges:
+        """Save the session, and return what the response headers get."""
+        changes = self._context.try_finish_without_store()
+        if changes is None:
+            changes = await self._session.exclusively(self._context.commit_before_headers)
+        return changes
+
+    async def commit_late(self, nested: bool = True) -> None:
+        """Save what changed since the headers went out.
+
+        :param nested: look also for changes inside the session's values.
+        """
+        if self._context.has_late_changes(nested):
+            await self._session.exclusively(self._context.commit_after_headers)
+
+    async def end(self) -> None:
+        """Let go of the session when the response is complete."""
+        try:
+            if self._context.must_abandon():
+                await self.abandon()
+        finally:
+            self._context.end()
 
     async def give_up(self, error: BaseException, waits: bool) -> None:
         """Let go of the session when the application has raised.
@@ -81,6 +110,10 @@ class AsyncSteps:
         finally:
             loop = RequestLoop() if waits else None
             self._context.end_with(error, partial(self._end_outside, loop))
+
+    async def abandon(self) -> None:
+        """End what the request has left, also if it is cancelled: see `must_abandon`."""
+        await to_the_end(self._session.run, self._context.abandon)
 
     def _end_outside(self, loop: RequestLoop | None) -> None:
         """Carry out ``destroy()``, which cannot be awaited, after the application raised.
@@ -97,8 +130,3 @@ class AsyncSteps:
             run(abandon()).send(None)
         except StopIteration:
             pass  # nothing was waited for
-
-    async def commit_late(self) -> None:
-        """Save what changed since the headers went out."""
-        if self._context.has_late_changes():
-            await self._session.exclusively(self._context.commit_after_headers)

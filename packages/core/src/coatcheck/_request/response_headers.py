@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import AnyStr, Generic
 
 from . import caching, deployment
+from .request_context import RequestContext
 from .session_manager import SessionManager
-from .set_cookie import HeaderChanges
+from .set_cookie import NOTHING, HeaderChanges
 
 
 class HeaderWriter(Generic[AnyStr]):
@@ -34,6 +35,21 @@ class HeaderWriter(Generic[AnyStr]):
     def _name_for_caches(self) -> re.Pattern[AnyStr]:
         """Found wherever a header is for caches."""
         return re.compile(self._to("|".join(map(re.escape, caching.PARTS_OF_NAMES))))
+
+    def applied(
+        self,
+        headers: Iterable[tuple[AnyStr, AnyStr]],
+        changes: HeaderChanges,
+        context: RequestContext,
+    ) -> list[tuple[AnyStr, AnyStr]]:
+        """Return a new list of headers, and note it where the response does not use the session."""
+        if changes is NOTHING:
+            result = list(headers)
+        else:
+            result = self.changed(headers, changes, context.manager)
+        if not changes.vary:
+            context.unused_headers = result
+        return result
 
     def changed(
         self,
