@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
-from ._cookies.setting_checks import advising, check_plain, checked_seconds
+from ._cookies.setting_checks import advising
 from ._cookies.signing import check_secrets, url_safe
 from ._records.merging import MergeRule
 from ._records.session_writer import CONFLICT_SECONDS, Concurrency
+from ._request.option_checks import (
+    SEVERAL,
+    check_age_is_known,
+    check_choices,
+    check_extension_points,
+    checked_duration,
+    checked_tuple,
+)
 from .codec import Codec, JSONCodec
 from .cookie import CookieOptions
 from .cookie_format import CookieFormat, NativeCookieFormat
@@ -181,127 +188,15 @@ class SessionOptions:
     secrets: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("resave", "rolling", "save_uninitialized", "hash_ids"):
-            self._check(name, isinstance(getattr(self, name), bool), "True or False")
-        trusts = self.trust_proxy is None or isinstance(self.trust_proxy, bool)
-        trusts = trusts or (callable(self.trust_proxy) and not isinstance(self.trust_proxy, type))
-        self._check("trust_proxy", trusts, "True, False or a callable of the request")
-        is_bool = self.https is None or isinstance(self.https, bool)
-        self._check("https", is_bool, "True or None")
-        for name, allowed in _CHOICES.items():
-            value = getattr(self, name)
-            choices = " or ".join(f'"{choice}"' for choice in allowed)
-            self._check(name, isinstance(value, str) and value in allowed, choices)
-        self._check_extension_points()
-        self._check("conflict_timeout", self.conflict_timeout is not None, "seconds or a timedelta")
+        check_choices(self)
+        check_extension_points(self)
+        for name, is_right, allowed in SEVERAL:
+            object.__setattr__(self, name, checked_tuple(self, name, is_right, allowed))
         for name in ("idle_timeout", "absolute_timeout", "touch_interval", "conflict_timeout"):
-            zero = name == "touch_interval"
-            object.__setattr__(
-                self, name, checked_seconds(f"`{name}`", getattr(self, name), zero=zero)
-            )
-        if self.absolute_timeout is not None and not getattr(self.codec, "keeps_created_at", True):
-            raise ConfigurationError(
-                "`absolute_timeout` cannot work with this codec: its records do not say when a "
-                "session began"
-            )
+            object.__setattr__(self, name, checked_duration(self, name))
+        check_age_is_known(self)
         checked = check_secrets(self.secret, self.cookie_format.minimum_secret_bytes)
         object.__setattr__(self, "secrets", checked)
-
-    def _check_extension_points(self) -> None:
-        if not (self.store is None or isinstance(self.store, Store | AsyncStore | str)):
-            raise ConfigurationError(
-                "`store` must be a coatcheck.Store, a coatcheck.AsyncStore, a URL or None, "
-                f"not {type(self.store).__name__}"
-                + ("; for a folder it is `file:///folder`" * hasattr(self.store, "__fspath__"))
-            )
-        if isinstance(self.cookie, CookieOptions):
-            self.cookie.check_name(self.name)
-        else:
-            takes_requests = callable(self.cookie) and not isinstance(self.cookie, type)
-            self._check("cookie", takes_requests, "CookieOptions(...) or a callable of the request")
-            CookieOptions().check_name(self.name)
-        self._check_callables()
-        self._check_rules()
-        codec_methods = ("dumps", "pack", "loads")
-        self._check("codec", _has(self.codec, codec_methods, "canonical"), "a Codec")
-        self._check(
-            "cookie_format",
-            _has(self.cookie_format, ("bind",), "minimum_secret_bytes"),
-            "a CookieFormat",
-        )
-        self._check_several("observers", callable, "callables of a SessionEvent")
-        for observer in self.observers:
-            check_plain("an observer", observer)
-        self._check_several(
-            "old_sessions",
-            lambda each: isinstance(each, OldSessions),
-            "a list of readers, such as StarletteSessions(...)",
-        )
-
-    def _check_several(self, name: str, is_right: Callable[[Any], bool], allowed: str) -> None:
-        try:
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        except TypeError:
-            self._check(name, False, allowed)
-        self._check(name, all(map(is_right, getattr(self, name))), allowed)
-
-    def _check_callables(self) -> None:
-        for name in ("generate_id", "clock"):
-            self._check(name, callable(getattr(self, name)), "a callable")
-        for name in ("generate_id", "clock", "keeps_alive", "cookie", "trust_proxy", "owner"):
-            check_plain(f"`{name}`", getattr(self, name))
-        of_dates = getattr(self.clock, "__self__", None)
-        if isinstance(of_dates, type) and issubclass(of_dates, date):
-            raise ConfigurationError(
-                "`clock` must return POSIX seconds, as time.time does, not a datetime"
-            )
-        for name in ("generate_id", "keeps_alive", "cookie", "trust_proxy"):
-            self._check_arguments(f"`{name}`", getattr(self, name), "a request")
-        self._check_arguments("`owner`", self.owner, "the data")
-        self._check(
-            "keeps_alive",
-            self.keeps_alive is None or callable(self.keeps_alive),
-            "a callable or None",
-        )
-        self._check(
-            "owner",
-            self.owner is None
-            or callable(self.owner)
-            or bool(isinstance(self.owner, str) and self.owner),
-            "a key of the data, a callable or None",
-        )
-
-    def _check_rules(self) -> None:
-        rules = self.merge if isinstance(self.merge, Mapping) else {"": None}
-        right = all(isinstance(key, str) and callable(rule) for key, rule in rules.items())
-        self._check("merge", right, "a mapping of keys to callables (base, mine, theirs)")
-        for key, rule in rules.items():
-            self._check_arguments(f"`merge`: the rule of {key!r}", rule, "base", "mine", "theirs")
-            check_plain(f"`merge`: the rule of {key!r}", rule)
-        if rules and self.concurrency != "merge":
-            raise ConfigurationError('the rules of `merge` need `concurrency="merge"`')
-
-    @staticmethod
-    def _check_arguments(option: str, function: object, *arguments: str) -> None:
-        """Check that a callable takes the arguments that it will be called with.
-
-        Other checks refuse objects that are not callable.
-        """
-        try:
-            signature = inspect.signature(function)  # type: ignore[arg-type]  # see the except
-        except (TypeError, ValueError):  # not callable, or of C
-            return
-        try:
-            signature.bind(*arguments)
-        except TypeError:
-            raise ConfigurationError(
-                f"{option} must take {', '.join(arguments)}; it is called with "
-                f"{len(arguments)} positional argument{'s' if len(arguments) > 1 else ''}"
-            ) from None
-
-    def _check(self, name: str, right: bool, allowed: str) -> None:
-        if not right:
-            raise ConfigurationError(f"`{name}` must be {allowed}, not {getattr(self, name)!r}")
 
     def derived_owner(self, data: Mapping[str, Any]) -> str | None:
         """Return the owner that follows from a session's data, by the option ``owner``.
@@ -360,18 +255,6 @@ def _hint(name: str) -> str:
     return f"; did you mean `{near[0]}`?" if near else f"; there are {', '.join(_NAMES)}"
 
 
-def _has(value: object, methods: tuple[str, ...], attribute: str) -> bool:
-    if isinstance(value, type) or not hasattr(value, attribute):
-        return False
-    return all(callable(getattr(value, method, None)) for method in methods)
-
-
-_CHOICES: Final[dict[str, tuple[str, ...]]] = {
-    "unset": ("keep", "destroy"),
-    "concurrency": ("merge", "error", "last-write-wins"),
-    "load": ("auto", "eager", "lazy"),
-    "on_store_error": ("raise", "anonymous"),
-}
 _COOKIE_SETTINGS: Final = {
     option.name.replace("_", ""): option.name for option in fields(CookieOptions)
 }
