@@ -33,6 +33,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 
+from ._records.forking import fork
 from ._records.operations import Get, Operations, StoreCall
 from ._records.records import Attempts, Snapshot
 from ._records.session_writer import ID_ATTEMPTS, KeyTaken, ids_taken
@@ -158,16 +159,17 @@ class SessionLifecycle:
         """
         state = SessionState(data, created_at=self._options.clock(), owner=self._owner(data, None))
         del data  # so that error reports with local variables do not show them
-        for _ in range(ID_ATTEMPTS):
-            new_id, attempts = session_id or self._new_id(), Attempts()
-            try:
-                found = yield from self._lifecycle.create(self._key(new_id), state, attempts)
-            except KeyTaken:
-                if session_id is not None:
-                    raise IdTaken("another session has this id") from None
-            else:
-                return _stored(new_id, found, attempts)
-        raise ids_taken()
+        if not session_id:
+            new_id, found, attempts = yield from _under_new_id(
+                self._options, lambda key, attempts: self._lifecycle.create(key, state, attempts)
+            )
+            return _stored(new_id, found, attempts)
+        attempts = Attempts()
+        try:
+            found = yield from self._lifecycle.create(self._key(session_id), state, attempts)
+        except KeyTaken:
+            raise IdTaken("another session has this id") from None
+        return _stored(session_id, found, attempts)
 
     def save(self, stored: StoredSession, data: dict[str, Any]) -> Operations[StoredSession | None]:
         """Store a session with these data instead, and move its expiry.
@@ -231,16 +233,12 @@ class SessionLifecycle:
         """
         state = self._state_of(stored, data)
         del data  # so that error reports with local variables do not show them
-        for _ in range(ID_ATTEMPTS):
-            new_id, attempts = self._new_id(), Attempts()
-            try:
-                found = yield from self._lifecycle.rotate(
-                    stored._snapshot, self._key(new_id), state, True, attempts
-                )
-            except KeyTaken:
-                continue
-            return None if found is None else _stored(new_id, found, attempts)
-        raise ids_taken()
+        old = stored._snapshot
+        new_id, found, attempts = yield from _under_new_id(
+            self._options,
+            lambda key, attempts: self._lifecycle.rotate(old, key, state, True, attempts),
+        )
+        return None if found is None else _stored(new_id, found, attempts)
 
     def fork(self, stored: StoredSession, data: dict[str, Any]) -> Operations[StoredSession | None]:
         """Store a session with these data under an id of its own, where others have rotated it.
@@ -261,24 +259,18 @@ class SessionLifecycle:
         :raises StoreError: the store failed. The session may be stored, under an id that nobody
             knows.
         """
-        state, old = self._state_of(stored, data), stored._snapshot.key
+        state = self._state_of(stored, data)
         del data  # so that error reports with local variables do not show them
-        if stored.owner is not None or not (yield from self._succession.has_live(old)):
+        if stored.owner is not None:
             return None
-        for _ in range(ID_ATTEMPTS):
-            new_id, attempts = self._new_id(), Attempts()
-            key = self._key(new_id)
-            yield from self._succession.add(old, key, state.owner)
-            try:
-                found = yield from self._lifecycle.create(key, state, attempts)
-            except KeyTaken:
-                continue
-            # A request that ended the session before it led here did not end this one.
-            if (yield from self._succession.has_live(old, key)):
-                return _stored(new_id, found, attempts)
-            yield from self._lifecycle.end(key)
-            return None
-        raise ids_taken()
+        old = stored._snapshot.key
+        new_id, found, attempts = yield from _under_new_id(
+            self._options,
+            lambda key, attempts: fork(
+                self._lifecycle, self._succession, old, key, state, attempts
+            ),
+        )
+        return None if found is None else _stored(new_id, found, attempts)
 
     def end(self, session_id: str) -> Operations[None]:
         """End a session for good, also if its id has changed meanwhile.
@@ -317,17 +309,35 @@ class SessionLifecycle:
         return (yield from self.touch(stored))
 
     def _key(self, session_id: str) -> str:
-        # The name that opens nothing is the hash of the id.
-        return ref_of(session_id) if self._options.hash_ids else session_id
-
-    def _new_id(self) -> str:
-        return self._options.generate_id({})
+        return _key_of(session_id, self._options)
 
     def _owner(self, data: Mapping[str, Any], before: str | None) -> str | None:
         return before if self._options.owner is None else self._options.derived_owner(data)
 
     def _state_of(self, stored: StoredSession, data: dict[str, Any]) -> SessionState:
         return replace(stored._state, data=data, owner=self._owner(data, stored.owner))
+
+
+def _key_of(session_id: str, options: SessionOptions) -> str:
+    # The name that opens nothing is the hash of the id.
+    return ref_of(session_id) if options.hash_ids else session_id
+
+
+def _under_new_id(
+    options: SessionOptions, write: Callable[[str, Attempts], Operations[T]]
+) -> Operations[tuple[str, T, Attempts]]:
+    """Store a session under a new id, and return the id, what was stored, and the attempts.
+
+    :param write: stores it under a key.
+    :raises ConfigurationError: ``generate_id`` returns ids of other sessions.
+    """
+    for _ in range(ID_ATTEMPTS):
+        new_id, attempts = options.generate_id({}), Attempts()
+        try:
+            return new_id, (yield from write(_key_of(new_id, options), attempts)), attempts
+        except KeyTaken:
+            continue
+    raise ids_taken()
 
 
 def _stored(
