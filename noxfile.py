@@ -66,6 +66,8 @@ NOT_ON_OLDEST = (
     # redis-py's cluster client before 8.0 loses requests while slots move: docs/redis.md says so.
     "--ignore=packages/store-redis/tests/test_redis_cluster.py",
 )
+#: The servers of the SQL store.
+DATABASES = ("mariadb", "pgbouncer", "postgresql")
 INTEROP, FAULTS = "testing/interop/tests", "testing/faults/tests"
 #: More tests at once than there are cores, because many wait for servers that do not reply.
 AT_ONCE = ("-n", str(min(12, 3 * (os.cpu_count() or 2))))
@@ -267,7 +269,7 @@ def tests_on(version: str) -> None:
         if python is None:
             leave_out(session, session.name, Lack("no interpreter", f"install Python {version}"))
             session.skip(f"there is no python{version}")
-        without = left_out(session, "apache", "dynamodb", "mongo", "nginx", "redis")
+        without = left_out(session, "apache", *DATABASES, "dynamodb", "mongo", "nginx", "redis")
         pins = oldest(CORE, *PACKAGES) if version == OLDEST else group("newest")
         if version == BETWEEN:
             pins = [*pins, "django==6.0.*"]  # of its releases, neither the oldest nor the newest
@@ -297,7 +299,7 @@ for each in PYTHONS:
 @nox.session(requires=["wheels"])
 def conformance(session: nox.Session) -> None:
     """Run the conformance kit on every store, and on mutants, whose faults it must find."""
-    without = left_out(session, "dynamodb", "mongo", "redis")
+    without = left_out(session, *DATABASES, "dynamodb", "mongo", "redis")
     install_all(session, without)
     keep_files_in_memory(session)
     options = ("-m", "not slow", "--require-backend", "--dist", "loadscope")
@@ -307,7 +309,7 @@ def conformance(session: nox.Session) -> None:
 @nox.session(requires=["wheels"])
 def faults(session: nox.Session) -> None:
     """Kill, stop and fill real servers under load: no write is lost, no session comes back."""
-    without = left_out(session, "dynamodb", "mongo", "redis")
+    without = left_out(session, *DATABASES, "dynamodb", "mongo", "redis")
     install_all(session, without)
     pytest(session, without, "-m", "not slow", *chosen(session, FAULTS))
 
@@ -380,7 +382,8 @@ def slow(session: nox.Session) -> None:
 @nox.session(requires=["wheels"], default=False, tags=["nightly"])
 def reports(session: nox.Session) -> None:
     """Write the kit's report on every store and server into a folder, ./reports by default."""
-    without = left_out(session, "dynamodb", "mongo", "redis", "redis-6.2", "redis-server")
+    others = ("dynamodb", "mongo", "redis", "redis-6.2", "redis-server")
+    without = left_out(session, *DATABASES, *others)
     install_all(session, without)
     named = [word for name in without for word in ("--without", name)]
     run(session, "testing.reports", *(arguments(session.posargs)[1] or ["reports"]), *named)

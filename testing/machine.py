@@ -23,6 +23,10 @@ _SYSTEM_FOLDERS: Final = ("/usr/sbin", "/usr/local/sbin", "/sbin")
 _APACHE_FOLDERS: Final = (
     "/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/libexec/apache2",
 )  # fmt: skip
+#: The folders of Debian, Fedora and Homebrew; PostgreSQL's servers are not on PATH there.
+_POSTGRESQL_FOLDERS: Final = (
+    "usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin",
+)  # fmt: skip
 #: Bytes that some servers may take at the same time.
 _ROOM: Final = 4 * 2**30
 
@@ -74,6 +78,16 @@ def apache_modules(name: str) -> str | None:
         if Path(folder, f"mod_{name}.so").exists():
             return folder
     return None
+
+
+def postgresql_folder() -> str | None:
+    """Return the folder of the programs of the newest PostgreSQL server, or None."""
+    patterns = [f"{folder}/postgres" for folder in _POSTGRESQL_FOLDERS]
+    found = [path for pattern in patterns for path in Path("/").glob(pattern)]
+    if on_path := shutil.which("postgres"):
+        found.append(Path(on_path).resolve())  # a link may lead to where the others are
+    folders = sorted((str(path.parent) for path in found), key=_numbers)
+    return folders[-1] if folders else None
 
 
 def folder_in_memory() -> str | None:
@@ -137,6 +151,24 @@ def _express() -> Lack | None:
     return _npm()
 
 
+def _postgresql() -> Lack | None:
+    if postgresql_folder() is None:
+        return Lack("no PostgreSQL server", "apt-get install postgresql")
+    return None
+
+
+def _pgbouncer() -> Lack | None:
+    if system_program("pgbouncer") is None:
+        return Lack("no pgbouncer", "apt-get install pgbouncer")
+    return _postgresql()
+
+
+def _mariadb() -> Lack | None:
+    if system_program("mariadbd") and system_program("mariadb-install-db"):
+        return None
+    return Lack("no MariaDB server", "apt-get install mariadb-server")
+
+
 def _nginx() -> Lack | None:
     return None if system_program("nginx") else Lack("no nginx", "apt-get install nginx")
 
@@ -145,6 +177,10 @@ def _apache() -> Lack | None:
     if system_program("apache2", "httpd") and apache_modules("cache_disk"):
         return None
     return Lack("no Apache with mod_cache", "apt-get install apache2-bin")
+
+
+def _numbers(path: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"\d+", path)]
 
 
 def _output(*command: str) -> str:
@@ -160,8 +196,11 @@ _LACKS: Final[dict[str, Callable[[], Lack | None]]] = {
     "apache": _apache,
     "dynamodb": _dynamodb,
     "express": _express,
+    "mariadb": _mariadb,
     "mongo": _mongo,
     "nginx": _nginx,
+    "pgbouncer": _pgbouncer,
+    "postgresql": _postgresql,
     "redis": _redis,
     "redis-6.2": _redis_62,
     "redis-server": _redis_server,

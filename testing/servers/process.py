@@ -17,7 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from ..machine import folder_in_memory
+from . import family
+from .accounts import Account, Identity
 
 #: Seconds for a server to become ready, and to end.
 TIMEOUT = 20.0
@@ -81,21 +85,34 @@ def accepts(port: int) -> bool:
 class ServerProcess:
     """A server that is a child of this process; a context manager starts and stops it.
 
+    What is done to the server is also done to the processes that it has started.
+
     :param command: returns what to run, for a port and a folder.
     :param ready: tells whether the server on a port is ready.
+    :param account: as whom the server runs if this process is root's; by default as root.
+    :param stop_signal: asks the server to end, without waiting for its clients.
     :ivar port: the port of the server, the same for each start.
     :ivar folder: the folder of its files; removed at the end.
     """
 
     def __init__(
-        self, command: Callable[[int, Path], Sequence[str]], ready: Callable[[int], bool]
+        self,
+        command: Callable[[int, Path], Sequence[str]],
+        ready: Callable[[int], bool],
+        *,
+        account: Account | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self._command = command
         self._ready = ready
+        self._account = account
+        self._stop_signal = stop_signal
         self._process: subprocess.Popen[bytes] | None = None
         self._reservation = PortReservation()
         self.port = self._reservation.port
         self.folder = Path(tempfile.mkdtemp(prefix="coatcheck-server-", dir=folder_in_memory()))
+        if account is not None:
+            account.give(self.folder)
 
     def __enter__(self) -> Self:
         try:
@@ -134,6 +151,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                **self._identity,
             )
         deadline = time.monotonic() + TIMEOUT
         while not self._ready(self.port):
@@ -151,7 +169,7 @@ class ServerProcess:
         if self._process is None:
             return
         self.resume()
-        self._process.terminate()
+        self._process.send_signal(self._stop_signal)
         try:
             self._process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -161,22 +179,50 @@ class ServerProcess:
     def kill(self) -> None:
         """Kill the server, as a power failure does."""
         if self._process is not None:
+            children = self._pause()
+            family.kill(children)
             self._process.kill()
             self._process.wait()
+            family.wait_for_end(children)
             self._process = None
 
     def pause(self) -> None:
         """Let the server stand still: connections stay open, and get no reply."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGSTOP)
-            # On a busy machine it runs on for a moment. WNOWAIT leaves its exit status to `Popen`.
-            with contextlib.suppress(ChildProcessError):  # it has ended
-                os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            self._pause()
 
     def resume(self) -> None:
         """Let the server continue."""
         if self._process is not None:
+            family.resume(family.children(self._process.pid))
             self._process.send_signal(signal.SIGCONT)
+
+    def run(self, *command: str | Path) -> None:
+        """Run a program to its end, in the server's folder and as its user.
+
+        :raises ServerFailed: the program failed; the message has the output.
+        """
+        ended = subprocess.run(
+            command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", check=False, **self._identity,
+        )  # fmt: skip
+        if ended.returncode:
+            raise ServerFailed(f"{command[0]} failed:\n{ended.stdout[-2000:]}")
+
+    def _pause(self) -> list[psutil.Process]:
+        """Stop the server and then its children, which cannot become more, and return these."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        # On a busy machine it runs on for a moment. WNOWAIT leaves its exit status to `Popen`.
+        with contextlib.suppress(ChildProcessError):  # it has ended
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        children = family.children(self._process.pid)
+        family.pause(children)
+        return children
+
+    @property
+    def _identity(self) -> Identity:
+        return {} if self._account is None else self._account.identity()
 
     @property
     def _log(self) -> Path:

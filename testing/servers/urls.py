@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Final, TypeAlias
 
-from . import redis
+from . import mariadb, postgresql, redis
 
 #: Starts a server of the first of these kinds that is here; only Redis has kinds.
 Starter: TypeAlias = Callable[..., AbstractContextManager[str]]
@@ -49,8 +49,36 @@ def _dynamodb() -> Iterator[str]:
         yield url
 
 
+@contextlib.contextmanager
+def _mariadb() -> Iterator[str]:
+    with mariadb.MariaDBServer() as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def _postgresql() -> Iterator[str]:
+    with postgresql.PostgreSQLServer() as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def _postgresql_pair() -> Iterator[str]:
+    with postgresql.pair() as servers:
+        yield servers.url
+
+
+@contextlib.contextmanager
+def _pgbouncer() -> Iterator[str]:
+    with postgresql.PostgreSQLServer() as server, postgresql.PgBouncer(server) as pool:
+        yield pool.url
+
+
 STARTERS: Final[dict[str, Starter]] = {
     "dynamodb": _dynamodb,
+    "mariadb": _mariadb,
+    "pgbouncer": _pgbouncer,
+    "postgresql": _postgresql,
+    "postgresql-pair": _postgresql_pair,
     "redis": _redis,
     "redis-cluster": _redis_cluster,
     "mongo": _mongo,
