@@ -16,6 +16,7 @@ import anyio
 import anyio.lowlevel
 import flask
 import pytest
+from itsdangerous import TimestampSigner
 from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.middleware.sessions import SessionMiddleware as StarletteMiddleware
@@ -38,7 +39,6 @@ from webclient import (
 
 from coatcheck import (
     CookieOptions,
-    JSONCodec,
     MemoryStore,
     Record,
     SessionOptions,
@@ -51,6 +51,7 @@ from coatcheck.old_sessions import OldCookie, OldSession, OldSessions
 from coatcheck.old_sessions.flask import FlaskSessions
 from coatcheck.old_sessions.starlette import StarletteSessions
 from coatcheck.store import ALWAYS
+from coatcheck.wsgi import SessionMiddleware as WSGISessions
 
 OLD_SECRET = "the secret that the old application has"
 
@@ -263,8 +264,8 @@ def test_the_first_request_may_log_out(make: Any, old: Any) -> None:
     cookies = logged_in(application)
     answer = SyncClient(app).present(cookies, "/logout")
     assert [line.partition(";")[0] for line in set_cookies(answer)] == ["session="]
-    [noted] = [record for key, record in store.all() if is_takeover(key)]
-    assert None not in JSONCodec().loads(noted.data, "").data["taken_over"], "it is finished"
+    noted = [key for key, _ in store.all() if is_takeover(key)]
+    assert len(noted) == 2, "the takeover and the logout"
     assert SyncClient(app).present(cookies).text == "{}"
     assert sessions_of(store) == []
 
@@ -956,3 +957,123 @@ def test_wrong_readers_are_refused(wrong: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as raised:
         wrong()
     assert OLD_SECRET not in str(raised.value)
+
+
+# Several middlewares and readers, and cookies that somebody has planted
+
+
+def two_middlewares(store: MemoryStore, reader: OldSessions) -> WSGISessions:
+    """Return one middleware in another, with sessions of their own, over a page for each."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        which, _, path = environ["PATH_INFO"].strip("/").partition("/")
+        environ["PATH_INFO"] = f"/{path}"
+        text = str(show(session_of(environ, name=which), environ))
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [text.encode()]
+
+    options: Any = {"secret": SECRET, "store": store, "old_sessions": [reader]}
+    return WSGISessions(WSGISessions(app, name="shop", **options), name="admin", **options)
+
+
+def test_two_middlewares_take_the_same_old_session_over_separately(old: Any) -> None:
+    """Otherwise a visit of the shop would prolong the session of the admin, for instance."""
+    application, reader = old
+    store = MemoryStore()
+    browser, cookies = SyncClient(two_middlewares(store, reader)), logged_in(application)
+    shop = browser.present(cookies, "/shop/write")
+    assert shop.text == "{'user': 'ann', 'seen': True}"
+    admin = browser.present(cookies, "/admin/")
+    assert admin.text == "{'user': 'ann'}"
+    assert len(sessions_of(store)) == 2
+    both = "; ".join(set_cookies(each)[-1].partition(";")[0] for each in (shop, admin))
+    browser.present(both, "/shop/logout")
+    assert browser.present(both, "/shop/").text == "{}"
+    assert browser.present(both, "/admin/").text == "{'user': 'ann'}"
+
+
+def test_a_logout_is_final_for_all_middlewares(old: Any) -> None:
+    application, reader = old
+    store = CountingStore()
+    cookies = logged_in(application)
+    app = two_middlewares(store, reader)
+    browser = SyncClient(wsgi_app(show, name="shop", store=store, old_sessions=[reader]))
+    assert browser.present(cookies, "/logout").text == "{}"
+    store.taken()
+    answer = SyncClient(app).present(cookies, "/admin/")
+    assert (answer.text, store.taken()) == ("{}", ["get"])
+    assert {line[:9] for line in set_cookies(answer)} == {"session=;"}
+    assert sessions_of(store) == []
+
+
+@pytest.mark.parametrize("visits", [0, 1])
+def test_a_cookie_by_the_name_of_another_reader_begins_no_second_session(
+    make: Any, visits: int
+) -> None:
+    """One key signs both cookies, and the signature does not depend on the name."""
+    readers = [StarletteSessions(OLD_SECRET), StarletteSessions(OLD_SECRET, "admin")]
+    store = MemoryStore()
+    app = make(show, store=store, old_sessions=readers)
+    cookies = logged_in(old_starlette)
+    browser = browser_with(cookies, app)
+    for _ in range(visits):
+        assert browser.get("/").text == "{'user': 'ann'}"
+    browser.get("/logout")
+    assert SyncClient(app).present(cookies.replace("session=", "admin=")).text == "{}"
+    assert sessions_of(store) == []
+
+
+def test_the_same_text_signed_by_two_keys_is_two_sessions(make: Any) -> None:
+    """Users of the same number log in at two applications in the same second."""
+    other = "another secret that another application has"
+    readers = [StarletteSessions(OLD_SECRET), StarletteSessions(other, "admin")]
+    app = make(show, store=MemoryStore(), old_sessions=readers)
+    first = logged_in(old_starlette)
+    text = first.partition("=")[2].rpartition(".")[0]
+    second = f"admin={text}.{TimestampSigner(other).get_signature(text).decode()}"
+    assert SyncClient(app).present(first, "/write").text == "{'user': 'ann', 'seen': True}"
+    assert SyncClient(app).present(second).text == "{'user': 'ann'}"
+
+
+@pytest.mark.parametrize("junk", ["session=x; ", "session=boom; "])
+def test_planted_cookies_do_not_hide_an_old_one(make: Any, old: Any, junk: str) -> None:
+    """Neither when the visitor comes, nor from a logout. Some make the reader raise."""
+    application, plain = old
+
+    class Fragile(type(plain)):  # type: ignore[misc]  # of either reader
+        def open(self, value: str, now: float) -> OldCookie | None:
+            if value == "boom":
+                raise ZeroDivisionError
+            found: OldCookie | None = super().open(value, now)
+            return found
+
+    reader = Fragile(OLD_SECRET)
+    store = MemoryStore()
+    app = make(show, store=store, old_sessions=[reader])
+    cookies, others = logged_in(application), logged_in(application, {"user": "eve"})
+    assert SyncClient(app).present(50 * junk + others).text == "{'user': 'eve'}"
+    browser = SyncClient(app)
+    browser.get("/login")
+    browser.present(f"sid={browser.cookie}; {50 * junk}{cookies}", "/logout")
+    assert SyncClient(app).present(cookies).text == "{}"
+
+
+def test_a_request_with_many_good_old_cookies_costs_little(make: Any) -> None:
+    """Five of them are tried, and no more than 200 values are looked at."""
+    store = CountingStore()
+    seen: list[str] = []
+
+    class Counted(OldSessions):
+        def open(self, value: str, now: float) -> OldCookie | None:
+            seen.append(value)
+            if value == "x":
+                return None
+            return OldCookie(identity=value, session=OldSession({}), expires_at=now + 60)
+
+    app = make(show, store=store, old_sessions=[Counted("old")])
+    SyncClient(app).present("; ".join(f"old={number}" for number in range(1000)), "/logout")
+    assert len(seen) <= 20
+    assert store.calls.count("set") == 5
+    seen.clear()
+    SyncClient(app).present("old=x; " * 1000)
+    assert len(seen) == 200

@@ -11,13 +11,15 @@ import flask
 import flask_login
 import pytest
 import quart
+from flask.sessions import SecureCookieSessionInterface
 from flask_socketio import SocketIO
-from flaskshop import QuartShop, Shop, put
+from flaskshop import SECRET, QuartShop, Shop, put
 from markupsafe import Markup
 from werkzeug.test import Client
 
 from coatcheck import MemoryStore, Record
 from coatcheck.errors import LateWriteError, StoreUnavailable
+from coatcheck.old_sessions.flask import FlaskSessions
 from coatcheck.testing import login, read_session
 from coatcheck_flask import session
 from coatcheck_flask.quart import session as quart_session
@@ -210,6 +212,30 @@ def test_showing_the_last_message_ends_no_login(shop: Shop, late: dict[str, str]
     assert shop.visit(page).text == "['goodbye']"
     shop.client = other
     assert late.items() <= shop.data().items()
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_showing_the_last_message_ends_no_session_whose_cookie_came_along(is_old: bool) -> None:
+    """Somebody may have planted the cookie of a session that has only a message."""
+    store, old = MemoryStore(), FlaskSessions(SECRET, name="old")
+    planted = Shop(store, COATCHECK_OLD_SESSIONS=[old])
+    planted.visit(lambda: flask.flash("goodbye"))
+    shop = Shop(store, COATCHECK_OLD_SESSIONS=[old])
+    if is_old:
+        signed = SecureCookieSessionInterface().get_signing_serializer(shop.app)
+        assert signed is not None
+        own = f"old={signed.dumps({'user': 42})}"
+    else:
+        shop.visit(put(user=42))
+        own = f"session={cookie_of(shop)}"
+    shop.page = lambda: str(flask.get_flashed_messages())
+    both = {"Cookie": f"session={cookie_of(planted)}; {own}"}
+    client = shop.app.test_client(use_cookies=False)
+    response = client.get("/", headers=both)
+    assert (response.text, shop.cookies(response)) == ("['goodbye']", [])
+    assert client.get("/", headers=both).text == "[]"
+    shop.page = lambda: str(flask.session["user"])
+    assert client.get("/", headers={"Cookie": own}).text == "42"
 
 
 def test_a_stream_that_empties_the_session_ends_it(shop: Shop) -> None:

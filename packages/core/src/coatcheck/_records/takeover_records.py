@@ -3,8 +3,11 @@
 An old session is one of the library that an application used before. Its takeover record says that
 a session of ours has begun with its data. It is written on the condition that there is none, so
 only one of several requests begins that session. It stays until the old cookie would have expired:
-somebody who presents the old cookie after a logout begins nothing. A logout overwrites it, so a
-request that is just storing the session learns of the logout.
+somebody who presents the old cookie after a logout begins nothing. Middlewares whose cookies have
+different names take an old session over separately: each has a record of its own.
+
+A logout notes the end of the old session in another record, for all of them. A request that is just
+storing a session reads it, and learns of the logout.
 
 Takeover records are ordinary records of the store without an owner. They cannot be used as
 sessions, and :class:`coatcheck.Sessions` does not show them.
@@ -32,16 +35,15 @@ JOIN_SECONDS: Final = 600.0
 #: No session id of the native cookie format and no hash contains a colon.
 _PREFIX: Final = "taken-over:"
 _MEMBER: Final = "taken_over"
-#: What a record has in place of the time of a response after a logout.
-_ENDED: Final = 0.0
 
 
-def takeover_key(name: str, identity: str) -> str:
+def takeover_key(scope: str, identity: str, name: str = "") -> str:
     """Return the key of the takeover record of an old session.
 
-    :param name: the name of the old cookie.
+    :param scope: says, together with the identity, which old session it is.
+    :param name: the name of our cookie. Without one, it is the key of the record of a logout.
     """
-    text = f"{name}\n{identity}".encode("utf-8", "surrogatepass")
+    text = f"{name}\n{scope}\n{identity}".encode("utf-8", "surrogatepass")
     return _PREFIX + hashlib.sha256(text).hexdigest()
 
 
@@ -55,8 +57,7 @@ class TakeoverRecord:
     """Hold a takeover record as it is stored.
 
     :ivar began_at: when the takeover began, in POSIX seconds.
-    :ivar finished_at: when a response was made that has the new cookie; None before, and 0 after a
-        logout.
+    :ivar finished_at: when a response was made that has the new cookie; None before.
     """
 
     key: str
@@ -64,15 +65,8 @@ class TakeoverRecord:
     began_at: float
     finished_at: float | None
 
-    @property
-    def is_ended(self) -> bool:
-        """Tell whether the old session ended with a logout."""
-        return self.finished_at == _ENDED
-
     def leads_to_session(self, now: float) -> bool:
         """Tell whether the old cookie still leads to the new session."""
-        if self.is_ended:
-            return False
         return self.finished_at is None or now - self.finished_at <= JOIN_SECONDS
 
 
@@ -86,6 +80,13 @@ class TakeoverRecords:
     def __init__(self, codec: Codec, clock: Callable[[], float]) -> None:
         self._codec = codec
         self._clock = clock
+
+    def has_ended(self, key: str) -> Operations[bool]:
+        """Tell whether a logout has ended an old session.
+
+        :param key: that of the record of a logout.
+        """
+        return (yield Get(key)) is not None
 
     def find(self, key: str) -> Operations[TakeoverRecord | None]:
         """Return the takeover record under a key, or None."""
@@ -106,7 +107,7 @@ class TakeoverRecords:
         :param expires_at: when the old cookie ends, in POSIX seconds.
         :returns: None if there is a record already.
         """
-        made = self._new(key, expires_at, None)
+        made = self._new(key, expires_at)
         try:
             written: bool = yield Set(key, made.record, ABSENT)
         except GeneratorExit:
@@ -137,16 +138,17 @@ class TakeoverRecords:
         yield Set(noted.key, made.record, Unchanged(noted.record.data))
 
     def end(self, key: str, expires_at: float) -> Operations[None]:
-        """Store that an old session has ended, also over what another request has stored.
+        """Store that an old session has ended.
 
+        :param key: that of the record of a logout.
         :param expires_at: when the old cookie ends, in POSIX seconds.
         """
-        yield Set(key, self._new(key, expires_at, _ENDED).record, ALWAYS)
+        yield Set(key, self._new(key, expires_at).record, ALWAYS)
 
-    def _new(self, key: str, expires_at: float, finished_at: float | None) -> TakeoverRecord:
+    def _new(self, key: str, expires_at: float) -> TakeoverRecord:
         now = self._clock()
         # It outlives the old cookie, also where the clocks of machine and store differ.
-        return self._made(key, max(expires_at, now) + JOIN_SECONDS, now, finished_at)
+        return self._made(key, max(expires_at, now) + JOIN_SECONDS, now, None)
 
     def _made(
         self, key: str, expires_at: float, began_at: float, finished_at: float | None

@@ -62,9 +62,15 @@ class Ending:
         session.all_ended()
 
     def end_unchanged(self) -> Operations[None]:
-        """End the session, unless another request has changed its record since it was loaded."""
+        """End the session, unless another request has changed its record since it was loaded.
+
+        It goes on where other cookies came along, whose sessions would end as well: the application
+        did not ask for a logout.
+        """
         session = self._session
-        snapshot = session.identity.snapshot
+        snapshot, takeover = session.identity.snapshot, self._takeover
+        if len(self._cookie.tokens()) > 1 or (takeover and takeover.came(self._request)):
+            return
         if snapshot is None or not session.identity.cookie_was_sent:
             return
         try:

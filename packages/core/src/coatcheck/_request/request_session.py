@@ -142,6 +142,7 @@ class SyncRequestSession(Generic[S]):
     def end_unchanged(self) -> None:
         """End the session, unless another request has changed what this one has loaded.
 
+        It goes on where several session cookies came, because the end is that of all of them.
         :meth:`response_headers` or :meth:`save_late` still has to be called. Where the session was
         not ended, it saves the changes.
         """

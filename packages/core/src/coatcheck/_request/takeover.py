@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from .request_adapter import RequestAdapter
     from .request_context import RequestContext
 
+#: How many values of an old cookie's name are looked at to find the good ones among them. A browser
+#: keeps about as many cookies for one site.
+_VALUES: Final = 200
 #: Seconds to wait for another request that is just storing the session, one after the other.
 _WAITS: Final = (0.02, 0.05, 0.1, 0.2, 0.4)
 #: Seconds after which nobody is storing it any more.
@@ -58,12 +61,14 @@ class Presented:
     """Hold a verified old cookie that came with a request.
 
     :ivar key: that of its takeover record.
+    :ivar end_key: that of the record of a logout.
     :ivar names: the names of the cookies that are removed.
     """
 
     reader: OldSessions
     cookie: OldCookie
     key: str
+    end_key: str
     names: tuple[str, ...]
 
     def expires_at(self, record_expires_at: float) -> float:
@@ -84,6 +89,7 @@ class OldCookies:
 
     def __init__(self, options: SessionOptions, adapter: RequestAdapter) -> None:
         self._clock = options.clock
+        self._name = options.name
         self._adapter = adapter
         self._readers: tuple[OldSessions, ...] = tuple(options.old_sessions)
         self._warned: set[tuple[str, str]] = set()
@@ -99,19 +105,28 @@ class OldCookies:
         headers = self._adapter.cookie_headers(request)
         for reader in self._readers:
             if reader.until is None or reader.until > now:
-                yield from self._opened(reader, headers, now)
+                yield from islice(self._opened(reader, headers, now), MAX_CANDIDATES)
 
     def _opened(
         self, reader: OldSessions, headers: Sequence[str], now: float
     ) -> Iterator[Presented]:
         try:
-            for value in islice(reader.values(headers), MAX_CANDIDATES):
-                cookie = reader.open(value, now)
-                if cookie is not None:
-                    key = takeover_key(reader.name, cookie.identity)
-                    yield Presented(reader, cookie, key, tuple(reader.names(headers)))
+            values = [*islice(reader.values(headers), _VALUES)]
+            names = tuple(reader.names(headers))
         except Exception as error:
             self.failed(reader, error)
+            return
+        for value in values:
+            try:
+                cookie = reader.open(value, now)
+                if cookie is None:
+                    continue
+                key = takeover_key(reader.scope, cookie.identity, self._name)
+                end_key = takeover_key(reader.scope, cookie.identity)
+            except Exception as error:
+                self.failed(reader, error)
+                continue
+            yield Presented(reader, cookie, key, end_key, names)
 
     def failed(self, reader: OldSessions, error: Exception) -> None:
         """Log the type of an error, because its text may quote the session.
@@ -208,12 +223,12 @@ class Takeover:
             try:
                 record = yield from self._record(presented)
             except StoreError:
-                yield from self._records.end(presented.key, presented.expires_at(end))
+                yield from self._records.end(presented.end_key, presented.expires_at(end))
                 raise
             if record is None:
                 return
             end = min(record.expires_at, end)
-        yield from self._records.end(presented.key, presented.expires_at(end))
+        yield from self._records.end(presented.end_key, presented.expires_at(end))
         yield from self._destroy(presented, record)
 
     def _ids(self, presented: Presented) -> Iterator[str]:
@@ -237,6 +252,9 @@ class Takeover:
         state = None if read is None else self._state_of(context, presented, read[0])
         if read is not None and state is None:
             return None  # it cannot be taken over; the log says why
+        if (yield from self._records.has_ended(presented.end_key)):
+            _remove_cookies(context, presented, None)
+            return None
         noted: TakeoverRecord | None = None
         found: _Found | None = None
         if read is not None and state is not None:
@@ -249,11 +267,7 @@ class Takeover:
                 return None
         if found is None:
             found = yield from self._join(context, presented, noted)
-        context.ending.remove_cookies(presented.names, presented.reader.cookie)
-        if found is None:
-            context.session.is_accessed = True  # so that the response removes the cookie
-        else:
-            context.ending.taken_over = presented, noted
+        _remove_cookies(context, presented, None if found is None else noted)
         return found
 
     def _read(self, presented: Presented) -> Operations[tuple[OldSession | None, float] | None]:
@@ -317,8 +331,7 @@ class Takeover:
             yield from self._records.give_up(noted)
             raise
         # A logout between the two writes has found no session to end.
-        now_noted = yield from self._records.find(noted.key)
-        if now_noted is not None and now_noted.is_ended:
+        if (yield from self._records.has_ended(presented.end_key)):
             yield from context.policy.lifecycle.end(key)
             return None
         manager.emit("taken_over", key)
@@ -364,3 +377,17 @@ class Takeover:
         if record is not None and presented.cookie.key is not None:
             destroy = Destroy(presented.cookie.key, Unchanged(record.data))
             yield Elsewhere(destroy, presented.reader)
+
+
+def _remove_cookies(
+    context: RequestContext, presented: Presented, noted: TakeoverRecord | None
+) -> None:
+    """Let the response remove an old cookie.
+
+    :param noted: that of the session that it leads to; None if there is none.
+    """
+    context.ending.remove_cookies(presented.names, presented.reader.cookie)
+    if noted is None:
+        context.session.is_accessed = True  # otherwise the response would have no headers
+    else:
+        context.ending.taken_over = presented, noted

@@ -51,9 +51,9 @@ class OldSession:
 class OldCookie:
     """Hold what an old cookie says, whose signature was verified.
 
-    :ivar identity: tells this session from all others. It must follow from what is signed, or from
-        the id alone: if somebody can write the same cookie in another way, both ways must have the
-        same identity. Otherwise the session could be taken over twice.
+    :ivar identity: tells this session from all others of the reader's ``scope``. It must follow
+        from what is signed, or from the id alone: if somebody can write the same cookie in another
+        way, both ways must have the same identity. Otherwise the session could be taken over twice.
     :ivar session: the session, where the cookie has its data.
     :ivar key: the key of the old record, where it has not.
     :ivar expires_at: when the cookie ends by the rules of the old library, in POSIX seconds. None
@@ -79,6 +79,9 @@ class OldSessions(ABC):
         seconds.
     :param store: where the old records are: a store, or its URL. The key of a record must be
         the whole key there, without the store's prefix. None if the cookie has the data.
+    :ivar scope: the readers of one scope tell sessions apart by their identities alone. It is the
+        name of the old cookie, unless a subclass says otherwise. Two readers with the same key
+        need one scope: somebody can send a cookie of the one by the name of the other's.
     :raises ConfigurationError: a parameter has a value that cannot work.
     """
 
@@ -91,6 +94,7 @@ class OldSessions(ABC):
         store: Store | AsyncStore | str | None = None,
     ) -> None:
         self.name: str = name
+        self.scope: str = name
         self.cookie: CookieOptions = CookieOptions() if cookie is None else cookie
         self.cookie.check_name(name)
         try:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
+
+from itsdangerous.encoding import base64_decode
 
 from ..cookie import checked_seconds
 from ..errors import ConfigurationError
@@ -58,6 +61,15 @@ def expiry(signed_at: float, now: float, seconds: float) -> float | None:
     return signed_at + seconds if 0 <= now - signed_at <= seconds else None
 
 
-def signed_part(value: str, separator: str = ".") -> str:
-    """Return a signed cookie without its signature, which can be written in several ways."""
-    return value.rpartition(separator)[0]
+#: The scope of all readers whose cookies are signed or encrypted, and their identities hold the
+#: signature: no two keys make the same one.
+SIGNED: Final = "signed"
+
+
+def signed_identity(value: str, separator: str = ".") -> str:
+    """Return what tells a signed cookie from all others, those of other keys among them.
+
+    :param value: the cookie, whose signature is good. It can be written in several ways.
+    """
+    text, _, signature = value.rpartition(separator)
+    return f"{text}{separator}{base64_decode(signature).hex()}"

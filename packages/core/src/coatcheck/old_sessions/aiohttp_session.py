@@ -14,7 +14,7 @@ from ..cookie import CookieOptions
 from ..errors import ConfigurationError
 from ..store import AsyncStore, Store
 from . import OldCookie, OldSession, OldSessions
-from ._signed import check_age, check_key, expiry
+from ._signed import SIGNED, check_age, check_key, expiry
 from ._stored import StoredSessions
 
 __all__ = ["AiohttpCookieSessions", "AiohttpSessions"]
@@ -49,6 +49,7 @@ class AiohttpCookieSessions(OldSessions):
         until: datetime | float | None = None,
     ) -> None:
         super().__init__(cookie_name, cookie=cookie, until=until)
+        self.scope = SIGNED
         try:
             from cryptography.fernet import Fernet, InvalidToken
         except ImportError:

@@ -19,7 +19,7 @@ from itsdangerous import BadSignature, Signer
 
 from ..cookie import CookieOptions
 from . import OldCookie, OldSession, OldSessions
-from ._signed import check_age, check_key, check_keys, expiry, signed_part
+from ._signed import SIGNED, check_age, check_key, check_keys, expiry, signed_identity
 
 __all__ = ["DjangoCookieSessions"]
 
@@ -58,6 +58,7 @@ class DjangoCookieSessions(OldSessions):
         until: datetime | float | None = None,
     ) -> None:
         super().__init__(name, cookie=cookie, until=until)
+        self.scope = SIGNED
         keys = [*check_keys("fallbacks", fallbacks), check_key("secret_key", secret_key)]
         self._signer = Signer(
             keys,  # type: ignore[arg-type]  # strings and bytes may be mixed
@@ -79,7 +80,7 @@ class DjangoCookieSessions(OldSessions):
         if end is None:
             return None
         session = OldSession(_data_of(text))
-        return OldCookie(identity=signed_part(value, ":"), session=session, expires_at=end)
+        return OldCookie(identity=signed_identity(value, ":"), session=session, expires_at=end)
 
 
 def _data_of(text: str) -> Any:

@@ -20,7 +20,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from ..cookie import MAX_AGE_LIMIT, CookieOptions
 from . import OldCookie, OldSession, OldSessions
-from ._signed import check_age, check_key, check_keys, expiry, signed_part
+from ._signed import SIGNED, check_age, check_key, check_keys, expiry, signed_identity
 
 __all__ = ["FlaskSessions"]
 
@@ -56,6 +56,7 @@ class FlaskSessions(OldSessions):
         until: datetime | float | None = None,
     ) -> None:
         super().__init__(name, cookie=cookie, until=until)
+        self.scope = SIGNED
         # The last one signs, and all verify.
         keys = [*check_keys("fallbacks", fallbacks), check_key("secret_key", secret_key)]
         self._serializer = URLSafeTimedSerializer(
@@ -76,7 +77,7 @@ class FlaskSessions(OldSessions):
         if end is None:
             return None
         session = session_of_flask(data, self._lifetime)
-        return OldCookie(identity=signed_part(value), session=session, expires_at=end)
+        return OldCookie(identity=signed_identity(value), session=session, expires_at=end)
 
 
 def session_of_flask(data: dict[str, Any], lifetime: float) -> OldSession:

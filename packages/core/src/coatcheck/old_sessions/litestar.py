@@ -14,7 +14,7 @@ from ..cookie import CookieOptions, cookie_values
 from ..errors import ConfigurationError
 from ..store import AsyncStore, Store
 from . import OldCookie, OldSession, OldSessions
-from ._signed import check_key
+from ._signed import SIGNED, check_key
 from ._stored import StoredSessions
 
 __all__ = ["LitestarCookieSessions", "LitestarSessions"]
@@ -86,6 +86,7 @@ class LitestarCookieSessions(OldSessions):
         until: datetime | float | None = None,
     ) -> None:
         super().__init__(key, cookie=cookie, until=until)
+        self.scope = SIGNED
         try:
             from cryptography.exceptions import InvalidTag
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM

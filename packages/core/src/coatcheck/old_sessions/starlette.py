@@ -16,7 +16,7 @@ from itsdangerous import BadSignature, TimestampSigner
 
 from ..cookie import CookieOptions
 from . import OldCookie, OldSession, OldSessions
-from ._signed import check_age, check_key, expiry, signed_part
+from ._signed import SIGNED, check_age, check_key, expiry, signed_identity
 
 __all__ = ["StarletteSessions"]
 
@@ -57,6 +57,7 @@ class StarletteSessions(OldSessions):
             partitioned=partitioned,
         )
         super().__init__(session_cookie, cookie=cookie, until=until)
+        self.scope = SIGNED
         # Starlette's Secret is a type of its own, and `str` shows what it holds.
         self._signer = TimestampSigner(check_key("secret_key", str(secret_key)))
         self._max_age = check_age("max_age", max_age, self.until)
@@ -71,4 +72,4 @@ class StarletteSessions(OldSessions):
         if end is None:
             return None
         session = OldSession(json.loads(b64decode(payload)))
-        return OldCookie(identity=signed_part(value), session=session, expires_at=end)
+        return OldCookie(identity=signed_identity(value), session=session, expires_at=end)

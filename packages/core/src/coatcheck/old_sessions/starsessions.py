@@ -17,7 +17,7 @@ from itsdangerous import BadSignature, TimestampSigner
 from ..cookie import CookieOptions
 from ..store import AsyncStore, Store
 from . import OldCookie, OldSession, OldSessions
-from ._signed import check_age, check_key, expiry, signed_part
+from ._signed import SIGNED, check_age, check_key, expiry, signed_identity
 from ._stored import StoredSessions
 
 __all__ = ["StarsessionsCookieSessions", "StarsessionsSessions"]
@@ -80,6 +80,7 @@ class StarsessionsCookieSessions(OldSessions):
         until: datetime | float | None = None,
     ) -> None:
         super().__init__(cookie_name, cookie=cookie, until=until)
+        self.scope = SIGNED
         self._signer = TimestampSigner(check_key("secret_key", str(secret_key)))
         self._lifetime = check_age("lifetime", lifetime or None, self.until)
 
@@ -96,7 +97,7 @@ class StarsessionsCookieSessions(OldSessions):
         metadata = data.pop("__metadata__", None)
         if metadata is None or (end := min(end, _end_of(metadata))) <= now:
             return None
-        return OldCookie(identity=signed_part(value), session=OldSession(data), expires_at=end)
+        return OldCookie(identity=signed_identity(value), session=OldSession(data), expires_at=end)
 
 
 def _end_of(metadata: dict[str, Any]) -> float:
