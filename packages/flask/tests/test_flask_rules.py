@@ -214,6 +214,61 @@ def test_showing_the_last_message_ends_no_login(shop: Shop, late: dict[str, str]
     assert late.items() <= shop.data().items()
 
 
+@pytest.mark.parametrize("began", ["before", "now", "regenerated"])
+def test_a_login_in_an_error_handler_keeps_no_id_that_somebody_may_know(
+    began: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The session was saved when the error came, so it cannot get a new id any more."""
+    shop = Shop(PROPAGATE_EXCEPTIONS=False)
+
+    @shop.app.errorhandler(500)
+    def error_page(error: Any) -> str:
+        session["_user_id"] = "42"
+        return "an error"
+
+    if began != "now":
+        shop.visit(put(cart=1))
+
+    def page() -> None:
+        session["seen"] = True
+        if began == "regenerated":
+            session.regenerate(keep_data=True)
+
+    def fail(sender: Any, response: flask.Response, **_: Any) -> None:
+        if response.status_code == 200:
+            raise ZeroDivisionError
+
+    with flask.request_finished.connected_to(fail, shop.app):
+        assert shop.visit(page).text == "an error"
+    is_logged_in = began != "before"
+    assert ("_user_id" in shop.data()) is is_logged_in
+    assert shop.data()["seen"]
+    assert ("log in before the response" in caplog.text) is not is_logged_in
+
+
+@pytest.mark.anyio
+async def test_a_login_in_an_error_handler_of_quart_keeps_no_known_id() -> None:
+    shop = QuartShop(PROPAGATE_EXCEPTIONS=False)
+
+    async def begin() -> None:
+        quart_session["cart"] = 1
+
+    async def fail(sender: Any, response: Any, **_: Any) -> None:
+        if response.status_code == 200:
+            raise ZeroDivisionError
+
+    @shop.app.errorhandler(500)
+    async def error_page(error: Any) -> str:
+        quart_session["_user_id"] = "42"
+        return "an error"
+
+    await shop.visit(begin)
+    with quart.request_finished.connected_to(fail, shop.app):
+        response = await shop.visit(begin)
+    assert await response.get_data(as_text=True) == "an error"
+    assert await shop.data() == {"cart": 1}
+
+
 @pytest.mark.parametrize("is_old", [False, True])
 def test_showing_the_last_message_ends_no_session_whose_cookie_came_along(is_old: bool) -> None:
     """Somebody may have planted the cookie of a session that has only a message."""

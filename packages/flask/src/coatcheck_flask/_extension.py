@@ -17,7 +17,7 @@ from coatcheck.errors import LateWriteError, StoreError
 from coatcheck.integration import SyncIntegration, SyncRequestSession, WSGIAdapter
 from coatcheck.options import OptionFields
 
-from ._session import Contexts, FlaskSession, State, Step, attach, is_event, state_of
+from ._session import Contexts, FlaskSession, State, Step, attach, is_event, late_login, state_of
 from ._settings import Integrations, SettingsError, unreachable
 
 if TYPE_CHECKING:
@@ -180,6 +180,9 @@ def _take(step: Step, opened: SyncRequestSession[FlaskSession]) -> None:
         opened.discard()
     elif step is Step.END_UNCHANGED:
         opened.end_unchanged()
+    elif step is Step.REFUSE_LOGIN:
+        opened.discard()
+        raise late_login()
 
 
 def _save_event(

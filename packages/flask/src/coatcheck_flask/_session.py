@@ -36,6 +36,8 @@ class Step(Enum):
     DISCARD = auto()
     #: End the session, unless another request has changed it.
     END_UNCHANGED = auto()
+    #: Drop a login that came when the session was saved, and say so.
+    REFUSE_LOGIN = auto()
 
 
 T = TypeVar("T")
@@ -62,6 +64,7 @@ class State(Generic[R]):
     """
 
     __slots__ = (
+        "_has_new_id",
         "_is_prepared",
         "_unwanted",
         "insists",
@@ -100,7 +103,7 @@ class State(Generic[R]):
         self.was_empty: bool = False
         self.was_modified: bool = False
         self.was_accessed: bool = False
-        self._is_prepared = False
+        self._is_prepared = self._has_new_id = False
         #: The data as they were when the application said that they are not modified.
         self._unwanted: dict[str, Any] | None = None
 
@@ -148,14 +151,19 @@ class State(Generic[R]):
     def prepare(self, session: FlaskAttributes, sends_cookie: bool = True) -> Step:
         """Apply Flask's rules before the session is saved. Returns what to do before.
 
-        A second call, for the page of an error that came after the session was saved, does nothing.
+        A second call, for the page of an error that came after the session was saved, refuses a
+        login there: it would keep the id, which somebody else may know.
 
         :param sends_cookie: whether a response can have the cookie.
         """
         assert self.opened is not None, "the request is not over"
         is_again, self._is_prepared = self._is_prepared, True
-        if is_again or not self.opened.is_loaded:
+        if not self.opened.is_loaded:
             return Step.NONE
+        if is_again:
+            keeps_id = self.is_saved and not (self._has_new_id or self.leaves_id)
+            return Step.REFUSE_LOGIN if keeps_id and self.opened.is_new_owners else Step.NONE
+        self._has_new_id = session.is_new
         self.was_empty = not session
         self.was_modified = self.is_modified(session)
         if not self.was_modified:
@@ -348,6 +356,14 @@ class FlaskSession(FlaskAttributes, SyncSession, SessionMixin):  # type: ignore[
         if leave_id():
             super().save()  # so the former id ends, whatever becomes of the request
         return value
+
+
+def late_login() -> LateWriteError:
+    """Return the error for a login that :attr:`Step.REFUSE_LOGIN` drops."""
+    return LateWriteError(
+        "the session was saved before the error, and cannot get a new id any more, so nobody is "
+        "logged in: log in before the response, or in the next request"
+    )
 
 
 def is_event() -> bool:

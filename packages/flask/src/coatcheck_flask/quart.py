@@ -30,7 +30,7 @@ from coatcheck.integration import ASGIAdapter, AsyncIntegration, AsyncRequestSes
 from coatcheck.options import OptionFields
 
 from ._extension import Extension
-from ._session import Contexts, FlaskAttributes, State, Step, attach, state_of
+from ._session import Contexts, FlaskAttributes, State, Step, attach, late_login, state_of
 from ._settings import Integrations, unreachable
 
 if TYPE_CHECKING:
@@ -236,6 +236,9 @@ async def _take(step: Step, opened: AsyncRequestSession[QuartSession]) -> None:
         await opened.discard()
     elif step is Step.END_UNCHANGED:
         await opened.end_unchanged()
+    elif step is Step.REFUSE_LOGIN:
+        await opened.discard()
+        raise late_login()
 
 
 async def _finish(state: _State) -> None:
