@@ -237,6 +237,16 @@ async def test_with_last_write_wins_one_whole_session_is_kept(store: Any, proces
     assert len(data) == 4
 
 
+async def test_with_last_write_wins_a_deletion_is_undone_and_a_logout_is_not(store: Any) -> None:
+    """So `del session["user"]` is no logout there, and `destroy()` is one."""
+    app = SharedSessionApp(store, concurrency="last-write-wins")
+    await app.login()
+    assert all_answered(await app.meet("/add/late", first="/delete"))
+    assert stored(store) == [{"user": "ann", "cart": 0, "late": 1}]
+    assert all_answered(await app.meet("/add/later", first="/logout"))
+    assert stored(store) == []
+
+
 # Endings against writers
 
 

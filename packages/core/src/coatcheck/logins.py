@@ -13,7 +13,9 @@ On a page where an old login is not enough, as for a change of the password::
 
 The moment is a value of the session, in POSIX seconds, under the key :data:`LOGIN_KEY`. So it ends
 with the session, with ``regenerate()`` without ``keep_data``, and with ``clear()``. A logout that
-keeps the session has to delete the key as well.
+keeps the session has to delete the key as well. With ``concurrency="last-write-wins"`` that is not
+enough: a parallel request that had read the session stores all that it has read, and so brings back
+the user and this key. There a logout must call ``destroy()``.
 
 A new id alone is no login: applications also replace ids from time to time. So ``regenerate()``
 does not move this moment, and neither does the time at which the session began.
