@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from .._cookies.cookie_header import PATH_SAFE, path_matches
 from ..options import Request
@@ -70,8 +69,8 @@ class ASGIAdapter(RequestAdapter):
     def path(self, request: Request) -> str:
         """Return the full path, percent-encoded, with the root path."""
         raw = request.get("raw_path")
-        path = quote(request["path"], PATH_SAFE) if raw is None else raw.decode("latin-1")
-        root = quote(request.get("root_path", "").rstrip("/"), PATH_SAFE)
+        path = _quoted(request["path"]) if raw is None else raw.decode("latin-1")
+        root = _quoted(request.get("root_path", "").rstrip("/"))
         # Servers differ in whether the path includes the root path.
         return path if path_matches(path, root or "/") else root + path
 
@@ -103,7 +102,7 @@ class WSGIAdapter(RequestAdapter):
     def path(self, request: Request) -> str:
         """Return the full path, percent-encoded, with the name of the script."""
         path = request.get("SCRIPT_NAME", "") + request.get("PATH_INFO", "")
-        return quote(path.encode("latin-1"), PATH_SAFE) or "/"
+        return _quoted(path.encode("latin-1")) or "/"
 
     def is_https(self, request: Request) -> bool:
         """Tell whether the environ's scheme is https."""
@@ -134,3 +133,10 @@ def is_complete_body(body: object, environ: Mapping[str, Any]) -> bool:
         return True
     wrapper = environ.get("wsgi.file_wrapper")
     return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+def _quoted(path: str | bytes) -> str:
+    """Return a path percent-encoded."""
+    from urllib.parse import quote  # most cookies are for each path, and do not ask
+
+    return quote(path, PATH_SAFE)

@@ -12,10 +12,10 @@ from ..events import Emitter
 from ..options import Request, SessionOptions
 from .deployment import Notices
 from .policy import Policy
-from .takeover import Takeover
 
 if TYPE_CHECKING:
     from .request_adapter import RequestAdapter
+    from .takeover import Takeover
 
 #: How many results of a callable `cookie` have their settings kept.
 _POLICIES: Final = 32
@@ -45,6 +45,8 @@ class SessionManager:
         self.writer = options.cookie_format.bind(options.name, options.secrets)
         self.takeover: Takeover | None = None
         if options.old_sessions:
+            from .takeover import Takeover  # most applications need none
+
             self.takeover = Takeover(options, adapter, self.writer)
         # A policy refers to itself, so one for each request would be left to the garbage collector.
         # A method would lead back to the manager, and leave each middleware to it.
