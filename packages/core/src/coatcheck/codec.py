@@ -27,6 +27,7 @@ from ._json.nesting import DEEPEST, decode_deep
 from ._json.tagged_json import (
     BASE_TYPES,
     SCALARS,
+    TAG_BYTE,
     TAG_BYTES,
     is_plain,
     json_items,
@@ -174,7 +175,7 @@ class JSONCodec:
             if is_plain(state.data) and (not state.extra or is_plain(state.extra)):
                 content = encode_json(envelope).encode("utf-8", "surrogatepass")
                 # An application's key that looks like a tag is rare, so this comes afterwards.
-                if TAG_BYTES not in content:
+                if TAG_BYTE not in content or TAG_BYTES not in content:
                     return content
             check_names(state.data)
             envelope["d"] = tagged(state.data)
@@ -195,7 +196,8 @@ class JSONCodec:
         try:
             # The decoder would have to guess the encoding of bytes.
             text = data.decode("utf-8", "surrogatepass")
-            decoder = tagged_decoder if TAG_BYTES in data else plain_decoder
+            has_tags = TAG_BYTE in data and TAG_BYTES in data
+            decoder = tagged_decoder if has_tags else plain_decoder
             try:
                 envelope, end = decoder.raw_decode(text)
             except RecursionError:  # the stack is nearly used up, or the text is too deep

@@ -108,7 +108,7 @@ class MemoryStore(Store):
         """See :meth:`Store.get`."""
         check_key(key)
         with self._lock:
-            slot = self._live(key)
+            slot = self._live(key, self._clock())
             if slot is None:
                 return None
             self._slots.move_to_end(key)
@@ -119,10 +119,10 @@ class MemoryStore(Store):
         check_key(key)
         check_record(record)
         with self._lock:
-            slot = self._live(key)
+            now = self._clock()
+            slot = self._live(key, now)
             if not condition_holds(only_if, None if slot is None else slot.record):
                 return False
-            now = self._clock()
             if record.expires_at <= now:
                 # The record has expired already, so no other one has to make room.
                 if slot is not None:
@@ -139,7 +139,7 @@ class MemoryStore(Store):
         """See :meth:`Store.destroy`."""
         check_key(key)
         with self._lock:
-            slot = self._live(key)
+            slot = self._live(key, self._clock())
             if slot is None or not condition_holds(only_if, slot.record):
                 return False
             self._discard(key)
@@ -149,7 +149,7 @@ class MemoryStore(Store):
         """See :meth:`Store.touch`."""
         check_key(key)
         with self._lock:
-            slot = self._live(key)
+            slot = self._live(key, self._clock())
             if slot is None:
                 return False
             self._slots.move_to_end(key)
@@ -207,11 +207,11 @@ class MemoryStore(Store):
         if self._closed:
             raise StoreClosed("this memory store is closed")
 
-    def _live(self, key: str) -> _Slot | None:
+    def _live(self, key: str, now: float) -> _Slot | None:
         if self._closed:
             self._check_open()
         slot = self._slots.get(key)
-        if slot is not None and slot.record.expires_at <= self._clock():
+        if slot is not None and slot.record.expires_at <= now:
             self._discard(key)
             return None
         return slot
@@ -226,7 +226,7 @@ class MemoryStore(Store):
     def _records(self, keys: list[str]) -> Iterator[tuple[str, Record]]:
         for key in keys:
             with self._lock:
-                slot = self._live(key)
+                slot = self._live(key, self._clock())
             if slot is not None:
                 yield key, slot.record
 

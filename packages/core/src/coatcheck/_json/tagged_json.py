@@ -24,6 +24,8 @@ _TAG: Final = "$"
 _VALUE: Final = "="
 #: The bytes that JSON has wherever it has a tag.
 TAG_BYTES: Final = b'"$"'
+#: One of them. Most JSON lacks it, and that is found out ten times faster.
+TAG_BYTE: Final = TAG_BYTES[1]
 
 #: Types whose values cannot change and that JSON has.
 SCALARS: Final[frozenset[type[Any]]] = frozenset({str, int, float, bool, type(None)})

@@ -326,7 +326,8 @@ class RequestContext:
         """Tell whether the session may still have a record that has to end."""
         session = self.session
         identity = session.identity
-        if session.is_loaded and identity.keys_to_end(self.manager.key_of):
+        is_safe = identity.cookie_was_sent and not identity.orphans  # nearly always
+        if session.is_loaded and not is_safe and identity.keys_to_end(self.manager.key_of):
             return True
         return identity.ends_presented and bool(self.manager.takeover or self.cookie.tokens())
 

@@ -235,12 +235,6 @@ class Stored(Identity):
         """Note that the response has the cookie."""
         self.cookie_was_sent = True
 
-    def keys_to_end(self, key_of: Callable[[str], str]) -> list[str]:
-        """Return no key at once for the session of nearly every request."""
-        if self.cookie_was_sent and not self.orphans:
-            return []
-        return super().keys_to_end(key_of)
-
     def ended(self) -> Identity:
         """Note that everything has ended that had to: also a record that nobody was told of."""
         if self.cookie_was_sent:

@@ -133,7 +133,8 @@ class SessionCore:
         if reads and self.phase is not OPEN:
             self.backend.check_late_use()
         self.is_accessed = True
-        self.ensure_loaded()
+        if not self.is_loaded:
+            self.ensure_loaded()
         if self.failure is not None:
             raise self.failure.with_traceback(None)
         self.is_ready = True
@@ -337,7 +338,8 @@ class AsyncSessionCore(SessionCore):
 
             self._idle = self._idle or anyio.Event()
             await self._idle.wait()
-        check_not_closed(self.phase)
+        if self.phase is not OPEN:
+            check_not_closed(self.phase)
         self.is_busy = True
         try:
             return await self.run(operations())  # type: ignore[no-any-return]  # any runner
