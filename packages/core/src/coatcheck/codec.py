@@ -163,29 +163,7 @@ class JSONCodec:
 
     def dumps(self, state: SessionState) -> bytes:
         """See :meth:`Codec.dumps`."""
-        envelope: dict[str, Any] = {"v": 1, "t": state.created_at}
-        if state.cookie:
-            envelope["c"] = state.cookie
-        if state.owner is not None:
-            envelope["o"] = state.owner
-        envelope["d"] = state.data
-        if state.extra:
-            envelope.update(state.extra)
-        try:
-            if is_plain(state.data) and (not state.extra or is_plain(state.extra)):
-                content = encode_json(envelope).encode("utf-8", "surrogatepass")
-                # An application's key that looks like a tag is rare, so this comes afterwards.
-                if TAG_BYTE not in content or TAG_BYTES not in content:
-                    return content
-            check_names(state.data)
-            envelope["d"] = tagged(state.data)
-            for name, value in state.extra.items():
-                envelope[name] = tagged(value)
-            return encode_json(envelope).encode("utf-8", "surrogatepass")
-        except (Unstorable, ValueError, TypeError):
-            envelope.clear()  # error reports show local variables
-            content = b""
-            raise locate_unserializable(state.data, tagged) from None
+        return dumps_json(state, False)
 
     def pack(self, content: bytes, state: SessionState, expires_at: float, key: str) -> bytes:
         """See :meth:`Codec.pack`."""
@@ -209,6 +187,36 @@ class JSONCodec:
                 f"the record is not coatcheck's JSON: {type(error).__name__}"
             ) from None
         return _open_envelope(envelope)
+
+
+def dumps_json(state: SessionState, knows_plain: bool) -> bytes:
+    """Return what :meth:`JSONCodec.dumps` returns.
+
+    :param knows_plain: whether the caller knows that JSON has each type in the data.
+    """
+    envelope: dict[str, Any] = {"v": 1, "t": state.created_at}
+    if state.cookie:
+        envelope["c"] = state.cookie
+    if state.owner is not None:
+        envelope["o"] = state.owner
+    envelope["d"] = state.data
+    if state.extra:
+        envelope.update(state.extra)
+    try:
+        if (knows_plain or is_plain(state.data)) and (not state.extra or is_plain(state.extra)):
+            content = encode_json(envelope).encode("utf-8", "surrogatepass")
+            # An application's key that looks like a tag is rare, so this comes afterwards.
+            if TAG_BYTE not in content or TAG_BYTES not in content:
+                return content
+        check_names(state.data)
+        envelope["d"] = tagged(state.data)
+        for name, value in state.extra.items():
+            envelope[name] = tagged(value)
+        return encode_json(envelope).encode("utf-8", "surrogatepass")
+    except (Unstorable, ValueError, TypeError):
+        envelope.clear()  # error reports show local variables
+        content = b""
+        raise locate_unserializable(state.data, tagged) from None
 
 
 def _open_envelope(envelope: Any) -> SessionState:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from ._cookies.cookie_header import MAX_CANDIDATES, CookieAttributes, cookie_values, set_cookie_line
@@ -122,7 +121,7 @@ class _NativeCookieWriter:
         self._signer: Final = Signer(secrets, name)
 
     def candidates(self, headers: Iterable[str]) -> Iterable[str]:
-        return islice(cookie_values(headers, self._name), MAX_CANDIDATES)
+        return cookie_values(headers, self._name, MAX_CANDIDATES)
 
     def unsign(self, value: str) -> CookieToken | None:
         unsigned = self._signer.unsign(value)

@@ -6,7 +6,7 @@ Partitioned is from CHIPS.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -50,15 +50,24 @@ class CookieAttributes:
         return self._tail or ""
 
 
-def cookie_values(headers: Iterable[str], name: str) -> Iterator[str]:
-    """Yield the values of all cookies of a name, without quotes, in the order sent (4.2.2)."""
+def cookie_values(headers: Iterable[str], name: str, limit: int | None = None) -> list[str]:
+    """Return the values of the cookies of a name, without quotes, in the order sent (4.2.2).
+
+    :param limit: how many to return at most; None for all.
+    """
+    values: list[str] = []
     for header in headers:
         if name in header:
             for pair in header.split(";"):
                 found, separator, value = pair.partition("=")
                 if separator and found.strip(" \t") == name:
                     value = value.strip(" \t")
-                    yield value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+                    if len(value) > 1 and value[0] == value[-1] == '"':
+                        value = value[1:-1]
+                    values.append(value)
+                    if len(values) == limit:
+                        return values
+    return values
 
 
 def path_matches(request_path: str, cookie_path: str) -> bool:

@@ -14,13 +14,9 @@ from .._session.phase import OPEN
 from ..errors import ConfigurationError, StoreError
 from ..events import logger
 from ..store import Record
-from .policy import Policy
 
 if TYPE_CHECKING:
-    from .._session.session_core import SessionCore
-    from ..options import Request
-    from .session_manager import SessionManager
-    from .set_cookie import SetCookie
+    from .request_context import RequestContext
 
 #: Seconds by which a store may round an expiry.
 ROUNDING: Final = 1.0
@@ -29,9 +25,7 @@ ROUNDING: Final = 1.0
 class KeepAlive:
     """Move the expiry of one request's session.
 
-    :param manager: what all requests share.
-    :param policy: the settings of this request.
-    :param cookie: the request's cookie, which follows the record's expiry.
+    :param context: the request.
     :ivar expiry_before: when the session would have expired, had loading it not moved that; None
         where it did not.
     :ivar extends_at_load: whether loading it may move that.
@@ -47,19 +41,12 @@ class KeepAlive:
         "extends_at_load",
     )
 
-    def __init__(
-        self,
-        manager: SessionManager,
-        request: Request,
-        policy: Policy,
-        session: SessionCore,
-        cookie: SetCookie,
-    ) -> None:
-        self._manager = manager
-        self._request = request
-        self._policy = policy
-        self._session = session
-        self._cookie = cookie
+    def __init__(self, context: RequestContext) -> None:
+        self._manager = context.manager
+        self._request = context.request
+        self._policy = context.policy
+        self._session = context.session
+        self._cookie = context.cookie
         self.expiry_before: float | None = None
         self.extends_at_load = True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from .._cookies.cookie_header import PATH_SAFE, path_matches
@@ -114,7 +115,7 @@ class WSGIAdapter(RequestAdapter):
 
     def header(self, request: Request, name: str) -> str | None:
         """Return the values of a request header, joined by commas; None if there is none."""
-        value: str | None = request.get("HTTP_" + name.upper().replace("-", "_"))
+        value: str | None = request.get(_environ_name(name))
         return value
 
     def is_multiprocess(self, request: Request) -> bool | None:
@@ -133,6 +134,11 @@ def is_complete_body(body: object, environ: Mapping[str, Any]) -> bool:
         return True
     wrapper = environ.get("wsgi.file_wrapper")
     return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+@cache
+def _environ_name(name: str) -> str:
+    return "HTTP_" + name.upper().replace("-", "_")
 
 
 def _quoted(path: str | bytes) -> str:

@@ -99,9 +99,7 @@ class RequestContext:
     def keep_alive(self) -> KeepAlive:
         """The part that moves the expiry of the session's record."""
         if self._keep_alive is None:
-            self._keep_alive = KeepAlive(
-                self.manager, self.request, self.policy, self.session, self.cookie
-            )
+            self._keep_alive = KeepAlive(self)
         return self._keep_alive
 
     @property
@@ -151,6 +149,11 @@ class RequestContext:
                 "session before the response starts, or send `Cache-Control: private`"
             )
 
+    def presents_session(self) -> bool:
+        """Tell whether the request has a cookie that a session may be found with."""
+        takeover = self.manager.takeover
+        return True if self.cookie.tokens() else bool(takeover and takeover.came(self.request))
+
     def load(self) -> Operations[None]:
         """Look up the presented ids until one is known; otherwise begin a new session."""
         return loading.load(self)
@@ -165,8 +168,8 @@ class RequestContext:
         """Find out where the request's session is. Returns whether to run :meth:`load` at once."""
         session, manager = self.session, self.manager
         policy = self.policy = manager.fixed_policy or loading.policy_of(self)
-        cookie = self.cookie = SetCookie(manager, self.request, policy)
-        if not (manager.everywhere or cookie.in_path()):
+        self.cookie = SetCookie(manager, self.request, policy)
+        if not (manager.everywhere or self.cookie.in_path()):
             session.failure = SessionUnavailable(
                 "the request's path is outside the session cookie's path "
                 f"({policy.cookie.path}): there is no session here"
@@ -176,10 +179,8 @@ class RequestContext:
         if not manager.eager:
             session.hold_off()
             return False
-        if cookie.tokens() or (manager.takeover and manager.takeover.came(self.request)):
-            return True
-        session.has_no_cookie = True
-        return False
+        session.has_no_cookie = not self.presents_session()
+        return not session.has_no_cookie
 
     # The response headers
 
@@ -324,8 +325,7 @@ class RequestContext:
 
     def must_abandon(self) -> bool:
         """Tell whether the session may still have a record that has to end."""
-        session = self.session
-        identity = session.identity
+        session, identity = self.session, self.session.identity
         is_safe = identity.cookie_was_sent and not identity.orphans  # nearly always
         if session.is_loaded and not is_safe and identity.keys_to_end(self.manager.key_of):
             return True
@@ -373,8 +373,7 @@ class RequestContext:
             return
         if self._place is not None:
             self._place.give_back(self.session.data)
-        self.is_open = False
-        self.unused_headers = None
+        self.is_open, self.unused_headers = False, None
         self.end_outside = end_outside
         self.session.advance(RAISED)
 

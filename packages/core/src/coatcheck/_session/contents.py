@@ -6,8 +6,9 @@ import marshal
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from .._json.tagged_json import TAG_BYTE
 from .._records.records import Snapshot
-from ..codec import IMMUTABLE, Codec, SessionState
+from ..codec import IMMUTABLE, Codec, JSONCodec, SessionState, dumps_json
 from ..cookie import CookieOptions, with_own
 
 _set_item: Final = dict.__setitem__
@@ -69,6 +70,7 @@ class Contents:
     __slots__ = (
         "_all_cookie_settings",
         "_fingerprints",
+        "_only_scalars",
         "cookie",
         "cookie_changed",
         "created_at",
@@ -88,6 +90,8 @@ class Contents:
         self.shared: set[str] = set()
         #: Shared values, some at a time, with what they looked like when last stored or handed out.
         self._fingerprints: list[tuple[Any, bytes | None]] = []
+        #: Whether the application got and set nothing but JSON's scalars since the load.
+        self._only_scalars = True
         self.is_written = self.cookie_changed = False
         self._all_cookie_settings: tuple[Mapping[str, Any], CookieOptions] | None = None
         dict.clear(data)
@@ -109,6 +113,13 @@ class Contents:
         """Note what a value looks like before the application can change it."""
         self._fingerprints.append((value, _fingerprint(value)))
         self.shared.add(key)
+        self._only_scalars = False
+
+    def receive(self, key: str, value: Any) -> None:
+        """Note a value that the application sets, which is none of JSON's scalars."""
+        self._only_scalars = False
+        if type(value) not in IMMUTABLE:
+            self.shared.add(key)
 
     def share_all(self, data: dict[str, Any]) -> None:
         """Note what all values look like before the application, or code in C, can change one.
@@ -133,6 +144,7 @@ class Contents:
         """Show other data, which the application has."""
         self._show(data)
         self.shared, self._fingerprints = set(data), []
+        self._only_scalars = False
         self.is_written = True
 
     # What they are
@@ -189,6 +201,7 @@ class Contents:
         """Become an empty session, which begins now."""
         dict.clear(self.data)
         self.shared, self._fingerprints = set(), []
+        self._only_scalars = True
         self.cookie = self.extra = _NOTHING
         self.owner = self.created_at = None
         self.is_written = self.cookie_changed = False
@@ -212,9 +225,10 @@ class Contents:
             return True
         return False
 
-    def draft(self) -> tuple[SessionState, bytes, bool]:
+    def draft(self, base: Snapshot | None) -> tuple[SessionState, bytes, bool]:
         """Encode them as they are now. A change from here on is another change.
 
+        :param base: the record that the session was loaded from or stored as, if there is one.
         :returns: the state, its stored form, and whether the cookie settings had changed.
         """
         cookie_changed = self.cookie_changed
@@ -222,8 +236,11 @@ class Contents:
         try:
             if self.shared:
                 self._take_fingerprints()
-            state = self.state()
-            return state, self.settings.codec.dumps(state), cookie_changed
+            state, codec = self.state(), self.settings.codec
+            if type(codec) is JSONCodec:
+                is_plain = self._only_scalars and not (base and TAG_BYTE in base.record.data)
+                return state, dumps_json(state, is_plain), cookie_changed
+            return state, codec.dumps(state), cookie_changed
         except BaseException:
             self.take_back(cookie_changed)
             raise
@@ -256,6 +273,7 @@ class Contents:
 
     def _take(self, state: SessionState) -> None:
         self.shared, self._fingerprints = set(), []
+        self._only_scalars = False  # whatever the codec has read, or the merge rules have made
         self.created_at = state.created_at
         self.cookie = state.cookie
         self.owner = state.owner

@@ -54,7 +54,8 @@ class PendingWrite:
     def __init__(self, session: SessionCore, identity: Identity | None = None) -> None:
         self._session = session
         self.identity = identity or session.identity
-        self.state, self.encoded, self.cookie_changed = session.contents.draft()
+        base = self.identity.snapshot or self.identity.old
+        self.state, self.encoded, self.cookie_changed = session.contents.draft(base)
         self.id = self.identity.id if self.identity.snapshot is None else None
         self.is_superseded = False
 

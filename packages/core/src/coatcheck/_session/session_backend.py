@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class Backend(Protocol):
     """Do for a session what it needs from the request that it belongs to."""
 
+    def presents_session(self) -> bool:
+        """Tell whether the request has a cookie that a session may be found with."""
+
     def load(self) -> Operations[None]:
         """Load the session, or begin a new one."""
 

@@ -291,11 +291,15 @@ class SyncSessionCore(SessionCore):
 
     def _load_at_first_use(self) -> None:
         with self._lock:
-            if not self.is_loaded:
-                if self.has_no_cookie:
-                    self.start()
-                else:
-                    self.exclusively(self.backend.load)
+            if self.is_loaded:
+                return
+            if not (self.has_no_cookie or self.backend.presents_session()):
+                check_not_closed(self.phase)  # where it is over, there was no cookie left to see
+                self.has_no_cookie = True
+            if self.has_no_cookie:
+                self.start()
+            else:
+                self.exclusively(self.backend.load)
 
     def exclusively(self, operations: Callable[[], Operations[T]]) -> T:
         """Run operations while no other thread loads or saves the session."""

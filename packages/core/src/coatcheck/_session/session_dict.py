@@ -6,6 +6,7 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
+from .._json.tagged_json import SCALARS
 from ..codec import IMMUTABLE
 from .contents import check_keys
 from .redaction import Redacted
@@ -39,8 +40,8 @@ class SessionDict(Redacted, dict[str, Any]):
             raise TypeError(f"session keys must be strings, not {type(key).__name__}")
         core = self._core
         core.before_write()
-        if type(value) not in IMMUTABLE:
-            core.contents.shared.add(key)
+        if type(value) not in SCALARS:
+            core.contents.receive(key, value)
         _set_item(self, key, value)
         core.contents.is_written = True
 
@@ -134,8 +135,8 @@ class SessionDict(Redacted, dict[str, Any]):
         core = self._core
         core.before_write()
         for key, value in added.items():
-            if type(value) not in IMMUTABLE:
-                core.contents.shared.add(key)
+            if type(value) not in SCALARS:
+                core.contents.receive(key, value)
         dict.update(self, added)
         core.contents.is_written = True
 

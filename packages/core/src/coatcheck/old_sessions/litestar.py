@@ -110,7 +110,7 @@ class LitestarCookieSessions(OldSessions):
         """See :meth:`OldSessions.names`."""
         headers = list(headers)
         names = [self.name, *(f"{self.name}-{number}" for number in range(_PIECES))]
-        return [name for name in names if any(True for _ in cookie_values(headers, name))]
+        return [name for name in names if cookie_values(headers, name, 1)]
 
     def open(self, value: str, now: float) -> OldCookie | None:
         """See :meth:`OldSessions.open`."""
