@@ -90,7 +90,8 @@ class Contents:
         self.shared: set[str] = set()
         #: Shared values, some at a time, with what they looked like when last stored or handed out.
         self._fingerprints: list[tuple[Any, bytes | None]] = []
-        #: Whether the application got and set nothing but JSON's scalars since the load.
+        #: Whether the application got and set nothing but JSON's scalars. Then the rest is as it
+        #: was stored, and has a tag only where the record has.
         self._only_scalars = True
         self.is_written = self.cookie_changed = False
         self._all_cookie_settings: tuple[Mapping[str, Any], CookieOptions] | None = None
@@ -273,7 +274,6 @@ class Contents:
 
     def _take(self, state: SessionState) -> None:
         self.shared, self._fingerprints = set(), []
-        self._only_scalars = False  # whatever the codec has read, or the merge rules have made
         self.created_at = state.created_at
         self.cookie = state.cookie
         self.owner = state.owner
