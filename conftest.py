@@ -15,7 +15,7 @@ from testing.servers.shared import share
 
 _FOR_THE_RUN: Final = pytest.StashKey[contextlib.ExitStack]()
 
-settings.register_profile("default", deadline=None, derandomize=True, max_examples=40)
+settings.register_profile("default", deadline=None, derandomize=True, max_examples=20)
 settings.register_profile("nightly", deadline=None, max_examples=2000)
 settings.load_profile("default")
 

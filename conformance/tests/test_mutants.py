@@ -6,7 +6,7 @@ import pytest
 from mutation import Mutant, all_mutants, problem_with
 
 #: By day each mutant is tried with one of this many cases that must pass.
-SPREAD = 8
+SPREAD = 16
 
 
 @pytest.mark.parametrize("every", [SPREAD, pytest.param(1, marks=pytest.mark.slow)])

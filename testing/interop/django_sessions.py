@@ -2,9 +2,10 @@
 
 ::
 
-    python -m testing.interop.django_sessions TESTS URL
+    python -m testing.interop.django_sessions TESTS URL...
 
-``TESTS`` is the folder ``tests`` of Django's source distribution, and ``URL`` names a store.
+``TESTS`` is the folder ``tests`` of Django's source distribution. Each ``URL`` names a store, on
+which all tests run.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LEFT_OUT: Final = {
 }
 
 
-def configure(tests: str, url: str) -> None:
+def configure(tests: str) -> None:
     """Set Django up with the application that has the tests."""
     sys.path.insert(0, tests)
     settings.configure(
@@ -40,7 +41,7 @@ def configure(tests: str, url: str) -> None:
             "coatcheck_django",
         ],
         SESSION_ENGINE="coatcheck_django",
-        COATCHECK={"STORE": url},
+        COATCHECK={"STORE": "memory:"},
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     )
     django.setup()
@@ -69,25 +70,36 @@ def cases() -> Iterator[unittest.TestCase]:
                 yield kind(name)
 
 
+def passes(url: str) -> bool:
+    """Run the tests on a store, print how many of each kind there were, and tell if all passed."""
+    from django.test import override_settings
+
+    chosen = list(cases())
+    with override_settings(COATCHECK={"STORE": url}):
+        result = unittest.TextTestRunner(verbosity=1).run(unittest.TestSuite(chosen))
+    kinds = [type(case).__name__ for case in chosen]
+    if not result.wasSuccessful() or result.skipped:
+        print("failed on", url)
+        return False
+    print(*(f"{kind}={kinds.count(kind)}" for kind in dict.fromkeys(kinds)), "passed")
+    return True
+
+
 def main() -> int:
-    """Run the tests. The last lines tell how many of each kind there were."""
+    """Run the tests on each store. There is a line for each."""
     from django.test.runner import DiscoverRunner
 
-    configure(*sys.argv[1:3])
+    tests, *urls = sys.argv[1:]
+    configure(tests)
     runner = DiscoverRunner(verbosity=0)
     runner.setup_test_environment()
     databases = runner.setup_databases()
-    chosen = list(cases())
     try:
-        result = unittest.TextTestRunner(verbosity=1).run(unittest.TestSuite(chosen))
+        passed = [passes(url) for url in urls]
     finally:
         runner.teardown_databases(databases)
         runner.teardown_test_environment()
-    kinds = [type(case).__name__ for case in chosen]
-    if result.wasSuccessful() and not result.skipped:
-        print(*(f"{kind}={kinds.count(kind)}" for kind in dict.fromkeys(kinds)), "passed")
-        return 0
-    return 1
+    return 0 if all(passed) else 1
 
 
 if __name__ == "__main__":

@@ -20,10 +20,8 @@ from testing.servers.redis import server
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(scope="module")
-def tests(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def djangos_tests(folder: Path) -> Path:
     """Return the folder of Django's tests, with those of sessions alone."""
-    folder = tmp_path_factory.mktemp("django")
     release = version("django")
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation",
@@ -38,36 +36,34 @@ def tests(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def passed(tests: Path, url: str) -> dict[str, int]:
-    """Run the tests on a store, and return how many of each kind have passed."""
+def passed(tests: Path, *urls: str) -> list[dict[str, int]]:
+    """Run the tests on stores, and return for each how many of each kind have passed."""
     done = subprocess.run(
-        [sys.executable, "-m", "testing.interop.django_sessions", str(tests), url],
+        [sys.executable, "-m", "testing.interop.django_sessions", str(tests), *urls],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    *counts, word = done.stdout.split()
-    assert word == "passed"
-    return {kind: int(number) for kind, _, number in (each.partition("=") for each in counts)}
-
-
-def check(counts: dict[str, int]) -> None:
-    """The whole mixin has passed, and the tests of both middlewares."""
-    assert counts["EngineTests"] >= 65
-    assert counts["SessionMiddlewareTests"] >= 10
-    assert counts["OwnMiddlewareTests"] >= 9
-
-
-def test_djangos_session_tests_pass_in_memory(tests: Path) -> None:
-    check(passed(tests, "memory:"))
-
-
-def test_djangos_session_tests_pass_on_files(tests: Path, tmp_path: Path) -> None:
-    check(passed(tests, f"file:{tmp_path}/sessions"))
+    lines = [line.removesuffix(" passed").split() for line in done.stdout.splitlines()]
+    return [
+        {kind: int(number) for kind, _, number in (each.partition("=") for each in line)}
+        for line in lines
+    ]
 
 
 @pytest.mark.integration("redis")
-def test_djangos_session_tests_pass_on_redis(tests: Path) -> None:
+def test_djangos_session_tests_pass_on_each_store(tmp_path: Path) -> None:
+    """The whole mixin passes, and the tests of both middlewares."""
     with server() as url:
         joint = "&" if "?" in url else "?"
-        check(passed(tests, f"{url}{joint}prefix=test-{uuid.uuid4().hex[:8]}:"))
+        stores = [
+            "memory:",
+            f"file:{tmp_path}/sessions",
+            f"{url}{joint}prefix=test-{uuid.uuid4().hex[:8]}:",
+        ]
+        counts = passed(djangos_tests(tmp_path), *stores)
+    assert len(counts) == len(stores)
+    for each in counts:
+        assert each["EngineTests"] >= 65
+        assert each["SessionMiddlewareTests"] >= 10
+        assert each["OwnMiddlewareTests"] >= 9

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import boto3
 import pytest
+from botocore.config import Config
 from dynamodb_backend import Backend, counted
 from visiting import visits
 
@@ -261,7 +262,7 @@ def answering(
             pass
 
     service = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
-    threading.Thread(target=service.serve_forever, daemon=True).start()
+    threading.Thread(target=service.serve_forever, args=(0.02,), daemon=True).start()
     return service, asked
 
 
@@ -306,7 +307,10 @@ def test_errors_name_the_service(backend: Backend) -> None:
         f"dynamodb://sessions?region=eu-west-1&endpoint_url={endpoint}&attempts=1"
     )
     client = boto3.session.Session().client(
-        "dynamodb", region_name="eu-west-1", endpoint_url=endpoint
+        "dynamodb",
+        region_name="eu-west-1",
+        endpoint_url=endpoint,
+        config=Config(retries={"total_max_attempts": 1}),  # boto3 itself tries for ten seconds
     )
     for store in (opened, DynamoDBStore(client, table="sessions")):
         address = f"DynamoDB at 127.0.0.1:{nobody.port} cannot be reached"

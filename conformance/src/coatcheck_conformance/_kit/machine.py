@@ -51,8 +51,9 @@ _PASSING: Final = (60, 60, 120, 3600)
 #: Seconds for which a failing sequence is shortened.
 _SHRINKING: Final = 15.0
 
+#: How many sequences are tried at most.
+_SEQUENCES: Final = 60
 _SETTINGS: Final = settings(
-    max_examples=60,
     stateful_step_count=50,
     deadline=None,
     database=None,
@@ -88,14 +89,17 @@ class _Failures:
 def run_machine(context: Context) -> None:
     """Make sequences of calls on the context's store and its other API.
 
+    There are fewer of them if the profile of Hypothesis has a smaller ``max_examples``.
+
     :raises CheckFailed: a call returned something else than a dictionary would. The steps of the
         context are those of the shortest such sequence.
     """
     failures = _Failures()
     machine = hypothesis.seed(context.seed)(_machine(context))
     machine.failures = failures
+    number = min(_SEQUENCES, settings().max_examples)
     try:
-        run_state_machine_as_test(machine, settings=_SETTINGS)
+        run_state_machine_as_test(machine, settings=settings(_SETTINGS, max_examples=number))
     except (Exception, _Enough) as raised:
         if failures.shortest is None:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar, NoReturn
 
 import pytest
@@ -63,6 +64,7 @@ def run_for(request: pytest.FixtureRequest) -> Run:
     )
 
 
+@functools.cache
 def jobs() -> list[Any]:
     """Return a parameter for each case on each API."""
     return [
