@@ -40,6 +40,12 @@ def _file() -> Iterator[str]:
         yield f"file:{folder}/sessions"
 
 
+@contextlib.contextmanager
+def _sqlite(driver: str) -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="coatcheck-reports-") as folder:
+        yield f"{driver}:///{folder}/sessions.db"
+
+
 def _redis(name: str, kind: str, seconds: int, *, cluster: bool = False) -> Backend:
     starter = STARTERS["redis-cluster" if cluster else "redis"]
     server = {"system": "redis-server", "redis-6.2": "redis-6.2"}.get(kind, "redis")
@@ -56,6 +62,8 @@ BACKENDS: Final = (
     _redis("redis-valkey-cluster", "valkey", 90, cluster=True),
     Backend("mongo-single", STARTERS["mongo"], "mongo", 1800),
     Backend("mongo-replica-set", STARTERS["mongo-replica-set"], "mongo", 130),
+    Backend("sqlite", partial(_sqlite, "sqlite"), seconds=150),
+    Backend("sqlite-aiosqlite", partial(_sqlite, "sqlite+aiosqlite"), seconds=150),
     Backend("dynamodb", STARTERS["dynamodb"], "dynamodb", 400),
 )
 

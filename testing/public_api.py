@@ -77,6 +77,7 @@ MODULES: Final = {
     "packages/store-file": ("coatcheck_file",),
     "packages/store-mongo": ("coatcheck_mongo", "coatcheck_mongo.express"),
     "packages/store-redis": ("coatcheck_redis",),
+    "packages/store-sql": ("coatcheck_sql",),
     "conformance": ("coatcheck_conformance",),
 }
 

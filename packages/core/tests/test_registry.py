@@ -454,8 +454,8 @@ def test_an_unknown_scheme_says_what_is_installed(dists: FakeDists) -> None:
         ("fakey", "did you mean `fake:`?"),
         ("mongo", "did you mean `mongodb:`?"),
         ("memry", "did you mean `memory:`?"),
-        ("postgres", "docs/writing-a-store.md shows how to write one"),
-        ("postgresql+asyncpg", "docs/writing-a-store.md shows how to write one"),
+        ("cassandra", "docs/writing-a-store.md shows how to write one"),
+        ("postgresql+psycopg4", "did you mean `postgresql+psycopg:`?"),
     ],
 )
 def test_an_unknown_scheme_has_a_hint(dists: FakeDists, scheme: str, hint: str) -> None:
@@ -477,6 +477,8 @@ EXTRAS = {
     "mongodb+srv": "mongo",
     "dynamodb": "dynamodb",
     "file": "file",
+    "sqlite": "sql",
+    "postgresql+asyncpg": "sql",
 }
 
 

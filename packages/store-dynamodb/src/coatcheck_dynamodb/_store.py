@@ -92,7 +92,7 @@ class DynamoDBStore(GeneratorStore):
         :returns: whether anything was created.
         :raises StoreError: it failed, or the table was not active within ten minutes.
         """
-        made: bool = self._run(self._operations.ensure_table())
+        made: bool = self.run_operation(self._operations.ensure_table())
         return made
 
     def send_request(self, client: Any, request: Any) -> Any:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
-from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 from ..errors import CoatcheckError
+from ..store import AsyncStore, Store
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 
@@ -127,7 +128,11 @@ def _add_create_table(add_parser: Callable[..., argparse.ArgumentParser]) -> Non
             "exists stays as it is, so the command can be run again."
         ),
     )
-    parser.add_argument("url", metavar="URL", help="of the store: `dynamodb://sessions?region=...`")
+    parser.add_argument(
+        "url",
+        metavar="URL",
+        help="of the store: `postgresql://host/database`, `dynamodb://sessions?region=...`",
+    )
     parser.set_defaults(command=_create_table)
 
 
@@ -156,18 +161,35 @@ def _stores(given: argparse.Namespace) -> int:
 
 
 def _create_table(given: argparse.Namespace) -> int:
-    from .._stores.bridge import as_sync
+    from .._stores.bridge import SyncBridge
     from .._stores.registry import open_store
 
-    store = as_sync(open_store(given.url))
+    store = open_store(given.url)
+    owner = store.store if isinstance(store, SyncBridge) else store
+    ensure_table: Callable[[], Any] | None = getattr(owner, "ensure_table", None)
+    if ensure_table is None:
+        return _refuse("this store has no table that must be created")
+    print("created" if _called(owner, ensure_table) else "it is there already")
+    return OK
+
+
+def _called(store: Store | AsyncStore, method: Callable[[], Any]) -> Any:
+    """Call a method of a store, and close the store."""
+    if isinstance(store, AsyncStore):
+        import asyncio
+
+        return asyncio.run(_awaited(store, method))
     try:
-        ensure_table: Callable[[], bool] | None = getattr(store, "ensure_table", None)
-        if ensure_table is None:
-            return _refuse("this store has no table that must be created")
-        print("created" if ensure_table() else "it is there already")
+        return method()
     finally:
         store.close()
-    return OK
+
+
+async def _awaited(store: AsyncStore, method: Callable[[], Awaitable[Any]]) -> Any:
+    try:
+        return await method()
+    finally:
+        await store.close()
 
 
 def _secret(_: argparse.Namespace) -> int:

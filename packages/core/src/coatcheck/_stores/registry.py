@@ -57,12 +57,15 @@ _EXTRAS: Final = {
     "mongodb": "mongo",
     "mongodb+srv": "mongo",
     "dynamodb": "dynamodb",
+    "mariadb": "sql",
+    "mysql": "sql",
+    "postgresql": "sql",
+    "sql": "sql",
+    "sqlite": "sql",
 }
 
 #: Databases that have a well-known scheme, and no store of this project.
-_WITHOUT_STORE: Final = (
-    "postgres", "postgresql", "mysql", "mariadb", "sqlite", "memcached", "cassandra", "couchdb",
-)  # fmt: skip
+_WITHOUT_STORE: Final = ("memcached", "cassandra", "couchdb")
 
 _SCHEME_UNCOMPILED = r"([A-Za-z][A-Za-z0-9+.-]*):"
 
@@ -317,9 +320,11 @@ def _unknown(scheme: str) -> str:
     built_in = {scheme for spec in _BUILT_IN for scheme in spec.schemes}
     known = sorted(built_in | {point.name for point in _entry_points()})
     text = f"no installed store has the scheme {scheme!r}; installed: {', '.join(known)}"
-    if scheme in _EXTRAS:
-        return f"{text}; try {_command(scheme)}"
-    if scheme.partition("+")[0] in _WITHOUT_STORE:  # `postgresql+asyncpg`, as SQLAlchemy has it
+    database = scheme.partition("+")[0]  # of `postgresql+asyncpg`, as SQLAlchemy has it
+    for name in (scheme, database):
+        if name in _EXTRAS and name not in known:
+            return f"{text}; try {_command(name)}"
+    if database in _WITHOUT_STORE:
         return f"{text}; docs/writing-a-store.md shows how to write one"
     import difflib
 

@@ -171,22 +171,22 @@ class GeneratorStore(BaseGeneratorStore, Store):
 
     def get(self, key: str) -> Record | None:
         """See :meth:`coatcheck.Store.get`."""
-        return self._run(self._operations.get(check_key(key)))  # type: ignore[no-any-return]
+        return self.run_operation(self._operations.get(check_key(key)))  # type: ignore[no-any-return]
 
     def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.set`."""
         requests = self._operations.set(check_key(key), check_record(record), only_if)
-        return self._run(requests)  # type: ignore[no-any-return]
+        return self.run_operation(requests)  # type: ignore[no-any-return]
 
     def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.destroy`."""
         requests = self._operations.destroy(check_key(key), only_if)
-        return self._run(requests)  # type: ignore[no-any-return]
+        return self.run_operation(requests)  # type: ignore[no-any-return]
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         """See :meth:`coatcheck.Store.touch`."""
         requests = self._operations.touch(check_key(key), expires_at, owner)
-        return self._run(requests)  # type: ignore[no-any-return]
+        return self.run_operation(requests)  # type: ignore[no-any-return]
 
     def all(self) -> Iterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.all`."""
@@ -194,11 +194,11 @@ class GeneratorStore(BaseGeneratorStore, Store):
 
     def length(self) -> int:
         """See :meth:`coatcheck.Store.length`."""
-        return self._run(self._operations.length())  # type: ignore[no-any-return]
+        return self.run_operation(self._operations.length())  # type: ignore[no-any-return]
 
     def clear(self) -> None:
         """See :meth:`coatcheck.Store.clear`."""
-        self._run(self._operations.clear())
+        self.run_operation(self._operations.clear())
 
     def owned_by(self, owner: str) -> Iterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.owned_by`."""
@@ -206,7 +206,7 @@ class GeneratorStore(BaseGeneratorStore, Store):
 
     def ping(self) -> None:
         """See :meth:`coatcheck.Store.ping`."""
-        self._run(self._operations.ping())
+        self.run_operation(self._operations.ping())
 
     def close(self) -> None:
         """See :meth:`coatcheck.Store.close`."""
@@ -218,14 +218,19 @@ class GeneratorStore(BaseGeneratorStore, Store):
         """Send a request with the client of this process, and return the reply."""
 
     def _listed(self, requests: Listing) -> Iterator[tuple[str, Record]]:
-        while (page := self._run(requests)) is not None:
+        while (page := self.run_operation(requests)) is not None:
             for item in page:
                 if self._closed:
                     raise self._closed_error()
                 yield item
 
-    def _run(self, requests: Requests | Listing) -> Any:
-        """Run an operation; return its result, or the next page of a listing."""
+    def run_operation(self, requests: Requests | Listing) -> Any:
+        """Run an operation; return its result, or the next page of a listing.
+
+        A store calls this for operations of its own, and for ``prune``.
+
+        :raises StoreError: the operation failed, or the store is closed.
+        """
         if self._closed:
             raise self._closed_error()
         try:
@@ -262,22 +267,22 @@ class AsyncGeneratorStore(BaseGeneratorStore, AsyncStore):
 
     async def get(self, key: str) -> Record | None:
         """See :meth:`coatcheck.Store.get`."""
-        return await self._run(self._operations.get(check_key(key)))  # type: ignore[no-any-return]
+        return await self.run_operation(self._operations.get(check_key(key)))  # type: ignore[no-any-return]
 
     async def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.set`."""
         requests = self._operations.set(check_key(key), check_record(record), only_if)
-        return await self._run(requests)  # type: ignore[no-any-return]
+        return await self.run_operation(requests)  # type: ignore[no-any-return]
 
     async def destroy(self, key: str, only_if: Condition = ALWAYS) -> bool:
         """See :meth:`coatcheck.Store.destroy`."""
         requests = self._operations.destroy(check_key(key), only_if)
-        return await self._run(requests)  # type: ignore[no-any-return]
+        return await self.run_operation(requests)  # type: ignore[no-any-return]
 
     async def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         """See :meth:`coatcheck.Store.touch`."""
         requests = self._operations.touch(check_key(key), expires_at, owner)
-        return await self._run(requests)  # type: ignore[no-any-return]
+        return await self.run_operation(requests)  # type: ignore[no-any-return]
 
     def all(self) -> AsyncIterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.all`."""
@@ -285,11 +290,11 @@ class AsyncGeneratorStore(BaseGeneratorStore, AsyncStore):
 
     async def length(self) -> int:
         """See :meth:`coatcheck.Store.length`."""
-        return await self._run(self._operations.length())  # type: ignore[no-any-return]
+        return await self.run_operation(self._operations.length())  # type: ignore[no-any-return]
 
     async def clear(self) -> None:
         """See :meth:`coatcheck.Store.clear`."""
-        await self._run(self._operations.clear())
+        await self.run_operation(self._operations.clear())
 
     def owned_by(self, owner: str) -> AsyncIterator[tuple[str, Record]]:
         """See :meth:`coatcheck.Store.owned_by`."""
@@ -297,7 +302,7 @@ class AsyncGeneratorStore(BaseGeneratorStore, AsyncStore):
 
     async def ping(self) -> None:
         """See :meth:`coatcheck.Store.ping`."""
-        await self._run(self._operations.ping())
+        await self.run_operation(self._operations.ping())
 
     async def close(self) -> None:
         """See :meth:`coatcheck.Store.close`."""
@@ -309,14 +314,19 @@ class AsyncGeneratorStore(BaseGeneratorStore, AsyncStore):
         """Send a request with the client of the running event loop, and return the reply."""
 
     async def _listed(self, requests: Listing) -> AsyncIterator[tuple[str, Record]]:
-        while (page := await self._run(requests)) is not None:
+        while (page := await self.run_operation(requests)) is not None:
             for item in page:
                 if self._closed:
                     raise self._closed_error()
                 yield item
 
-    async def _run(self, requests: Requests | Listing) -> Any:
-        """Run an operation; return its result, or the next page of a listing."""
+    async def run_operation(self, requests: Requests | Listing) -> Any:
+        """Run an operation; return its result, or the next page of a listing.
+
+        A store calls this for operations of its own, and for ``prune``.
+
+        :raises StoreError: the operation failed, or the store is closed.
+        """
         if self._closed:
             raise self._closed_error()
         try:

@@ -1,0 +1,81 @@
+"""The differences between databases, and what is true of those that have no module."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Delete, Insert, Select, Table, delete, select
+from sqlalchemy.exc import DBAPIError
+
+
+class Failure(enum.Enum):
+    """Name what went wrong, as far as a store has to know it."""
+
+    #: The server ended, restarts, or is not the primary now.
+    UNAVAILABLE = "unavailable"
+    #: It did not answer in time, or another transaction kept a row for too long.
+    TIMEOUT = "timeout"
+    #: Nothing was done, because other transactions were in the way: a deadlock.
+    REPEATABLE = "repeatable"
+    WRONG_USER = "wrong user"
+    NO_DATABASE = "no database"
+    NO_TABLE = "no table"
+    OTHER_TABLE = "other table"
+    NO_RIGHT = "no right"
+    DISK_FULL = "disk full"
+    TOO_LARGE = "too large"
+    TOO_MANY = "too many connections"
+    OTHER = "other"
+
+
+class Database:
+    """Describe a database.
+
+    This class describes any database that SQLAlchemy knows. Subclasses know more about one.
+
+    :ivar name: its name in errors.
+    """
+
+    name = "the database"
+
+    def __init__(self, dialect: str = "") -> None:
+        if dialect:
+            self.name = f"the database ({dialect})"
+
+    def insert_or_replace(
+        self, table: Table, columns: tuple[str, ...], where: ColumnElement[bool] | None
+    ) -> Insert | None:
+        """Return a statement that writes a row whether or not its key has one already.
+
+        :param columns: the columns to replace.
+        :param where: what must be true of the row that is replaced.
+        :returns: None if there is no such statement, or if its number of rows does not tell whether
+            a row was written.
+        """
+        return None
+
+    def intact(self, table: Table) -> list[ColumnElement[bool]]:
+        """Return what is true of rows that stores have written, whatever their expiry is."""
+        return []
+
+    def removal(self, table: Table, chosen: Select[Any]) -> Delete | None:
+        """Return a statement that removes the rows of chosen keys, and no more than were chosen.
+
+        :returns: None if it takes two statements: one to read the keys, one to remove their rows.
+        """
+        return None
+
+    def failure(self, error: DBAPIError) -> Failure:
+        """Tell what an exception of a driver means."""
+        return Failure.UNAVAILABLE if error.connection_invalidated else Failure.OTHER
+
+
+def keys_of(table: Table, *where: ColumnElement[bool]) -> Select[Any]:
+    """Return a query for the keys of rows."""
+    return select(table.c.key).where(*where)
+
+
+def remove_in(table: Table, chosen: Select[Any], *where: ColumnElement[bool]) -> Delete:
+    """Return a statement that removes the rows whose keys a query chooses."""
+    return delete(table).where(table.c.key.in_(chosen), *where)

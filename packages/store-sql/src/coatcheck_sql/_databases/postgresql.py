@@ -1,0 +1,87 @@
+"""PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Delete, Insert, Select, Table, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+
+from .base import Database, Failure, remove_in
+
+#: SQLSTATE (PostgreSQL's documentation, appendix A), or its first two characters: its class.
+_STATES: Final = {
+    "08": Failure.UNAVAILABLE,
+    "25006": Failure.UNAVAILABLE,  # read only: it is a standby
+    "28": Failure.WRONG_USER,
+    "3D000": Failure.NO_DATABASE,
+    "3F000": Failure.NO_TABLE,
+    "40001": Failure.REPEATABLE,
+    "40P01": Failure.REPEATABLE,
+    "42501": Failure.NO_RIGHT,
+    "42703": Failure.OTHER_TABLE,
+    "42P01": Failure.NO_TABLE,
+    "53100": Failure.DISK_FULL,
+    "53300": Failure.TOO_MANY,
+    "54000": Failure.TOO_LARGE,
+    "55P03": Failure.TIMEOUT,
+    "57014": Failure.TIMEOUT,
+    "57P": Failure.UNAVAILABLE,
+}
+#: What the server says when it refuses a connection. psycopg has the text and no SQLSTATE.
+_TEXTS: Final = {
+    "password authentication failed": Failure.WRONG_USER,
+    "no password supplied": Failure.WRONG_USER,
+    "no pg_hba.conf entry": Failure.WRONG_USER,
+    "authentication failed": Failure.WRONG_USER,
+    'role "': Failure.WRONG_USER,
+    'database "': Failure.NO_DATABASE,
+    "too many clients": Failure.TOO_MANY,
+    "connection slots": Failure.TOO_MANY,
+    "timeout expired": Failure.TIMEOUT,
+}  # fmt: skip
+
+
+class PostgreSQL(Database):
+    """Describe PostgreSQL."""
+
+    name = "PostgreSQL"
+
+    def insert_or_replace(
+        self, table: Table, columns: tuple[str, ...], where: ColumnElement[bool] | None
+    ) -> Insert:
+        """See :meth:`.base.Database.insert_or_replace`."""
+        statement = insert(table)
+        return statement.on_conflict_do_update(
+            index_elements=["key"],
+            set_={name: statement.excluded[name] for name in columns},
+            where=where,
+        )
+
+    def intact(self, table: Table) -> list[ColumnElement[bool]]:
+        """See :meth:`.base.Database.intact`."""
+        return [func.length(table.c.data) > 0]
+
+    def removal(self, table: Table, chosen: Select[Any]) -> Delete:
+        """See :meth:`.base.Database.removal`.
+
+        Several callers share the work: each skips the rows that another is removing. As a plain
+        subquery the choice could be made again for each row, and would choose others then.
+        """
+        locked = chosen.with_for_update(skip_locked=True).cte("chosen").prefix_with("MATERIALIZED")
+        return remove_in(table, select(locked.c.key))
+
+    def failure(self, error: DBAPIError) -> Failure:
+        """See :meth:`.base.Database.failure`."""
+        state = getattr(error.orig, "sqlstate", None) or ""
+        for part in (state, state[:3], state[:2]):
+            if part in _STATES:
+                return _STATES[part]
+        text = str(error.orig)
+        for words, failure in _TEXTS.items():
+            if not state and words in text:
+                return failure
+        if "connect" in text and not state:
+            return Failure.UNAVAILABLE
+        return super().failure(error)

@@ -1,0 +1,63 @@
+"""SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Delete, Insert, Select, Table, func
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
+
+from .base import Database, Failure, remove_in
+
+_CODES: Final = {
+    sqlite3.SQLITE_BUSY: Failure.TIMEOUT,
+    sqlite3.SQLITE_LOCKED: Failure.TIMEOUT,
+    sqlite3.SQLITE_CANTOPEN: Failure.NO_DATABASE,
+    sqlite3.SQLITE_IOERR: Failure.UNAVAILABLE,
+    sqlite3.SQLITE_PERM: Failure.NO_RIGHT,
+    sqlite3.SQLITE_READONLY: Failure.NO_RIGHT,
+    sqlite3.SQLITE_FULL: Failure.DISK_FULL,
+    sqlite3.SQLITE_TOOBIG: Failure.TOO_LARGE,
+}
+
+
+class SQLite(Database):
+    """Describe SQLite, which accepts values of any type in any column."""
+
+    name = "SQLite"
+
+    def insert_or_replace(
+        self, table: Table, columns: tuple[str, ...], where: ColumnElement[bool] | None
+    ) -> Insert:
+        """See :meth:`.base.Database.insert_or_replace`."""
+        statement = insert(table)
+        return statement.on_conflict_do_update(
+            index_elements=["key"],
+            set_={name: statement.excluded[name] for name in columns},
+            where=where,
+        )
+
+    def intact(self, table: Table) -> list[ColumnElement[bool]]:
+        """See :meth:`.base.Database.intact`."""
+        return [
+            func.typeof(table.c.expires_at) == "real",
+            func.typeof(table.c.data) == "blob",
+            func.length(table.c.data) > 0,
+        ]
+
+    def removal(self, table: Table, chosen: Select[Any]) -> Delete:
+        """See :meth:`.base.Database.removal`. There is one writer at a time."""
+        return remove_in(table, chosen)
+
+    def failure(self, error: DBAPIError) -> Failure:
+        """See :meth:`.base.Database.failure`."""
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_ERROR:
+            text = str(error.orig)
+            if text.startswith("no such table"):
+                return Failure.NO_TABLE
+            if text.startswith("no such column"):
+                return Failure.OTHER_TABLE
+        return _CODES.get(code) or super().failure(error)

@@ -1,0 +1,84 @@
+"""The differences between drivers, and what is true of those that have no module."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from sqlalchemy import URL, Engine
+
+from coatcheck.storekit import close_socket
+
+
+class Driver:
+    """Describe a driver of SQLAlchemy's.
+
+    :param timeout: seconds that connecting, and the reply to a statement, may each take.
+    :cvar install: what ``pip`` installs.
+    :cvar options: the options that a URL may have for this driver, or None for any.
+    :cvar engine_options: more arguments of ``create_engine``.
+    :cvar is_remote: whether it waits for a server, which may never reply.
+    """
+
+    install: ClassVar[str] = ""
+    options: ClassVar[frozenset[str] | None] = None
+    engine_options: ClassVar[Mapping[str, Any]] = {}
+    is_remote: ClassVar[bool] = True
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+
+    def arguments(self) -> dict[str, Any]:
+        """Return arguments of the driver's function to connect."""
+        return {}
+
+    def prepare(self, engine: Engine) -> None:
+        """Register what has to happen when a new engine connects."""
+
+    def connected(self, connection: Any, info: dict[Any, Any]) -> None:
+        """Prepare a new connection.
+
+        :param info: a place for facts that are needed later.
+        """
+
+    def is_dead(self, connection: Any, info: Mapping[Any, Any]) -> bool:
+        """Tell, without waiting, whether an idle connection has ended or must not be used."""
+        return False
+
+    def abandon(self, connection: Any) -> None:
+        """End a connection at once, without its event loop and without telling the server."""
+
+    def before_fork(self, engine: Engine, connections: list[Any]) -> None:
+        """Prepare for a fork of this process.
+
+        :param connections: those that no call is using.
+        """
+
+    def create_database(self, url: URL) -> None:
+        """Create the place of a database, if a store may do that.
+
+        :raises OSError: it failed.
+        """
+
+
+def has_ended(socket_number: int) -> bool:
+    """Tell whether there is something to read from a connection.
+
+    A server sends nothing to an idle connection, unless it ends it.
+    """
+    if socket_number < 0:
+        return True
+    poll = select.poll()
+    poll.register(socket_number, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def abort(transport: Any) -> None:
+    """End a transport of asyncio, also if its event loop is closed."""
+    if transport is None:
+        return
+    with suppress(RuntimeError):  # the loop is closed and cannot call anybody back
+        transport.abort()
+    close_socket(transport)

@@ -1,0 +1,61 @@
+"""The drivers of MariaDB and MySQL: PyMySQL, asyncmy, and others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from .base import Driver, abort, has_ended
+
+_TLS: Final = {
+    "ssl_ca", "ssl_capath", "ssl_cert", "ssl_check_hostname", "ssl_cipher", "ssl_disabled",
+    "ssl_key", "ssl_verify_cert", "ssl_verify_identity",
+}  # fmt: skip
+
+
+class _MySQLDriver(Driver):
+    def connected(self, connection: Any, info: dict[Any, Any]) -> None:
+        """See :meth:`.base.Driver.connected`.
+
+        Under the default, REPEATABLE READ, writers lock the gaps between rows as well.
+        """
+        cursor = connection.cursor()
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        seconds = max(1, round(self.timeout))
+        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {seconds}")
+        cursor.close()
+
+
+class PyMySQL(_MySQLDriver):
+    """Describe PyMySQL."""
+
+    install: ClassVar[str] = "coatcheck-sql[mysql]"
+    options: ClassVar[frozenset[str] | None] = frozenset({"charset", "unix_socket", *_TLS})
+
+    def arguments(self) -> dict[str, Any]:
+        """See :meth:`.base.Driver.arguments`."""
+        names = ("connect_timeout", "read_timeout", "write_timeout")
+        return dict.fromkeys(names, self.timeout)
+
+    def is_dead(self, connection: Any, info: Mapping[Any, Any]) -> bool:
+        """See :meth:`.base.Driver.is_dead`."""
+        return connection._sock is None or has_ended(connection._sock.fileno())
+
+
+class AsyncMy(_MySQLDriver):
+    """Describe asyncmy."""
+
+    install: ClassVar[str] = "coatcheck-sql[asyncmy]"
+    options: ClassVar[frozenset[str] | None] = frozenset({"charset", "unix_socket", *_TLS})
+
+    def arguments(self) -> dict[str, Any]:
+        """See :meth:`.base.Driver.arguments`."""
+        return {"connect_timeout": self.timeout}
+
+    def is_dead(self, connection: Any, info: Mapping[Any, Any]) -> bool:
+        """See :meth:`.base.Driver.is_dead`."""
+        return bool(connection.driver_connection._stream_broken)
+
+    def abandon(self, connection: Any) -> None:
+        """See :meth:`.base.Driver.abandon`."""
+        abort(connection.driver_connection._transport)
