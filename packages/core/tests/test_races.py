@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -23,9 +24,17 @@ from webclient import (
     wsgi_app,
 )
 
-from coatcheck import ALWAYS, Capabilities, CookieOptions, MemoryStore, Record
+from coatcheck import (
+    ALWAYS,
+    Capabilities,
+    CookieOptions,
+    MemoryStore,
+    Record,
+    SessionOptions,
+    Sessions,
+)
 from coatcheck.codec import JSONCodec
-from coatcheck.errors import ConflictError, SessionGone, StoreTimeout
+from coatcheck.errors import ConflictError, LateWriteError, SessionGone, StoreTimeout
 from coatcheck.store import PRESENT, Condition
 
 pytestmark = pytest.mark.anyio
@@ -547,6 +556,33 @@ async def test_an_end_during_a_save_is_an_end(
     assert stored(store) == left
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_request_that_fails_during_a_save_stores_no_new_session(when: str) -> None:
+    """A save that regenerate() has superseded stops where no cookie can go out any more."""
+    store = PausingStore()
+    saves: list[asyncio.Task[None]] = []
+
+    async def handle(session: Any, scope: dict[str, Any]) -> None:
+        if scope["path"] == "/login":
+            act(session, scope["path"])
+            return
+        session["list"] = [1]
+        store.pause(when)
+        saves.append(asyncio.ensure_future(session.save()))
+        await store.paused.wait()
+        act(session, "/regenerate")
+        raise RuntimeError("no page")
+
+    browser = Client(asgi_app(handle, store=store))
+    await browser.get("/login")
+    with pytest.raises(RuntimeError, match="no page"):
+        await browser.get("/fail")
+    store.resumed.set()
+    with pytest.raises(LateWriteError):
+        await saves[0]
+    assert stored(store) == []
+
+
 @pytest.mark.parametrize("saves", [2, 10])
 async def test_parallel_saves_of_a_new_session_store_it_once(store: Any, saves: int) -> None:
     """However many tasks save a new session, it has one record and one cookie."""
@@ -590,6 +626,11 @@ class ScriptedStore(MemoryStore):
     @property
     def done(self) -> bool:
         return not self._script
+
+    @property
+    def count(self) -> int:
+        """How many calls there were since the script was given."""
+        return self._count
 
     def get(self, key: str) -> Record | None:
         return self._call(super().get, key)
@@ -976,6 +1017,33 @@ def test_a_rotation_without_reply_leaves_one_session_at_most(
     looks_like_a_logout = path == "rotate" and step == 4 and applied
     assert stage.left() == ([] if looks_like_a_logout else [data | more])
     assert len(set_cookies(response)) == len(stage.left())
+
+
+@pytest.mark.parametrize(("rest", "more", "calls"), [("read", {}, 9), ("add/y", {"y": 1}, 10)])
+def test_a_new_session_without_reply_is_merged_once(
+    rest: str, more: dict[str, int], calls: int
+) -> None:
+    """The third save finds the merge of the second one, and goes on from what it had itself.
+
+    Nobody else knows the session's id, but who lists all sessions can change it.
+    """
+    kinds: list[str] = []
+    stage = Stage(save_twice, observers=[lambda event: kinds.append(event.kind)])
+    stage.browser.get("/logout")
+    stage.browser.cookies.clear()
+
+    def change_from_outside() -> None:
+        sessions = Sessions(stage.store, SessionOptions(secret=SECRET, store=stage.store))
+        (entry,) = sessions.list_all()
+        sessions.update(entry.ref, lambda data: data.update(theirs=1))
+
+    stage.store.script(before={4: change_from_outside}, after={1: lost, 6: lost})
+    response = stage.browser.get(f"/add/x,save,add/z,save,{rest}")
+    assert stage.left() == [{"x": 1, "theirs": 1, "z": 1} | more]
+    assert len(set_cookies(response)) == 1
+    # It reads before it writes: a write over what it has itself would be refused.
+    assert stage.store.count == calls
+    assert kinds[-1] == "merged"
 
 
 @pytest.mark.parametrize(("path", "step"), [("logout", 2), ("rotate", 4), ("regenerate", 3)])
