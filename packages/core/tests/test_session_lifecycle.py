@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 
 from coatcheck import MemoryStore, Record, SessionEvent, SessionOptions, Sessions
-from coatcheck.errors import ConfigurationError, IdTaken, StoreClosed
-from coatcheck.session_lifecycle import Operations, SessionLifecycle, StoredSession
+from coatcheck.errors import ConfigurationError, IdTaken, SerializationError, StoreClosed
+from coatcheck.session_lifecycle import (
+    FormerSession,
+    Operations,
+    SessionLifecycle,
+    StoredSession,
+)
 
 pytestmark = pytest.mark.anyio
 SECRET = "a secret for tests, which is long enough"
@@ -204,6 +209,64 @@ def test_a_session_that_is_ended_while_it_goes_on_stays_ended(world: World) -> N
             operation = steps.send(found)
     assert stop.value.value is None
     assert all(key.startswith("successors:") for key, _ in store.all())
+
+
+# Sessions that the framework kept elsewhere before
+
+
+def former(world: World, name: str = "old", ids: tuple[str, ...] = ("a" * 32,)) -> FormerSession:
+    return FormerSession(identity=name, session_ids=ids, expires_at=world.now + 3600)
+
+
+def test_a_former_session_begins_one_session_of_ours(world: World) -> None:
+    takeover, old = world.sessions.takeover, former(world)
+    session_id = world.sessions.run(takeover.begin(old, {"user": 42}))
+    assert session_id == "a" * 32
+    assert world.loaded(session_id).owner == "42"
+    world.saved(world.loaded(session_id), {"user": 42, "seen": True})
+    assert world.sessions.run(takeover.begin(old, {"user": 42})) == session_id
+    assert world.loaded(session_id).data == {"user": 42, "seen": True}
+    # Another one is another one.
+    other = former(world, "other", ("b" * 32,))
+    assert world.sessions.run(takeover.begin(other, {"user": 43})) == "b" * 32
+
+
+def test_it_leads_to_the_session_for_ten_minutes_after_the_browser_has_the_id(
+    world: World,
+) -> None:
+    takeover, old = world.sessions.takeover, former(world)
+    session_id = world.sessions.run(takeover.begin(old, {"user": 42}))
+    world.now += 30
+    assert world.sessions.run(takeover.begin(old, None)) == session_id
+    for _ in range(2):  # the second time does not count
+        world.sessions.run(takeover.finish(old))
+        world.now += 300
+        world.saved(world.loaded(str(session_id)), {"user": 42, "at": world.now})
+        assert world.sessions.run(takeover.begin(old, {"user": 42})) == session_id
+    world.now += 1
+    assert world.sessions.run(takeover.begin(old, {"user": 42})) is None
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_former_session_that_was_ended_begins_nothing(world: World, begins: bool) -> None:
+    takeover = world.sessions.takeover
+    ids = ("a" * 32, "b" * 32)
+    if begins:
+        # As another process, whose secrets are in another order.
+        begun = former(world, ids=ids[::-1])
+        assert world.sessions.run(takeover.begin(begun, {"user": 42})) == ids[1]
+        assert world.sessions.run(takeover.begin(former(world, ids=ids), None)) == ids[1]
+    world.sessions.run(takeover.end(former(world, ids=ids)))
+    assert world.sessions.run(takeover.begin(former(world, ids=ids), {"user": 42})) is None
+    assert all(":" in key for key, _ in world.store.all())
+
+
+def test_there_is_nothing_without_data_and_without_a_session(world: World) -> None:
+    assert world.sessions.run(world.sessions.takeover.begin(former(world), None)) is None
+    world.sessions.run(world.sessions.takeover.finish(former(world)))
+    with pytest.raises(SerializationError):
+        world.sessions.run(world.sessions.takeover.begin(former(world), {"bad": object()}))
+    assert world.keys() == []
 
 
 def test_an_expiry_that_others_have_set_is_kept() -> None:

@@ -38,6 +38,8 @@ from ._records.operations import Get, Operations, StoreCall
 from ._records.records import Attempts, Snapshot
 from ._records.session_writer import ID_ATTEMPTS, KeyTaken, ids_taken
 from ._records.succession import Succession, ref_of
+from ._records.takeover_records import TakeoverRecords
+from ._records.taking_over import FormerSession, SessionTakeover
 from ._request.policy import Policy, lifecycle_of
 from ._session.redaction import SessionId
 from ._stores.runners import AsyncRunner, SyncRunner
@@ -48,7 +50,14 @@ from .events import Emitter
 from .options import SessionOptions
 from .store import AsyncStore, Record, Store
 
-__all__ = ["Operations", "SessionId", "SessionLifecycle", "StoredSession"]
+__all__ = [
+    "FormerSession",
+    "Operations",
+    "SessionId",
+    "SessionLifecycle",
+    "SessionTakeover",
+    "StoredSession",
+]
 
 
 def __dir__() -> list[str]:
@@ -90,6 +99,7 @@ class SessionLifecycle:
         ``clock``. ``generate_id`` is called with an empty mapping, as there is no request.
     :param expiry: returns the POSIX time at which a session with these data ends if nobody uses it
         from now on. Default: ``idle_timeout``, or the lifetime of the option ``cookie``.
+    :ivar takeover: takes over the sessions that the framework kept elsewhere before.
     :raises ConfigurationError: ``store`` is no store.
     """
 
@@ -112,6 +122,14 @@ class SessionLifecycle:
             self._lifecycle = Policy(options, cookie or CookieOptions(), emit).lifecycle
         else:
             self._lifecycle = lifecycle_of(options, emit, lambda state: expiry(state.data))
+        self.takeover: SessionTakeover = SessionTakeover(
+            self._lifecycle,
+            TakeoverRecords(options.codec, options.clock),
+            options.clock,
+            emit,
+            self._key,
+            lambda data: self._owner(data, None),
+        )
 
     def run(self, operations: Operations[T]) -> T:
         """Execute operations in synchronous code, and return their result."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -21,7 +22,7 @@ from ._sessions import DjangoSessions
 
 if TYPE_CHECKING:
     from ._engine import SessionStore
-    from ._former import FormerSessions
+    from ._taken_over import Former
 
 #: The options of coatcheck that can be set, by their names in ``COATCHECK``.
 OPTIONS: Final = {
@@ -136,10 +137,10 @@ def async_sessions() -> Sessions:
     return _opened.get("async_sessions", lambda: DjangoSessions(async_store(), options(), former))
 
 
-def former() -> FormerSessions | None:
+def former() -> Former | None:
     """Return the sessions of the engine that ``MOVE_FROM`` names, or None.
 
-    :raises ImproperlyConfigured: it names no engine that keeps sessions in the database.
+    :raises ImproperlyConfigured: it names no engine whose sessions can move.
     """
     return _opened.get("former", _former)
 
@@ -219,11 +220,11 @@ def _known_options() -> SessionOptions:
         raise ImproperlyConfigured(_in_settings_words(str(error))) from None
 
 
-def _former() -> FormerSessions | None:
-    from ._former import FormerSessions
+def _former() -> Former | None:
+    from ._taken_over import former_sessions
 
     value = given().get("MOVE_FROM")
-    return None if value in (None, "") else FormerSessions(value)
+    return None if value in (None, "") else former_sessions(value, time.time)
 
 
 def _serializer() -> None:

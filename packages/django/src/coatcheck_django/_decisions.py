@@ -12,7 +12,13 @@ from django.contrib.sessions.backends.base import CreateError, SessionBase, Upda
 
 from coatcheck import JSONCodec
 from coatcheck.errors import IdTaken
-from coatcheck.session_lifecycle import Operations, SessionId, SessionLifecycle, StoredSession
+from coatcheck.session_lifecycle import (
+    FormerSession,
+    Operations,
+    SessionId,
+    SessionLifecycle,
+    StoredSession,
+)
 
 from . import _configuration as configuration
 from ._text_keys import with_text_keys
@@ -26,6 +32,8 @@ class Decisions(SessionBase):
 
     #: The session as it was last read or written; None if this object has done neither.
     _stored: StoredSession | None = None
+    #: The session of a signed cookie that was taken over, until the browser gets its key.
+    _taken_over: FormerSession | None = None
     #: The key that came with the request, if no session was found under it.
     _missing: SessionId | None = None
     _session_cache: dict[str, Any]
@@ -88,6 +96,18 @@ class Decisions(SessionBase):
         if stored is None:
             raise UpdateError
         self._settle(stored)
+        if (former := self._taken_over) is not None:
+            self._taken_over = None
+            yield from sessions.takeover.finish(former)
+
+    def _moved(self, moved: tuple[str, FormerSession | None] | None) -> SessionId | None:
+        """Return under which key the store may have a former session now."""
+        if moved is None:
+            return None
+        key, former = moved
+        if former is not None:
+            self._taken_over, self.modified = former, True  # so that it is saved, and the key sent
+        return SessionId(key)
 
     def _create_under(self, sessions: SessionLifecycle, key: str) -> Operations[None]:
         try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from coatcheck.session_lifecycle import SessionLifecycle
+from coatcheck.session_lifecycle import SessionId, SessionLifecycle
 
 from . import _configuration as configuration
 from ._decisions import Decisions
@@ -43,16 +43,18 @@ class SessionStore(Decisions):
         """Return the stored data, or an empty dict and no key if there is no such session."""
         sessions, key = self._lifecycle(), self._key()
         data = sessions.run(self._load(sessions, key))
-        if self._move(key, is_stored=self.session_key is not None):
-            data = sessions.run(self._load(sessions, key))
+        moved = self._move(key, is_stored=self.session_key is not None)
+        if moved is not None:
+            data = sessions.run(self._load(sessions, moved))
         return data
 
     async def aload(self) -> dict[str, Any]:
         """See :meth:`load`."""
         sessions, key = self._async_lifecycle(), self._key()
         data = await sessions.arun(self._load(sessions, key))
-        if await self._amove(key, is_stored=self.session_key is not None):
-            data = await sessions.arun(self._load(sessions, key))
+        moved = await self._amove(key, is_stored=self.session_key is not None)
+        if moved is not None:
+            data = await sessions.arun(self._load(sessions, moved))
         return data
 
     def exists(self, session_key: str | None) -> bool:
@@ -118,7 +120,7 @@ class SessionStore(Decisions):
         if ended is not None:
             # The former row first: a request that is moving it has then stored what is ended next.
             if (former := configuration.former()) is not None:
-                former.delete(ended)
+                former.delete(ended, self._lifecycle())
             sessions = self._lifecycle()
             sessions.run(sessions.end(ended))
 
@@ -127,7 +129,7 @@ class SessionStore(Decisions):
         ended = self._ended(session_key)
         if ended is not None:
             if (former := configuration.former()) is not None:
-                await sync_to_async(former.delete)(ended)
+                await sync_to_async(former.delete)(ended, self._lifecycle())
             sessions = self._async_lifecycle()
             await sessions.arun(sessions.end(ended))
 
@@ -135,7 +137,7 @@ class SessionStore(Decisions):
         """Give the session a new key, and end it under the old one."""
         self._prepare()
         if (former := configuration.former()) is not None and self.session_key is not None:
-            former.delete(self.session_key)
+            former.forget(self.session_key)
         sessions = self._lifecycle()
         sessions.run(self._cycle_key(sessions))
 
@@ -143,7 +145,7 @@ class SessionStore(Decisions):
         """See :meth:`cycle_key`."""
         await self._aprepare()
         if (former := configuration.former()) is not None and self.session_key is not None:
-            await sync_to_async(former.delete)(self.session_key)
+            await sync_to_async(former.forget)(self.session_key)
         sessions = self._async_lifecycle()
         await sessions.arun(self._cycle_key(sessions))
 
@@ -177,30 +179,32 @@ class SessionStore(Decisions):
         """Read the data if they were not read yet, because those of the store stay otherwise."""
         if self.session_key is not None and self._stored is None:
             if self._is_read():  # after `clear()`
-                self._move(self._key())
+                self._session_key = self._move(self._key()) or self._session_key
             else:
                 self._session_cache = self.load()
 
     async def _aprepare(self) -> None:
         if self.session_key is not None and self._stored is None:
             if self._is_read():
-                await self._amove(self._key())
+                self._session_key = await self._amove(self._key()) or self._session_key
             else:
                 self._session_cache = await self.aload()
 
-    def _move(self, key: str | None, *, is_stored: bool = False) -> bool:
-        """Move a session of the former engine, and tell whether the store may have it only now.
+    def _move(self, key: str | None, *, is_stored: bool = False) -> SessionId | None:
+        """Move a session of the former engine, and return under which key the store may have it.
 
         :param is_stored: whether it was found in the store. Then a row is what a move has left
             that was stopped or rolled back.
+        :returns: None if there is nothing to look for.
         """
         former = configuration.former()
         if former is None or key is None:
-            return False
-        return former.finish(key, None if is_stored else self._lifecycle())
+            return None
+        return self._moved(former.finish(key, None if is_stored else self._lifecycle()))
 
-    async def _amove(self, key: str | None, *, is_stored: bool = False) -> bool:
+    async def _amove(self, key: str | None, *, is_stored: bool = False) -> SessionId | None:
         former = configuration.former()
         if former is None or key is None:
-            return False
-        return await sync_to_async(former.finish)(key, None if is_stored else self._lifecycle())
+            return None
+        finish = sync_to_async(former.finish)
+        return self._moved(await finish(key, None if is_stored else self._lifecycle()))

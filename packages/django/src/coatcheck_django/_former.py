@@ -10,11 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core import signing
-from django.core.exceptions import ImproperlyConfigured
 from django.db import router, transaction
 from django.utils import timezone
 
@@ -35,33 +33,18 @@ _LONGEST_KEY: Final = 40
 class FormerSessions:
     """The sessions in the table of an engine that keeps them in the database.
 
-    :param engine: the former value of ``SESSION_ENGINE``.
-    :raises ImproperlyConfigured: the engine keeps no sessions in the database.
+    :param engine: the engine's class.
     """
 
-    def __init__(self, engine: object) -> None:
-        from django.contrib.sessions.backends.db import SessionStore
-
-        kind = None
-        if isinstance(engine, str):
-            try:
-                kind = getattr(import_module(engine), "SessionStore", None)
-            except Exception:  # a module that is imported may raise anything
-                kind = None
-        if not (isinstance(kind, type) and issubclass(kind, SessionStore)):
-            raise ImproperlyConfigured(
-                'COATCHECK["MOVE_FROM"] must be the former SESSION_ENGINE, one that keeps sessions '
-                'in the database: "django.contrib.sessions.backends.db" or '
-                f'"django.contrib.sessions.backends.cached_db", not {engine!r}'
-            )
-        self._engine: type[SessionStore] = kind
+    def __init__(self, engine: type[SessionStore]) -> None:
+        self._engine = engine
 
     def move(self, key: str, sessions: SessionLifecycle) -> bool:
         """Move a session, unless another request does so at the same time.
 
         :returns: whether there was one. Then it is in the store now, or has been ended since.
         """
-        row = self._live().filter(session_key=key).first() if _may_be_key(key) else None
+        row = self._live().filter(session_key=key).first() if may_be_key(key) else None
         data = None if row is None else self._data_of(row)
         if row is None or data is None:
             return False
@@ -70,7 +53,7 @@ class FormerSessions:
             deleted, _ = self._rows().filter(session_key=key).delete()
             return not deleted or self._store(row, data, sessions)
 
-    def finish(self, key: str, sessions: SessionLifecycle | None) -> bool:
+    def finish(self, key: str, sessions: SessionLifecycle | None) -> tuple[str, None] | None:
         """Move a session, or end the row of one that is in the store already.
 
         A process that is stopped while it moves a session leaves its row, and so does a view that
@@ -78,22 +61,26 @@ class FormerSessions:
         logout.
 
         :param sessions: where it is stored; None if it is there already.
-        :returns: whether to look for it in the store again. That is so even if there was no row:
-            another request may have moved the session after this one had looked.
+        :returns: the key under which to look in the store again, or None. It is there even if there
+            was no row: another request may have moved the session after this one had looked.
         """
         if sessions is not None:
             self.move(key, sessions)
         elif self.exists(key):
             self.delete(key)
-        return sessions is not None
+        return None if sessions is None else (key, None)
 
     def exists(self, key: str) -> bool:
         """Tell whether there is a live session under a key."""
-        return _may_be_key(key) and self._live().filter(session_key=key).exists()
+        return may_be_key(key) and self._live().filter(session_key=key).exists()
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, sessions: SessionLifecycle | None = None) -> None:
         """End a session."""
-        if _may_be_key(key):
+        self.forget(key)
+
+    def forget(self, key: str) -> None:
+        """Remove what may be left of a session whose key changes."""
+        if may_be_key(key):
             self._rows().filter(session_key=key).delete()
 
     def delete_where(
@@ -173,7 +160,7 @@ class FormerSessions:
         return True
 
 
-def _may_be_key(key: str) -> bool:
+def may_be_key(key: str) -> bool:
     """Tell whether a cookie's value may be a key of the table. Some databases refuse others."""
     return key.isascii() and key.isprintable() and len(key) <= _LONGEST_KEY
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from coatcheck.session import Session
     from coatcheck.sessions import CreatedSession, SessionEntry
 
-    from ._former import FormerSessions
+    from ._taken_over import Former
 
 
 class DjangoSessions(Sessions):
@@ -27,7 +27,7 @@ class DjangoSessions(Sessions):
         self,
         store: Store | AsyncStore,
         options: SessionOptions,
-        former: Callable[[], FormerSessions | None],
+        former: Callable[[], Former | None],
     ) -> None:
         super().__init__(store, options)
         self._former = former

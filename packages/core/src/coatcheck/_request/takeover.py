@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from .._cookies.cookie_header import MAX_CANDIDATES
 from .._cookies.signing import url_safe
-from .._records.operations import Destroy, Elsewhere, Get, Operations, Sleep
-from .._records.records import Attempts, Snapshot
-from .._records.session_writer import KeyTaken
+from .._records.operations import Destroy, Elsewhere, Get, Operations
+from .._records.records import Snapshot
 from .._records.takeover_records import TakeoverRecord, TakeoverRecords, takeover_key
+from .._records.taking_over import TakingOver
 from .._session.contents import check_keys
 from .._session.phase import OPEN
 from ..codec import SessionState
@@ -47,11 +47,6 @@ if TYPE_CHECKING:
 #: How many values of an old cookie's name are looked at to find the good ones among them. A browser
 #: keeps about as many cookies for one site.
 _VALUES: Final = 200
-#: Seconds to wait for another request that is just storing the session, one after the other.
-_WAITS: Final = (0.02, 0.05, 0.1, 0.2, 0.4)
-#: Seconds after which nobody is storing it any more.
-_STORING: Final = 5.0
-
 #: An id, and what is stored under its key.
 _Found: TypeAlias = tuple[str, Snapshot, SessionState]
 
@@ -255,20 +250,19 @@ class Takeover:
         if (yield from self._records.has_ended(presented.end_key)):
             _remove_cookies(context, presented, None)
             return None
-        noted: TakeoverRecord | None = None
-        found: _Found | None = None
-        if read is not None and state is not None:
-            noted = yield from self._records.begin(presented.key, read[1])
-            if noted is not None:
-                found = yield from self._store(context, presented, noted, state)
+        manager = context.manager
+        ids = [*self._ids(presented)] or [manager.new_id(context.request)]
+        keys = {manager.key_of(session_id): session_id for session_id in ids}
+        lifecycle, clock = context.policy.lifecycle, self._options.clock
+        noted, found = yield from TakingOver(
+            self._records, lifecycle, clock, manager.emit
+        ).take_over(
+            presented.key, presented.end_key, [*keys], state, 0.0 if read is None else read[1]
+        )
         if noted is None:
-            noted = yield from self._records.find(presented.key)
-            if noted is None:
-                return None
-        if found is None:
-            found = yield from self._join(context, presented, noted)
+            return None
         _remove_cookies(context, presented, None if found is None else noted)
-        return found
+        return None if found is None else (keys[found[0].key], *found)
 
     def _read(self, presented: Presented) -> Operations[tuple[OldSession | None, float] | None]:
         """Return an old session and when it expires; None if there is no old record."""
@@ -309,51 +303,6 @@ class Takeover:
             self._cookies.failed(presented.reader, error)
             return None
         return state
-
-    def _store(
-        self,
-        context: RequestContext,
-        presented: Presented,
-        noted: TakeoverRecord,
-        state: SessionState,
-    ) -> Operations[_Found | None]:
-        """Store the new session. None if one is stored already, or a logout came meanwhile."""
-        manager = context.manager
-        session_id = next(self._ids(presented), None) or manager.new_id(context.request)
-        key = manager.key_of(session_id)
-        try:
-            stored = yield from context.policy.lifecycle.create(key, state, Attempts())
-        except KeyTaken:
-            return None
-        except GeneratorExit:
-            raise  # nothing can be done any more
-        except BaseException:
-            yield from self._records.give_up(noted)
-            raise
-        # A logout between the two writes has found no session to end.
-        if (yield from self._records.has_ended(presented.end_key)):
-            yield from context.policy.lifecycle.end(key)
-            return None
-        manager.emit("taken_over", key)
-        return session_id, *stored
-
-    def _join(
-        self, context: RequestContext, presented: Presented, noted: TakeoverRecord
-    ) -> Operations[_Found | None]:
-        """Return the session that has begun with this old cookie, unless it has ended."""
-        now = self._options.clock()
-        if not noted.leads_to_session(now):
-            return None
-        is_being_stored = noted.finished_at is None and now - noted.began_at <= _STORING
-        for seconds in (*(_WAITS if is_being_stored else ()), None):
-            for session_id in self._ids(presented):
-                key = context.manager.key_of(session_id)
-                found = yield from context.policy.lifecycle.load(key)
-                if found is not None:
-                    return session_id, *found
-            if seconds is not None:
-                yield Sleep(seconds)
-        return None
 
     def _record(self, presented: Presented) -> Operations[Record | None]:
         """Return an old record; None if there is none, or it is a session of ours.

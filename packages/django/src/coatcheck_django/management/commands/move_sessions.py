@@ -26,7 +26,14 @@ class Command(BaseCommand):
                 'COATCHECK["MOVE_FROM"] is not set: write the former SESSION_ENGINE, for example '
                 '"MOVE_FROM": "django.contrib.sessions.backends.db"'
             )
-        moved, left = former.move_all(configuration.lifecycle(SessionStore))
+        counts = former.move_all(configuration.lifecycle(SessionStore))
+        if counts is None:
+            raise CommandError(
+                "sessions in a cache or in signed cookies cannot be listed: each of them moves "
+                'when it is used. Remove "MOVE_FROM" from COATCHECK when SESSION_COOKIE_AGE has '
+                "passed since the change"
+            )
+        moved, left = counts
         self.stdout.write(f"{moved} sessions were moved.")
         if not left:
             self.stdout.write('Remove "MOVE_FROM" from COATCHECK now.')
