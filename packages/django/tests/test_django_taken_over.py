@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
+import djangosite
 import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings
@@ -217,6 +220,34 @@ def test_a_response_that_is_lost_logs_nobody_out(store: Store, ann: Any) -> None
     client.get("/show")
     assert browser_with(old).get("/show").json() == {"user": "ann", "cart": 1}
     assert len(sessions_in(store)) == 1
+
+
+def test_a_view_that_fails_takes_nothing_away(store: Store, ann: Any) -> None:
+    """It sends no cookie, so the takeover is not finished, and the old cookie goes on working."""
+    old = key_of(former_client(ann, cart=1))
+
+    def fail() -> None:
+        raise RuntimeError("a bug of the view")
+
+    djangosite.meanwhile.append(fail)
+    failed = Client(
+        raise_request_exception=False,
+        headers={"cookie": f"{settings.SESSION_COOKIE_NAME}={old}"},
+    ).get("/put")
+    assert (failed.status_code, len(failed.cookies)) == (500, 0)
+    assert browser_with(old).get("/show").json() == {"user": "ann", "cart": 1}
+    assert len(sessions_in(store)) == 1
+
+
+def test_an_engine_of_ones_own_moves_as_the_one_that_it_extends(
+    store: Store, former: str, users: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine: Any = ModuleType("myengine")
+    mine.SessionStore = type("SessionStore", (import_module(former).SessionStore,), {})
+    monkeypatch.setitem(sys.modules, "myengine", mine)
+    old = former_key(cart=1)
+    with override_settings(COATCHECK={"STORE": store, "MOVE_FROM": "myengine"}):
+        assert SessionStore(old).load() == {"cart": 1}
 
 
 def test_a_forged_cookie_begins_nothing(store: Store, former: str, ann: Any) -> None:
