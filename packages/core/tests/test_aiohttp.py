@@ -426,6 +426,51 @@ def test_parallel_requests_of_aiohttp_session_are_merged() -> None:
         assert await aread_session(browser) == {"n": 2, "list": [1, 2], "slow": True}
 
 
+@old_keys
+@pytest.mark.parametrize("how", ["pop", "invalidate", "clear"])
+def test_showing_the_last_message_is_no_logout(how: str) -> None:
+    """Another session's cookie came along, or another request has logged in meanwhile."""
+    store = MemoryStore()
+    app = storage_application(store)
+    shown, may_go = asyncio.Event(), asyncio.Event()
+    may_go.set()
+
+    async def put(request: web.Request) -> web.Response:
+        session = await aiohttp_session.get_session(request)
+        session.update(request.query)
+        return web.Response()
+
+    async def empty(request: web.Request) -> web.Response:
+        session = await aiohttp_session.get_session(request)
+        shown.set()
+        await may_go.wait()
+        session.pop("flash") if how == "pop" else getattr(session, how)()
+        return web.Response()
+
+    app.router.add_get("/put", put)
+    app.router.add_get("/empty", empty)
+
+    @browsing(app)
+    async def browse(browser: TestClient[Any, Any]) -> None:
+        planted = (await browser.get("/put?flash=bye")).cookies["sid"].value
+        browser.session.cookie_jar.clear()
+        own = (await browser.get("/put?user=ann")).cookies["sid"].value
+        browser.session.cookie_jar.clear()
+        await browser.get("/empty", headers={"Cookie": f"sid={planted}; sid={own}"})
+        shows = [await browser.get("/show", headers={"Cookie": f"sid={own}"})]
+        shown.clear()
+        may_go.clear()
+        late = (await browser.get("/put?flash=bye")).cookies["sid"].value
+        slow = asyncio.create_task(browser.get("/empty"))
+        await shown.wait()
+        await browser.get("/put?user=ann")
+        may_go.set()
+        await slow
+        shows.append(await browser.get("/show", headers={"Cookie": f"sid={late}"}))
+        found = [await each.json() for each in shows]
+        assert found == [{"user": "ann"} if how == "pop" else {}] * 2
+
+
 def mixed_application(store: MemoryStore, *new_code: Any) -> web.Application:
     """Old code in a middleware, and new code, which uses `session_of`, in handlers."""
 

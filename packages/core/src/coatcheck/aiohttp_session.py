@@ -19,7 +19,7 @@ from aiohttp_session import AbstractStorage, Session
 
 from .aiohttp import SESSION
 from .errors import SessionUnavailable
-from .integration import configured_cookie, watch_end
+from .integration import configured_cookie, end_unchanged, watch_end
 from .session import AsyncSession
 
 __all__ = ["CoatcheckStorage"]
@@ -37,7 +37,9 @@ class CoatcheckStorage(AbstractStorage):
 
     A session of aiohttp-session whose ``max_age`` is set keeps it: the cookie and the stored
     session end by it. None goes back to that of the middleware, and 0 ends the session. An empty
-    session is ended, and ``new_session()`` gets a new id and drops the data.
+    session is ended. If its last key was removed, without ``invalidate()`` and ``clear()``, it goes
+    on where another request has changed it, or where several session cookies came.
+    ``new_session()`` gets a new id and drops the data.
 
     Only what has changed is taken over. So ``session_of(request)`` can be used in the same request:
     a session that was ended there stays ended, and a key that was changed there stays as it is.
@@ -78,6 +80,8 @@ class CoatcheckStorage(AbstractStorage):
             # What was added through `session_of` goes on, but not under the old id.
             if ours:
                 ours.regenerate(keep_data=True)
+            elif isinstance(session, _LoadedSession) and not session.was_cleared:
+                await end_unchanged(ours)
             else:
                 ours.destroy()
         elif session.max_age != former_max_age:
@@ -91,7 +95,10 @@ class _LoadedSession(Session):
     :ivar former: a copy of the data.
     :ivar former_max_age: the lifetime of the cookie in seconds, or None.
     :ivar has_ended: tells whether the session has ended through ``session_of``.
+    :ivar was_cleared: whether the application removed all data at once, which is a logout.
     """
+
+    was_cleared = False
 
     def __init__(self, ours: AsyncSession) -> None:
         data = dict(ours)
@@ -103,6 +110,16 @@ class _LoadedSession(Session):
         self.max_age = self.former_max_age = None if seconds is None else int(seconds)
         self.former: dict[str, Any] = deepcopy(data)
         self.has_ended = watch_end(ours)
+
+    def invalidate(self) -> None:
+        """Remove all data."""
+        super().invalidate()
+        self.was_cleared = True
+
+    def clear(self) -> None:
+        """Remove all data."""
+        super().clear()
+        self.was_cleared = True
 
 
 def _take_over(ours: AsyncSession, former: dict[str, Any], session: Session) -> None:

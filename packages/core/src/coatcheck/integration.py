@@ -36,7 +36,7 @@ The asynchronous classes have the same methods; those that may call the store ar
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, Unpack, cast
 
 from ._request.driver import AsyncDriver, SyncDriver, ping
 from ._request.finding import keep_sessions_in
@@ -68,6 +68,7 @@ __all__ = [
     "WSGIAdapter",
     "configured_cookie",
     "current_time",
+    "end_unchanged",
     "is_complete_body",
     "keep_sessions_in",
     "require_version",
@@ -223,6 +224,16 @@ def configured_cookie(session: Session) -> CookieOptions:
     :param session: the session of a request.
     """
     return core_of(session).contents.settings.cookie
+
+
+async def end_unchanged(session: AsyncSession) -> None:
+    """End a session that was emptied: see :meth:`SyncRequestSession.end_unchanged`.
+
+    :param session: the session of a request, for code that has nothing else of it.
+    """
+    core = cast("AsyncSessionCore", core_of(session))
+    context = cast("RequestContext", core.backend)
+    await core.exclusively(context.ending.end_unchanged)
 
 
 def run_command_line(arguments: Sequence[str], program: str) -> int:
