@@ -92,6 +92,12 @@ def test_an_unsupported_operation_names_verb_and_capability() -> None:
     )
 
 
+def test_an_operation_that_a_framework_lacks_comes_with_advice() -> None:
+    """The message is the advice, because no other store would help."""
+    error = UnsupportedOperation("create", advice="use the framework's own")
+    assert (error.operation, str(error)) == ("create", "use the framework's own")
+
+
 def test_a_serialization_error_carries_the_path() -> None:
     """The path is the whole session unless one value is the cause."""
     assert SerializationError("no").path == "session"

@@ -122,6 +122,40 @@ def test_the_page_needs_permissions(store: MemoryStore, users: Any) -> None:
     assert Client().get(PAGE).status_code == 302
 
 
+def allow(user: Any, *names: str) -> None:
+    for name in names:
+        label, _, codename = name.partition(".")
+        user.user_permissions.add(
+            Permission.objects.get(codename=codename, content_type__app_label=label)
+        )
+
+
+@pytest.mark.parametrize("permission", ["auth.view_user", "auth.change_user"])
+def test_names_of_users_need_the_permission_to_see_users(
+    store: MemoryStore, users: Any, permission: str
+) -> None:
+    staff = users.objects.create_user("staff", is_staff=True)
+    allow(staff, "coatcheck.view_session", "coatcheck.delete_session")
+    others, client = visitors(users), Client()
+    client.force_login(staff)
+    bob = users.objects.get(username="bob")
+    page = client.get(PAGE).text
+    assert {row.partition(" ")[0] for row in rows(page)} == {
+        "a",
+        *(str(user.pk) for user in users.objects.all()),
+    }
+    assert not any(name in " ".join(rows(page)) for name in ("bob", "carol"))
+    # A search does not tell who has a session, either.
+    assert rows(client.get(f"{PAGE}?q=bob").text) == ["No sessions."]
+    (row,) = rows(client.get(f"{PAGE}?q={bob.pk}").text)
+    assert row.startswith(f"{bob.pk} ")
+    ref = SessionStore(others["bob"].cookies["sessionid"].value).ref
+    client.post(PAGE, {"ref": [ref]})
+    assert LogEntry.objects.get().object_repr == f"session of {bob.pk}"
+    allow(staff, permission)
+    assert [row.partition(" ")[0] for row in rows(client.get(f"{PAGE}?q=bob").text)] == ["bobby"]
+
+
 def test_the_form_is_protected(admin: Client, ann: Any) -> None:
     checked = Client(enforce_csrf_checks=True)
     checked.cookies = admin.cookies

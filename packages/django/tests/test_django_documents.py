@@ -54,7 +54,7 @@ def test_each_setting_has_a_line() -> None:
 
 
 def test_each_check_has_a_line() -> None:
-    source = Path(import_module("coatcheck_django._checks").__file__ or "").read_text("utf-8")
+    source = Path(import_module("coatcheck_django.apps").__file__ or "").read_text("utf-8")
     named = re.findall(r"^\| `(coatcheck\.\w+)` \|", PAGE, re.MULTILINE)
     assert sorted(named) == sorted(set(re.findall(r'"(coatcheck\.[EW]\d+)"', source)))
 

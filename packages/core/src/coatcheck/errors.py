@@ -20,7 +20,7 @@
         ├── StoreTimeout
         ├── StoreClosed
         ├── RecordTooLarge                  size and limit as attributes
-        └── UnsupportedOperation            the capability is not declared
+        └── UnsupportedOperation            the capability is not declared; not in this framework
 
 No message contains a session id, a store key, a secret, a credential or session data.
 """
@@ -143,13 +143,15 @@ class RecordTooLarge(StoreError):
 
 
 class UnsupportedOperation(StoreError):
-    """The operation belongs to a capability that the store does not declare.
+    """The store does not declare the capability, or the framework in use has no such operation.
 
     :ivar operation: the operation that was called.
     """
 
-    def __init__(self, operation: str, capability: str) -> None:
+    def __init__(self, operation: str, capability: str = "", *, advice: str = "") -> None:
         super().__init__(
-            f"`{operation}` needs the capability `{capability}`, which this store does not declare"
+            advice
+            or f"`{operation}` needs the capability `{capability}`, "
+            "which this store does not declare"
         )
         self.operation = operation

@@ -10,9 +10,8 @@
 docs/django.md explains each setting.
 """
 
-from ._configuration import sessions
 from ._engine import SessionStore
-from ._logins import alog_out_everywhere, log_out_everywhere, owner_of
+from ._sessions import alog_out_everywhere, log_out_everywhere, owner_of, sessions
 
 __all__ = [
     "SessionStore",

@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.conf import settings
@@ -14,15 +15,14 @@ from django.core.signals import setting_changed
 from django.utils.crypto import get_random_string
 from django.utils.module_loading import import_string
 
-from coatcheck import AsyncStore, SessionOptions, Sessions, Store, open_async_store, open_store
+from coatcheck import AsyncStore, SessionOptions, Store, open_async_store, open_store
 from coatcheck.errors import ConfigurationError
 from coatcheck.session_lifecycle import SessionLifecycle
 
-from ._sessions import DjangoSessions
-
 if TYPE_CHECKING:
-    from ._engine import SessionStore
-    from ._taken_over import Former
+    from django.contrib.sessions.backends.base import SessionBase
+
+    from ._former import Former
 
 #: The options of coatcheck that can be set, by their names in ``COATCHECK``.
 OPTIONS: Final = {
@@ -81,12 +81,12 @@ class _Opened:
         self._parts = {key: part for key, part in self._parts.items() if key in kept}
 
 
-_opened: Final = _Opened()
+opened: Final = _Opened()
 
 
 def store() -> Store | AsyncStore:
     """Return the store for synchronous code."""
-    return _opened.get("store", lambda: _open(open_store))
+    return opened.get("store", lambda: _open(open_store))
 
 
 def async_store() -> Store | AsyncStore:
@@ -101,40 +101,25 @@ def async_store() -> Store | AsyncStore:
             return first
         return _open(open_async_store)
 
-    return _opened.get("async_store", make)
+    return opened.get("async_store", make)
 
 
-def lifecycle(kind: type[SessionStore]) -> SessionLifecycle:
+def lifecycle(kind: type[SessionBase]) -> SessionLifecycle:
     """Return what loads and stores sessions in synchronous code.
 
     :param kind: the engine's class, which knows when a session expires.
     """
-    return _opened.get(
+    return opened.get(
         ("lifecycle", kind), lambda: SessionLifecycle(store(), options(), expiry=_expiry(kind))
     )
 
 
-def async_lifecycle(kind: type[SessionStore]) -> SessionLifecycle:
+def async_lifecycle(kind: type[SessionBase]) -> SessionLifecycle:
     """See :func:`lifecycle`; for asynchronous code."""
-    return _opened.get(
+    return opened.get(
         ("async_lifecycle", kind),
         lambda: SessionLifecycle(async_store(), options(), expiry=_expiry(kind)),
     )
-
-
-def sessions() -> Sessions:
-    """Return the sessions of all visitors: list, look up and revoke them.
-
-    The owner of a session is its user: ``sessions().list(owner_of(user))``.
-
-    :raises ImproperlyConfigured: a setting is missing or wrong.
-    """
-    return _opened.get("sessions", lambda: DjangoSessions(store(), options(), former))
-
-
-def async_sessions() -> Sessions:
-    """See :func:`sessions`; for asynchronous code."""
-    return _opened.get("async_sessions", lambda: DjangoSessions(async_store(), options(), former))
 
 
 def former() -> Former | None:
@@ -142,7 +127,7 @@ def former() -> Former | None:
 
     :raises ImproperlyConfigured: it names no engine whose sessions can move.
     """
-    return _opened.get("former", _former)
+    return opened.get("former", _former)
 
 
 def options() -> SessionOptions:
@@ -150,7 +135,7 @@ def options() -> SessionOptions:
 
     :raises ImproperlyConfigured: a setting is missing or wrong.
     """
-    return _opened.get("options", _options)
+    return opened.get("options", _options)
 
 
 def owner_is_user() -> bool:
@@ -221,7 +206,7 @@ def _known_options() -> SessionOptions:
 
 
 def _former() -> Former | None:
-    from ._taken_over import former_sessions
+    from ._former import former_sessions
 
     value = given().get("MOVE_FROM")
     return None if value in (None, "") else former_sessions(value, time.time)
@@ -296,20 +281,21 @@ def _new_key(_request: object) -> str:
     return get_random_string(_KEY_LENGTH, _KEY_CHARACTERS)
 
 
-def _expiry(kind: type[SessionStore]) -> Callable[[Mapping[str, Any]], float]:
+def _expiry(kind: type[SessionBase]) -> Callable[[Mapping[str, Any]], float]:
     def expiry(data: Mapping[str, Any]) -> float:
-        session = kind()
+        session: Any = kind()
         session._session_cache = dict(data)  # a subclass may decide by them
-        return session.get_expiry_date(expiry=data.get("_session_expiry")).timestamp()
+        moment: datetime = session.get_expiry_date(expiry=data.get("_session_expiry"))
+        return moment.timestamp()
 
     return expiry
 
 
 def _forget_changed(*, setting: str, **_: object) -> None:
     if setting == "COATCHECK":
-        _opened.forget()
+        opened.forget()
     elif setting == "SECRET_KEY":  # a store in memory keeps its sessions
-        _opened.forget("store", "async_store")
+        opened.forget("store", "async_store")
 
 
 setting_changed.connect(_forget_changed, dispatch_uid="coatcheck_django")

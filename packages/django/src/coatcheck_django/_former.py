@@ -1,25 +1,38 @@
-"""Move the sessions of Django's database engine, each at its first use or all by a command.
+"""The sessions of the former engine: each moves at its first use, or all by a command.
 
-A row is deleted in the same transaction in which its session is stored. So a parallel request that
-finds the row waits until it is gone, and then finds the session. A logout deletes the row first,
-and waits for a request that is moving it in the same way: no session comes back from its row.
+A row of a table is deleted in the same transaction in which its session is stored. So a parallel
+request that finds the row waits until it is gone, and then finds the session. A logout deletes the
+row first, and waits for a request that is moving it in the same way: no session comes back from its
+row.
+
+A cookie cannot be ended, and a cache has no transactions. So the store notes that a session of
+theirs was taken over, and that it was ended: nothing begins twice from the same cookie or entry,
+and no logout is undone. Django reads the cache, as before: so Django unpickles what is in it, and
+coatcheck does not.
 """
 
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from django.conf import settings
+from django.contrib.sessions.backends import cache, signed_cookies
 from django.core import signing
+from django.core.exceptions import ImproperlyConfigured
 from django.db import router, transaction
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from coatcheck.errors import IdTaken, SerializationError
-from coatcheck.session_lifecycle import Operations, SessionLifecycle
+from coatcheck.session_lifecycle import FormerSession, Operations, SessionId, SessionLifecycle
 
 if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
     from django.contrib.sessions.backends.db import SessionStore
     from django.contrib.sessions.base_session import AbstractBaseSession
     from django.db.models import QuerySet
@@ -28,6 +41,9 @@ _log = logging.getLogger("coatcheck")
 
 _BATCH: Final = 500
 _LONGEST_KEY: Final = 40
+_ENGINES: Final = ("db", "cached_db", "cache", "signed_cookies")
+#: A former session, and its data.
+_Read: TypeAlias = tuple[FormerSession, dict[str, Any]]
 
 
 class FormerSessions:
@@ -44,7 +60,7 @@ class FormerSessions:
 
         :returns: whether there was one. Then it is in the store now, or has been ended since.
         """
-        row = self._live().filter(session_key=key).first() if may_be_key(key) else None
+        row = self._live().filter(session_key=key).first() if _may_be_key(key) else None
         data = None if row is None else self._data_of(row)
         if row is None or data is None:
             return False
@@ -72,7 +88,7 @@ class FormerSessions:
 
     def exists(self, key: str) -> bool:
         """Tell whether there is a live session under a key."""
-        return may_be_key(key) and self._live().filter(session_key=key).exists()
+        return _may_be_key(key) and self._live().filter(session_key=key).exists()
 
     def delete(self, key: str, sessions: SessionLifecycle | None = None) -> None:
         """End a session."""
@@ -80,7 +96,7 @@ class FormerSessions:
 
     def forget(self, key: str) -> None:
         """Remove what may be left of a session whose key changes."""
-        if may_be_key(key):
+        if _may_be_key(key):
             self._rows().filter(session_key=key).delete()
 
     def delete_where(
@@ -160,7 +176,7 @@ class FormerSessions:
         return True
 
 
-def may_be_key(key: str) -> bool:
+def _may_be_key(key: str) -> bool:
     """Tell whether a cookie's value may be a key of the table. Some databases refuse others."""
     return key.isascii() and key.isprintable() and len(key) <= _LONGEST_KEY
 
@@ -171,3 +187,167 @@ def _stored_until(
     """Store a session that expires when its row does."""
     stored = yield from sessions.create(data, row.session_key)
     yield from sessions.touch(stored, row.expire_date.timestamp())
+
+
+class TakenOverSessions:
+    """The sessions of an engine that keeps them outside the database.
+
+    :param engine: the engine's class.
+    :param clock: returns POSIX seconds.
+    """
+
+    def __init__(self, engine: type[SessionBase], clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    @abstractmethod
+    def read(self, key: str) -> _Read | None:
+        """Return the former session that a cookie leads to, or None."""
+
+    def finish(
+        self, key: str, sessions: SessionLifecycle | None
+    ) -> tuple[str, FormerSession | None] | None:
+        """Take a session over, unless it is in the store already.
+
+        :param sessions: where it is stored; None if it is there already.
+        :returns: the key under which to look in the store again, and the session if its key is a
+            new one, which the browser has to get; None if there is nothing to look for.
+        """
+        read = None if sessions is None else self.read(key)
+        if sessions is None or read is None:
+            return None
+        former, data = read
+        try:
+            session_id = sessions.run(sessions.takeover.begin(former, data))
+        except SerializationError as error:
+            _log.error("a session cannot be moved: %s", error)
+            return None
+        return None if session_id is None else (session_id, former)
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is a session under a key."""
+        return False
+
+    def delete(self, key: str, sessions: SessionLifecycle) -> None:
+        """End a session, also one that a parallel request is taking over."""
+        read = self.read(key)
+        if read is not None:
+            sessions.run(sessions.takeover.end(read[0]))
+
+    def forget(self, key: str) -> None:
+        """Remove what may be left of a session whose key changes."""
+
+    def delete_where(
+        self, is_meant: Callable[[str, Callable[[], dict[str, Any] | None]], bool]
+    ) -> int:
+        """End no session: they cannot be listed."""
+        return 0
+
+    def clear_expired(self) -> None:
+        """Do nothing: they end by themselves."""
+
+    def move_all(self, sessions: SessionLifecycle) -> None:
+        """Return None: they cannot be listed, so each of them moves when it is used."""
+
+
+class CookieSessions(TakenOverSessions):
+    """The sessions of Django's signed cookies. A session that is taken over gets a key."""
+
+    def read(self, key: str) -> _Read | None:
+        """See :meth:`TakenOverSessions.read`."""
+        if ":" not in key:
+            return None
+        session = self._engine(key)
+        data = session.load()
+        if not data:
+            return None
+        # Django compares signatures as text, so the same session has one cookie.
+        former = FormerSession(
+            identity=f"signed_cookies {key}",
+            session_ids=[*_keys_of(key)],
+            expires_at=self._clock() + session.get_session_cookie_age(),
+        )
+        return former, data
+
+
+class CacheSessions(TakenOverSessions):
+    """The sessions of Django's cache engine. They keep their keys."""
+
+    def read(self, key: str) -> _Read | None:
+        """See :meth:`TakenOverSessions.read`."""
+        session = self._engine(key)
+        data = session.load() if _may_be_key(key) else None
+        if not (data and isinstance(data, dict)):
+            return None
+        # The entry ends at the latest when it would end that is stored now.
+        seconds = session.get_expiry_age(expiry=data.get("_session_expiry"))
+        former = FormerSession(
+            identity=f"cache {key}",
+            session_ids=[SessionId(key)],
+            expires_at=self._clock() + max(seconds, session.get_session_cookie_age()),
+        )
+        return former, data
+
+    def finish(
+        self, key: str, sessions: SessionLifecycle | None
+    ) -> tuple[str, FormerSession | None] | None:
+        """See :meth:`TakenOverSessions.finish`."""
+        if sessions is None:
+            return None
+        if super().finish(key, sessions) is not None:
+            self.forget(key)
+        # Another request may have moved it, after this one had looked for it in the store.
+        return key, None
+
+    def exists(self, key: str) -> bool:
+        """See :meth:`TakenOverSessions.exists`."""
+        return _may_be_key(key) and self._engine().exists(key)
+
+    def delete(self, key: str, sessions: SessionLifecycle) -> None:
+        """See :meth:`TakenOverSessions.delete`."""
+        super().delete(key, sessions)
+        self.forget(key)
+
+    def forget(self, key: str) -> None:
+        """See :meth:`TakenOverSessions.forget`."""
+        if _may_be_key(key):
+            self._engine().delete(key)
+
+
+#: The sessions of any former engine.
+Former: TypeAlias = FormerSessions | TakenOverSessions
+
+
+def former_sessions(engine: object, clock: Callable[[], float]) -> Former:
+    """Return the sessions of a former engine.
+
+    :param engine: the former value of ``SESSION_ENGINE``.
+    :param clock: returns POSIX seconds.
+    :raises ImproperlyConfigured: its sessions cannot move.
+    """
+    from django.contrib.sessions.backends import db
+
+    kind: object = None
+    if isinstance(engine, str):
+        try:
+            kind = getattr(import_module(engine), "SessionStore", None)
+        except Exception:  # a module that is imported may raise anything
+            kind = None
+    if isinstance(kind, type):
+        if issubclass(kind, db.SessionStore):
+            return FormerSessions(kind)
+        if issubclass(kind, signed_cookies.SessionStore):
+            return CookieSessions(kind, clock)
+        if issubclass(kind, cache.SessionStore):
+            return CacheSessions(kind, clock)
+    names = ", ".join(f'"django.contrib.sessions.backends.{name}"' for name in _ENGINES)
+    raise ImproperlyConfigured(
+        f'COATCHECK["MOVE_FROM"] must be the former SESSION_ENGINE, one of {names}, not {engine!r}'
+    )
+
+
+def _keys_of(cookie: str) -> Iterator[str]:
+    """Yield the keys that the session of a cookie can have: one for each of the secrets."""
+    for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+        digest = salted_hmac("coatcheck_django.cookie", cookie, secret, algorithm="sha256")
+        yield SessionId(digest.hexdigest()[:32])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION, LogEntry
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_permission_codename, get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -21,7 +21,7 @@ from coatcheck.sessions import SessionEntry
 
 from . import _configuration as configuration
 from ._engine import SessionStore
-from ._logins import owner_of
+from ._sessions import owner_of, sessions
 from .models import Session
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _LAST: Final = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
 class Row:
     """A session as the page shows it.
 
-    :ivar user: the user, the id of one who was deleted, or None for a visitor.
+    :ivar user: the user, the id of one who was deleted or may not be seen, or None for a visitor.
     :ivar is_mine: whether the page itself was asked for with this session.
     """
 
@@ -89,6 +89,7 @@ class SessionAdmin(_ModelAdmin):
             "rows": self._rows(request, query),
             "limit": _SESSIONS,
             "owner_is_user": configuration.owner_is_user(),
+            "shows_names": _shows_names(request),
             "some_may_move": configuration.former() is not None,
             "has_delete_permission": self.has_delete_permission(request),
             **(extra_context or {}),
@@ -101,7 +102,7 @@ class SessionAdmin(_ModelAdmin):
         except StoreError as error:
             self.message_user(request, f"The sessions cannot be listed: {error}", messages.ERROR)
             return []
-        users = _users_of(entries)
+        users = _users_of(entries) if _shows_names(request) else {}
         session = request.session
         mine = session.ref if isinstance(session, SessionStore) else None
         return [
@@ -120,15 +121,15 @@ class SessionAdmin(_ModelAdmin):
             text = "This store does not list all sessions. Search for a user."
             self.message_user(request, text, messages.INFO)
             return []
-        return configuration.sessions().list_all(_SESSIONS)
+        return sessions().list_all(_SESSIONS)
 
     def _found(self, request: HttpRequest, query: str) -> list[SessionEntry]:
         """Return the sessions of the users whose name has a text in it.
 
-        Under another rule for owners the text is an owner.
+        Where names are not shown the text is an owner.
         """
-        if not configuration.owner_is_user():
-            return configuration.sessions().list(query)[:_SESSIONS]
+        if not _shows_names(request):
+            return sessions().list(query)[:_SESSIONS]
         model = get_user_model()
         name = model.USERNAME_FIELD
         named = model._default_manager.filter(**{f"{name}__icontains": query})
@@ -138,11 +139,7 @@ class SessionAdmin(_ModelAdmin):
         if len(users) > _USERS:
             text = f"More than {_USERS} users have this text in their name. Some are left out."
             self.message_user(request, text, messages.WARNING)
-        found = (
-            each
-            for user in users[:_USERS]
-            for each in configuration.sessions().list(owner_of(user))
-        )
+        found = (each for user in users[:_USERS] for each in sessions().list(owner_of(user)))
         return sorted(found, key=lambda entry: entry.created_at)[:_SESSIONS]
 
     def _end(self, request: HttpRequest) -> None:
@@ -151,9 +148,9 @@ class SessionAdmin(_ModelAdmin):
         refs = request.POST.getlist("listed" if "all" in request.POST else "ref")
         try:
             for ref in refs:
-                entry = configuration.sessions().get(ref)
+                entry = sessions().get(ref)
                 # A session that is not found may have another key by now, which this ends.
-                if configuration.sessions().revoke(ref):
+                if sessions().revoke(ref):
                     count += 1
                     self._note(request, ref, entry)
         except StoreError as error:  # what was ended stays ended, and in the log
@@ -167,7 +164,8 @@ class SessionAdmin(_ModelAdmin):
     def _note(self, request: HttpRequest, ref: str, entry: SessionEntry | None) -> None:
         whose = "a session whose key has changed"
         if entry is not None:
-            user = _users_of([entry]).get(entry.owner, entry.owner)
+            users = _users_of([entry]) if _shows_names(request) else {}
+            user = users.get(entry.owner, entry.owner)
             whose = f"session of {user or 'a visitor'}"
         LogEntry.objects.create(
             user_id=request.user.pk,
@@ -178,10 +176,17 @@ class SessionAdmin(_ModelAdmin):
         )
 
 
+def _shows_names(request: HttpRequest) -> bool:
+    """Tell whether owners are users whose names the staff may see, as on the page of users."""
+    staff: Any = request.user
+    of_users = get_user_model()._meta
+    names = (get_permission_codename(action, of_users) for action in ("view", "change"))
+    may_see = any(staff.has_perm(f"{of_users.app_label}.{name}") for name in names)
+    return configuration.owner_is_user() and may_see
+
+
 def _users_of(entries: list[SessionEntry]) -> dict[str | None, Any]:
     """Return the users of sessions by the owners' names; those who were deleted are left out."""
-    if not configuration.owner_is_user():
-        return {}
     model = get_user_model()
     keys = {}
     for owner in {entry.owner for entry in entries} - {None}:
