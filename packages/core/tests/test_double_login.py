@@ -43,8 +43,8 @@ def act(session: Any, path: str, way: str) -> str:
         case "cart":
             session["cart"] = word
         case "login":
-            if way == "record_login":
-                record_login(session)
+            if way in {"record_login", "without data"}:
+                record_login(session, keep_data=way == "record_login")
             else:
                 session.regenerate(keep_data=True)
             session["user"] = word
@@ -167,6 +167,14 @@ def test_at_whichever_point_of_a_login_the_other_comes_both_count(way: str, step
     assert cookie is not None
     assert site.browser.present(cookie, "/read").text == str({"cart": "shoes", "user": "bob"})
     assert [data["user"] for data in data_in(site.store)] == ["ann", "bob"]
+
+
+def test_logins_without_the_data_never_depend_on_each_other() -> None:
+    site = Site("without data")
+    site.store.script(3, site.sends("/login/ann"))
+    assert site.cookie_of("/login/bob") is not None
+    site.browser.present(site.old, "/logout")
+    assert data_in(site.store) == [{"user": "ann"}, {"user": "bob"}]
 
 
 @pytest.mark.parametrize("way", WAYS)
