@@ -71,7 +71,7 @@ class OwnClient(Client):
         self._open: set[Any] = set()
         self._busy: set[Any] = set()
         self._is_closed = False
-        super().__init__(engine, settings.timeout if self._driver.is_remote else None)
+        super().__init__(engine, self._driver.call_timeout if self._driver.is_remote else None)
         self._driver.prepare(engine)
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "checkout", self._checked_out)

@@ -154,6 +154,8 @@ def _where(database: Database, url: Any) -> str:
     """Return the name of the server in errors."""
     if url.get_backend_name() == "sqlite":
         return f"{database.name} at {url.database}"
+    if several := url.query.get("host"):
+        return f"{database.name} at {several if isinstance(several, str) else ', '.join(several)}"
     host = url.host or "the default host"
     shown = f"[{host}]" if ":" in host else host
     return f"{database.name} at {shown}" + (f":{url.port}" if url.port else "")

@@ -81,8 +81,8 @@ def parse(text: str, *, is_async: bool) -> Settings:
     own = {name: values.pop(name) for name in _OWN if name in values}
     timeout = own.get("timeout", TIMEOUT)
     return Settings(
-        url=url.update_query_dict(values | ({"host": hosts} if hosts else {})),
-        driver=described(timeout),
+        url=url.update_query_dict(values | _host_option(hosts)),
+        driver=described(timeout, len(",".join(hosts).split(","))),
         table=own.get("table", DEFAULT_TABLE),
         timeout=timeout,
         pool_size=own.get("pool_size", POOL_SIZE),
@@ -97,6 +97,13 @@ def _split(text: str) -> tuple[str, tuple[str, ...], dict[str, str]]:
     rest = "&".join(piece for piece in pieces if not piece.startswith("host="))
     _, options = split_url(f"{plain}?{rest}" if rest else plain, _FORM)
     return plain, hosts, options
+
+
+def _host_option(hosts: tuple[str, ...]) -> dict[str, Any]:
+    """Return the option that SQLAlchemy takes: `a:1` and `b:2`, or `a,b` with `port` as `1,2`."""
+    if not hosts:
+        return {}
+    return {"host": hosts[0] if len(hosts) == 1 else hosts}
 
 
 def _table(value: str) -> str:

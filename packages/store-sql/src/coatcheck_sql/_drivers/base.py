@@ -16,6 +16,7 @@ class Driver:
     """Describe a driver of SQLAlchemy's.
 
     :param timeout: seconds that connecting, and the reply to a statement, may each take.
+    :param hosts: how many servers the URL names.
     :cvar install: what ``pip`` installs.
     :cvar options: the options that a URL may have for this driver, or None for any.
     :cvar engine_options: more arguments of ``create_engine``.
@@ -27,8 +28,14 @@ class Driver:
     engine_options: ClassVar[Mapping[str, Any]] = {}
     is_remote: ClassVar[bool] = True
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, hosts: int = 1) -> None:
         self.timeout = timeout
+        self.hosts = hosts
+
+    @property
+    def call_timeout(self) -> float:
+        """Return the seconds that a call in the async API may take."""
+        return self.timeout
 
     def arguments(self) -> dict[str, Any]:
         """Return arguments of the driver's function to connect."""

@@ -11,6 +11,8 @@ from sqlalchemy import Engine, event
 
 from .base import Driver, abort, has_ended
 
+#: Seconds that a server may take to connect if the URL names several: the fewest of psycopg's.
+_PER_HOST: Final = 2
 #: What PgBouncer says to a setting that it does not know.
 _REFUSED: Final = "unsupported startup parameter"
 
@@ -18,8 +20,8 @@ _REFUSED: Final = "unsupported startup parameter"
 class _PostgreSQLDriver(Driver):
     """Connect with a time limit for the server, unless PgBouncer does not accept one."""
 
-    def __init__(self, timeout: float) -> None:
-        super().__init__(timeout)
+    def __init__(self, timeout: float, hosts: int = 1) -> None:
+        super().__init__(timeout, hosts)
         self._has_server_limit = True
 
     @abstractmethod
@@ -67,7 +69,13 @@ class Psycopg(_PostgreSQLDriver):
 
     def arguments(self) -> dict[str, Any]:
         """See :meth:`.base.Driver.arguments`."""
-        return {"prepare_threshold": None, "connect_timeout": max(1, round(self.timeout))}
+        seconds = self.timeout if self.hosts == 1 else _PER_HOST
+        return {"prepare_threshold": None, "connect_timeout": max(1, round(seconds))}
+
+    @property
+    def call_timeout(self) -> float:
+        """Return the seconds that a call may take, with those for silent servers."""
+        return self.timeout + (self.hosts - 1) * _PER_HOST
 
     def server_limit(self, milliseconds: int) -> dict[str, Any]:
         """Return the arguments that set the server's time limit for statements."""
