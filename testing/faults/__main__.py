@@ -21,7 +21,9 @@ APIS: dict[str, Callable[[str], AsyncStore]] = {
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m testing.faults", description=__doc__)
-    parser.add_argument("server", choices=("dynamodb", "mongo", "redis"))
+    parser.add_argument(
+        "server", choices=("dynamodb", "mariadb", "mongo", "postgresql", "redis", "sqlite")
+    )
     parser.add_argument(
         "--seconds", type=float, default=30.0, help="how long the load runs with each fault"
     )

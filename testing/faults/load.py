@@ -115,6 +115,7 @@ class Load:
             self.outcome.successes.append(time.monotonic())
         except StoreError as error:
             self.outcome.failed[type(error).__name__] += 1
+            await asyncio.sleep(0)  # a connection that is refused may fail without waiting
         except Exception as error:
             self.outcome.untyped.append(error)
         finally:

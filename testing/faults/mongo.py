@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from pymongo.errors import AutoReconnect
 
 from testing.servers.mongo import MongoServer, ReplicaSet, replica_set
 
+from .disk import fill_for_a_while, small_disk
 from .run import Fault, Timing, kill_twice, stop_for_a_while
 
 #: MiB of the disk that becomes full.
@@ -45,34 +44,14 @@ def _step_down(primary: MongoServer) -> None:
 
 
 @contextlib.contextmanager
-def _small_disk() -> Iterator[MongoServer]:
-    """Start a server whose data lie on a small disk in memory; mounting that disk needs root."""
+def _on_a_small_disk() -> Iterator[MongoServer]:
     server = MongoServer("--syncdelay", "1")  # seconds until data files are written
-    data = server.folder / "data"
-    data.mkdir()
-    subprocess.run(("mount", "-t", "tmpfs", "-o", f"size={_DISK}m", "tmpfs", str(data)), check=True)
-    try:
-        with server:
-            yield server
-    finally:
-        subprocess.run(("umount", str(data)), check=True)
+    with small_disk(server, server.data, _DISK), server:
+        yield server
 
 
 async def _full(server: MongoServer, timing: Timing) -> None:
-    await timing.wait(0.3)
-    filling = server.folder / "data" / "filling"
-    await asyncio.to_thread(_fill, filling)
-    await timing.wait(0.3)
-    filling.unlink()
-    if not server.runs():
-        await asyncio.to_thread(server.start)
-
-
-def _fill(path: Path) -> None:
-    with path.open("wb") as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(65536))
-            file.flush()
+    await fill_for_a_while(server, server.data, timing)
 
 
 FAULTS: Final = (
@@ -81,5 +60,5 @@ FAULTS: Final = (
     Fault("replica set: primary killed, restarted", replica_set, _primary_killed),
     Fault("replica set: primary stands still", replica_set, _primary_stopped, is_repeated=True),
     Fault("replica set: primary steps down", replica_set, _handed_over),
-    Fault("disk full, then not", _small_disk, _full, needs_root=True),
+    Fault("disk full, then not", _on_a_small_disk, _full, needs_root=True),
 )

@@ -12,7 +12,7 @@ from typing import Final
 
 from ..machine import system_program
 from .accounts import Account
-from .process import TIMEOUT, ServerProcess
+from .process import TIMEOUT, ServerFailed, ServerProcess
 from .programs import ServerMissing
 from .shared import shared_or_own
 
@@ -73,6 +73,21 @@ class MariaDBServer(ServerProcess):
     def url(self) -> str:
         """Return the URL of its database."""
         return f"mariadb://{USER}@127.0.0.1:{self.port}/{DATABASE}"
+
+    def sql(self, statement: str, user: str = USER) -> str:
+        """Run a statement without a client library, and return its rows as text.
+
+        :param user: a user without a password; ``root`` may do everything as well.
+        """
+        command = (
+            program("mariadb"), "--no-defaults", f"--user={user}", "--host=127.0.0.1",
+            f"--port={self.port}", "--batch", "--skip-column-names", f"--execute={statement}",
+            DATABASE,
+        )  # fmt: skip
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ended.returncode:
+            raise ServerFailed(f"mariadb: {ended.stderr.strip()}")
+        return ended.stdout.strip()
 
     @property
     def data(self) -> Path:

@@ -57,10 +57,9 @@ class MongoServer(ServerProcess):
     def __init__(self, *options: str) -> None:
         path = program()
 
-        def command(port: int, folder: Path) -> Sequence[str]:
-            data = folder / "data"
-            data.mkdir(exist_ok=True)
-            listening = ("--bind_ip", "127.0.0.1", "--port", str(port), "--dbpath", str(data))
+        def command(port: int, _: Path) -> Sequence[str]:
+            self.data.mkdir(exist_ok=True)
+            listening = ("--bind_ip", "127.0.0.1", "--port", str(port), "--dbpath", str(self.data))
             return (str(path), *listening, *_PLAIN, *options)
 
         super().__init__(command, accepts)
@@ -69,6 +68,11 @@ class MongoServer(ServerProcess):
     def url(self) -> str:
         """Return its URL, without a database."""
         return f"mongodb://127.0.0.1:{self.port}/"
+
+    @property
+    def data(self) -> Path:
+        """Return the folder of its data."""
+        return self.folder / "data"
 
     def client(self) -> MongoClient[dict[str, Any]]:
         """Return a client of this server alone, by which tests bypass a store."""

@@ -111,8 +111,7 @@ class ServerProcess:
         self._reservation = PortReservation()
         self.port = self._reservation.port
         self.folder = Path(tempfile.mkdtemp(prefix="coatcheck-server-", dir=folder_in_memory()))
-        if account is not None:
-            account.give(self.folder)
+        self.give(self.folder)
 
     def __enter__(self) -> Self:
         try:
@@ -196,6 +195,11 @@ class ServerProcess:
         if self._process is not None:
             family.resume(family.children(self._process.pid))
             self._process.send_signal(signal.SIGCONT)
+
+    def give(self, path: Path) -> None:
+        """Give a file or folder to the user as whom the server runs."""
+        if self._account is not None:
+            self._account.give(path)
 
     def run(self, *command: str | Path) -> None:
         """Run a program to its end, in the server's folder and as its user.

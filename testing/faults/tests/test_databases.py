@@ -9,18 +9,9 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from testing.servers import mariadb, postgresql
-from testing.servers.mariadb import DATABASE, USER, MariaDBServer
+from testing.servers import postgresql
+from testing.servers.mariadb import MariaDBServer
 from testing.servers.postgresql import PgBouncer, PostgreSQLServer, pair
-
-
-def ask_mariadb(server: MariaDBServer, statement: str) -> str:
-    command = (
-        mariadb.program("mariadb"), "--no-defaults", f"--user={USER}", "--host=127.0.0.1",
-        f"--port={server.port}", "--batch", "--skip-column-names", f"--execute={statement}",
-        DATABASE,
-    )  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def runs(process: psutil.Process) -> bool:
@@ -35,7 +26,8 @@ def runs(process: psutil.Process) -> bool:
             marks=pytest.mark.integration("postgresql"),
         ),
         pytest.param(
-            MariaDBServer, ask_mariadb, id="mariadb", marks=pytest.mark.integration("mariadb")
+            MariaDBServer, MariaDBServer.sql, id="mariadb",
+            marks=pytest.mark.integration("mariadb")
         ),
     ],
 )  # fmt: skip

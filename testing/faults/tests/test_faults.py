@@ -9,15 +9,19 @@ from typing import Any
 import pytest
 
 from coatcheck import AsyncStore
-from testing.faults import dynamodb, mongo, redis
+from testing.faults import dynamodb, mariadb, mongo, postgresql, redis, sqlite
 from testing.faults.__main__ import APIS
 from testing.faults.run import Fault, Timing, outcome_of
+from testing.machine import SERVERS as MACHINE
 
 #: Each server's faults, and a time limit shorter than the store's own.
 SERVERS = {
     "dynamodb": (dynamodb.FAULTS, "timeout=1"),
+    "mariadb": (mariadb.FAULTS, "timeout=1"),
     "mongo": (mongo.FAULTS, "timeoutMS=1500"),
+    "postgresql": (postgresql.FAULTS, "timeout=1"),
     "redis": (redis.FAULTS, "socket_timeout=1"),
+    "sqlite": (sqlite.FAULTS, "timeout=1"),
 }
 
 
@@ -27,7 +31,8 @@ def each_fault() -> Iterator[Any]:
         for number, fault in enumerate(fault for fault in faults if not fault.needs_root):
             for place, api in enumerate(APIS):
                 night = fault.is_repeated or number % len(APIS) != place
-                marks = [pytest.mark.integration(name), *([pytest.mark.slow] if night else [])]
+                marks = [pytest.mark.integration(name)] if name in MACHINE else []
+                marks += [pytest.mark.slow] if night else []
                 yield pytest.param(name, fault, api, marks=marks, id=f"{name}-{fault.name}-{api}")
 
 
