@@ -330,6 +330,30 @@ def test_only_an_application_of_aiohttp_is_set_up(wrong: Any) -> None:
         coatcheck.aiohttp.setup(wrong, secret=SECRET)
 
 
+def test_an_application_is_set_up_once_and_before_it_starts() -> None:
+    app = web.Application()
+    coatcheck.aiohttp.setup(app, secret=SECRET)
+    coatcheck.aiohttp.setup(app, secret=SECRET, name="admin_sid")
+    with pytest.raises(ConfigurationError, match="has sessions of the name 'sid' already"):
+        coatcheck.aiohttp.setup(app, secret=SECRET)
+    app.freeze()
+    with pytest.raises(ConfigurationError, match="the application has started"):
+        coatcheck.aiohttp.setup(app, secret=SECRET, name="late_sid")
+
+
+def test_the_middleware_alone_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """It would lose the session of a streaming response, and say nothing."""
+    middleware = coatcheck.aiohttp.SessionMiddleware(secret=SECRET, store=MemoryStore())
+    app = web.Application(middlewares=[middleware])
+    app.router.add_get("/count", count)
+
+    @browsing(app)
+    async def browse(browser: TestClient[Any, Any]) -> None:
+        assert (await browser.get("/count")).status == 500
+
+    assert "call `coatcheck.aiohttp.setup(app, ...)`, which adds the middleware" in caplog.text
+
+
 def test_a_request_without_the_middleware_says_what_is_missing() -> None:
     async def look(request: web.Request) -> web.Response:
         with pytest.raises(SessionUnavailable, match=r"call `coatcheck\.aiohttp\.setup\(app"):

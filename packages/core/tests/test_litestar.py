@@ -14,15 +14,24 @@ from litestar.exceptions import NotAuthorizedException
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import DefineMiddleware
 from litestar.middleware._internal.cors import CORSMiddleware
-from litestar.response import Redirect, Stream
+from litestar.response import Redirect, Response, Stream
 from litestar.security.session_auth import SessionAuth
 from litestar.testing import TestClient
 from webclient import SECRET, Clock, CountingStore, sessions_in, set_cookies
 
-from coatcheck import AsyncSession, CookieOptions, MemoryStore, Sessions, session_of
+from coatcheck import (
+    ALWAYS,
+    AsyncSession,
+    CookieOptions,
+    MemoryStore,
+    Record,
+    Sessions,
+    session_of,
+)
 from coatcheck.asgi import SessionMiddleware
-from coatcheck.errors import ConfigurationError, StoreClosed
+from coatcheck.errors import ConfigurationError, StoreClosed, StoreUnavailable
 from coatcheck.litestar import SessionConfig
+from coatcheck.store import Condition
 from coatcheck.testing import find_sessions, login, read_session
 
 AnyRequest = Request[Any, Any, Any]
@@ -235,6 +244,37 @@ def test_options_are_those_of_the_other_middlewares() -> None:
         assert "Max-Age=600" in line
     with pytest.raises(ConfigurationError, match="`secret` is required"):
         SessionConfig()
+
+
+@pytest.mark.parametrize(("path", "status"), [("/count", 500), ("/show", 503)])
+def test_exception_handlers_see_errors_of_loading_and_not_of_saving(path: str, status: int) -> None:
+    """To Litestar a response has begun when it is about to be sent."""
+
+    class Down(MemoryStore):
+        def get(self, key: str) -> Record | None:
+            if is_down and path == "/show":
+                raise StoreUnavailable("down")
+            return super().get(key)
+
+        def set(self, key: str, record: Record, only_if: Condition = ALWAYS) -> bool:
+            if is_down:
+                raise StoreUnavailable("down")
+            return super().set(key, record, only_if)
+
+    def unavailable(request: AnyRequest, error: StoreUnavailable) -> Response[str]:
+        return Response("try again", status_code=503)
+
+    app = Litestar(
+        ROUTES,
+        plugins=[config_of(store=Down())],
+        exception_handlers={StoreUnavailable: unavailable},
+        logging_config=None,
+    )
+    is_down = False
+    with TestClient(app, raise_server_exceptions=False) as client:
+        client.get("/count")
+        is_down = True
+        assert client.get(path).status_code == status
 
 
 def test_a_middleware_of_each_route_is_refused() -> None:

@@ -199,12 +199,21 @@ def test_an_application_of_the_other_interface_is_refused() -> None:
 
 
 @both
-@pytest.mark.parametrize("store", [5, b"memory:", {"url": "memory:"}, MemoryStore])
-def test_a_store_of_another_type_is_refused(middleware: Middleware, store: object) -> None:
+@pytest.mark.parametrize(
+    ("store", "given"),
+    [
+        (5, "int"),
+        (b"memory:", "bytes"),
+        ({"url": "memory:"}, "dict"),
+        (MemoryStore, "the class MemoryStore: write `MemoryStore(...)`"),
+    ],
+)
+def test_a_store_of_another_type_is_refused(
+    middleware: Middleware, store: object, given: str
+) -> None:
     """A store may be full of connections and passwords, so only its type is named."""
     assert refusal(middleware, store=store) == (
-        "`store` must be a coatcheck.Store, a coatcheck.AsyncStore, a URL or None, "
-        f"not {type(store).__name__}"
+        f"`store` must be a coatcheck.Store, a coatcheck.AsyncStore, a URL or None, not {given}"
     )
 
 
@@ -319,6 +328,9 @@ def test_options_of_another_type_are_refused(middleware: Middleware) -> None:
     """A dictionary of options belongs behind two stars, and its content into no message."""
     assert refusal(middleware, {"secret": SECRET}) == (
         "`options` must be SessionOptions or None, not dict"
+    )
+    assert refusal(middleware, SECRET) == (
+        "`options` must be SessionOptions or None, not str; options are given by name: `secret=...`"
     )
 
 

@@ -281,6 +281,13 @@ def test_a_store_that_was_opened_is_closed_with_the_server(tmp_path: Any) -> Non
         Sessions(store, made.options).list("ann")
 
 
+def test_an_application_is_set_up_once() -> None:
+    app, _ = site()
+    coatcheck.sanic.setup(app, secret=SECRET, name="admin_sid")
+    with pytest.raises(ConfigurationError, match="has sessions of the name 'sid' already"):
+        coatcheck.sanic.setup(app, secret=SECRET)
+
+
 @pytest.mark.parametrize("wrong", [None, site, object()])
 def test_only_an_application_of_sanic_is_set_up(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"`app` must be a sanic\.Sanic"):

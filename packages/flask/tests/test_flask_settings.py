@@ -9,10 +9,12 @@ from typing import Any
 
 import flask
 import pytest
+import quart
 
 from coatcheck import MemoryStore, SessionOptions
 from coatcheck.errors import ConfigurationError, StoreUnavailable
 from coatcheck_flask import Coatcheck, SettingsError
+from coatcheck_flask.quart import Coatcheck as QuartCoatcheck
 
 SECRET = "a secret of thirty-two bytes, more"
 
@@ -217,6 +219,21 @@ def test_initialising_twice_is_an_error() -> None:
     Coatcheck(app, store=MemoryStore())
     with pytest.raises(SettingsError, match="has its `Coatcheck` already"):
         Coatcheck(app, store=MemoryStore())
+
+
+@pytest.mark.parametrize(
+    ("extension", "app", "advice"),
+    [
+        (Coatcheck, quart.Quart(__name__), "a Flask application, not Quart: {}.quart`"),
+        (QuartCoatcheck, flask.Flask(__name__), "a Quart application, not Flask: {}`"),
+        (Coatcheck, {}, "a Flask application, not dict"),
+    ],
+)
+def test_an_application_of_another_kind_is_an_error(extension: Any, app: Any, advice: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        extension(app)
+    where = advice.format("import it from `coatcheck_flask")
+    assert str(caught.value) == f"this `Coatcheck` takes {where}"
 
 
 def test_using_it_before_is_an_error() -> None:

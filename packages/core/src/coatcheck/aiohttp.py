@@ -29,6 +29,7 @@ from .integration import (
     AsyncIntegration,
     AsyncRequestSession,
     RequestAdapter,
+    check_set_up_once,
     keep_sessions_in,
     require_version,
 )
@@ -65,7 +66,8 @@ def setup(
         them get a dict that has aiohttp's request: ``{"request": request}``.
     :returns: the middleware, with the ``store`` and the ``options`` that
         :class:`~coatcheck.Sessions` takes.
-    :raises ConfigurationError: an option that cannot work, or ``app`` is no application of aiohttp.
+    :raises ConfigurationError: an option that cannot work, or ``app`` is no application of aiohttp,
+        has started, or has a middleware of the same cookie name.
     :raises PluginError: ``store`` is a URL that no installed store opens.
     """
     if not isinstance(app, web.Application):
@@ -73,9 +75,15 @@ def setup(
             f"`app` must be an aiohttp.web.Application, not {type(app).__name__}; the middlewares "
             "of ASGI and WSGI are in coatcheck.asgi and coatcheck.wsgi"
         )
+    if app.frozen:
+        raise ConfigurationError(
+            "the application has started: call `coatcheck.aiohttp.setup(app, ...)` where it is made"
+        )
     middleware = SessionMiddleware(options, **kwargs)
+    check_set_up_once(app.middlewares, middleware)
     app.middlewares.insert(0, middleware)
     app.on_response_prepare.append(middleware._before_headers)
+    middleware._is_set_up = True
 
     async def close(_: web.Application) -> None:
         await middleware.close()
@@ -96,11 +104,17 @@ class SessionMiddleware(AsyncIntegration[AsyncSession]):
         self, options: SessionOptions | None = None, **kwargs: Unpack[OptionFields]
     ) -> None:
         super().__init__(_AiohttpAdapter(), options, **kwargs)
+        self._is_set_up = False
 
     async def __call__(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Serve one request."""
+        if not self._is_set_up:
+            raise ConfigurationError(
+                "a middleware alone cannot save the session of a streaming response: call "
+                "`coatcheck.aiohttp.setup(app, ...)`, which adds the middleware, too"
+            )
         mapping: dict[str, Any] = request.setdefault(_MAPPING, {"request": request})
         opened = await self.open(mapping)
         request.setdefault(_OPENED, {})[self] = opened

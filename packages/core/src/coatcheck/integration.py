@@ -35,7 +35,7 @@ The asynchronous classes have the same methods; those that may call the store ar
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack, cast
 
 from ._request.driver import AsyncDriver, SyncDriver, ping
@@ -53,6 +53,7 @@ from ._session.data_end import watch_end
 from ._session.session_core import AsyncSessionCore, SyncSessionCore
 from ._session.session_dict import core_of
 from .cookie import CookieOptions
+from .errors import ConfigurationError
 from .options import OptionFields, SessionOptions
 from .session import AsyncSession, Session, SyncSession
 
@@ -66,6 +67,7 @@ __all__ = [
     "SyncIntegration",
     "SyncRequestSession",
     "WSGIAdapter",
+    "check_set_up_once",
     "configured_cookie",
     "current_time",
     "end_unchanged",
@@ -234,6 +236,21 @@ async def end_unchanged(session: AsyncSession) -> None:
     core = cast("AsyncSessionCore", core_of(session))
     context = cast("RequestContext", core.backend)
     await core.exclusively(context.ending.end_unchanged)
+
+
+def check_set_up_once(present: Iterable[object], added: SyncDriver | AsyncDriver) -> None:
+    """Check that an application has no integration of the same cookie name yet.
+
+    :param present: what the application has; anything else than an integration does not matter.
+    :param added: the integration that is about to be added.
+    :raises ConfigurationError: it has one. Each request would find out otherwise.
+    """
+    name = added.options.name
+    if any(isinstance(each, type(added)) and each.options.name == name for each in present):
+        raise ConfigurationError(
+            f"the application has sessions of the name {name!r} already: set them up once, or give "
+            "the second ones another `name`"
+        )
 
 
 def run_command_line(arguments: Sequence[str], program: str) -> int:

@@ -225,9 +225,11 @@ def make_options(options: SessionOptions | None, fields_given: OptionFields) -> 
 
     :raises ConfigurationError: an option is unknown or impossible, or there is no secret.
     """
-    if not (options is None or isinstance(options, SessionOptions)):
+    given: object = options
+    if not (given is None or isinstance(given, SessionOptions)):
         raise ConfigurationError(
-            f"`options` must be SessionOptions or None, not {type(options).__name__}"
+            f"`options` must be SessionOptions or None, not {type(given).__name__}"
+            + ("; options are given by name: `secret=...`" * isinstance(given, str | bytes))
         )
     for name in fields_given:
         if name not in _NAMES:

@@ -31,6 +31,7 @@ from .integration import (
     AsyncIntegration,
     AsyncRequestSession,
     RequestAdapter,
+    check_set_up_once,
     keep_sessions_in,
     require_version,
 )
@@ -62,7 +63,8 @@ def setup(
     :param options: the options; keyword arguments of the same names win over them. Functions among
         them get a dict that has Sanic's request: ``{"request": request}``.
     :returns: what has the ``store`` and the ``options`` that :class:`~coatcheck.Sessions` takes.
-    :raises ConfigurationError: an option that cannot work, or ``app`` is no application of Sanic.
+    :raises ConfigurationError: an option that cannot work, or ``app`` is no application of Sanic,
+        or has sessions of the same cookie name.
     :raises PluginError: ``store`` is a URL that no installed store opens.
     """
     if not isinstance(app, Sanic):
@@ -71,6 +73,8 @@ def setup(
             "WSGI are in coatcheck.asgi and coatcheck.wsgi"
         )
     sessions = SanicSessions(options, **kwargs)
+    hooks = [each.func for each in app.request_middleware]
+    check_set_up_once([getattr(hook, "__self__", None) for hook in hooks], sessions)
     app.register_middleware(sessions._begin, "request", priority=_OUTERMOST)
     app.register_middleware(sessions._before_headers, "response", priority=_OUTERMOST)
     app.add_signal(sessions._before_handler, "http.handler.before")

@@ -248,7 +248,13 @@ class Extension:
         """The options that follow from the application's present settings."""
         return cast("SessionOptions", self._interface().options)
 
-    def _install(self, app: Any, interface_class: Callable[..., N]) -> N:
+    def _install(self, app: Any, kind: type[Any], interface_class: Callable[..., N]) -> N:
+        """Give an application its session interface.
+
+        :param kind: the class of the applications that the extension is for.
+        """
+        if not isinstance(app, kind):
+            raise SettingsError(_wrong_kind(app, kind))
         if EXTENSION in app.extensions:
             raise SettingsError("this application has its `Coatcheck` already: remove one of them")
         interface = interface_class(app, self._options, **self._kwargs)
@@ -265,6 +271,15 @@ class Extension:
     @abstractmethod
     def _current_app(self) -> Any:
         """Return the application of the present context."""
+
+
+def _wrong_kind(app: object, kind: type[Any]) -> str:
+    """Say what an extension is for, and where the one for an application is."""
+    text = f"this `Coatcheck` takes a {kind.__name__} application, not {type(app).__name__}"
+    libraries = {base.__module__.partition(".")[0] for base in type(app).__mro__}
+    if kind is flask.Flask and "quart" in libraries:
+        return text + ": import it from `coatcheck_flask.quart`"
+    return text + (": import it from `coatcheck_flask`" * isinstance(app, flask.Flask))
 
 
 class Coatcheck(Extension):
@@ -295,7 +310,7 @@ class Coatcheck(Extension):
 
         :raises SettingsError: a setting is missing or cannot work.
         """
-        interface = self._install(app, self.interface_class)
+        interface = self._install(app, flask.Flask, self.interface_class)
         app.teardown_request(interface.end_session)
         app.teardown_appcontext(interface.end_failed)
 

@@ -331,7 +331,7 @@ class Coatcheck(Extension):
 
         :raises SettingsError: a setting is missing or cannot work.
         """
-        interface = self._install(app, self.interface_class)
+        interface = self._install(app, quart.Quart, self.interface_class)
         app.websocket_class = _with_sessions(app.websocket_class)
         app.teardown_request(interface.end_session)
         app.teardown_websocket(interface.end_session)

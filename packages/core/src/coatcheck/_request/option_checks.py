@@ -58,11 +58,15 @@ def check_extension_points(options: SessionOptions) -> None:
 
     :raises ConfigurationError: one of them cannot do what it is for.
     """
-    if not (options.store is None or isinstance(options.store, Store | AsyncStore | str)):
+    store: object = options.store
+    if not (store is None or isinstance(store, Store | AsyncStore | str)):
+        given = type(store).__name__
+        if isinstance(store, type):
+            given = f"the class {store.__name__}: write `{store.__name__}(...)`"
+        elif hasattr(store, "__fspath__"):
+            given += "; for a folder it is `file:///folder`"
         raise ConfigurationError(
-            "`store` must be a coatcheck.Store, a coatcheck.AsyncStore, a URL or None, "
-            f"not {type(options.store).__name__}"
-            + ("; for a folder it is `file:///folder`" * hasattr(options.store, "__fspath__"))
+            f"`store` must be a coatcheck.Store, a coatcheck.AsyncStore, a URL or None, not {given}"
         )
     if isinstance(options.cookie, CookieOptions):
         options.cookie.check_name(options.name)
