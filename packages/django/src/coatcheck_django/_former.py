@@ -52,6 +52,9 @@ class FormerSessions:
     :param engine: the engine's class.
     """
 
+    #: Whether all of them can be found, and not just those that are used.
+    can_be_listed = True
+
     def __init__(self, engine: type[SessionStore]) -> None:
         self._engine = engine
 
@@ -195,6 +198,9 @@ class TakenOverSessions:
     :param engine: the engine's class.
     :param clock: returns POSIX seconds.
     """
+
+    #: Whether all of them can be found, and not just those that are used.
+    can_be_listed = False
 
     def __init__(self, engine: type[SessionBase], clock: Callable[[], float]) -> None:
         self._engine = engine

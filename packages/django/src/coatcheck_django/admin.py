@@ -90,7 +90,7 @@ class SessionAdmin(_ModelAdmin):
             "limit": _SESSIONS,
             "owner_is_user": configuration.owner_is_user(),
             "shows_names": _shows_names(request),
-            "some_may_move": configuration.former() is not None,
+            "former": configuration.former(),
             "has_delete_permission": self.has_delete_permission(request),
             **(extra_context or {}),
         }
