@@ -16,6 +16,7 @@ from weakref import WeakSet
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
@@ -71,6 +72,10 @@ class OwnClient(Client):
         self._open: set[Any] = set()
         self._busy: set[Any] = set()
         self._is_closed = False
+        # A call that gives a connection back may take it again before one that waits for it in
+        # SQLAlchemy's pool. Calls that wait for the semaphore take turns.
+        self._turns = asyncio.Semaphore(settings.pool_size)
+        self._turn_timeout = settings.timeout
         super().__init__(engine, self._driver.call_timeout if self._driver.is_remote else None)
         self._driver.prepare(engine)
         event.listen(engine, "connect", self._connected)
@@ -87,6 +92,24 @@ class OwnClient(Client):
         finally:
             if self._is_closed:
                 self.engine.dispose()
+
+    async def run_async(self, request: Request) -> Any:
+        """See :meth:`Client.run_async`.
+
+        :raises sqlalchemy.exc.TimeoutError: no connection became free in time.
+        """
+        if self._turns.locked():
+            try:
+                async with asyncio.timeout(self._turn_timeout):
+                    await self._turns.acquire()
+            except TimeoutError:
+                raise PoolTimeout from None
+        else:
+            await self._turns.acquire()  # it does not wait
+        try:
+            return await super().run_async(request)
+        finally:
+            self._turns.release()
 
     def close(self) -> None:
         """Close the idle connections now, and others when their calls end."""

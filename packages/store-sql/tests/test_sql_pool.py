@@ -1,0 +1,56 @@
+"""More calls at the same time than there are connections."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+
+import pytest
+
+from coatcheck.errors import StoreTimeout
+from coatcheck_sql import AsyncSQLStore, SQLStore
+from testing.servers.postgresql import PostgreSQLServer, server
+
+CALLS = 60
+
+
+@pytest.mark.integration("postgresql")
+def test_calls_that_wait_for_a_connection_take_turns() -> None:
+    """A busy task does not keep the connection that another one waits for."""
+    done = dict.fromkeys(range(6), 0)
+    when_one_was_ready: list[int] = []
+
+    async def work(store: AsyncSQLStore, number: int) -> None:
+        for _ in range(CALLS):
+            await store.get("key")
+            done[number] += 1
+        when_one_was_ready.append(min(done.values()))
+
+    async def story(url: str) -> None:
+        store = AsyncSQLStore.from_url(f"{url}?table=pool&pool_size=2")
+        await store.ensure_table()
+        await asyncio.gather(*(work(store, number) for number in done))
+        await store.close()
+
+    with server() as url:
+        asyncio.run(story(url))
+    assert when_one_was_ready[0] > CALLS / 2
+
+
+@pytest.mark.integration("postgresql")
+def test_a_call_that_gets_no_connection_in_time() -> None:
+    async def story(url: str) -> None:
+        store = AsyncSQLStore.from_url(f"{url}?pool_size=1&timeout=1")
+        assert await store.get("key") is None
+        database.pause()
+        outcomes = await asyncio.gather(*map(store.get, "abc"), return_exceptions=True)
+        database.resume()
+        assert {type(outcome) for outcome in outcomes} == {StoreTimeout}
+        assert [str(outcome) for outcome in outcomes if "pool_size" in str(outcome)]
+        assert await store.get("key") is None
+        await store.close()
+
+    with PostgreSQLServer() as database:
+        with closing(SQLStore.from_url(database.url)) as store:
+            store.ensure_table()
+        asyncio.run(story(database.url))
