@@ -78,12 +78,12 @@ def put(**values: Any) -> Callable[[], None]:
 
 
 def test_data_stay_on_the_server(shop: Shop) -> None:
-    response = shop.visit(put(user="Ada"))
+    response = shop.visit(put(user="Ada Lovelace"))
     (line,) = shop.cookies(response)
     assert line.startswith("session=")
     assert "; HttpOnly" in line
-    assert "Ada" not in line
-    assert shop.visit(lambda: flask.session["user"]).text == "Ada"
+    assert "Lovelace" not in line
+    assert shop.visit(lambda: flask.session["user"]).text == "Ada Lovelace"
     assert shop.store.length() == 1
 
 

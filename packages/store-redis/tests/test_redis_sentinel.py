@@ -35,6 +35,15 @@ def settled(call: Callable[[], T]) -> T:
             return call()
         except (StoreTimeout, StoreUnavailable):
             assert time.monotonic() < deadline
+            time.sleep(0.01)  # the servers decide when
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for what the servers do by themselves."""
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -54,8 +63,7 @@ def test_a_store_goes_on_with_the_new_master(servers: Watched, api: str) -> None
     url = f"redis+sentinel://127.0.0.1:{nobody.port},127.0.0.1:{servers.port}/shop"
     store = opened(api, url)
     assert store.set("key", record(b"1", "ada"), ABSENT)
-    while b":1" not in ask(servers.replica.port, "EXISTS", "sess:key"):
-        pass  # replication is asynchronous
+    until(lambda: b":1" in ask(servers.replica.port, "EXISTS", "sess:key"))  # it is asynchronous
     servers.primary.kill()
     found = settled(lambda: store.get("key"))
     assert found is not None
@@ -75,14 +83,15 @@ def test_a_master_that_was_demoted_is_left(servers: Watched, api: str) -> None:
     store = opened(api, url)
     store.set("key", record())
     ask(servers.port, "SENTINEL", "FAILOVER", "shop")
-    while servers.master() != servers.replica.port:
-        pass  # the servers decide when
+    until(lambda: servers.master() == servers.replica.port)
     ask(servers.replica.port, "DEL", "sess:key")
-    deadline = time.monotonic() + 30
-    while b":1" not in ask(servers.replica.port, "EXISTS", "sess:key"):
-        assert time.monotonic() < deadline
+
+    def is_left() -> bool:
         # For a moment the old master takes writes, because nobody has told it yet.
         assert settled(lambda: store.set("key", record(b"2")))
+        return b":1" in ask(servers.replica.port, "EXISTS", "sess:key")
+
+    until(is_left)
     store.close()
 
 
