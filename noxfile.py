@@ -187,9 +187,9 @@ def install(session: nox.Session, *packages: Path, more: list[str]) -> None:
         (wheel,) = dist(session).glob(f"{name.replace('-', '_')}-*.whl")
         found.append(f"{wheel}[demo]" if package == CORE else str(wheel))
     session.install(*found, *more, *(group("coverage") if MEASURED else ()))
-    for module in (next((package / "src").iterdir()).name for package in packages):
-        check = f"import {module}; assert 'site-packages' in {module}.__file__"
-        session.run("python", "-I", "-c", check, silent=True)
+    modules = ", ".join(next((package / "src").iterdir()).name for package in packages)
+    check = f"import {modules}; assert all('site-packages' in m.__file__ for m in [{modules}])"
+    session.run("python", "-I", "-c", check, silent=True)
 
 
 def server_wheels(without: Sequence[str]) -> list[str]:
@@ -370,7 +370,8 @@ def example(session: nox.Session) -> None:
     """Test the store of docs/writing-a-store.md as its author would, without this repository."""
     tests, database = str(EXAMPLE / "tests"), ROOT / session.cache_dir / "example"
     # The settings and plugins of this repository must not be used.
-    strict = ("-c", "/dev/null", "-W", "error", "--require-backend", "-p", "no:cacheprovider", "-q")
+    strict = ("-c", "/dev/null", "--confcutdir", tests, "-W", "error", "--require-backend",
+              "-p", "no:cacheprovider", "-q")  # fmt: skip
     pins = [f"{pin}.0" if pin == "pytest==8" else pin for pin in oldest(KIT)]
     install(session, CORE, KIT, EXAMPLE, more=["pytest-xdist", *pins])
     session.chdir(session.create_tmp())

@@ -32,10 +32,10 @@ class _Rewriting(MemoryStore):
 class ExpiresLate(MemoryStore):
     """A record is still returned at the instant of its expiry."""
 
-    def _live(self, key: str) -> Any:
+    def _live(self, key: str, now: float) -> Any:
         self._check_open()
         slot = self._slots.get(key)
-        return slot if slot is not None and slot.record.expires_at >= self._clock() else None
+        return slot if slot is not None and slot.record.expires_at >= now else None
 
 
 @mutant("EXPIRY-1")

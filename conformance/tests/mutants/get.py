@@ -67,7 +67,7 @@ class RaisesForUnknownKeys(MemoryStore):
 class NeverExpires(MemoryStore):
     """It leaves expiry to a backend that has none."""
 
-    def _live(self, key: str) -> Any:
+    def _live(self, key: str, now: float) -> Any:
         self._check_open()
         return self._slots.get(key)
 
