@@ -35,6 +35,7 @@ from coatcheck import (
 )
 from coatcheck.codec import JSONCodec
 from coatcheck.errors import ConflictError, LateWriteError, SessionGone, StoreTimeout
+from coatcheck.merge_rules import counter
 from coatcheck.store import PRESENT, Condition
 
 pytestmark = pytest.mark.anyio
@@ -1017,6 +1018,17 @@ def test_a_rotation_without_reply_leaves_one_session_at_most(
     looks_like_a_logout = path == "rotate" and step == 4 and applied
     assert stage.left() == ([] if looks_like_a_logout else [data | more])
     assert len(set_cookies(response)) == len(stage.left())
+
+
+@pytest.mark.parametrize(("when", "step"), [("before", 6), ("after", 6), ("before", 7)])
+def test_a_rotation_without_reply_counts_what_others_wrote_once(when: str, step: int) -> None:
+    """The second attempt merges the old record again, and not what the first one made of it."""
+    stage = Stage(save_twice, merge={"cart": counter})
+    script = {"before": {4: stage.coming_in("/count")}, "after": {}}
+    script[when][step] = lost
+    stage.store.script(**script)
+    stage.browser.get("/rotate,count,save,read")
+    assert stage.left() == [{"user": "ann", "cart": 2}]
 
 
 @pytest.mark.parametrize(("rest", "more", "calls"), [("read", {}, 9), ("add/y", {"y": 1}, 10)])

@@ -28,7 +28,6 @@ class Change(Writer):
     :ivar state: the state that ``mine`` was encoded from. Its values may have changed since.
     :ivar extend: whether the write moves the expiry.
     :ivar attempts: earlier writes of unknown outcome.
-    :ivar shown: the stored form of what the session shows.
     :ivar function: is applied to the newest data, or None.
     :ivar value: the last return value of the function.
     :ivar deadline: when to give up, by the clock of the
@@ -49,7 +48,6 @@ class Change(Writer):
         state: SessionState,
         extend: bool,
         attempts: Attempts,
-        shown: bytes | None = None,
         function: ChangeFunction | None = None,
     ) -> None:
         self.base = base
@@ -57,7 +55,6 @@ class Change(Writer):
         self.state = state
         self.extend = extend
         self.attempts = attempts
-        self.shown = mine.record.data if shown is None else shown
         self.function = function
         self._written: dict[bytes, Any] = {}
         # The application's function may depend on its thread, and runs in its own context.
@@ -79,7 +76,7 @@ class Change(Writer):
 
     def note(self, snapshot: Snapshot) -> None:
         """Note a write of unknown outcome that has this change."""
-        self.attempts.note(snapshot, self.shown)
+        self.attempts.note(snapshot, self.mine.record.data)
         if self.function is not None:
             self._written[snapshot.record.data] = self.value
 

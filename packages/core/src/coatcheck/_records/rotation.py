@@ -4,6 +4,9 @@ The new record is stored first, and the old one ends after that. Changes that ot
 old key meanwhile are merged into the new record. If others end the session meanwhile, the new
 record ends, too. If others move it meanwhile, a login goes on beside theirs, and anything else
 ends.
+
+A rotation without a reply is repeated, and merges the old record once more. So what it finds of its
+own under the new key counts as if the old record had brought nothing yet.
 """
 
 from __future__ import annotations
@@ -131,7 +134,6 @@ class Rotation:
         :param may_fork: whether a login goes on if another request has rotated the old session.
         :returns: what is stored now; None if the session is gone.
         """
-        new_key, shown = stored[0].key, stored[0].record.data
         deadline = self._writer.monotonic() + self._writer.conflict_timeout
         attempt = 0
         while not (yield Destroy(old.key, self._writer.condition(old))):
@@ -140,19 +142,20 @@ class Rotation:
             if current is None and may_fork and (yield from self._goes_on_beside(old, stored)):
                 return stored
             if current is None or refused:
-                yield Destroy(new_key)
+                yield Destroy(stored[0].key)
                 if current is not None:
                     raise conflict()
                 self._emit("gone", old.key)
                 return None
             merged = self._records.merge(old, stored[1], current[1])
-            updated = yield from self._writer.update(stored[0], merged, True, attempts, shown=shown)
+            change = self._writer.change_of(stored[0], merged, True, attempts)
+            updated = yield from self._writer.write(change)
             if updated is None:
                 # Another request has ended the new session already. The old one ends, too.
                 yield Destroy(old.key)
                 return None
             stored, old = updated, current[0]
-            attempts.unknown[stored[0].record.data] = shown
+            attempts.unknown[stored[0].record.data] = change.mine.record.data
             yield from self._writer.back_off(attempt)
             attempt += 1
         return stored

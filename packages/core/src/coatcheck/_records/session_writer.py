@@ -143,13 +143,12 @@ class SessionWriter:
         extend: bool,
         attempts: Attempts,
         content: bytes | None = None,
-        shown: bytes | None = None,
     ) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Store a changed session over the loaded record, and merge it with what others wrote.
 
         Parameters, result and errors are those of :meth:`change_of` and :meth:`write`.
         """
-        return self.write(self.change_of(snapshot, state, extend, attempts, content, shown))
+        return self.write(self.change_of(snapshot, state, extend, attempts, content))
 
     def change_of(
         self,
@@ -158,7 +157,6 @@ class SessionWriter:
         extend: bool,
         attempts: Attempts,
         content: bytes | None = None,
-        shown: bytes | None = None,
         function: ChangeFunction | None = None,
     ) -> Change:
         """Return a change of a stored session, for :meth:`write`.
@@ -168,13 +166,12 @@ class SessionWriter:
         :param extend: whether the write moves the expiry.
         :param attempts: what earlier calls may have stored already.
         :param content: ``codec.dumps(state)``, where the caller has it.
-        :param shown: the stored form of what the session shows, where the state has been merged.
         :param function: changes data in place: those of ``state``, or those that others wrote.
         """
         expires_at = self._expiry(state) if extend else snapshot.record.expires_at
         mine = self._records.encode(snapshot.key, state, expires_at, content)
         content = None  # so that error reports with local variables do not show it
-        return Change(snapshot, mine, state, extend, attempts, shown, function)
+        return Change(snapshot, mine, state, extend, attempts, function)
 
     def write(self, change: Change) -> Operations[tuple[Snapshot, SessionState] | None]:
         """Store a change.
