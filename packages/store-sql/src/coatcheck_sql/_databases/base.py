@@ -26,6 +26,8 @@ class Failure(enum.Enum):
     DISK_FULL = "disk full"
     TOO_LARGE = "too large"
     TOO_MANY = "too many connections"
+    #: A pool between store and database lends its connections for one transaction.
+    NOT_PREPARED = "not prepared"
     OTHER = "other"
 
 

@@ -14,6 +14,7 @@ from .base import Database, Failure, remove_in
 _STATES: Final = {
     "08": Failure.UNAVAILABLE,
     "25006": Failure.UNAVAILABLE,  # read only: it is a standby
+    "26000": Failure.NOT_PREPARED,
     "28": Failure.WRONG_USER,
     "3D000": Failure.NO_DATABASE,
     "3F000": Failure.NO_TABLE,
@@ -21,6 +22,7 @@ _STATES: Final = {
     "40P01": Failure.REPEATABLE,
     "42501": Failure.NO_RIGHT,
     "42703": Failure.OTHER_TABLE,
+    "42P05": Failure.NOT_PREPARED,
     "42P01": Failure.NO_TABLE,
     "53100": Failure.DISK_FULL,
     "53300": Failure.TOO_MANY,
