@@ -269,7 +269,9 @@ def typing(session: nox.Session) -> None:
     session.run("mypy", *sources, "testing", "--exclude", "testing/typing")
     session.run("mypy", "testing/typing/use.py")
     session.run("pyright", "testing/typing/use.py")
-    typed = ("conformance", "django", "dynamodb", "express", "file", "flask", "mongo", "redis")
+    typed = (
+        "conformance", "django", "dynamodb", "express", "file", "flask", "mongo", "redis", "sql",
+    )  # fmt: skip
     for module in ("coatcheck", *(f"coatcheck_{name}" for name in typed)):
         session.run("pyright", "--ignoreexternal", "--verifytypes", module)
     session.run("python", "testing/typing/check_misuse.py")

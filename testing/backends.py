@@ -41,6 +41,12 @@ def _file() -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def _sql(server: str, scheme: str) -> Iterator[str]:
+    with STARTERS[server]() as url:
+        yield f"{scheme}:{url.partition(':')[2]}"
+
+
+@contextlib.contextmanager
 def _sqlite(driver: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="coatcheck-reports-") as folder:
         yield f"{driver}:///{folder}/sessions.db"
@@ -62,6 +68,11 @@ BACKENDS: Final = (
     _redis("redis-valkey-cluster", "valkey", 90, cluster=True),
     Backend("mongo-single", STARTERS["mongo"], "mongo", 1800),
     Backend("mongo-replica-set", STARTERS["mongo-replica-set"], "mongo", 130),
+    Backend("postgresql", STARTERS["postgresql"], "postgresql", seconds=400),
+    Backend(
+        "postgresql-asyncpg", partial(_sql, "postgresql", "postgresql+asyncpg"), "postgresql", 400
+    ),
+    Backend("mariadb", STARTERS["mariadb"], "mariadb", seconds=400),
     Backend("sqlite", partial(_sqlite, "sqlite"), seconds=150),
     Backend("sqlite-aiosqlite", partial(_sqlite, "sqlite+aiosqlite"), seconds=150),
     Backend("dynamodb", STARTERS["dynamodb"], "dynamodb", 400),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
+import pytest
+from sql_backend import Backend, backend_on, database
+
+from coatcheck import Store
 from testing.conformance import at_night
 
 #: Their cases wait for a database that is away.
 WAITING = ("FAULT", "SECRET")
 BY_DAY = ("FAULT-1", "FAULT-2", "FAULT-3", "FAULT-6", "SECRET-1")
+#: Drivers whose connections are tested at night, because their other API or another is by day.
+BY_NIGHT = ("[postgresql-async]", "[mariadb-async]")
 #: Their cases take long: they make many stores, or kill many processes.
 LONG = ("OWNER-8", "PARITY-2", "RACE-9")
 
@@ -25,3 +31,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             or (api == "async" and not clause.startswith("LOOP"))
         ),
     )
+    for item in items:
+        if item.path.name == "test_sql_connections.py" and item.name.endswith(BY_NIGHT):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """A table on the database of a driver, which a test names with `parametrize`."""
+    scheme, _ = request.param
+    with database(scheme) as url, backend_on(url, request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def store(backend: Backend) -> Iterator[Store]:
+    opened = backend.store()
+    yield opened
+    opened.close()

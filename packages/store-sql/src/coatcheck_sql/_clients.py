@@ -76,7 +76,7 @@ class OwnClient(Client):
         # SQLAlchemy's pool. Calls that wait for the semaphore take turns.
         self._turns = asyncio.Semaphore(settings.pool_size)
         self._turn_timeout = settings.timeout
-        super().__init__(engine, self._driver.call_timeout if self._driver.is_remote else None)
+        super().__init__(engine, None if self._driver.ends_itself else settings.timeout)
         self._driver.prepare(engine)
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "checkout", self._checked_out)

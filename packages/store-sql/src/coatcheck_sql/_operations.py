@@ -226,14 +226,13 @@ class SQLOperations:
             try:
                 return (yield request)
             except DBAPIError as error:
-                if attempt == ATTEMPTS or not self._may_repeat(request, error):
+                failure = self._database.failure(error)
+                # A connection may break while it is read from, and then another is made.
+                is_broken_read = failure is Failure.UNAVAILABLE and isinstance(request, Query)
+                most = ATTEMPTS if failure is Failure.REPEATABLE else 1 + is_broken_read
+                if attempt >= most:
                     raise
         raise AssertionError("the last attempt returns or raises")
-
-    def _may_repeat(self, request: Request, error: DBAPIError) -> bool:
-        if isinstance(request, Query) and error.connection_invalidated:
-            return True
-        return self._database.failure(error) is Failure.REPEATABLE
 
     def _columns(self, connection: Connection) -> Any:
         return columns_of(connection, self._table)

@@ -21,21 +21,18 @@ class Driver:
     :cvar options: the options that a URL may have for this driver, or None for any.
     :cvar engine_options: more arguments of ``create_engine``.
     :cvar is_remote: whether it waits for a server, which may never reply.
+    :cvar ends_itself: whether calls of an async driver end in time without being cancelled.
     """
 
     install: ClassVar[str] = ""
     options: ClassVar[frozenset[str] | None] = None
     engine_options: ClassVar[Mapping[str, Any]] = {}
     is_remote: ClassVar[bool] = True
+    ends_itself: ClassVar[bool] = False
 
     def __init__(self, timeout: float, hosts: int = 1) -> None:
         self.timeout = timeout
         self.hosts = hosts
-
-    @property
-    def call_timeout(self) -> float:
-        """Return the seconds that a call in the async API may take."""
-        return self.timeout
 
     def arguments(self) -> dict[str, Any]:
         """Return arguments of the driver's function to connect."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import Engine, event
@@ -15,18 +16,20 @@ from .base import Driver, abort, has_ended
 _PER_HOST: Final = 2
 #: What PgBouncer says to a setting that it does not know.
 _REFUSED: Final = "unsupported startup parameter"
+#: A space in a value of libpq's option ``options``.
+_BLANK: Final = "\\ "
 
 
 class _PostgreSQLDriver(Driver):
-    """Connect with a time limit for the server, unless PgBouncer does not accept one."""
+    """Connect with settings of the server's, unless PgBouncer does not accept them."""
 
     def __init__(self, timeout: float, hosts: int = 1) -> None:
         super().__init__(timeout, hosts)
-        self._has_server_limit = True
+        self._has_settings = True
 
     @abstractmethod
-    def server_limit(self, milliseconds: int) -> dict[str, Any]:
-        """Return the arguments that set the server's time limit for statements."""
+    def settings(self, values: Mapping[str, str]) -> dict[str, Any]:
+        """Return the arguments that give settings to the server."""
 
     def connect(self, dialect: Any, words: list[Any], options: dict[str, Any]) -> Any:
         """Connect."""
@@ -34,16 +37,21 @@ class _PostgreSQLDriver(Driver):
 
     def prepare(self, engine: Engine) -> None:
         """See :meth:`.base.Driver.prepare`."""
-        limit = self.server_limit(round(self.timeout * 1000))
+        settings = self.settings(
+            {
+                "statement_timeout": str(round(self.timeout * 1000)),
+                "default_transaction_isolation": "read committed",
+            }
+        )
 
         def connecting(dialect: Any, _: Any, words: list[Any], options: dict[str, Any]) -> Any:
-            if self._has_server_limit:
+            if self._has_settings:
                 try:
-                    return self.connect(dialect, words, {**options, **limit})
+                    return self.connect(dialect, words, {**options, **settings})
                 except Exception as error:
                     if _REFUSED not in str(error):
                         raise
-                self._has_server_limit = False
+                self._has_settings = False
             return self.connect(dialect, words, options)
 
         event.listen(engine, "do_connect", connecting)
@@ -66,26 +74,26 @@ class Psycopg(_PostgreSQLDriver):
         }
     )  # fmt: skip
     engine_options: ClassVar[Mapping[str, Any]] = {"use_native_hstore": False}
+    ends_itself: ClassVar[bool] = True
 
     def arguments(self) -> dict[str, Any]:
-        """See :meth:`.base.Driver.arguments`."""
-        seconds = self.timeout if self.hosts == 1 else _PER_HOST
-        return {"prepare_threshold": None, "connect_timeout": max(1, round(seconds))}
+        """See :meth:`.base.Driver.arguments`. psycopg knows whole seconds, and two at least."""
+        seconds = round(self.timeout) if self.hosts == 1 else _PER_HOST
+        return {"prepare_threshold": None, "connect_timeout": max(_PER_HOST, seconds)}
 
-    @property
-    def call_timeout(self) -> float:
-        """Return the seconds that a call may take, with those for silent servers."""
-        return self.timeout + (self.hosts - 1) * _PER_HOST
-
-    def server_limit(self, milliseconds: int) -> dict[str, Any]:
-        """Return the arguments that set the server's time limit for statements."""
-        return {"options": f"-c statement_timeout={milliseconds}"}
+    def settings(self, values: Mapping[str, str]) -> dict[str, Any]:
+        """Return the arguments that give settings to the server."""
+        words = [f"-c {name}={value.replace(' ', _BLANK)}" for name, value in values.items()]
+        return {"options": " ".join(words)}
 
     def connect(self, dialect: Any, words: list[Any], options: dict[str, Any]) -> Any:
         """Connect."""
+        from . import limited_psycopg as limited
+
         if dialect.is_async:
-            return super().connect(dialect, words, options)
-        return _limited(self.timeout).connect(*words, **options)
+            connect = partial(limited.AsyncLimited.connect_for, self.timeout)
+            return super().connect(dialect, words, {**options, "async_creator_fn": connect})
+        return limited.Limited.connect_for(self.timeout, *words, **options)
 
     def is_dead(self, connection: Any, info: Mapping[Any, Any]) -> bool:
         """See :meth:`.base.Driver.is_dead`."""
@@ -99,34 +107,6 @@ class Psycopg(_PostgreSQLDriver):
         driver.pgconn.finish()
 
 
-def _limited(timeout: float) -> Any:
-    """Return psycopg's class of connections, with a limit for the reply to each statement.
-
-    libpq has none, and the one at the server is of no use if the server does not answer.
-    """
-    import psycopg
-
-    class LimitedConnection(psycopg.Connection[Any]):
-        def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
-            return super().wait(self._in_time(gen), *args, **options)
-
-        def _in_time(self, steps: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-            """Run the steps of a call, which psycopg wakes several times a second."""
-            end = time.monotonic() + timeout
-            try:
-                wanted = next(steps)
-                while True:
-                    ready = yield wanted
-                    if time.monotonic() > end:
-                        self.close()
-                        raise psycopg.errors.ConnectionTimeout("statement timeout expired")
-                    wanted = steps.send(ready)
-            except StopIteration as done:
-                return done.value
-
-    return LimitedConnection
-
-
 class AsyncPG(_PostgreSQLDriver):
     """Describe asyncpg."""
 
@@ -137,9 +117,9 @@ class AsyncPG(_PostgreSQLDriver):
         """See :meth:`.base.Driver.arguments`."""
         return {"timeout": self.timeout}
 
-    def server_limit(self, milliseconds: int) -> dict[str, Any]:
-        """Return the arguments that set the server's time limit for statements."""
-        return {"server_settings": {"statement_timeout": str(milliseconds)}}
+    def settings(self, values: Mapping[str, str]) -> dict[str, Any]:
+        """Return the arguments that give settings to the server."""
+        return {"server_settings": dict(values)}
 
     def is_dead(self, connection: Any, info: Mapping[Any, Any]) -> bool:
         """See :meth:`.base.Driver.is_dead`. The event loop notices when the server ends it."""
@@ -147,4 +127,8 @@ class AsyncPG(_PostgreSQLDriver):
 
     def abandon(self, connection: Any) -> None:
         """See :meth:`.base.Driver.abandon`."""
-        abort(connection.driver_connection._transport)
+        driver = connection.driver_connection
+        transport = driver._transport
+        with suppress(RuntimeError):  # the loop is closed
+            driver.terminate()
+        abort(transport)

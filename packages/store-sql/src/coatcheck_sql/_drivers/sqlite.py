@@ -23,6 +23,7 @@ class PySQLite(Driver):
 
     options: ClassVar[frozenset[str] | None] = frozenset()
     is_remote: ClassVar[bool] = False
+    ends_itself: ClassVar[bool] = True
 
     def arguments(self) -> dict[str, Any]:
         """See :meth:`.base.Driver.arguments`. The time limit is that of waiting for writers."""
