@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakSet
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
 from coatcheck.errors import ConfigurationError
@@ -58,6 +58,27 @@ class Client:
         """Run a request on the running event loop, and return its reply."""
         async with asyncio.timeout(self.timeout):
             return await greenlet_spawn(self.run, request)
+
+
+class BoundClient:
+    """A connection of the caller's, in the caller's transaction.
+
+    :param connection: a synchronous connection, or the synchronous part of an asynchronous one.
+    :param timeout: seconds that a call in the async API may take.
+    """
+
+    def __init__(self, connection: Connection, timeout: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+
+    def run(self, request: Request) -> Any:
+        """Run a request in the transaction, and return its reply."""
+        return request(self._connection)
+
+    async def run_async(self, request: Request) -> Any:
+        """Do the same on the event loop of the connection."""
+        async with asyncio.timeout(self._timeout):
+            return await greenlet_spawn(request, self._connection)
 
 
 class OwnClient(Client):
@@ -173,12 +194,16 @@ class API:
     :ivar borrow: returns the provider of an engine that the caller made and closes, for calls that
         may take this many seconds.
     :ivar open: returns the provider of the engines of a URL.
+    :ivar connection: the class of its connections.
+    :ivar bind: returns the provider of a connection that the caller made, and commits.
     """
 
     is_async: bool
     kind: type[Any]
     borrow: Callable[[Any, float], Any]
     open: Callable[[Settings], Any]
+    connection: type[Any]
+    bind: Callable[[Any, float], Any]
 
     def check(self, engine: object) -> None:
         """Check that an object is an engine of this API.
@@ -189,6 +214,22 @@ class API:
             raise ConfigurationError(
                 f"the engine must be an {self.kind.__name__} of SQLAlchemy, not "
                 f"{type(engine).__name__}"
+            )
+
+    def check_connection(self, connection: object, dialect: str) -> None:
+        """Check that an object is a connection of this API to the store's kind of database.
+
+        :raises ConfigurationError: it is not.
+        """
+        if not isinstance(connection, self.connection):
+            raise ConfigurationError(
+                f"`bind` takes a {self.connection.__name__} of SQLAlchemy, not "
+                f"{type(connection).__name__}; that of an ORM session is what its `connection()` "
+                "returns"
+            )
+        if connection.dialect.name != dialect:
+            raise ConfigurationError(
+                f"the connection leads to {connection.dialect.name}, and the store to {dialect}"
             )
 
 
@@ -240,5 +281,16 @@ def _open_async(settings: Settings) -> ClientPerLoop[OwnClient]:
     return ClientPerLoop(make, OwnClient.close_async, OwnClient.abandon)
 
 
-SYNC: Final = API(False, Engine, _borrow, _open)
-ASYNC: Final = API(True, AsyncEngine, _borrow_async, _open_async)
+def _bind(connection: Connection, timeout: float) -> BorrowedClient[BoundClient]:
+    return BorrowedClient(BoundClient(connection, timeout))
+
+
+def _bind_async(connection: AsyncConnection, timeout: float) -> SingleLoopClient[BoundClient]:
+    sync = connection.sync_connection
+    if sync is None:
+        raise ConfigurationError("`bind` takes a connection that is open")
+    return SingleLoopClient(BoundClient(sync, timeout), "the connection")
+
+
+SYNC: Final = API(False, Engine, _borrow, _open, Connection, _bind)
+ASYNC: Final = API(True, AsyncEngine, _borrow_async, _open_async, AsyncConnection, _bind_async)

@@ -42,20 +42,32 @@ class SQLOperations:
     :param table: the table of sessions.
     :param database: the database that it is in.
     :param clock: returns POSIX seconds.
+    :param is_bound: whether they run in a transaction of the application's. Then rows that are
+        read are locked, no expired rows are removed by the way, and no statement is sent again,
+        because an error may have ended the transaction.
     """
 
-    def __init__(self, table: Table, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        database: Database,
+        clock: Callable[[], float],
+        *,
+        is_bound: bool = False,
+    ) -> None:
         self._table = table
         self._database = database
         self._clock = clock
         self._statements = Statements(table, database)
         self._is_checked = False
+        self._is_bound = is_bound
+        self._read = self._statements.get_locked if is_bound else self._statements.get
         # A process that ends after a few writes removes expired rows as well.
         self._writes = itertools.count(random.randrange(EVERY))  # noqa: S311  # not for a secret
 
     def get(self, key: str) -> Requests:
         """See :meth:`coatcheck.Store.get`."""
-        rows = yield from self._send(Query(self._statements.get, {"k": key.encode()}))
+        rows = yield from self._send(Query(self._read, {"k": key.encode()}))
         return _record(rows[0], self._clock()) if rows else None
 
     def set(self, key: str, record: Record, only_if: Condition) -> Requests:
@@ -73,7 +85,7 @@ class SQLOperations:
                 statement = self._statements.write_unchanged
                 values["expected"] = only_if.data
             written = (yield from self._send(Change(statement, values))) > 0
-        if next(self._writes) % EVERY == 0:
+        if next(self._writes) % EVERY == 0 and not self._is_bound:
             yield from self._sweep()
         return written
 
@@ -230,7 +242,7 @@ class SQLOperations:
                 # A connection may break while it is read from, and then another is made.
                 is_broken_read = failure is Failure.UNAVAILABLE and isinstance(request, Query)
                 most = ATTEMPTS if failure is Failure.REPEATABLE else 1 + is_broken_read
-                if attempt >= most:
+                if attempt >= most or self._is_bound:
                     raise
         raise AssertionError("the last attempt returns or raises")
 

@@ -58,6 +58,8 @@ class Statements:
         is_same = columns.data == bindparam("expected")
 
         self.get = row.where(is_this)
+        #: In a transaction of the application's, so that a write that follows finds the same row.
+        self.get_locked = self.get.with_for_update()
         self.insert = insert(table)
         self.replace = _counted(database.insert_or_replace(table, _WRITTEN, None))
         self.create = _counted(database.insert_or_replace(table, _WRITTEN, not_(live)))

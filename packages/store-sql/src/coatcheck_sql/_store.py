@@ -14,7 +14,7 @@ from coatcheck.errors import StoreError
 from coatcheck.storekit import AsyncGeneratorStore, BaseGeneratorStore, GeneratorStore, SyncBridge
 
 from ._clients import API, ASYNC, SYNC
-from ._databases import Database, database_of
+from ._databases import database_of
 from ._drivers import driver_class
 from ._failures import PACKAGES, translated
 from ._operations import LARGEST, SQLOperations
@@ -37,6 +37,7 @@ class _BaseSQLStore(BaseGeneratorStore):
     client_packages: ClassVar[Collection[str]] = PACKAGES
     _api: ClassVar[API]
     _operations: SQLOperations
+    _timeout: float = TIMEOUT
 
     def __init__(
         self,
@@ -49,7 +50,8 @@ class _BaseSQLStore(BaseGeneratorStore):
         self._api.check(engine)
         driver_class(engine.dialect.driver)
         provider = self._api.borrow(engine, timeout)
-        self._set_up(provider, engine.url, engine.dialect.name, table, clock)
+        self._timeout = timeout
+        self._set_up(provider, _where(engine.url), engine.dialect.name, table, clock)
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> Self:
@@ -64,18 +66,52 @@ class _BaseSQLStore(BaseGeneratorStore):
         settings = parse(url, is_async=cls._api.is_async)
         store = cls.__new__(cls)
         name = settings.url.get_backend_name()
-        store._set_up(cls._api.open(settings), settings.url, name, settings.table, clock)
+        store._timeout = settings.timeout
+        store._set_up(cls._api.open(settings), _where(settings.url), name, settings.table, clock)
         store._create_database = partial(settings.driver.create_database, settings.url)
         return store
 
+    def bind(self, connection: Any) -> Self:
+        """Return a store whose operations run in the application's own transaction.
+
+        Its writes are stored when the application commits, together with everything else in the
+        transaction, or not at all. Use it for :class:`coatcheck.Sessions`, and not for a
+        middleware::
+
+            with engine.begin() as connection:
+                connection.execute(insert(orders).values(...))
+                Sessions(store.bind(connection), options).update(ref, empty_the_cart)
+
+        A row that is read is locked until the transaction ends. Other writers of the session wait.
+
+        :param connection: a ``sqlalchemy.Connection`` or, for :class:`AsyncSQLStore`, a
+            ``sqlalchemy.ext.asyncio.AsyncConnection`` to the same database. The caller keeps it.
+        :raises ConfigurationError: it is another object, or leads to another kind of database.
+        """
+        self._api.check_connection(connection, self._dialect)
+        bound = type(self).__new__(type(self))
+        provider = self._api.bind(connection, self._timeout)
+        bound._set_up(
+            provider, self._where, self._dialect, self._table.fullname, self._clock, is_bound=True
+        )
+        return bound
+
     def _set_up(
-        self, provider: Any, url: Any, dialect: str, table: str, clock: Callable[[], float]
+        self,
+        provider: Any,
+        where: str,
+        dialect: str,
+        table: str,
+        clock: Callable[[], float],
+        *,
+        is_bound: bool = False,
     ) -> None:
+        self._dialect, self._clock, self._where = dialect, clock, where
         self._database = database_of(dialect)
         self._table = sessions_table(MetaData(), table)
-        self._where = _where(self._database, url)
         self._create_database: Callable[[], None] | None = None
-        self.set_up(provider, SQLOperations(self._table, self._database, clock))
+        operations = SQLOperations(self._table, self._database, clock, is_bound=is_bound)
+        self.set_up(provider, operations)
 
     def translate_error(self, error: Exception) -> StoreError:
         """See :meth:`coatcheck.storekit.BaseGeneratorStore.translate_error`."""
@@ -150,8 +186,9 @@ def open_bridged(url: str, *, clock: Callable[[], float] = time.time) -> SyncBri
     return SyncBridge(AsyncSQLStore.from_url(url, clock=clock))
 
 
-def _where(database: Database, url: Any) -> str:
+def _where(url: Any) -> str:
     """Return the name of the server in errors."""
+    database = database_of(url.get_backend_name())
     if url.get_backend_name() == "sqlite":
         return f"{database.name} at {url.database}"
     if several := url.query.get("host"):
