@@ -201,6 +201,7 @@ def _use_engine(backend: Backend) -> None:
     engine = create_engine(engine_of(backend.server_url).url)
     store = SQLStore(engine, table=backend.table)
     assert store.set("key", record(b"other"), Unchanged(b"d4ta"))
+    assert store.set("key", record(b"again"), Unchanged(b"other"))
     with pytest.raises(StoreError), _without_table(backend):
         store.set("key", record())
     assert _open_transactions(backend) == 0
@@ -215,6 +216,7 @@ async def _use_async_engine(backend: Backend) -> None:
     )
     store = AsyncSQLStore(engine, table=backend.table)
     assert await store.set("key", record(b"other"), Unchanged(b"d4ta"))
+    assert await store.set("key", record(b"again"), Unchanged(b"other"))
     with pytest.raises(StoreError), _without_table(backend):
         await store.set("key", record())
     assert _open_transactions(backend) == 0

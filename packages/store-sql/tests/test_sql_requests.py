@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from sql_backend import SERVERS, Backend, record
+from sql_backend import POSTGRESQL, SERVERS, Backend, record
 from visiting import visits
 
 from coatcheck import ABSENT, PRESENT, Store, Unchanged
@@ -65,6 +65,21 @@ def test_each_operation_is_one_round_trip(
         assert {name: turns(proxy, call) for name, call in calls("key").items()} == dict.fromkeys(
             calls("key"), 1
         )
+        store.close()
+
+
+@pytest.mark.parametrize("backend", POSTGRESQL, indirect=True)
+def test_a_new_session_over_an_expired_one_is_one_round_trip(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coatcheck_sql._operations.EVERY", 10**9)
+    with through_proxy(backend) as (url, proxy):
+        store = backend.store(url=f"{url}&pool_size=1")
+        for key in ("first", "second"):
+            store.set(key, record(life=-1), ABSENT)
+        store.set("first", record(), ABSENT)
+        assert turns(proxy, lambda: store.set("second", record(), ABSENT)) == 1
+        assert store.get("second") is not None
         store.close()
 
 
