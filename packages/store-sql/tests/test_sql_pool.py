@@ -7,8 +7,9 @@ from contextlib import closing
 
 import pytest
 
-from coatcheck.errors import StoreTimeout
+from coatcheck.errors import StoreTimeout, StoreUnavailable
 from coatcheck_sql import AsyncSQLStore, SQLStore
+from coatcheck_sql._drivers.postgresql import Psycopg
 from testing.servers.postgresql import PostgreSQLServer, server
 
 CALLS = 60
@@ -54,3 +55,15 @@ def test_a_call_that_gets_no_connection_in_time() -> None:
         with closing(SQLStore.from_url(database.url)) as store:
             store.ensure_table()
         asyncio.run(story(database.url))
+
+
+@pytest.mark.integration("postgresql")
+def test_connections_that_end_before_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator ends them faster than they are made."""
+    monkeypatch.setattr(Psycopg, "is_dead", lambda *_: True)
+    with (
+        server() as url,
+        closing(SQLStore.from_url(url)) as store,
+        pytest.raises(StoreUnavailable, match="cannot be reached"),
+    ):
+        store.get("key")

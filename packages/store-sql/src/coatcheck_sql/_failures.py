@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import Table
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from coatcheck.errors import StoreError, StoreTimeout, StoreUnavailable
@@ -49,11 +49,16 @@ def translated(error: Exception, where: str, database: Database, table: Table) -
         return StoreTimeout(f"no connection to {where} became free in time: see `pool_size`")
     if isinstance(error, TimeoutError):
         return StoreTimeout(f"{where} did not answer in time")
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or _is_ended(error):
         return StoreUnavailable(f"{where} {_UNAVAILABLE[Failure.UNAVAILABLE]}")
     if not isinstance(error, DBAPIError):
         return StoreError(f"{where} answered with an error, or its answer could not be read")
     return _of_database(database.failure(error), error, where, table)
+
+
+def _is_ended(error: Exception) -> bool:
+    """Tell whether the pool gave up, because each new connection had ended before it was used."""
+    return isinstance(error, InvalidRequestError) and "connection is closed" in str(error)
 
 
 def _of_database(failure: Failure, error: DBAPIError, where: str, table: Table) -> StoreError:
