@@ -153,14 +153,14 @@ class SessionTakeover:
 
     def __init__(
         self,
-        lifecycle: Lifecycle,
+        lifecycle: Any,  # a Lifecycle, which is not public
         records: TakeoverRecords,
         clock: Callable[[], float],
         emit: Emitter,
         key_of: Callable[[str], str],
         owner_of: Callable[[Mapping[str, Any]], str | None],
     ) -> None:
-        self._lifecycle = lifecycle
+        self._lifecycle: Lifecycle = lifecycle
         self._records = records
         self._clock = clock
         self._key_of = key_of
