@@ -442,7 +442,7 @@ def reports(session: nox.Session) -> None:
 @nox.session(requires=["wheels"], default=False, tags=["nightly"])
 def benchmarks(session: nox.Session) -> None:
     """Print the tables of docs/performance.md: figures, not verdicts."""
-    without = left_out(session, "dynamodb", "mongo", "redis")
+    without = left_out(session, "dynamodb", "mongo", "postgresql", "redis")
     install_all(session, without)
     named = [word for name in without for word in ("--without", name)]
     run(session, "benchmarks", *named, *arguments(session.posargs)[1])

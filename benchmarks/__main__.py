@@ -261,7 +261,8 @@ def with_server(name: str) -> Any:
 
 PARTS = (
     "speed", "memory", "import", "files", "redis", "mongo", "dynamodb", "growth", "mongo-growth",
-    "dynamodb-cost", "contention", "redis-contention",
+    "postgresql-growth", "postgresql-prune", "postgresql-updates", "dynamodb-cost", "contention",
+    "redis-contention",
 )  # fmt: skip
 
 
@@ -289,6 +290,9 @@ def main() -> None:
         "dynamodb": lambda: with_server("dynamodb").compare(session_data(), arguments.rounds),
         "growth": lambda: file_store().growth(session_data(), arguments.largest),
         "mongo-growth": lambda: with_server("mongo").growth(arguments.largest),
+        "postgresql-growth": lambda: with_server("postgresql").growth(arguments.largest),
+        "postgresql-prune": lambda: with_server("postgresql").prune(arguments.largest),
+        "postgresql-updates": lambda: with_server("postgresql").updates(),
         "dynamodb-cost": lambda: with_server("dynamodb").cost(session_data()),
         "contention": contention.contention,
         "redis-contention": contention.with_redis,
