@@ -11,10 +11,11 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import ClauseElement, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -24,7 +25,8 @@ from coatcheck.errors import ConfigurationError
 from coatcheck.storekit import BorrowedClient, ClientPerLoop, ClientPerProcess, SingleLoopClient
 
 from ._drivers import Driver
-from ._requests import Request
+from ._prepared import Prepared, execute
+from ._requests import Change, Query, Request
 from ._url import Settings
 
 #: Seconds after which an idle connection is replaced, because firewalls forget it.
@@ -97,6 +99,7 @@ class OwnClient(Client):
         # SQLAlchemy's pool. Calls that wait for the semaphore take turns.
         self._turns = asyncio.Semaphore(settings.pool_size)
         self._turn_timeout = settings.timeout
+        self._prepared: dict[ClauseElement, Prepared | None] = {}
         super().__init__(engine, None if self._driver.ends_itself else settings.timeout)
         self._driver.prepare(engine)
         event.listen(engine, "connect", self._connected)
@@ -109,6 +112,8 @@ class OwnClient(Client):
     def run(self, request: Request) -> Any:
         """See :meth:`Client.run`."""
         try:
+            if self._driver.is_direct and isinstance(request, Query | Change):
+                return super().run(partial(self._execute, request))
             return super().run(request)
         finally:
             if self._is_closed:
@@ -131,6 +136,14 @@ class OwnClient(Client):
             return await super().run_async(request)
         finally:
             self._turns.release()
+
+    def _execute(self, request: Query | Change, connection: Connection) -> Any:
+        statement = request.statement
+        if statement not in self._prepared:
+            prepared = Prepared.of(statement, request.values, connection.dialect)
+            self._prepared[statement] = prepared
+        prepared = self._prepared[statement]
+        return request(connection) if prepared is None else execute(connection, prepared, request)
 
     def close(self) -> None:
         """Close the idle connections now, and others when their calls end."""

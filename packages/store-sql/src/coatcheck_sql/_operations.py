@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Table
+from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from coatcheck import ABSENT, ALWAYS, Condition, Record, Unchanged
@@ -278,7 +278,7 @@ def _record(columns: Sequence[Any], now: float) -> Record | None:
     return Record(data, expires_at, _text(owner) or None)
 
 
-def _items(rows: Sequence[Row[Any]], now: float) -> Iterable[tuple[str, Record]]:
+def _items(rows: Sequence[Sequence[Any]], now: float) -> Iterable[tuple[str, Record]]:
     for row in rows:
         name, record = _text(row[0]), _record(row[1:], now)
         if record is not None and 0 < len(name) <= MAX_KEY_LENGTH:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Delete, Insert, Row, Select, Update
+from sqlalchemy import Connection, Delete, Insert, Select, Update
 
 #: A request of an operation.
 Request: TypeAlias = Callable[[Connection], Any]
@@ -28,9 +28,13 @@ class Query:
     statement: Select[Any]
     values: Values
 
-    def __call__(self, connection: Connection) -> Sequence[Row[Any]]:
+    def __call__(self, connection: Connection) -> Sequence[Sequence[Any]]:
         """Return the rows."""
         return connection.execute(self.statement, self.values).fetchall()
+
+    def reply(self, cursor: Any) -> Sequence[Sequence[Any]]:
+        """Return the rows from a cursor of the driver."""
+        return cursor.fetchall()  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +51,7 @@ class Change:
     def __call__(self, connection: Connection) -> int:
         """Return how many rows were found, changed or not."""
         return connection.execute(self.statement, self.values).rowcount
+
+    def reply(self, cursor: Any) -> int:
+        """Return their number from a cursor of the driver."""
+        return cursor.rowcount  # type: ignore[no-any-return]

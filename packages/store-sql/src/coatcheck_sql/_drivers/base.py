@@ -22,6 +22,7 @@ class Driver:
     :cvar engine_options: more arguments of ``create_engine``.
     :cvar is_remote: whether it waits for a server, which may never reply.
     :cvar ends_itself: whether calls of an async driver end in time without being cancelled.
+    :cvar is_direct: whether it takes and returns bytes and floats as they are.
     """
 
     install: ClassVar[str] = ""
@@ -29,6 +30,7 @@ class Driver:
     engine_options: ClassVar[Mapping[str, Any]] = {}
     is_remote: ClassVar[bool] = True
     ends_itself: ClassVar[bool] = False
+    is_direct: ClassVar[bool] = False
 
     def __init__(self, timeout: float, hosts: int = 1) -> None:
         self.timeout = timeout

@@ -14,6 +14,8 @@ _TLS: Final = {
 
 
 class _MySQLDriver(Driver):
+    is_direct: ClassVar[bool] = True
+
     def connected(self, connection: Any, info: dict[Any, Any]) -> None:
         """See :meth:`.base.Driver.connected`.
 

@@ -23,6 +23,8 @@ _BLANK: Final = "\\ "
 class _PostgreSQLDriver(Driver):
     """Connect with settings of the server's, unless PgBouncer does not accept them."""
 
+    is_direct: ClassVar[bool] = True
+
     def __init__(self, timeout: float, hosts: int = 1) -> None:
         super().__init__(timeout, hosts)
         self._has_settings = True

@@ -24,6 +24,7 @@ class PySQLite(Driver):
     options: ClassVar[frozenset[str] | None] = frozenset()
     is_remote: ClassVar[bool] = False
     ends_itself: ClassVar[bool] = True
+    is_direct: ClassVar[bool] = True
 
     def arguments(self) -> dict[str, Any]:
         """See :meth:`.base.Driver.arguments`. The time limit is that of waiting for writers."""
