@@ -51,8 +51,6 @@ def translated(error: Exception, where: str, database: Database, table: Table) -
         return StoreTimeout(f"{where} did not answer in time")
     if isinstance(error, OSError) or _is_ended(error):
         return StoreUnavailable(f"{where} {_UNAVAILABLE[Failure.UNAVAILABLE]}")
-    if not isinstance(error, DBAPIError):
-        return StoreError(f"{where} answered with an error, or its answer could not be read")
     return _of_database(database.failure(error), error, where, table)
 
 
@@ -61,7 +59,7 @@ def _is_ended(error: Exception) -> bool:
     return isinstance(error, InvalidRequestError) and "connection is closed" in str(error)
 
 
-def _of_database(failure: Failure, error: DBAPIError, where: str, table: Table) -> StoreError:
+def _of_database(failure: Failure, error: Exception, where: str, table: Table) -> StoreError:
     if failure in _UNAVAILABLE:
         return StoreUnavailable(f"{where} {_UNAVAILABLE[failure]}")
     if failure is Failure.TIMEOUT:
@@ -70,12 +68,13 @@ def _of_database(failure: Failure, error: DBAPIError, where: str, table: Table) 
         return no_table(table)
     if failure is Failure.NO_RIGHT:
         return StoreError(_no_right(error, table))
-    text = _OTHERS.get(failure, "answered with an error")
+    text = _OTHERS.get(failure, "answered with an error, or its answer could not be read")
     return StoreError(f"{where} {text}")
 
 
-def _no_right(error: DBAPIError, table: Table) -> str:
-    word = (error.statement or "").lstrip().partition(" ")[0].upper()
+def _no_right(error: Exception, table: Table) -> str:
+    statement = error.statement if isinstance(error, DBAPIError) else None
+    word = (statement or "").lstrip().partition(" ")[0].upper()
     lacking = f"`{word}`" if word.isalpha() else "what the statement does"
     return (
         f"the database user lacks the right to {lacking} in the table `{table.fullname}`; sessions "

@@ -68,9 +68,15 @@ class Database:
         """
         return None
 
-    def failure(self, error: DBAPIError) -> Failure:
-        """Tell what an exception of a driver means."""
-        return Failure.UNAVAILABLE if error.connection_invalidated else Failure.OTHER
+    def failure(self, error: Exception) -> Failure:
+        """Tell what an exception of SQLAlchemy or of a driver means."""
+        broken = isinstance(error, DBAPIError) and error.connection_invalidated
+        return Failure.UNAVAILABLE if broken else Failure.OTHER
+
+
+def of_driver(error: Exception) -> object:
+    """Return the driver's exception. SQLAlchemy wraps it, except when some drivers connect."""
+    return error.orig if isinstance(error, DBAPIError) else error
 
 
 def keys_of(table: Table, *where: ColumnElement[bool]) -> Select[Any]:

@@ -6,9 +6,8 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Insert, Table, func
 from sqlalchemy.dialects.mysql import insert
-from sqlalchemy.exc import DBAPIError
 
-from .base import Database, Failure
+from .base import Database, Failure, of_driver
 
 #: Numbers of errors: MariaDB's documentation, "MariaDB Error Codes"; the same in MySQL's.
 _NUMBERS: Final = {
@@ -66,10 +65,10 @@ class MySQL(Database):
         """See :meth:`.base.Database.intact`."""
         return [func.length(table.c.data) > 0]
 
-    def failure(self, error: DBAPIError) -> Failure:
+    def failure(self, error: Exception) -> Failure:
         """See :meth:`.base.Database.failure`."""
-        number = next(iter(getattr(error.orig, "args", ())), None)
+        number = next(iter(getattr(of_driver(error), "args", ())), None)
         found = _NUMBERS.get(number) if isinstance(number, int) else None
-        if found is Failure.UNAVAILABLE and "timed out" in str(error.orig):
+        if found is Failure.UNAVAILABLE and "timed out" in str(of_driver(error)):
             return Failure.TIMEOUT
         return found or super().failure(error)

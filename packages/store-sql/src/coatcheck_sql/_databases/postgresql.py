@@ -6,9 +6,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Delete, Insert, Select, Table, func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import DBAPIError
 
-from .base import Database, Failure, remove_in
+from .base import Database, Failure, of_driver, remove_in
 
 #: SQLSTATE (PostgreSQL's documentation, appendix A), or its first two characters: its class.
 _STATES: Final = {
@@ -74,13 +73,13 @@ class PostgreSQL(Database):
         locked = chosen.with_for_update(skip_locked=True).cte("chosen").prefix_with("MATERIALIZED")
         return remove_in(table, select(locked.c.key))
 
-    def failure(self, error: DBAPIError) -> Failure:
+    def failure(self, error: Exception) -> Failure:
         """See :meth:`.base.Database.failure`."""
-        state = getattr(error.orig, "sqlstate", None) or ""
+        state = getattr(of_driver(error), "sqlstate", None) or ""
         for part in (state, state[:3], state[:2]):
             if part in _STATES:
                 return _STATES[part]
-        text = str(error.orig)
+        text = str(of_driver(error))
         for words, failure in _TEXTS.items():
             if not state and words in text:
                 return failure

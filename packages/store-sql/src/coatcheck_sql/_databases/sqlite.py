@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Delete, Insert, Select, Table, func
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DBAPIError
 
-from .base import Database, Failure, remove_in
+from .base import Database, Failure, of_driver, remove_in
 
 _CODES: Final = {
     sqlite3.SQLITE_BUSY: Failure.TIMEOUT,
@@ -51,11 +50,11 @@ class SQLite(Database):
         """See :meth:`.base.Database.removal`. There is one writer at a time."""
         return remove_in(table, chosen)
 
-    def failure(self, error: DBAPIError) -> Failure:
+    def failure(self, error: Exception) -> Failure:
         """See :meth:`.base.Database.failure`."""
-        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        code = getattr(of_driver(error), "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_ERROR:
-            text = str(error.orig)
+            text = str(of_driver(error))
             if text.startswith("no such table"):
                 return Failure.NO_TABLE
             if text.startswith("no such column"):
