@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sql_backend import Backend, backend_on, database
@@ -13,7 +14,7 @@ from testing.conformance import at_night
 #: Their cases wait for a database that is away.
 WAITING = ("FAULT", "SECRET")
 BY_DAY = ("FAULT-1", "FAULT-2", "FAULT-3", "FAULT-6", "SECRET-1")
-#: Drivers whose connections are tested at night, because their other API or another is by day.
+#: Drivers that are tested at night: by day there are their sync API, and asyncpg.
 BY_NIGHT = ("[postgresql-async]", "[mariadb-async]")
 #: Their cases take long: they make many stores, or kill many processes.
 LONG = ("OWNER-8", "PARITY-2", "RACE-9")
@@ -32,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         ),
     )
     for item in items:
-        if item.path.name == "test_sql_connections.py" and item.name.endswith(BY_NIGHT):
+        if item.path.parent == Path(__file__).parent and item.name.endswith(BY_NIGHT):
             item.add_marker(pytest.mark.slow)
 
 
