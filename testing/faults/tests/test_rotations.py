@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
+from coatcheck import open_store
+from coatcheck_sql import SQLStore
 from testing.backends import BACKENDS, Backend
 from testing.faults.rotations import SITES, outcome_of
 
 #: One server of each kind.
-_STORES = ("memory", "file", "redis-valkey", "mongo-single", "dynamodb")
+_STORES = (
+    "memory", "file", "redis-valkey", "mongo-single", "postgresql", "mariadb", "sqlite", "dynamodb",
+)  # fmt: skip
 
 
 def each_site() -> Iterator[Any]:
@@ -30,4 +35,7 @@ def each_site() -> Iterator[Any]:
 def test_no_session_escapes_by_a_new_id(backend: Backend, served: str, ending: str) -> None:
     """None of 200 sessions whose id changes all the time survives."""
     with backend.start() as url:
+        with closing(open_store(url)) as store:
+            if isinstance(store, SQLStore):
+                store.ensure_table()
         assert asyncio.run(outcome_of(url, served, ending, 200)) == 0
