@@ -342,7 +342,7 @@ def test_a_read_on_a_connection_that_breaks_is_tried_again(
             broken.append(True)
             kill_connections(backend)
 
-    event.listen(client.engine, "before_cursor_execute", break_once)
+    event.listen(client.engine, "checkout", break_once)  # after the store has looked at it
     assert store.get("key") is not None
     assert broken
     store.close()

@@ -28,7 +28,7 @@ LARGEST: Final = 2 * 2**20
 #: How many rows a listing has in memory at a time.
 PAGE: Final = 50
 #: How many rows one statement removes, so that others wait for a short time only.
-PIECE: Final = 500
+PIECE: Final = 250
 #: One write of so many looks for expired rows, and removes this many at most.
 EVERY: Final = 16
 SWEPT: Final = 100
@@ -151,27 +151,32 @@ class SQLOperations:
         return (yield from self._send(Change(self._statements.touch, values))) > 0
 
     def all(self) -> Listing:
-        """See :meth:`coatcheck.Store.all`."""
-        yield from self._list(self._statements.page, {})
+        """See :meth:`coatcheck.Store.all`.
 
-    def owned_by(self, owner: str) -> Listing:
-        """See :meth:`coatcheck.Store.owned_by`."""
-        if len(owner) <= MAX_KEY_LENGTH:
-            yield from self._list(self._statements.owned, {"whose": owner.encode()})
-
-    def _list(self, statement: Any, values: dict[str, Any]) -> Listing:
-        """Yield records page by page, in the order of their keys.
-
-        A row that changes meanwhile is neither missed nor listed twice.
+        It goes by key, so a row that changes meanwhile is neither missed nor listed twice.
         """
         last = b""
         while True:
-            page = {"last": last, "now": self._clock(), "limit": PAGE, **values}
-            rows = yield from self._send(Query(statement, page))
+            now = self._clock()
+            page = {"last": last, "now": now, "limit": PAGE}
+            rows = yield from self._send(Query(self._statements.page, page))
             if not rows:
                 return
             last = rows[-1][0]
-            yield list(_items(rows, page["now"]))
+            yield list(_items(rows, now))
+
+    def owned_by(self, owner: str) -> Listing:
+        """See :meth:`coatcheck.Store.owned_by`. It reads the keys, and then pages of rows."""
+        if len(owner) > MAX_KEY_LENGTH:
+            return
+        whose = {"whose": owner.encode()}
+        rows = yield from self._send(Query(self._statements.owned_keys, whose))
+        keys = [row[0] for row in rows]
+        for start in range(0, len(keys), PAGE):
+            now = self._clock()
+            page = {"keys": keys[start : start + PAGE], "now": now, **whose}
+            rows = yield from self._send(Query(self._statements.owned, page))
+            yield list(_items(rows, now))
 
     def length(self) -> Requests:
         """See :meth:`coatcheck.Store.length`."""

@@ -51,8 +51,8 @@ class Statements:
         after, is_expired = columns.key > bindparam("last"), _is_expired(table)
         live = _live(table, database)
         row = select(*(columns[name] for name in _WRITTEN))
-        rows = select(columns.key, *(columns[name] for name in _WRITTEN)).where(after, live)
-        rows = _first(rows.order_by(columns.key))
+        rows = select(columns.key, *(columns[name] for name in _WRITTEN)).where(live)
+        among = columns.key.in_(bindparam("keys", expanding=True))
         write = update(table).where(is_this)
         end = delete(table).where(is_this)
         is_same = columns.data == bindparam("expected")
@@ -71,8 +71,10 @@ class Statements:
         self.end_live = end.where(live)
         self.end_unchanged = end.where(live, is_same)
         self.end_dead = end.where(not_(live))
-        self.page = rows
-        self.owned = rows.where(is_owners)
+        self.page = _first(rows.where(after).order_by(columns.key))
+        # With an order and a limit, PostgreSQL may search the keys of all rows for the owner's.
+        self.owned_keys = keys_of(table, is_owners)
+        self.owned = rows.where(among, is_owners)
         self.length = (
             select(func.count()).select_from(table).where(not_(is_expired), _is_time(table))
         )
@@ -80,7 +82,6 @@ class Statements:
         self.some = _first(keys_of(table).order_by(columns.key))
         self.prune = _removal(database.removal(table, self.expired), is_expired)
         self.clear = database.removal(table, self.some)
-        among = columns.key.in_(bindparam("keys", expanding=True))
         self.remove_expired = delete(table).where(among, is_expired)
         self.remove_some = delete(table).where(among)
         self.ping = keys_of(table).limit(1)
