@@ -153,7 +153,7 @@ class SQLOperations:
     def all(self) -> Listing:
         """See :meth:`coatcheck.Store.all`.
 
-        It goes by key, so a row that changes meanwhile is neither missed nor listed twice.
+        The order of keys keeps: a row that changes meanwhile is neither missed nor listed twice.
         """
         last = b""
         while True:
