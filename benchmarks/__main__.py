@@ -260,9 +260,9 @@ def with_server(name: str) -> Any:
 
 
 PARTS = (
-    "speed", "memory", "import", "files", "redis", "mongo", "dynamodb", "growth", "mongo-growth",
-    "postgresql-growth", "postgresql-prune", "postgresql-updates", "dynamodb-cost", "contention",
-    "redis-contention",
+    "speed", "memory", "import", "files", "redis", "mongo", "dynamodb", "sql", "growth",
+    "mongo-growth", "postgresql-growth", "postgresql-prune", "postgresql-updates",
+    "dynamodb-cost", "contention", "redis-contention",
 )  # fmt: skip
 
 
@@ -288,6 +288,7 @@ def main() -> None:
         "redis": lambda: with_server("redis").compare(session_data(), arguments.rounds),
         "mongo": lambda: with_server("mongo").compare(session_data(), arguments.rounds),
         "dynamodb": lambda: with_server("dynamodb").compare(session_data(), arguments.rounds),
+        "sql": lambda: with_server("sql").compare(session_data(), arguments.rounds),
         "growth": lambda: file_store().growth(session_data(), arguments.largest),
         "mongo-growth": lambda: with_server("mongo").growth(arguments.largest),
         "postgresql-growth": lambda: with_server("postgresql").growth(arguments.largest),

@@ -7,8 +7,10 @@ import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from coatcheck import ABSENT, AsyncStore, Record, Unchanged, open_async_store, open_store
 from coatcheck.errors import StoreError
@@ -40,6 +42,25 @@ def url() -> Iterator[str]:
         with closing(SQLStore.from_url(url)) as store:
             assert store.ensure_table()
         yield url
+
+
+def prepares(url: str) -> bool:
+    """Tell whether the store's connections prepare the statements that they repeat."""
+    made: list[Any] = []
+    event.listen(Engine, "connect", listener := lambda connection, _: made.append(connection))
+    try:
+        with closing(SQLStore.from_url(url)) as store:
+            store.ensure_table()
+            return made[0].prepare_threshold is not None
+    finally:
+        event.remove(Engine, "connect", listener)
+
+
+def test_statements_are_prepared_where_no_pool_is_in_between(url: str) -> None:
+    """They take half the time, and PgBouncer would lose them."""
+    with PostgreSQLServer() as server:
+        assert prepares(server.url)
+    assert not prepares(url)
 
 
 async def use(store: AsyncStore, number: int) -> None:

@@ -36,7 +36,7 @@ _OTHERS: Final = {
     Failure.TOO_LARGE: "does not accept a statement of this size: see `max_allowed_packet` in "
     "docs/sql.md",
     Failure.NOT_PREPARED: "has lost a prepared statement: a pool in transaction mode, such as "
-    "PgBouncer, is in between; use psycopg (`postgresql://`), which prepares none",
+    "PgBouncer, is in between; use psycopg (`postgresql://`), which prepares none there",
 }
 
 
