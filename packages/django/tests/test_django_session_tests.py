@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tarfile
 import uuid
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from testing.servers.redis import server
+from coatcheck_sql import SQLStore
+from testing.servers import mariadb, postgresql, redis
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,19 +53,40 @@ def passed(tests: Path, *urls: str) -> list[dict[str, int]]:
     ]
 
 
-@pytest.mark.integration("redis")
-def test_djangos_session_tests_pass_on_each_store(tmp_path: Path) -> None:
-    """The whole mixin passes, and the tests of both middlewares."""
-    with server() as url:
-        joint = "&" if "?" in url else "?"
-        stores = [
-            "memory:",
-            f"file:{tmp_path}/sessions",
-            f"{url}{joint}prefix=test-{uuid.uuid4().hex[:8]}:",
-        ]
-        counts = passed(djangos_tests(tmp_path), *stores)
+def check(counts: list[dict[str, int]], stores: list[str]) -> None:
     assert len(counts) == len(stores)
     for each in counts:
         assert each["EngineTests"] >= 65
         assert each["SessionMiddlewareTests"] >= 10
         assert each["OwnMiddlewareTests"] >= 9
+
+
+def with_table(url: str) -> str:
+    """Create the table of an SQL store, and return the URL."""
+    with closing(SQLStore.from_url(url)) as store:
+        store.ensure_table()
+    return url
+
+
+@pytest.mark.integration("redis")
+def test_djangos_session_tests_pass_on_each_store(tmp_path: Path) -> None:
+    """The whole mixin passes, and the tests of both middlewares."""
+    with redis.server() as url:
+        joint = "&" if "?" in url else "?"
+        stores = [
+            "memory:",
+            f"file:{tmp_path}/sessions",
+            f"{url}{joint}prefix=test-{uuid.uuid4().hex[:8]}:",
+            with_table(f"sqlite:///{tmp_path}/sessions.db"),
+        ]
+        check(passed(djangos_tests(tmp_path), *stores), stores)
+
+
+@pytest.mark.slow
+@pytest.mark.integration("mariadb", "postgresql")
+def test_djangos_session_tests_pass_on_database_servers(tmp_path: Path) -> None:
+    """The whole mixin passes on them, too."""
+    with postgresql.server() as first, mariadb.server() as second:
+        table = f"?table=django_{uuid.uuid4().hex[:8]}"
+        stores = [with_table(f"{url}{table}") for url in (first, second)]
+        check(passed(djangos_tests(tmp_path), *stores), stores)

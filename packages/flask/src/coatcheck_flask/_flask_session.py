@@ -28,8 +28,8 @@ _REFUSED: Final[Mapping[str, str]] = {
             "SESSION_SQLALCHEMY_SCHEMA",
             "SESSION_SQLALCHEMY_BIND_KEY",
         ),
-        "set `COATCHECK_STORE` to the URL of a store; `flask coatcheck stores` lists what is "
-        "installed",
+        'set `COATCHECK_STORE` to the URL of the database, such as "postgresql://app@db/shop" '
+        "(the package is coatcheck-sql), and run `flask coatcheck create-table URL` once",
     ),
 }
 #: Values of SESSION_TYPE that have no store here, and what to do instead.
