@@ -385,7 +385,7 @@ def example(session: nox.Session) -> None:
     database.mkdir()
     # `reports` runs all clauses at night, one after the other; the runs above share them out.
     some = ("--only", "SET", "--only", "LIFE", "--report", str(database / "report"))
-    session.run("coatcheck-conformance", f"sqlite:///{database}/sessions.db", *some,
+    session.run("coatcheck-conformance", f"sqlite-file:///{database}/sessions.db", *some,
                 success_codes=[1])  # fmt: skip
     if json.loads((database / "report" / "report.json").read_text())["verdict"] != "partial":
         session.error("some clauses have failed")
@@ -435,7 +435,7 @@ def reports(session: nox.Session) -> None:
     run(session, "testing.reports", *(arguments(session.posargs)[1] or ["reports"]), *named)
     install(session, CORE, KIT, EXAMPLE, more=[])
     folder = session.create_tmp()
-    session.run("coatcheck-conformance", f"sqlite:///{folder}/sessions.db",
+    session.run("coatcheck-conformance", f"sqlite-file:///{folder}/sessions.db",
                 "--report", str(Path(folder, "report")))  # fmt: skip
 
 

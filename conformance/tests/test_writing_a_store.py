@@ -44,7 +44,7 @@ def test_a_failure_reads_as_it_is_shown(tmp_path: Path) -> None:
     assert "expires_at >" in source[start:]
     path.write_text(source[:start] + source[start:].replace("expires_at >", "expires_at >=", 1))
     _install(tmp_path / "src")
-    url = f"sqlite:///{tmp_path}/sessions.db"
+    url = f"sqlite-file:///{tmp_path}/sessions.db"
     done = subprocess.run(
         [sys.executable, "-m", "coatcheck_conformance", url, "--only", "EXPIRY-1"],
         env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},

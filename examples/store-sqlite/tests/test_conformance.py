@@ -10,4 +10,4 @@ from coatcheck_conformance import StoreConformance
 
 
 class TestSQLiteStore(StoreConformance):
-    harness = SQLiteHarness(f"sqlite:///{tempfile.gettempdir()}/sessions.db")
+    harness = SQLiteHarness(f"sqlite-file:///{tempfile.gettempdir()}/sessions.db")

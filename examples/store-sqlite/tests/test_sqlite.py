@@ -33,17 +33,17 @@ def record(data: bytes = b"data", life: float = 60) -> Record:
 @pytest.mark.parametrize(
     "url",
     [
-        "sqlite:",
-        "sqlite:///",
-        "sqlite:sessions.db",
-        "sqlite://host/sessions.db",
-        "sqlite:///folder/",
-        "sqlite:///sessions.db#part",
-        "sqlite:///sessions.db?name=a",
-        "sqlite:///sessions.db?namespace=",
-        "sqlite:///sessions.db?namespace=A",
-        "sqlite:///sessions.db?namespace=a&namespace=b",
-        "sqlite:///a%00b",
+        "sqlite-file:",
+        "sqlite-file:///",
+        "sqlite-file:sessions.db",
+        "sqlite-file://host/sessions.db",
+        "sqlite-file:///folder/",
+        "sqlite-file:///sessions.db#part",
+        "sqlite-file:///sessions.db?name=a",
+        "sqlite-file:///sessions.db?namespace=",
+        "sqlite-file:///sessions.db?namespace=A",
+        "sqlite-file:///sessions.db?namespace=a&namespace=b",
+        "sqlite-file:///a%00b",
     ],
 )
 def test_urls_that_cannot_be_understood(url: str) -> None:
@@ -52,7 +52,7 @@ def test_urls_that_cannot_be_understood(url: str) -> None:
 
 
 def test_paths_are_decoded(tmp_path: Path) -> None:
-    with closing(SQLiteStore.from_url(f"sqlite:///{tmp_path}/a%20%3F%23b.db")) as store:
+    with closing(SQLiteStore.from_url(f"sqlite-file:///{tmp_path}/a%20%3F%23b.db")) as store:
         store.ping()
     assert (tmp_path / "a ?#b.db").exists()
 

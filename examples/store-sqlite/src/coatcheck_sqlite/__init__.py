@@ -1,4 +1,4 @@
-"""Keep coatcheck's sessions in one SQLite file: ``store="sqlite:////var/lib/shop/sessions.db"``."""
+"""Keep coatcheck's sessions in one SQLite file: ``store="sqlite-file:////var/lib/shop/sessions.db"``."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class SQLiteHarness(Harness):
         self._made: Path | None = None
 
     def url(self, namespace: str) -> str:
-        return f"sqlite:///{quote(str(self._file))}?namespace={namespace}"
+        return f"sqlite-file:///{quote(str(self._file))}?namespace={namespace}"
 
     def has(self, feature: str) -> bool:
         return feature == "url" or super().has(feature)

@@ -1,4 +1,4 @@
-"""Register the URL scheme ``sqlite``."""
+"""Register the URL scheme ``sqlite-file``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from coatcheck import StoreSpec, hookimpl
 def coatcheck_stores() -> Iterator[StoreSpec]:
     """See :mod:`coatcheck.hookspecs`."""
     yield StoreSpec(
-        name="sqlite",
-        schemes=("sqlite",),
+        name="sqlite-file",
+        schemes=("sqlite-file",),
         contract="1.0",
         summary="one SQLite file",
         open="coatcheck_sqlite:SQLiteStore.from_url",

@@ -38,8 +38,8 @@ Row: TypeAlias = tuple[int, bytes, bytes, float, object]
 Runner: TypeAlias = Callable[..., int]
 
 _FORM: Final = (
-    "a SQLite store's URL is `sqlite:///PATH`, with four slashes for an absolute path, and may "
-    "end with `?namespace=NAME`"
+    "a SQLite store's URL is `sqlite-file:///PATH`, with four slashes for an absolute path, and "
+    "may end with `?namespace=NAME`"
 )
 #: How many rows of a listing are in memory at a time.
 _PAGE: Final = 100
@@ -83,7 +83,7 @@ class SQLiteStore(Store):
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> SQLiteStore:
-        """Open ``sqlite:///PATH?namespace=NAME``.
+        """Open ``sqlite-file:///PATH?namespace=NAME``.
 
         :raises ConfigurationError: the URL has another form or an unknown option.
         """
@@ -199,7 +199,7 @@ def parse(url: str) -> tuple[str, str]:
     except ValueError:
         raise ConfigurationError(_FORM) from None
     is_file = bool(path) and not path.endswith("/") and not set("\0\r\n") & set(path)
-    if not url.lower().startswith("sqlite:///") or not is_file:
+    if not url.lower().startswith("sqlite-file:///") or not is_file:
         raise ConfigurationError(_FORM)
     values = parse_options(options, {"namespace": text_option}, "SQLite")
     return path, values.get("namespace", "sessions")
