@@ -119,7 +119,7 @@ class _Response(SyncSteps):
             were_sent = self._write is not None  # by the application's write()
             if not were_sent:
                 # The application's code does not run any more.
-                if session.is_ready:
+                if session.is_ready and session.contents.shared:
                     session.contents.unshare()
                 self._send_headers()
             self.commit_late(nested=were_sent)

@@ -36,15 +36,11 @@ def load(context: RequestContext) -> Operations[None]:
     session, policy = context.session, context.policy
     if session.is_loaded:
         return  # by another task, while this one waited
-    for token in context.cookie.tokens():
+    for session_id, is_current, other_key, looks_up, migrates, accepts in context.cookie.tokens():
         try:
-            key = context.manager.key_of(token.id)
-            found = yield from policy.lifecycle.load(
-                key,
-                token.other_key if token.lookup_other_key else None,
-                token.migrate,
-                token.accepts,
-            )
+            key = context.manager.key_of(session_id)
+            second = other_key if looks_up else None
+            found = yield from policy.lifecycle.load(key, second, migrates, accepts)
         except StoreError as error:
             _failed(context, error)
             return
@@ -53,12 +49,12 @@ def load(context: RequestContext) -> Operations[None]:
             return
         if found is not None:
             snapshot, state = found
-            if token.other_key is not None:
+            if other_key is not None:
                 # A move that was cut short leaves the session in two places.
-                is_there = snapshot.key == token.other_key
-                context.ending.other_key = key if is_there else token.other_key
-            session.fill(token.id, snapshot, state)
-            context.cookie.is_outdated = not token.current
+                is_there = snapshot.key == other_key
+                context.ending.other_key = key if is_there else other_key
+            session.fill(session_id, snapshot, state)
+            context.cookie.is_outdated = not is_current
             if policy.little_is_left(state.cookie, state.created_at, snapshot.record.expires_at):
                 yield from context.keep_alive.at_load(snapshot)
             return

@@ -158,7 +158,7 @@ class SessionCore:
     def ensure_loaded(self) -> None:
         """Load the session, unless that was done or has failed."""
         if not (self.is_loaded or self.failure):
-            if not self.has_no_cookie:
+            if self.phase is not OPEN and not self.has_no_cookie:
                 check_not_closed(self.phase)
             self._load_at_first_use()
 
@@ -299,23 +299,28 @@ class SyncSessionCore(SessionCore):
             if self.has_no_cookie:
                 self.start()
             else:
-                self.exclusively(self.backend.load)
+                self._run_alone(self.backend.load)
 
     def exclusively(self, operations: Callable[[], Operations[T]]) -> T:
         """Run operations while no other thread loads or saves the session."""
         with self._lock:
-            if self.is_busy:
-                return self.run(operations())  # type: ignore[no-any-return]  # any runner
-            # Before it looks whether the request is over, as the request, in another thread, is
-            # noted to be over before it looks whether the session is busy.
-            self.is_busy = True
-            try:
+            return self._run_alone(operations)
+
+    def _run_alone(self, operations: Callable[[], Operations[T]]) -> T:
+        """Do the same, for a caller that holds the lock."""
+        if self.is_busy:
+            return self.run(operations())  # type: ignore[no-any-return]  # any runner
+        # Before it looks whether the request is over, as the request, in another thread, is noted
+        # to be over before it looks whether the session is busy.
+        self.is_busy = True
+        try:
+            if self.phase is not OPEN:
                 check_not_closed(self.phase)
-                return self.run(operations())  # type: ignore[no-any-return]  # any runner
-            finally:
-                self.is_busy = False
-                if self.phase is CLOSED:
-                    self.backend.let_go()
+            return self.run(operations())  # type: ignore[no-any-return]  # any runner
+        finally:
+            self.is_busy = False
+            if self.phase is CLOSED:
+                self.backend.let_go()
 
 
 class AsyncSessionCore(SessionCore):
