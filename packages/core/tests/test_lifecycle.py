@@ -220,6 +220,31 @@ def test_a_creation_without_reply_is_found_again(failure: type[BaseException]) -
     assert data_of(play.answer(True).result) == {"a": 1, "b": 2}
 
 
+@pytest.mark.parametrize("theirs", [{}, {"theirs": 1}], ids=["own", "merged"])
+def test_a_second_creation_moves_the_expiry(theirs: dict[str, int]) -> None:
+    """It does, over its own record and over one that it has merged with what others wrote."""
+    life, attempts = Life(), Attempts()
+    found = record(a=1, **theirs)
+    attempts.unknown[found.data] = packed(a=1)
+    life.clock.advance(10)
+    play = Play(life.cycle.create("key", state(a=1, b=2), attempts)).answer(False, found)
+    if theirs:
+        assert play.asks == ("get", "key")
+        play.answer(found)
+    new = Record(packed(a=1, **theirs, b=2), NOW + 10 + LIFETIME)
+    assert play.asks == ("set", "key", new, Unchanged(found.data))
+
+
+def test_a_creation_whose_record_ended_is_tried_again() -> None:
+    """Its key is free again, and nobody else knows it."""
+    attempts = Attempts()
+    attempts.unknown[packed(a=1)] = packed(a=1)
+    play = Play(Life().cycle.create("key", state(a=1, b=2), attempts)).answer(False, record(a=1))
+    play.answer(False, None)
+    assert play.asks == ("set", "key", record(a=1, b=2), ABSENT)
+    assert data_of(play.answer(True).result) == {"a": 1, "b": 2}
+
+
 def test_what_cannot_be_stored_asks_nothing() -> None:
     """A value without a stored form fails before the store is called."""
     with pytest.raises(SerializationError):
