@@ -79,6 +79,18 @@ def of_driver(error: Exception) -> object:
     return error.orig if isinstance(error, DBAPIError) else error
 
 
+def on_conflict(insert: Any, columns: tuple[str, ...], where: ColumnElement[bool] | None) -> Insert:
+    """Return the statement of :meth:`Database.insert_or_replace` for databases with ON CONFLICT.
+
+    :param insert: the INSERT of the database's dialect.
+    """
+    return insert.on_conflict_do_update(  # type: ignore[no-any-return]  # of any dialect
+        index_elements=["key"],
+        set_={name: insert.excluded[name] for name in columns},
+        where=where,
+    )
+
+
 def keys_of(table: Table, *where: ColumnElement[bool]) -> Select[Any]:
     """Return a query for the keys of rows."""
     return select(table.c.key).where(*where)

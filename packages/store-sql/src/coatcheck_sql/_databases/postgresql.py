@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Delete, Insert, Select, Table, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from .base import Database, Failure, of_driver, remove_in
+from .base import Database, Failure, of_driver, on_conflict, remove_in
 
 #: SQLSTATE (PostgreSQL's documentation, appendix A), or its first two characters: its class.
 _STATES: Final = {
@@ -53,12 +53,7 @@ class PostgreSQL(Database):
         self, table: Table, columns: tuple[str, ...], where: ColumnElement[bool] | None
     ) -> Insert:
         """See :meth:`.base.Database.insert_or_replace`."""
-        statement = insert(table)
-        return statement.on_conflict_do_update(
-            index_elements=["key"],
-            set_={name: statement.excluded[name] for name in columns},
-            where=where,
-        )
+        return on_conflict(insert(table), columns, where)
 
     def intact(self, table: Table) -> list[ColumnElement[bool]]:
         """See :meth:`.base.Database.intact`."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Delete, Insert, Select, Table, func
 from sqlalchemy.dialects.sqlite import insert
 
-from .base import Database, Failure, of_driver, remove_in
+from .base import Database, Failure, of_driver, on_conflict, remove_in
 
 _CODES: Final = {
     sqlite3.SQLITE_BUSY: Failure.TIMEOUT,
@@ -31,12 +31,7 @@ class SQLite(Database):
         self, table: Table, columns: tuple[str, ...], where: ColumnElement[bool] | None
     ) -> Insert:
         """See :meth:`.base.Database.insert_or_replace`."""
-        statement = insert(table)
-        return statement.on_conflict_do_update(
-            index_elements=["key"],
-            set_={name: statement.excluded[name] for name in columns},
-            where=where,
-        )
+        return on_conflict(insert(table), columns, where)
 
     def intact(self, table: Table) -> list[ColumnElement[bool]]:
         """See :meth:`.base.Database.intact`."""
