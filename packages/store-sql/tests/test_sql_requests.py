@@ -39,7 +39,7 @@ def turns(proxy: Proxy, call: Callable[[], object]) -> int:
 def test_each_operation_is_one_round_trip(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once asyncpg knows the statement. One write of sixteen also looks for expired rows."""
+    """They are, once a connection has prepared them. One write of sixteen also removes rows."""
     monkeypatch.setattr("coatcheck_sql._operations.EVERY", 10**9)
     with through_proxy(backend) as (url, proxy):
         store = backend.store(url=f"{url}&pool_size=1")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from commandline import run_here
-from sqlalchemy import MetaData, create_engine, inspect, text
+from sqlalchemy import MetaData, NullPool, create_engine, inspect, text
 
 from coatcheck import Record, open_store
 from coatcheck._command_line.commands import main
@@ -35,7 +35,7 @@ def test_the_command_creates_file_table_and_indexes(url: str, tmp_path: Path) ->
     assert store.set("key", record())
     assert store.length() == 1
     store.close()
-    found = inspect(create_engine(url)).get_indexes("coatcheck_sessions")
+    found = inspect(create_engine(url, poolclass=NullPool)).get_indexes("coatcheck_sessions")
     assert {index["name"] for index in found} == {
         "coatcheck_sessions_expires_at",
         "coatcheck_sessions_owner",
@@ -60,7 +60,7 @@ def test_without_a_file_the_error_names_the_command(url: str, tmp_path: Path) ->
 
 
 def test_without_a_table_the_error_names_the_command(url: str) -> None:
-    engine = create_engine(url)
+    engine = create_engine(url, poolclass=NullPool)
     store = SQLStore(engine, table="other")
     with pytest.raises(StoreError, match=r"no table `other`.*python -m coatcheck create-table URL"):
         store.get("key")
@@ -70,7 +70,7 @@ def test_without_a_table_the_error_names_the_command(url: str) -> None:
 
 
 def test_a_table_that_is_dropped_later_is_missed(url: str) -> None:
-    engine = create_engine(url)
+    engine = create_engine(url, poolclass=NullPool)
     create_tables(engine)
     store = SQLStore(engine)
     store.ping()
@@ -102,7 +102,7 @@ def test_a_table_that_is_dropped_later_is_missed(url: str) -> None:
     ],
 )
 def test_another_table_is_refused_and_not_touched(url: str, table: str, words: str) -> None:
-    engine = create_engine(url)
+    engine = create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
         connection.execute(text(f"CREATE TABLE coatcheck_sessions {table}"))
     store = SQLStore(engine)
@@ -119,7 +119,7 @@ def test_another_table_is_refused_and_not_touched(url: str, table: str, words: s
 
 
 def test_columns_of_the_application_s_own_do_not_disturb(url: str) -> None:
-    engine = create_engine(url)
+    engine = create_engine(url, poolclass=NullPool)
     create_tables(engine)
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE coatcheck_sessions ADD COLUMN note TEXT"))
@@ -129,7 +129,7 @@ def test_columns_of_the_application_s_own_do_not_disturb(url: str) -> None:
 
 
 def test_the_table_can_be_part_of_other_metadata(url: str) -> None:
-    engine, own = create_engine(url), MetaData()
+    engine, own = create_engine(url, poolclass=NullPool), MetaData()
     table = sessions_table(own, "visits")
     assert sessions_table(own, "visits") is table
     own.create_all(engine)

@@ -18,8 +18,6 @@ _PER_HOST: Final = 2
 _REFUSED: Final = "unsupported startup parameter"
 #: A space in a value of libpq's option ``options``.
 _BLANK: Final = "\\ "
-#: How often a statement is sent before it is prepared.
-_REPEATED: Final = 2
 
 
 class _PostgreSQLDriver(Driver):
@@ -108,7 +106,7 @@ class Psycopg(_PostgreSQLDriver):
         cursor = connection.cursor()
         cursor.execute("SELECT pg_backend_pid()")
         if cursor.fetchone()[0] == driver.info.backend_pid:
-            driver.prepare_threshold = _REPEATED
+            driver.prepare_threshold = 0  # each statement at its first use, as asyncpg does
         cursor.close()
 
     def is_dead(self, connection: Any, info: Mapping[Any, Any]) -> bool:
