@@ -100,3 +100,15 @@ def test_an_engine_of_the_other_api_is_refused(tmp_path: Path) -> None:
         SQLStore(create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/x.db"))
     with pytest.raises(ConfigurationError, match="not str"):
         SQLStore(f"sqlite:///{tmp_path}/x.db")
+
+
+def test_character_sets_are_refused_in_which_data_could_end_a_literal() -> None:
+    """In gbk the server takes the backslash before a quote for the end of a character."""
+    for url in ("mariadb+pymysql://h/d?charset=gbk", "mysql+asyncmy://h/d?charset=utf8mb4"):
+        store = AsyncSQLStore if "asyncmy" in url else SQLStore
+        with pytest.raises(ConfigurationError, match="charset"):
+            store.from_url(url)
+    engine = create_engine("mysql+pymysql://h/d?charset=GBK")
+    with pytest.raises(ConfigurationError, match="utf8mb4"):
+        SQLStore(engine)
+    SQLStore(create_engine("mysql+pymysql://h/d?charset=utf8mb4")).close()

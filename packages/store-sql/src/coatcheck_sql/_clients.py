@@ -24,7 +24,7 @@ from sqlalchemy.util import greenlet_spawn
 from coatcheck.errors import ConfigurationError
 from coatcheck.storekit import BorrowedClient, ClientPerLoop, ClientPerProcess, SingleLoopClient
 
-from ._drivers import Driver
+from ._drivers import Driver, check_charset
 from ._prepared import Prepared, execute
 from ._requests import Change, Query, Request
 from ._url import Settings
@@ -221,13 +221,14 @@ class API:
     def check(self, engine: object) -> None:
         """Check that an object is an engine of this API.
 
-        :raises ConfigurationError: it is not.
+        :raises ConfigurationError: it is not, or its character set is none that is safe.
         """
         if not isinstance(engine, self.kind):
             raise ConfigurationError(
                 f"the engine must be an {self.kind.__name__} of SQLAlchemy, not "
                 f"{type(engine).__name__}"
             )
+        check_charset(engine.url)
 
     def check_connection(self, connection: object, dialect: str) -> None:
         """Check that an object is a connection of this API to the store's kind of database.
@@ -244,6 +245,7 @@ class API:
             raise ConfigurationError(
                 f"the connection leads to {connection.dialect.name}, and the store to {dialect}"
             )
+        check_charset(connection.engine.url)
 
 
 def _options(settings: Settings) -> dict[str, Any]:

@@ -8,12 +8,15 @@ give the compiled text to the driver.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from sqlalchemy import ClauseElement, Connection, Dialect
 from sqlalchemy.exc import DBAPIError
 
 from ._requests import Change, Query
+
+#: What PostgreSQL says of a prepared statement whose table has changed, or that it does not know.
+_STALE: Final = ("0A000", "26000")
 
 
 class Prepared:
@@ -86,7 +89,8 @@ def execute(connection: Connection, prepared: Prepared, request: Query | Change)
 def _wrapped(connection: Connection, text: str, error: Exception) -> BaseException:
     dialect = connection.dialect
     link = connection.connection
-    has_ended = dialect.is_disconnect(error, link, None)  # type: ignore[arg-type]  # an `Error`
+    is_stale = getattr(error, "sqlstate", None) in _STALE
+    has_ended = is_stale or dialect.is_disconnect(error, link, None)  # type: ignore[arg-type]  # an `Error`
     if has_ended:
         connection.invalidate(error)
     return DBAPIError.instance(

@@ -5,12 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+from sqlalchemy import URL
+
+from coatcheck.errors import ConfigurationError
+
 from .base import Driver, abort, has_ended
 
 _TLS: Final = {
     "ssl_ca", "ssl_capath", "ssl_cert", "ssl_check_hostname", "ssl_cipher", "ssl_disabled",
     "ssl_key", "ssl_verify_cert", "ssl_verify_identity",
 }  # fmt: skip
+
+
+#: Character sets in which no character ends with the byte of a backslash.
+_SAFE: Final = {"ascii", "binary", "latin1", "utf8", "utf8mb3", "utf8mb4"}
+
+
+def check_charset(url: URL) -> None:
+    """Check the character set of an engine's connections.
+
+    Drivers write bytes as literals with backslashes. In gbk or big5 the server takes a backslash
+    for the end of a character, so data could end their literal and change other rows.
+
+    :raises ConfigurationError: it is none that is safe.
+    """
+    charset = url.query.get("charset", "utf8mb4")
+    if not isinstance(charset, str) or charset.lower() not in _SAFE:
+        raise ConfigurationError(
+            "the engine's `charset` lets data end an SQL literal: use `charset=utf8mb4`"
+        )
 
 
 class _MySQLDriver(Driver):
@@ -32,7 +55,7 @@ class PyMySQL(_MySQLDriver):
     """Describe PyMySQL."""
 
     install: ClassVar[str] = "coatcheck-sql[mysql]"
-    options: ClassVar[frozenset[str] | None] = frozenset({"charset", "unix_socket", *_TLS})
+    options: ClassVar[frozenset[str] | None] = frozenset({"unix_socket", *_TLS})
 
     def arguments(self) -> dict[str, Any]:
         """See :meth:`.base.Driver.arguments`."""
@@ -47,8 +70,8 @@ class PyMySQL(_MySQLDriver):
 class AsyncMy(_MySQLDriver):
     """Describe asyncmy."""
 
-    install: ClassVar[str] = "coatcheck-sql[asyncmy]"
-    options: ClassVar[frozenset[str] | None] = frozenset({"charset", "unix_socket", *_TLS})
+    install: ClassVar[str] = "coatcheck-sql[mysql]"
+    options: ClassVar[frozenset[str] | None] = frozenset({"unix_socket", *_TLS})
 
     def arguments(self) -> dict[str, Any]:
         """See :meth:`.base.Driver.arguments`."""
