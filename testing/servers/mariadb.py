@@ -64,7 +64,7 @@ class MariaDBServer(ServerProcess):
             return (
                 mariadbd, "--no-defaults", f"--datadir={folder / 'data'}", f"--port={port}",
                 "--bind-address=127.0.0.1", f"--socket={folder / 'socket'}",
-                f"--pid-file={folder / 'pid'}", *_PLAIN, *options,
+                f"--pid-file={folder / 'pid'}", f"--tmpdir={folder}", *_PLAIN, *options,
             )  # fmt: skip
 
         super().__init__(command, _answers, account=_ACCOUNT)
@@ -102,7 +102,8 @@ class MariaDBServer(ServerProcess):
             self.run(
                 program("mariadb-install-db"), "--no-defaults", f"--datadir={self.data}",
                 "--auth-root-authentication-method=normal", "--skip-name-resolve",
-                "--skip-test-db", f"--extra-file={statements}", *_PLAIN,
+                # A server that starts removes the temporary tables of others from their folder.
+                "--skip-test-db", f"--extra-file={statements}", f"--tmpdir={self.folder}", *_PLAIN,
             )  # fmt: skip
         super().start()
 
