@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from coatcheck import ABSENT, AsyncStore, Record, Unchanged
 from coatcheck.errors import StoreClosed, StoreError, StoreTimeout, StoreUnavailable
 from coatcheck_sql import AsyncSQLStore, SQLStore
+from coatcheck_sql._drivers.base import Driver
+from coatcheck_sql._drivers.mysql import AsyncMy, PyMySQL
+from coatcheck_sql._drivers.postgresql import AsyncPG, Psycopg
 from testing.servers.mariadb import MariaDBServer
 from testing.servers.postgresql import PgBouncer, PostgreSQLServer
 
@@ -254,6 +258,36 @@ def test_close_lets_go_of_all_connections(
     expect_soon(lambda: connections(backend) == 0)
     with pytest.raises(StoreClosed):
         store.get("key")
+
+
+@pytest.mark.parametrize("own", SERVERS, indirect=True)
+def test_a_connection_that_cannot_be_prepared_is_closed(
+    own: tuple[PostgreSQLServer | MariaDBServer, Backend],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """At once, and the store goes on when new connections can be prepared."""
+
+    def fail(_: Driver, connection: Any, __: Any) -> None:
+        made.append(weakref.ref(getattr(connection, "driver_connection", connection)))
+        connection.cursor().execute("SELECT 1 FROM nowhere")
+
+    made: list[weakref.ref[Any]] = []
+    _, backend = own
+    expect_soon(lambda: connections(backend) == 0)
+    store = backend.store("&pool_size=1")
+    with monkeypatch.context() as patch:
+        for kind in (Psycopg, AsyncPG, PyMySQL, AsyncMy):
+            patch.setattr(kind, "connected", fail)
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                store.get("key")
+    expect_soon(lambda: connections(backend) == 0)
+    gc.collect()
+    assert [each() for each in made] == [None, None]
+    assert not caplog.records
+    assert store.set("key", record(), ABSENT)
+    store.close()
 
 
 @pytest.mark.parametrize("own", [*POSTGRESQL[1:], *MARIADB[1:]], indirect=True)

@@ -165,8 +165,12 @@ class OwnClient(Client):
         self._driver.before_fork(self.engine, list(self._open - self._busy))
 
     def _connected(self, connection: Any, record: Any) -> None:
+        try:
+            self._driver.connected(connection, record.info)
+        except BaseException:
+            self._driver.abandon(connection)  # before version 2.1, SQLAlchemy does not end it
+            raise
         self._open.add(connection)
-        self._driver.connected(connection, record.info)
 
     def _checked_out(self, connection: Any, record: Any, proxy: Any) -> None:
         if self._driver.is_dead(connection, record.info):

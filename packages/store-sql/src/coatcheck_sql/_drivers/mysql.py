@@ -66,6 +66,10 @@ class PyMySQL(_MySQLDriver):
         """See :meth:`.base.Driver.is_dead`."""
         return connection._sock is None or has_ended(connection._sock.fileno())
 
+    def abandon(self, connection: Any) -> None:
+        """See :meth:`.base.Driver.abandon`."""
+        connection._force_close()
+
 
 class AsyncMy(_MySQLDriver):
     """Describe asyncmy."""

@@ -59,6 +59,10 @@ class PySQLite(Driver):
         """
         return bool(info["file"] != self._file())
 
+    def abandon(self, connection: Any) -> None:
+        """See :meth:`.base.Driver.abandon`."""
+        connection.close()
+
     def _file(self) -> tuple[int, int]:
         """Return which file is at the path."""
         status = os.stat(self._path)  # noqa: PTH116  # a Path costs more than the system call
