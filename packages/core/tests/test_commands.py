@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -46,10 +47,10 @@ def test_help_names_every_command() -> None:
     result = run("--help")
     assert result.returncode == 0
     commands = re.findall(r"^    ([\w-]+)(?: +\S|$)", result.stdout, re.MULTILINE)
-    assert commands == ["demo", "stores", "secret", "create-table"]
+    assert commands == ["demo", "stores", "secret", "create-table", "prune"]
 
 
-@pytest.mark.parametrize("command", ["demo", "stores", "secret", "create-table"])
+@pytest.mark.parametrize("command", ["demo", "stores", "secret", "create-table", "prune"])
 def test_help_of_a_command(command: str) -> None:
     """Each command explains itself."""
     result = run(command, "--help")
@@ -78,6 +79,32 @@ def test_secret_is_long_and_new_each_time() -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-]{64}\n", first)
     assert re.fullmatch(r"[A-Za-z0-9_-]{64}\n", second)
     assert first != second
+
+
+def test_prune_refuses_what_another_process_cannot_prune() -> None:
+    """The sessions of a memory store are those of its process."""
+    result = run("prune", "memory:")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "error: these sessions are in the memory of the application: it removes them\n"
+    )
+
+
+@pytest.mark.parametrize("limit", ["-1", "1.5", "many", ""])
+def test_prune_refuses_a_limit_that_is_no_number(limit: str) -> None:
+    result = run("prune", "memory:", f"--limit={limit}")
+    assert result.returncode == 2
+    assert f"must be a number of sessions, not {limit!r}" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["create-table", "prune"])
+def test_a_url_on_the_standard_input(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other users of the machine do not see its password."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(" nothing://user:s3cret@host\n"))
+    result = run(command, "-")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "no installed store has the scheme 'nothing'" in result.stderr
+    assert "s3cret" not in result.stderr
 
 
 def test_stores_lists_the_built_in_store() -> None:

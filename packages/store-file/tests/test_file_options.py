@@ -13,6 +13,7 @@ import pytest
 from on_disk import record_path, rewrite
 
 from coatcheck import Capabilities, Record, open_store
+from coatcheck._command_line.commands import main as core_main
 from coatcheck.errors import ConfigurationError
 from coatcheck_file import FileStore
 from coatcheck_file.__main__ import main
@@ -89,13 +90,16 @@ def test_wrong_options(folder: str, options: dict[str, object], named: str) -> N
 def test_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """`check` counts what can be read and names what cannot; `prune` removes; both say why not."""
+    """`check` counts what can be read and names what cannot; `prune` removes; both say why not.
+
+    `prune` is the core's.
+    """
     caplog.set_level("WARNING", "coatcheck")  # `check` changes it, and this restores it
     store = FileStore(tmp_path / "sessions", durability="process")
     url = f"file://{tmp_path}/sessions"
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        return (main(arguments), *capsys.readouterr())
+    def run(command: str, url: str) -> tuple[int, str, str]:
+        return ({"check": main, "prune": core_main}[command]([command, url]), *capsys.readouterr())
 
     nothing = f"error: there is no file store in {store.folder}\n"
     assert run("check", url) == run("prune", url) == (2, "", nothing)

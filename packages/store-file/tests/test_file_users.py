@@ -16,6 +16,7 @@ import pytest
 from on_disk import DAY, NOW, record_path
 
 from coatcheck import ABSENT, Record
+from coatcheck._command_line.commands import main as core_main
 from coatcheck._command_line.demo.home import FOLDER, home
 from coatcheck.errors import ConfigurationError, StoreError, StoreUnavailable
 from coatcheck_file import FileStore
@@ -183,12 +184,12 @@ def test_the_command_line_refuses_it_as_well(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The command that looks after the folder names its owner."""
+    """The commands that look after the folder name its owner."""
     store.set("key", RECORD)
     message = give_away(store.folder)
     with caplog.at_level(logging.NOTSET, "coatcheck"):  # the command changes it for its process
-        for command in ("check", "prune"):
-            assert main([command, f"file://{store.folder}"]) == 2
+        for command, run in (("check", main), ("prune", core_main)):
+            assert run([command, f"file://{store.folder}"]) == 2
             assert f"error: {message}" in capsys.readouterr().err
 
 

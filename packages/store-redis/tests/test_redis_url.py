@@ -7,10 +7,12 @@ from inspect import signature
 
 import pytest
 import redis.asyncio
+from commandline import run_here
 from redis.cluster import cleanup_kwargs
 
 import redis
 from coatcheck import open_async_store, open_store
+from coatcheck._command_line.commands import main
 from coatcheck._stores.registry import Registry
 from coatcheck.errors import ConfigurationError
 from coatcheck_redis import AsyncRedisStore, RedisStore
@@ -218,3 +220,10 @@ def test_no_repr_shows_the_password() -> None:
     assert "tops3cret" not in repr(parse(url))
     assert "tops3cret" not in repr(open_store(url))
     assert "tops3cret" not in repr(open_async_store(url))
+
+
+def test_the_command_prune_is_refused() -> None:
+    """Redis removes expired sessions itself. Nothing is connected."""
+    result = run_here(main, "prune", "redis://nowhere.invalid")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "removes expired sessions itself" in result.stderr

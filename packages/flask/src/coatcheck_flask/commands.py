@@ -12,7 +12,7 @@ __all__ = ["command"]
 @click.command(
     "coatcheck",
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
-    short_help="Server-side sessions: stores, secret, create-table, demo.",
+    short_help="Server-side sessions: stores, secret, create-table, prune, demo.",
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context

@@ -1,4 +1,4 @@
-"""Look after a file store: ``python -m coatcheck_file check URL`` and ``… prune URL``."""
+"""Look after a file store: ``python -m coatcheck_file check URL``."""
 
 from __future__ import annotations
 
@@ -48,26 +48,16 @@ def check(store: FileStore) -> int:
     return DAMAGED if damaged else OK
 
 
-def prune(store: FileStore) -> int:
-    """Remove expired sessions, and files that interrupted writes left."""
-    store.check_layout()
-    print(f"expired sessions that were removed: {store.prune()}")
-    return OK
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m coatcheck_file",
         description="Look after the folder of a file store. Applications may run meanwhile.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command, text in (
-        (check, "name each file that should be a session and is none; exit 1 if there is one"),
-        (prune, "remove expired sessions, and files that interrupted writes left"),
-    ):
-        added = commands.add_parser(command.__name__, help=text, description=text)
-        added.add_argument("url", metavar="URL", help="the application's URL: file:///folder")
-        added.set_defaults(command=command)
+    text = "name each file that should be a session and is none; exit 1 if there is one"
+    added = commands.add_parser("check", help=text, description=text)
+    added.add_argument("url", metavar="URL", help="the application's URL: file:///folder")
+    added.set_defaults(command=check)
     return parser
 
 

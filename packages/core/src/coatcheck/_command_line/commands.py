@@ -1,4 +1,4 @@
-"""Run the command line: ``python -m coatcheck demo | stores | secret | create-table``.
+"""Run the command line: ``python -m coatcheck demo | stores | secret | create-table | prune``.
 
 Modules that only one command needs are imported when that command runs.
 """
@@ -9,6 +9,7 @@ import argparse
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from typing import Any, Final, TypeAlias
 
 from ..errors import CoatcheckError
@@ -60,6 +61,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     _add_stores(commands.add_parser)
     _add_secret(commands.add_parser)
     _add_create_table(commands.add_parser)
+    _add_prune(commands.add_parser)
     return parser
 
 
@@ -128,12 +130,36 @@ def _add_create_table(add_parser: Callable[..., argparse.ArgumentParser]) -> Non
             "exists stays as it is, so the command can be run again."
         ),
     )
+    _add_url(parser, "`postgresql://host/database`, `dynamodb://sessions?region=...`")
+    parser.set_defaults(command=_create_table)
+
+
+def _add_prune(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add_parser(
+        "prune",
+        help="remove expired sessions, for cron and systemd",
+        description=(
+            "Remove expired sessions, and print how many. Applications may run meanwhile. The "
+            "command can be ended at any time: what it has removed stays removed."
+        ),
+    )
+    _add_url(parser, "`postgresql://host/database`, `file:///folder`")
+    parser.add_argument(
+        "--limit",
+        metavar="NUMBER",
+        type=_limit,
+        help="examine this many sessions at most (default: all)",
+    )
+    parser.set_defaults(command=_prune)
+
+
+def _add_url(parser: argparse.ArgumentParser, examples: str) -> None:
     parser.add_argument(
         "url",
         metavar="URL",
-        help="of the store: `postgresql://host/database`, `dynamodb://sessions?region=...`",
+        help=f"of the store: {examples}; - reads it from the standard input, because other users "
+        "of the machine may see the arguments of a command, and so a password in them",
     )
-    parser.set_defaults(command=_create_table)
 
 
 def _demo(given: argparse.Namespace) -> int:
@@ -164,13 +190,33 @@ def _create_table(given: argparse.Namespace) -> int:
     from .._stores.bridge import SyncBridge
     from .._stores.registry import open_store
 
-    store = open_store(given.url)
+    store = open_store(_url(given))
     owner = store.store if isinstance(store, SyncBridge) else store
     ensure_table: Callable[[], Any] | None = getattr(owner, "ensure_table", None)
     if ensure_table is None:
         return _refuse("this store has no table that must be created")
     print("created" if _called(owner, ensure_table) else "it is there already")
     return OK
+
+
+def _prune(given: argparse.Namespace) -> int:
+    from .._stores.registry import open_store
+
+    with closing(open_store(_url(given))) as store:
+        if store.capabilities.native_expiry:
+            return _refuse("this store's server removes expired sessions itself: there is no need")
+        if not store.capabilities.multi_process:
+            return _refuse("these sessions are in the memory of the application: it removes them")
+        check_layout: Callable[[], None] | None = getattr(store, "check_layout", None)
+        if check_layout is not None:
+            check_layout()  # a missing folder has no expired sessions, and may be a wrong one
+        print("expired sessions that were removed:", store.prune(given.limit))
+    return OK
+
+
+def _url(given: argparse.Namespace) -> str:
+    """Return the URL of a store, from the arguments or from the standard input."""
+    return sys.stdin.readline().strip() if given.url == "-" else str(given.url)
 
 
 def _called(store: Store | AsyncStore, method: Callable[[], Any]) -> Any:
@@ -214,6 +260,12 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 13):
+        raise argparse.ArgumentTypeError(f"must be a number of sessions, not {text!r}")
     return int(text)
 
 
