@@ -275,6 +275,15 @@ def typing(session: nox.Session) -> None:
     for module in ("coatcheck", *(f"coatcheck_{name}" for name in typed)):
         session.run("pyright", "--ignoreexternal", "--verifytypes", module)
     session.run("python", "testing/typing/check_misuse.py")
+    session.run("python", "-m", "testing.code_blocks")
+
+
+@nox.session(requires=["wheels"])
+def docs(session: nox.Session) -> None:
+    """Build the site in .nox/docs/site; a warning is an error."""
+    install(session, CORE, *PACKAGES, KIT, more=group("docs", "typing"))
+    site = Path(session.virtualenv.location) / "site"
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", str(site))
 
 
 def kit_on(version: str) -> list[str]:

@@ -114,7 +114,7 @@ def _block(file: Path) -> str:
 
 
 def _documents(root: Path) -> Iterator[tuple[Path, str]]:
-    for path in sorted((root / "docs").glob("*.md")):
+    for path in sorted((root / "docs").rglob("*.md")):
         yield path, path.read_text("utf-8")
 
 

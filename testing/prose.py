@@ -176,12 +176,15 @@ def _words(path: str, start: int, text: str, rules: Sequence[Rule]) -> Iterator[
 
 def _without_code(lines: Sequence[str]) -> list[str]:
     """Return the lines of a Markdown file, with blocks of code and inline code blanked out."""
-    text, fence = [], ""
+    text, fence, is_context = [], "", False
     for line in lines:
         match = _FENCE.match(line)
         if fence:
             if match and match[1].startswith(fence) and not line.strip(" >").strip(fence[0]):
                 fence = ""
+            text.append("")
+        elif is_context or line == "<!-- python":
+            is_context = line != "-->"
             text.append("")
         elif match:
             fence = match[1]

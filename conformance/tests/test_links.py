@@ -43,7 +43,7 @@ def test_no_link_is_dead(name: str) -> None:
 def test_each_decision_is_on_the_tour() -> None:
     """The tour of the code links them all, and each has its date and the three parts."""
     tour = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    for path in sorted((ROOT / "docs" / "decisions").glob("*.md")):
+    for path in sorted((ROOT / "docs" / "decisions").glob("2*.md")):
         assert f"](decisions/{path.name})" in tour, path.name
         parts = r"# .+\n\n(\d{4}-\d\d-\d\d)\n\n## Context\n.+\n## Decision\n.+\n## Consequences\n.+"
         dated = re.fullmatch(parts, path.read_text("utf-8"), re.DOTALL)

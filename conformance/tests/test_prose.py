@@ -51,6 +51,7 @@ def test_the_examples_of_a_rule_in_python(rule: Rule) -> None:
         "> A quotation.\n> Its end.\n",
         "Is it? <!-- a comment. -->\nYes.\n",
         "<!-- a comment. Another -->\n",
+        "<!-- python\nany = code. At all\n-->\nA sentence.\n",
         "Two. Here. <!-- prose: they are one name -->\n",
         "Version 1.0 of example.com ends with `x.y`.",
     ],
@@ -71,6 +72,7 @@ def test_right_markdown(text: str) -> None:
         ("Goes on, e.g.\n`here`, and\n> there.\n", 2, "the sentence "),
         ("```\ncode\n```\nOne. Two.\n", 4, "two sentences"),
         ("````\n```\n````\nOne. Two.\n", 4, "two sentences"),
+        ("<!-- python\ncode\n-->\nOne. Two.\n", 4, "two sentences"),
     ],
 )
 def test_wrong_markdown(text: str, line: int, words: str) -> None:

@@ -6,13 +6,20 @@ import logging
 import re
 import runpy
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from serving import aiohttp_server, sanic_server, uvicorn_server, waitress_server
+from serving import (
+    GUNICORN,
+    aiohttp_server,
+    sanic_server,
+    server_process,
+    uvicorn_server,
+    waitress_server,
+)
 from webclient import SECRET
 
 FOLDER = Path(__file__).parents[3] / "examples" / "frameworks"
@@ -28,7 +35,26 @@ SERVED: dict[str, Callable[[Any], AbstractContextManager[str]]] = {
     "aiohttp_app": aiohttp_server,
     "sanic_app": sanic_server,
     "litestar_app": uvicorn_server,
+    "fastapi_app": uvicorn_server,
+    "starlette_app": uvicorn_server,
+    "flask_app": waitress_server,
+    "quart_app": uvicorn_server,
 }
+#: The names of cookies that are not `sid`.
+COOKIES = {"django_app": "sessionid", "flask_app": "session", "quart_app": "session"}
+
+
+@contextmanager
+def served(example: str) -> Iterator[str]:
+    """Serve an example; Django, whose settings are those of a process, in a process of its own."""
+    if example == "django_app":
+        options = (*GUNICORN, "--log-level", "critical", "--chdir", str(FOLDER))
+        with server_process("gunicorn", *options, f"{example}:app") as (url, _):
+            yield url
+        return
+    app = runpy.run_path(str(FOLDER / f"{example}.py"))["app"]
+    with SERVED[example](app) as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +68,7 @@ def _logging_as_before() -> Iterator[None]:
 
 
 def test_each_example_is_served() -> None:
-    assert {path.stem for path in FOLDER.glob("*.py")} == set(SERVED)
+    assert {path.stem for path in FOLDER.glob("*.py")} == {"django_app", *SERVED}
 
 
 #: How to serve the first example of each page.
@@ -69,25 +95,25 @@ def test_the_example_of_a_page_counts_visits(
     assert shown == ["1", "2"]
 
 
-@pytest.mark.parametrize("example", SERVED)
+@pytest.mark.parametrize("example", ["django_app", *SERVED])
 def test_an_example_counts_visits_logs_in_and_logs_out(
     example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A login keeps the data under a new id, and after the logout no old cookie opens anything."""
     monkeypatch.setenv("SESSION_SECRET", SECRET)
     monkeypatch.setenv("SESSION_STORE", f"file://{tmp_path}")
-    app = runpy.run_path(str(FOLDER / f"{example}.py"))["app"]
-    with SERVED[example](app) as url, httpx.Client(base_url=url, timeout=60) as browser:
+    name = COOKIES.get(example, "sid")
+    with served(example) as url, httpx.Client(base_url=url, timeout=60) as browser:
         stranger = httpx.Client(base_url=url, timeout=60)
         assert [browser.get("/").json() for _ in range(2)] == [{"visits": 1}, {"visits": 2}]
-        anonymous = browser.cookies["sid"]
+        anonymous = browser.cookies[name]
         assert browser.post("/login").json() == {"visits": 2, "user": "ann"}
-        logged_in = browser.cookies["sid"]
+        logged_in = browser.cookies[name]
         assert logged_in != anonymous
         assert browser.get("/").json() == {"visits": 3, "user": "ann"}
         assert browser.post("/logout").json() == {}
-        assert "sid" not in browser.cookies
+        assert name not in browser.cookies
         for cookie in (anonymous, logged_in):
-            answer = stranger.get("/", headers={"cookie": f"sid={cookie}"})
+            answer = stranger.get("/", headers={"cookie": f"{name}={cookie}"})
             assert answer.json() == {"visits": 1}
         stranger.close()
