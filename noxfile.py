@@ -43,6 +43,7 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 CORE = ROOT / "packages/core"
 #: The packages that need the core: stores, and those that work with other programs.
 PACKAGES = sorted(path for path in ROOT.glob("packages/*") if path != CORE)
+DEMO = ROOT / "packages/demo"
 EXPRESS = ROOT / "packages/express"
 KIT = ROOT / "conformance"
 EXAMPLE = ROOT / "examples/store-sqlite"
@@ -185,7 +186,7 @@ def install(session: nox.Session, *packages: Path, more: list[str]) -> None:
     for package in packages:
         name = metadata(package)["name"]
         (wheel,) = dist(session).glob(f"{name.replace('-', '_')}-*.whl")
-        found.append(f"{wheel}[demo]" if package == CORE else str(wheel))
+        found.append(str(wheel))
     session.install(*found, *more, *(group("coverage") if MEASURED else ()))
     modules = ", ".join(next((package / "src").iterdir()).name for package in packages)
     check = f"import {modules}; assert all('site-packages' in m.__file__ for m in [{modules}])"
@@ -270,7 +271,8 @@ def typing(session: nox.Session) -> None:
     session.run("mypy", "testing/typing/use.py")
     session.run("pyright", "testing/typing/use.py")
     typed = (
-        "conformance", "django", "dynamodb", "express", "file", "flask", "mongo", "redis", "sql",
+        "conformance", "demo", "django", "dynamodb", "express", "file", "flask", "mongo", "redis",
+        "sql",
     )  # fmt: skip
     for module in ("coatcheck", *(f"coatcheck_{name}" for name in typed)):
         session.run("pyright", "--ignoreexternal", "--verifytypes", module)
@@ -413,15 +415,19 @@ def imports(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"])
 def demo(session: nox.Session) -> None:
-    """Drive the demo over HTTP, with the core alone and then on every store."""
+    """Drive the demo over HTTP, alone with the core, and then in each framework on every store."""
     without = left_out(session, "dynamodb", "mongo", "redis")
-    install(session, CORE, more=[])
-    run(session, "coatcheck", "demo", "--check")
+    keep_files_in_memory(session)
+    check = ("demo", "--check")
+    install(session, CORE, DEMO, more=[])
+    run(session, "coatcheck", *check)
     install_all(session, without)
-    run(session, "coatcheck", "demo", "--check")
-    for server in sorted({"dynamodb", "mongo", "redis"}.difference(without)):
-        check = ("python", "-m", "coatcheck", "demo", "--check", "--store", "{url}")
-        run_with(session, server, *check)
+    for framework in ("asgi", "flask", "django"):
+        run(session, "coatcheck", *check, "--framework", framework)
+    servers = sorted({"dynamodb", "mongo", "redis"}.difference(without))
+    for server, framework in zip(servers, ("asgi", "django", "flask"), strict=False):
+        command = ("python", "-m", "coatcheck", *check, "--framework", framework)
+        run_with(session, server, *command, "--store", "{url}")
 
 
 @nox.session(requires=["wheels"], default=False, tags=["nightly"])
@@ -495,7 +501,7 @@ def audit(session: nox.Session) -> None:
         session.skip("there are no advisories")
     accepted = [
         *group(*PROJECT["dependency-groups"]),
-        *metadata(CORE)["optional-dependencies"]["demo"],
+        *(each for each in metadata(DEMO)["dependencies"] if not each.startswith("coatcheck")),
     ]
     if bugs := vulnerable(*sorted({each for each in map(minimum, accepted) if each})):
         session.error("raise these minimums:\n" + "\n".join(bugs))
@@ -532,4 +538,4 @@ def dev(session: nox.Session) -> None:
     uv = (sys.executable, "-m", "uv")
     session.run(*uv, "venv", "--clear", ".venv")
     session.run(*uv, "pip", "install", "--python", ".venv/bin/python",
-                "-e", f"{CORE}[demo]", *packages, *tools)  # fmt: skip
+                "-e", str(CORE), *packages, *tools)  # fmt: skip

@@ -67,6 +67,7 @@ MODULES: Final = {
         "coatcheck.testing.fixtures",
         "coatcheck.typed",
     ),
+    "packages/demo": ("coatcheck_demo",),
     "packages/django": (
         "coatcheck_django",
         "coatcheck_django.middleware",

@@ -50,7 +50,7 @@ def test_help_names_every_command() -> None:
     assert commands == ["demo", "stores", "secret", "create-table", "prune"]
 
 
-@pytest.mark.parametrize("command", ["demo", "stores", "secret", "create-table", "prune"])
+@pytest.mark.parametrize("command", ["stores", "secret", "create-table", "prune"])
 def test_help_of_a_command(command: str) -> None:
     """Each command explains itself."""
     result = run(command, "--help")
@@ -176,7 +176,7 @@ def test_stores_shows_a_broken_plugin_with_the_reason(
     assert reason in bad["reason"]
 
 
-LIGHT = (["--help"], ["--version"], ["secret"], ["stores"], ["demo", "--help"])
+LIGHT = (["--help"], ["--version"], ["secret"], ["stores"])
 IMPORTED_BY = """
 import contextlib, sys
 from coatcheck._command_line.commands import main
@@ -189,17 +189,9 @@ for arguments in {commands}:
 
 
 def test_what_a_command_does_not_need_is_not_imported() -> None:
-    """Only the demo imports a web framework, a server, a client or an event loop."""
-    heavy = {"anyio", "asyncio", "starlette", "uvicorn", "httpx", "coatcheck._command_line.demo"}
+    """No command of the core imports a web framework, a server, a client or an event loop."""
+    heavy = {"anyio", "asyncio", "starlette", "uvicorn", "httpx", "coatcheck_demo"}
     script = IMPORTED_BY.format(commands=LIGHT, heavy=heavy)
     command = [sys.executable, "-c", script]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert result.stderr.splitlines() == [f"{' '.join(words)} imports" for words in LIGHT]
-
-
-@pytest.mark.parametrize("port", ["-1", "65536", "http", "", "٣", "8000.0"])
-def test_impossible_port(port: str) -> None:
-    """A port that does not exist is refused before anything starts."""
-    result = run("demo", f"--port={port}")
-    assert result.returncode == 2
-    assert f"must be a number from 0 to 65535, not {port!r}" in result.stderr

@@ -33,12 +33,8 @@ def name_of(path: Path) -> str:
     return f"old_sessions.{path.stem}" if is_reader else path.stem
 
 
-#: The file of each module, by that name. The demo is a program of its own.
-MODULES = {
-    name_of(path): path
-    for path in sorted(SOURCE.rglob("*.py"))
-    if "demo" not in path.relative_to(SOURCE).parts
-}
+#: The file of each module, by that name.
+MODULES = {name_of(path): path for path in sorted(SOURCE.rglob("*.py"))}
 
 HEAVY = [
     "anyio",
@@ -142,9 +138,7 @@ def parse(module: str) -> ast.Module:
 
 def test_each_module_has_a_name_of_its_own() -> None:
     """A name is enough to find a module, so the tests here speak of names."""
-    assert len(NAMES) == len(
-        [path for path in SOURCE.rglob("*.py") if "demo" not in path.relative_to(SOURCE).parts]
-    )
+    assert len(NAMES) == len([*SOURCE.rglob("*.py")])
 
 
 IMPORTS = {module: imported(module, runtime_nodes(parse(module))) for module in MODULES}

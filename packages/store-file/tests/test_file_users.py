@@ -17,8 +17,8 @@ from on_disk import DAY, NOW, record_path
 
 from coatcheck import ABSENT, Record
 from coatcheck._command_line.commands import main as core_main
-from coatcheck._command_line.demo.home import FOLDER, home
 from coatcheck.errors import ConfigurationError, StoreError, StoreUnavailable
+from coatcheck_demo._home import FOLDER, home
 from coatcheck_file import FileStore
 from coatcheck_file.__main__ import main
 

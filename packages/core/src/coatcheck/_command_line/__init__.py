@@ -1,1 +1,1 @@
-"""The command line, `python -m coatcheck`, and its demo."""
+"""The command line, `python -m coatcheck`."""

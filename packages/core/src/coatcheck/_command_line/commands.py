@@ -21,7 +21,6 @@ Command: TypeAlias = Callable[[argparse.Namespace], int]
 OK: Final = 0
 UNUSABLE: Final = 2
 
-_DEMO_NEEDS: Final = ("starlette", "uvicorn", "httpx")
 _COLUMNS: Final = ("scheme", "name", "distribution", "version", "contract", "status", "reason")
 
 
@@ -34,8 +33,11 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     :param arguments: the command line without the program's name; default: this process's.
     :param program: the program's name.
     """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["demo"]:
+        return _demo(words[1:], f"{program} demo")
     parser = _parser(program)
-    given = parser.parse_args(arguments)
+    given = parser.parse_args(words)
     if given.version:
         return _version()
     command: Command | None = given.command
@@ -57,48 +59,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    _add_demo(commands.add_parser)
+    # The demo is a package of its own, with options of its own: see `_demo`.
+    commands.add_parser("demo", help="run a small web application, or have it check itself")
     _add_stores(commands.add_parser)
     _add_secret(commands.add_parser)
     _add_create_table(commands.add_parser)
     _add_prune(commands.add_parser)
     return parser
-
-
-def _add_demo(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
-    parser = add_parser(
-        "demo",
-        help="run a small web application, or have it check itself",
-        description=(
-            "A small shop on 127.0.0.1: view counter, cart, login that rotates the session id, "
-            "remember me, logout, log out everywhere else."
-        ),
-        epilog=(
-            "The cookies are signed with the environment variable SESSION_SECRET, or with a "
-            "secret of the demo's own. "
-            'Needs: pip install "coatcheck[demo]"'
-        ),
-    )
-    parser.add_argument(
-        "--store",
-        metavar="URL",
-        help="where the sessions are kept; `python -m coatcheck stores` lists the URL schemes "
-        "(default: files in a folder that the demo names, with --check in a temporary one; memory "
-        "if coatcheck-file is not installed)",
-    )
-    parser.add_argument(
-        "--port",
-        type=_port,
-        default=8000,
-        help="where to listen; 0 takes a free port, as --check does (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="instead of waiting for a browser, start the demo on a free port, visit it over HTTP "
-        "and tell what works; exit 0 if everything does, 1 if not",
-    )
-    parser.set_defaults(command=_demo)
 
 
 def _add_stores(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
@@ -162,13 +129,16 @@ def _add_url(parser: argparse.ArgumentParser, examples: str) -> None:
     )
 
 
-def _demo(given: argparse.Namespace) -> int:
-    if not _can_import(_DEMO_NEEDS):
+def _demo(arguments: Sequence[str], program: str) -> int:
+    """Run the command of coatcheck-demo."""
+    try:
+        from coatcheck_demo import main as run_demo
+    except ModuleNotFoundError as error:
+        if error.name != "coatcheck_demo":
+            raise
         print('the demo needs: pip install "coatcheck[demo]"', file=sys.stderr)
         return UNUSABLE
-    from .demo import check, serve
-
-    return check(given.store) if given.check else serve(given.store, given.port)
+    return run_demo(arguments, program)
 
 
 def _stores(given: argparse.Namespace) -> int:
@@ -257,27 +227,10 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
         print("  ".join(cells).rstrip())
 
 
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, not {text!r}")
-    return int(text)
-
-
 def _limit(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 13):
         raise argparse.ArgumentTypeError(f"must be a number of sessions, not {text!r}")
     return int(text)
-
-
-def _can_import(names: Sequence[str]) -> bool:
-    from importlib import import_module
-
-    try:
-        for name in names:
-            import_module(name)
-    except ImportError:
-        return False
-    return True
 
 
 def _refuse(reason: str) -> int:

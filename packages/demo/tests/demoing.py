@@ -54,7 +54,7 @@ def served(
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
-            found = re.match(r"The demo is at (http://127\.0\.0\.1:\d+) ", line)
+            found = re.match(r"The demo is at (https?://127\.0\.0\.1:\d+) ", line)
             assert found, line
             yield process, found[1]
         finally:

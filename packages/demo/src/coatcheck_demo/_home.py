@@ -8,12 +8,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from ..._stores.registry import Registry
-from ...errors import ConfigurationError, PluginError
+from coatcheck.errors import ConfigurationError
 
 #: The folder in the working directory that is used if no store was asked for.
 FOLDER: Final = "coatcheck-demo"
@@ -74,11 +74,7 @@ def _home(store_url: str | None, folder: Path) -> Home:
 
 
 def _has_file_store() -> bool:
-    try:
-        Registry().find("file")
-    except PluginError:
-        return False
-    return True
+    return find_spec("coatcheck_file") is not None
 
 
 def _kept_secret(folder: Path) -> str:

@@ -18,11 +18,12 @@ from fakedist import FakeDists
 from webclient import SECRET, set_cookies
 
 import coatcheck.store
-from coatcheck import MemoryStore
+from coatcheck import SessionOptions
 from coatcheck._command_line.commands import main
-from coatcheck._command_line.demo.application import make_application
-from coatcheck._command_line.demo.home import home
-from coatcheck._command_line.demo.serving import running
+from coatcheck_demo._home import home
+from coatcheck_demo._serving import running
+
+FRAMEWORKS = ("asgi", "flask", "django")
 
 FORGETFUL = """
 from coatcheck import Capabilities, MemoryStore
@@ -106,15 +107,17 @@ def refusal(result: subprocess.CompletedProcess[str]) -> str:
 # The self-check
 
 
-def test_check_passes() -> None:
-    """Over real HTTP, every promise of the demo is kept."""
-    result = demo("--check", "--store=memory:")
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_check_passes(framework: str) -> None:
+    """Over real HTTP, every promise of the demo is kept, in each framework."""
+    https = ["--https"] if framework == "flask" else []
+    result = demo("--check", "--store=memory:", f"--framework={framework}", *https)
     first, *checks, last = result.stdout.splitlines()
     assert (result.returncode, result.stderr) == (0, "")
-    assert first.startswith("The demo is at http://127.0.0.1:")
+    assert re.match(rf"The demo is at http{'s' * len(https)}://127\.0\.0\.1:\d+ ", first)
     assert all(line.startswith("ok  ") for line in checks)
     assert last == f"demo: {len(checks)} checks passed"
-    assert len(checks) == len(set(checks)) == 14
+    assert len(checks) == len(set(checks)) == 16
 
 
 def test_check_offers_only_what_the_store_can(toy: Path) -> None:
@@ -128,7 +131,7 @@ def test_check_offers_only_what_the_store_can(toy: Path) -> None:
     (toy / "toystore.py").write_text("\n".join(lines))
     result = demo_here("--check", "--store", f"toy:{toy / 'sessions.db'}")
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.splitlines()[-1] == "demo: 14 checks passed"
+    assert result.stdout.splitlines()[-1] == "demo: 16 checks passed"
     assert "everywhere" not in result.stdout
     assert "ok  a restart of the server logs nobody out, and nobody in\n" in result.stdout
 
@@ -141,9 +144,17 @@ def test_check_offers_only_what_the_store_can(toy: Path) -> None:
             [
                 "the session id from before the login is dead",
                 "the logout expires the cookie, and a copy of it is dead",
+                "a slow request that writes after the logout does not bring the session back",
             ],
         ),
-        (UNCONDITIONAL, ["20 parallel requests lose no change"]),
+        (
+            UNCONDITIONAL,
+            [
+                "20 parallel requests lose no change",
+                "two tabs that change different things keep both, and the last write loses one",
+                "a slow request that writes after the logout does not bring the session back",
+            ],
+        ),
     ],
     ids=["destroys nothing", "ignores conditions"],
 )
@@ -165,7 +176,7 @@ def test_check_survives_a_store_that_fails(toy: Path) -> None:
     (toy / "toystore.py").write_text(FAILING)
     result = demo_here("--check", "--store", "toy:")
     assert result.returncode == 1
-    assert re.fullmatch(r"demo: \d+ of 14 checks failed", result.stdout.splitlines()[-1])
+    assert re.fullmatch(r"demo: \d+ of 16 checks failed", result.stdout.splitlines()[-1])
 
 
 # What it refuses
@@ -218,12 +229,50 @@ def test_port_that_is_taken() -> None:
     assert line.endswith("; choose another with `--port`")
 
 
-@pytest.mark.parametrize("package", ["starlette", "uvicorn", "httpx"])
-def test_missing_extra(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    """Without one of the demo's packages it says what to install."""
-    monkeypatch.setitem(sys.modules, package, None)  # cannot be imported
+@pytest.mark.parametrize(
+    ("missing", "advice"),
+    [
+        ("uvicorn", "the package 'uvicorn' is missing: pip install \"coatcheck[demo]\""),
+        ("coatcheck_flask", 'is not installed; pip install "coatcheck-demo[flask]" installs it'),
+    ],
+)
+def test_missing_package(missing: str, advice: str) -> None:
+    """Without a package that it needs, the demo says what to install."""
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from coatcheck._command_line.commands import main\n"
+        "sys.exit(main(['demo', '--check', '--store=memory:', '--framework=flask']))"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert refusal(done).endswith(advice)
+
+
+def test_the_core_says_how_to_install_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "coatcheck_demo", None)
     line = refusal(demo_here("--check"))
     assert line == 'the demo needs: pip install "coatcheck[demo]"'
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http", "", "٣", "8000.0"])
+def test_impossible_port(port: str) -> None:
+    """A port that does not exist is refused before anything starts."""
+    result = demo_here(f"--port={port}")
+    assert result.returncode == 2
+    assert f"must be a number from 0 to 65535, not {port!r}" in result.stderr
+
+
+def test_help_needs_no_server() -> None:
+    """Only a demo that runs imports a web framework, a server, a client or an event loop."""
+    script = (
+        "import contextlib, sys; from coatcheck._command_line.commands import main\n"
+        "with contextlib.suppress(SystemExit): main(['demo', '--help'])\n"
+        "print({'asyncio', 'starlette', 'uvicorn', 'httpx', 'jinja2'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.startswith("usage: python -m coatcheck demo ")
+    assert result.stdout.endswith("\nset()\n")
 
 
 # Serving
@@ -255,8 +304,8 @@ def test_secret_of_the_environment_signs_the_cookies(monkeypatch: pytest.MonkeyP
     with running(place.store_url, place.secret) as started:
         page = httpx.get(started.url, trust_env=False, verify=False)
     assert "SESSION_SECRET" not in page.text
-    [cookie] = set_cookies(page)
+    cookie, _ = set_cookies(page)
     name, _, value = cookie.partition(";")[0].partition("=")
-    options = make_application(MemoryStore(), SECRET).options
+    options = SessionOptions(secret=SECRET)
     assert name == options.name
     assert options.cookie_format.bind(name, options.secrets).unsign(value) is not None

@@ -5,53 +5,46 @@ Each check has its own visitors. Its docstring is its line in the output.
 
 from __future__ import annotations
 
-import re
+import logging
 import secrets
-import ssl
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Final, TypeAlias
-from urllib.parse import urlencode
 
-import httpx
+from coatcheck import Capabilities
 
-from ...store import Capabilities
-from .home import temporary_home
-from .pages import HOOKS
-from .serving import HOST, RunningDemo, running
-
-_COOKIE: Final = "sid"
-#: Seconds. Revoking waits for the owner index of stores that are eventually consistent.
-_TIMEOUT: Final = 60.0
+from ._home import temporary_home
+from ._serving import RunningDemo, running
+from ._shop import HOOKS
+from ._visiting import TIMEOUT, Browser, CheckFailed, SlowForm, expect
 
 
-class CheckFailed(Exception):
-    """A promise was not kept; the message says which."""
-
-
-def check(store_url: str | None) -> int:
+def check(store_url: str | None, *, framework: str = "asgi", https: bool = False) -> int:
     """Start the demo, visit it, print a line for each check, and return the exit status.
 
     If the store is durable, the server is restarted in the middle.
 
-    :param store_url: the store to open; None: see
-        :func:`~coatcheck._command_line.demo.home.temporary_home`.
-    :raises ConfigurationError: the store does not accept the URL, or SESSION_SECRET is too short.
+    :param store_url: the store to open; None: see :func:`~coatcheck_demo._home.temporary_home`.
+    :param framework: ``"asgi"``, ``"flask"`` or ``"django"``.
+    :param https: whether to serve over https.
+    :raises ConfigurationError: the framework is not installed, the store does not accept the URL,
+        or SESSION_SECRET is too short.
     :raises StoreError: the store does not answer.
     """
-    with temporary_home(store_url) as home:
-        with running(home.store_url, home.secret) as demo:
+    with temporary_home(store_url) as home, _quiet():
+        start = partial(running, home.store_url, home.secret, framework=framework, https=https)
+        with start() as demo:
             print(f"The demo is at {demo.url} (store: {home.described})", flush=True)
             first, second = _halves(demo.capabilities)
             results = _results(demo, first)
-            staying = _Staying(demo.url) if demo.capabilities.durable else None
+            staying = _Staying(demo) if demo.capabilities.durable else None
             if staying is None:
                 results += _results(demo, second)
         if staying is not None:
-            with running(home.store_url, home.secret) as demo:
+            with start() as demo:
                 print(f"The server was stopped, and is back at {demo.url}", flush=True)
                 results += _results(demo, [staying.restart, *second])
     failed = results.count(False)
@@ -62,91 +55,16 @@ def check(store_url: str | None) -> int:
     return 0
 
 
-class Browser:
-    """Visit the demo, with cookies of one's own.
-
-    :param url: the URL of the demo.
-    """
-
-    def __init__(self, url: str) -> None:
-        self.http = httpx.Client(
-            base_url=url,
-            timeout=_TIMEOUT,
-            trust_env=False,
-            # There is no TLS here: an empty context spares reading the certificates.
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-        )
-
-    @property
-    def cookie(self) -> str | None:
-        """The session cookie's value."""
-        return self.http.cookies.get(_COOKIE)
-
-    @cookie.setter
-    def cookie(self, value: str | None) -> None:
-        self.http.cookies.set(_COOKIE, value or "", domain=HOST, path="/")
-
-    def look(self, path: str = "/") -> Page:
-        """Open a page."""
-        response = self.http.get(path)
-        _expect(response.status_code == 200, f"GET {path}: status {response.status_code}")
-        return Page(response.text)
-
-    def send(self, path: str, **fields: str) -> httpx.Response:
-        """Fill a form of the home page and send it."""
-        response = self.http.post(path, data={"token": self.look().token, **fields})
-        _expect(response.status_code == 303, f"POST {path}: status {response.status_code}")
-        return response
-
-    def log_in(self, name: str, **fields: str) -> httpx.Response:
-        """Log in, and look whether it worked."""
-        response = self.send("/login", name=name, **fields)
-        _expect(self.look().user == name, "the login did not last")
-        return response
-
-
-class Page:
-    """Read the demo's home page."""
-
-    def __init__(self, html: str) -> None:
-        self.html = html
-
-    @property
-    def token(self) -> str:
-        """The token of its forms."""
-        return self._first(r'name="token" value="([^"]+)"')
-
-    @property
-    def views(self) -> int:
-        """How often the visitor has seen it."""
-        return int(self._first(r'id="views">(\d+)<'))
-
-    @property
-    def user(self) -> str:
-        """The name of the user who is logged in, as HTML."""
-        return self._first(r'id="user">([^<]*)<')
-
-    @property
-    def cart(self) -> dict[str, int]:
-        """The quantity of each item."""
-        lines = re.findall(r'data-item="(\w+)" data-quantity="(\d+)"', self.html)
-        return {item: int(quantity) for item, quantity in lines}
-
-    @property
-    def coats(self) -> int:
-        """How many hooks are in use."""
-        return self.html.count('aria-pressed="true"')
-
-    @property
-    def is_blank(self) -> bool:
-        """Whether it is the page that a new visitor sees."""
-        return (self.views, self.user, self.cart, self.coats) == (1, "stranger", {}, 0)
-
-    def _first(self, pattern: str) -> str:
-        found = re.search(pattern, self.html)
-        if found is None:
-            raise CheckFailed(f"the page lacks {pattern}")
-        return str(found[1])
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep warnings out of the output: the checks are about what they warn of."""
+    loggers = [logging.getLogger(name) for name in ("coatcheck", "django.request")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 NewBrowser: TypeAlias = Callable[[], Browser]
@@ -156,22 +74,22 @@ Check: TypeAlias = Callable[[NewBrowser], None]
 def counter(browser: NewBrowser) -> None:
     """each visitor has a view counter"""
     ann, bob = browser(), browser()
-    _expect([ann.look().views for _ in range(3)] == [1, 2, 3], "the first did not count 1, 2, 3")
-    _expect([bob.look().views for _ in range(2)] == [1, 2], "the second did not count 1, 2")
-    _expect(ann.look().views == 4, "the first did not go on with 4")
+    expect([ann.look().views for _ in range(3)] == [1, 2, 3], "the first did not count 1, 2, 3")
+    expect([bob.look().views for _ in range(2)] == [1, 2], "the second did not count 1, 2")
+    expect(ann.look().views == 4, "the first did not go on with 4")
 
 
 def no_cookie_without_need(browser: NewBrowser) -> None:
     """a page that does not use the session sets no cookie"""
     response = browser().http.get("/about")
-    _expect(response.status_code == 200, f"status {response.status_code}")
-    _expect("set-cookie" not in response.headers, "there is a Set-Cookie")
+    expect(response.status_code == 200, f"status {response.status_code}")
+    expect("set-cookie" not in response.headers, "there is a Set-Cookie")
 
 
 def protected_cookie(browser: NewBrowser) -> None:
     """the cookie is HttpOnly and SameSite=Lax"""
     line = browser().http.get("/").headers["set-cookie"]
-    _expect("; HttpOnly" in line and "; SameSite=Lax" in line, "it lacks an attribute")
+    expect("; HttpOnly" in line and "; SameSite=Lax" in line, "it lacks an attribute")
 
 
 def rotation(browser: NewBrowser) -> None:
@@ -180,8 +98,8 @@ def rotation(browser: NewBrowser) -> None:
     ann.send("/cart/add", item="hat")
     before = ann.cookie
     ann.log_in(_name())
-    _expect(ann.cookie is not None and ann.cookie != before, "the id is the same")
-    _expect(ann.look().cart == {"hat": 1}, "the cart is lost")
+    expect(ann.cookie is not None and ann.cookie != before, "the id is the same")
+    expect(ann.cart() == {"hat": 1}, "the cart is lost")
 
 
 def dead_id(browser: NewBrowser) -> None:
@@ -191,16 +109,16 @@ def dead_id(browser: NewBrowser) -> None:
     before = ann.cookie
     ann.log_in(_name())
     thief.cookie = before
-    _expect(thief.look().is_blank, "the old cookie still shows the session")
-    _expect(thief.cookie not in (before, ann.cookie), "the old cookie's id was adopted")
+    expect(thief.look().is_blank, "the old cookie still shows the session")
+    expect(thief.cookie not in (before, ann.cookie), "the old cookie's id was adopted")
 
 
 def remember_me(browser: NewBrowser) -> None:
     """a login with "remember me" sends Max-Age, a plain one does not"""
     line = browser().log_in(_name(), remember="on").headers["set-cookie"]
-    _expect("; Max-Age=2592000" in line, "Max-Age=2592000 is missing")
+    expect("; Max-Age=2592000" in line, "Max-Age=2592000 is missing")
     line = browser().log_in(_name()).headers["set-cookie"]
-    _expect("Max-Age" not in line, "a plain login has a Max-Age")
+    expect("Max-Age" not in line, "a plain login has a Max-Age")
 
 
 def nested_changes(browser: NewBrowser) -> None:
@@ -210,8 +128,8 @@ def nested_changes(browser: NewBrowser) -> None:
         ann.send("/cart/add", item=item)
     ann.send("/cart/quantity", item="hat", quantity="7")
     ann.send("/cart/quantity", item="gloves", quantity="0")
-    cart = ann.look().cart
-    _expect(cart == {"scarf": 1, "hat": 7}, f"the cart is {cart}")
+    cart = ann.cart()
+    expect(cart == {"scarf": 1, "hat": 7}, f"the cart is {cart}")
 
 
 def separate_visitors(browser: NewBrowser) -> None:
@@ -222,9 +140,9 @@ def separate_visitors(browser: NewBrowser) -> None:
     ann.send("/cart/add", item="umbrella")
     ann.send("/hooks", hook="3")
     page = bob.look()
-    _expect(page.is_blank and name not in page.html, "the second sees what the first did")
+    expect(page.is_blank and name not in page.html, "the second sees what the first did")
     bob.send("/cart/add", item="scarf")
-    _expect(ann.look().cart == {"umbrella": 1}, "the first sees what the second did")
+    expect(ann.cart() == {"umbrella": 1}, "the first sees what the second did")
 
 
 def parallel_requests(browser: NewBrowser) -> None:
@@ -233,19 +151,20 @@ def parallel_requests(browser: NewBrowser) -> None:
     token = ann.look().token
     barrier = Barrier(HOOKS)
 
-    def body(hook: int) -> Iterator[bytes]:
+    def body(form: SlowForm) -> Iterator[bytes]:
         # The headers are sent when this runs. All requests have begun before one can end.
-        barrier.wait(_TIMEOUT)
-        yield urlencode({"token": token, "hook": hook}).encode()
+        barrier.wait(TIMEOUT)
+        yield form.content
 
     def hang(hook: int) -> int:
-        return ann.http.post("/hooks", content=body(hook)).status_code
+        form = SlowForm(token=token, hook=str(hook))
+        return ann.http.post("/hooks", content=body(form), headers=form.headers).status_code
 
     with ThreadPoolExecutor(HOOKS) as threads:
         statuses = set(threads.map(hang, range(HOOKS)))
-    _expect(statuses == {303}, f"statuses {sorted(statuses)}")
-    coats = ann.look().coats
-    _expect(coats == HOOKS, f"{coats} of {HOOKS} changes are left")
+    expect(statuses == {303}, f"statuses {sorted(statuses)}")
+    used = ann.look().hooks
+    expect(used == HOOKS, f"{used} of {HOOKS} changes are left")
 
 
 def logout(browser: NewBrowser) -> None:
@@ -254,11 +173,11 @@ def logout(browser: NewBrowser) -> None:
     ann.log_in(_name())
     copy = ann.cookie
     line = ann.send("/logout").headers.get("set-cookie", "")
-    _expect("; Max-Age=0" in line or "1970" in line, "the cookie was not expired")
-    _expect(ann.cookie is None, "the browser still has the cookie")
+    expect("; Max-Age=0" in line or "1970" in line, "the cookie was not expired")
+    expect(ann.cookie is None, "the browser still has the cookie")
     thief.cookie = copy
-    _expect(thief.look().is_blank, "the copy still shows the session")
-    _expect(thief.cookie != copy, "the copy's id was adopted")
+    expect(thief.look().is_blank, "the copy still shows the session")
+    expect(thief.cookie != copy, "the copy's id was adopted")
 
 
 def forged_cookie(browser: NewBrowser) -> None:
@@ -269,8 +188,8 @@ def forged_cookie(browser: NewBrowser) -> None:
     other = "A" if real[-20] != "A" else "B"
     for forged in (real[:-20] + other + real[-19:], real[: len(real) // 2], "A" * len(real)):
         forger.cookie = forged
-        _expect(forger.look().is_blank, "it shows a session")
-        _expect(forger.cookie not in (forged, real), "its id was adopted")
+        expect(forger.look().is_blank, "it shows a session")
+        expect(forger.cookie not in (forged, real), "its id was adopted")
 
 
 def foreign_form(browser: NewBrowser) -> None:
@@ -279,15 +198,57 @@ def foreign_form(browser: NewBrowser) -> None:
     ann.look()
     for fields in ({}, {"token": ""}, {"token": bob.look().token}):
         response = ann.http.post("/cart/add", data={"item": "hat", **fields})
-        _expect(response.status_code == 403, f"status {response.status_code}")
-    _expect(ann.look().cart == {}, "the cart was changed")
+        expect(response.status_code == 403, f"status {response.status_code}")
+    expect(ann.cart() == {}, "the cart was changed")
 
 
 def escaped_input(browser: NewBrowser) -> None:
     """what a visitor types is escaped"""
     ann = browser()
     ann.send("/login", name='<b>Ann & "Bob\'s"</b>')
-    _expect(ann.look().user == "&lt;b&gt;Ann &amp; &quot;Bob&#x27;s&quot;&lt;/b&gt;", "it is not")
+    expect(ann.look().user == "&lt;b&gt;Ann &amp; &#34;Bob&#39;s&#34;&lt;/b&gt;", "it is not")
+
+
+def race(browser: NewBrowser) -> None:
+    """two tabs that change different things keep both, and the last write loses one"""
+    ann = browser()
+    ann.send("/race")
+    html = ann.look("/race").html
+    expect("Both changes are there." in html, "a change was lost")
+    expect("One change is lost." in html, "the store kept both where the last write wins")
+
+
+def slow_writer(browser: NewBrowser) -> None:
+    """a slow request that writes after the logout does not bring the session back"""
+    ann, again = browser(), browser()
+    name = _name()
+    ann.log_in(name)
+    token, copy = ann.look().token, ann.cookie
+    began, ended = Event(), Event()
+
+    def body(form: SlowForm) -> Iterator[bytes]:
+        began.set()
+        expect(ended.wait(TIMEOUT), "the logout did not end")
+        yield form.content
+
+    def add() -> None:
+        form = SlowForm(token=token, item="hat")
+        slow = browser()
+        slow.cookie = copy
+        slow.http.post("/cart/add", content=body(form), headers=form.headers)
+
+    with ThreadPoolExecutor(1) as thread:
+        adding = thread.submit(add)
+        expect(began.wait(TIMEOUT), "the slow request did not begin")
+        ann.send("/logout")
+        ended.set()
+        adding.result()
+    again.cookie = copy
+    expect(again.look().is_blank, "the session is back")
+    again.send("/late-write")
+    html = again.look("/late-write").html
+    expect("The user stays logged out." in html, "the session of the experiment is back")
+    expect("The session is back." in html, "it is not back where the last write wins")
 
 
 def log_out_everywhere_else(browser: NewBrowser) -> None:
@@ -297,24 +258,24 @@ def log_out_everywhere_else(browser: NewBrowser) -> None:
     ann.log_in(name)
     ann_elsewhere.log_in(name)
     bob.log_in(other_name)
-    ann.send("/sessions/end-others")
-    _expect(ann_elsewhere.look().is_blank, "the other browser is still logged in")
-    _expect(ann.look().user == name, "this browser was logged out")
-    _expect(bob.look().user == other_name, "another user was logged out")
+    ann.send("/devices/end-others")
+    expect(ann_elsewhere.look().is_blank, "the other browser is still logged in")
+    expect(ann.look().user == name, "this browser was logged out")
+    expect(bob.look().user == other_name, "another user was logged out")
 
 
 class _Staying:
     """Hold two visitors from before a restart: one is logged in, one has logged out again.
 
-    :param url: the URL of the demo before the restart.
+    :param demo: the demo before the restart.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, demo: RunningDemo) -> None:
         self._name = _name()
         self._failure: Exception | None = None
         with ExitStack() as browsers:
             try:
-                self._visit(_browse(browsers, url), _browse(browsers, url))
+                self._visit(_browse(browsers, demo), _browse(browsers, demo))
             except Exception as error:  # the result of the check below
                 self._failure = error
 
@@ -333,9 +294,9 @@ class _Staying:
         ann, bob = browser(), browser()
         ann.cookie, bob.cookie = self._cookie, self._dead_cookie
         page = ann.look()
-        _expect(page.user == self._name, "the first visitor is logged out")
-        _expect(page.cart == {"umbrella": 1}, "the cart is lost")
-        _expect(bob.look().is_blank, "the second visitor is logged in again")
+        expect(page.user == self._name, "the first visitor is logged out")
+        expect(ann.cart() == {"umbrella": 1}, "the cart is lost")
+        expect(bob.look().is_blank, "the second visitor is logged in again")
 
 
 _CHECKS: Final[tuple[Check, ...]] = (
@@ -352,6 +313,8 @@ _CHECKS: Final[tuple[Check, ...]] = (
     forged_cookie,
     foreign_form,
     escaped_input,
+    race,
+    slow_writer,
 )
 
 
@@ -363,13 +326,13 @@ def _halves(capabilities: Capabilities) -> tuple[list[Check], list[Check]]:
 
 
 def _results(demo: RunningDemo, checks: Sequence[Check]) -> list[bool]:
-    return [_passes(one, demo.url) for one in checks]
+    return [_passes(one, demo) for one in checks]
 
 
-def _passes(one: Check, url: str) -> bool:
+def _passes(one: Check, demo: RunningDemo) -> bool:
     with ExitStack() as browsers:
         try:
-            one(partial(_browse, browsers, url))
+            one(partial(_browse, browsers, demo))
         except Exception as error:  # an exception of a check is its result
             reason = str(error) if isinstance(error, CheckFailed) else repr(error)
             print(f"FAILED  {one.__doc__}: {' '.join(reason.split())}", flush=True)
@@ -378,8 +341,8 @@ def _passes(one: Check, url: str) -> bool:
     return True
 
 
-def _browse(browsers: ExitStack, url: str) -> Browser:
-    browser = Browser(url)
+def _browse(browsers: ExitStack, demo: RunningDemo) -> Browser:
+    browser = Browser(demo)
     browsers.enter_context(browser.http)
     return browser
 
@@ -387,8 +350,3 @@ def _browse(browsers: ExitStack, url: str) -> Browser:
 def _name() -> str:
     """Return a user name that nobody else has in a store that others use, too."""
     return f"visitor-{secrets.token_hex(6)}"
-
-
-def _expect(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise CheckFailed(otherwise)
