@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from testing.servers.process import ServerProcess
@@ -14,25 +14,41 @@ from .run import Timing
 
 
 @contextlib.contextmanager
-def small_disk(server: ServerProcess, folder: Path, mebibytes: int) -> Iterator[None]:
-    """Let a folder of a server, which does not exist yet, be a disk of that size."""
+def small_disk(folder: Path, mebibytes: int) -> Iterator[None]:
+    """Let a folder, which does not exist yet, be a disk of that size."""
     folder.mkdir()
     size = f"size={mebibytes}m"
     subprocess.run(("mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)), check=True)
     try:
-        server.give(folder)
         yield
     finally:
         subprocess.run(("umount", str(folder)), check=True)
 
 
+@contextlib.contextmanager
+def disk_of(server: ServerProcess, folder: Path, mebibytes: int) -> Iterator[None]:
+    """Let a folder of a server, which does not exist yet, be a disk of that size."""
+    with small_disk(folder, mebibytes):
+        server.give(folder)
+        yield
+
+
+@contextlib.asynccontextmanager
+async def full(folder: Path) -> AsyncIterator[None]:
+    """Fill the disk of a folder, and empty it again."""
+    filling = folder / "filling"
+    await asyncio.to_thread(_fill, filling)
+    try:
+        yield
+    finally:
+        filling.unlink()
+
+
 async def fill_for_a_while(server: ServerProcess, folder: Path, timing: Timing) -> None:
     """Fill the disk of a server's folder and empty it again; start the server if it has ended."""
     await timing.wait(0.3)
-    filling = folder / "filling"
-    await asyncio.to_thread(_fill, filling)
-    await timing.wait(0.3)
-    filling.unlink()
+    async with full(folder):
+        await timing.wait(0.3)
     if not server.runs():
         await asyncio.to_thread(server.start)
 

@@ -10,7 +10,7 @@ from typing import Final
 from testing.servers.mariadb import USER, MariaDBServer
 
 from .databases import Database, end_connections, with_table
-from .disk import fill_for_a_while, small_disk
+from .disk import disk_of, fill_for_a_while
 from .run import Fault, Timing, kill_twice, stop_for_a_while
 
 #: MiB of the disk that becomes full.
@@ -32,7 +32,7 @@ async def _connections_ended(database: Database, timing: Timing) -> None:
 @contextlib.contextmanager
 def _on_a_small_disk() -> Iterator[MariaDBServer]:
     server = MariaDBServer()
-    with small_disk(server, server.data, _DISK), server:
+    with disk_of(server, server.data, _DISK), server:
         yield server
 
 

@@ -11,7 +11,7 @@ from pymongo.errors import AutoReconnect
 
 from testing.servers.mongo import MongoServer, ReplicaSet, replica_set
 
-from .disk import fill_for_a_while, small_disk
+from .disk import disk_of, fill_for_a_while
 from .run import Fault, Timing, kill_twice, stop_for_a_while
 
 #: MiB of the disk that becomes full.
@@ -46,7 +46,7 @@ def _step_down(primary: MongoServer) -> None:
 @contextlib.contextmanager
 def _on_a_small_disk() -> Iterator[MongoServer]:
     server = MongoServer("--syncdelay", "1")  # seconds until data files are written
-    with small_disk(server, server.data, _DISK), server:
+    with disk_of(server, server.data, _DISK), server:
         yield server
 
 

@@ -14,7 +14,7 @@ from testing.servers import family
 from testing.servers.postgresql import USER, PostgreSQLServer, pair
 
 from .databases import Database, end_connections, with_table
-from .disk import fill_for_a_while, small_disk
+from .disk import disk_of, fill_for_a_while
 from .run import Fault, Timing, kill_twice, stop_for_a_while
 
 #: MiB of the disk that becomes full.
@@ -72,7 +72,7 @@ async def _primary_stopped(database: Database, timing: Timing) -> None:
 @contextlib.contextmanager
 def _on_a_small_disk() -> Iterator[PostgreSQLServer]:
     server = PostgreSQLServer("-c", "max_wal_size=32MB", "-c", "min_wal_size=32MB")
-    with small_disk(server, server.data, _DISK), server:
+    with disk_of(server, server.data, _DISK), server:
         yield server
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import sqlite3
 import tempfile
 import time
@@ -17,10 +18,13 @@ from coatcheck_conformance._kit.kill import KEYS, killed_after, record_number
 from coatcheck_sql import SQLStore
 from testing.machine import folder_in_memory
 
+from .disk import full, small_disk
 from .run import Fault, Timing
 
 #: Seconds that a process writes before it is killed.
 _LIFE: Final = 0.3
+#: MiB of the disk that becomes full.
+_DISK: Final = 64
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,29 @@ class _File:
 
 
 @contextlib.contextmanager
-def _file() -> Iterator[_File]:
+def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="coatcheck-faults-", dir=folder_in_memory()) as folder:
-        file = _File(Path(folder, "sessions.db"))
-        with contextlib.closing(SQLStore.from_url(file.url)) as store:
-            store.ensure_table()
-        yield file
+        yield Path(folder)
+
+
+def _file_in(folder: Path) -> _File:
+    file = _File(folder / "sessions.db")
+    with contextlib.closing(SQLStore.from_url(file.url)) as store:
+        store.ensure_table()
+    return file
+
+
+@contextlib.contextmanager
+def _file() -> Iterator[_File]:
+    with _folder() as folder:
+        yield _file_in(folder)
+
+
+@contextlib.contextmanager
+def _on_a_small_disk() -> Iterator[_File]:
+    with _folder() as folder, small_disk(folder / "disk", _DISK):
+        yield _file_in(folder / "disk")
+        gc.collect()  # exceptions that are kept have cursors, which keep the file open
 
 
 async def _neighbours_killed(file: _File, timing: Timing) -> None:
@@ -74,7 +95,18 @@ async def _locked(file: _File, timing: Timing) -> None:
         database.execute("ROLLBACK")
 
 
+async def _full(file: _File, timing: Timing) -> None:
+    """Fill the disk while a reader, such as a backup, keeps SQLite from using its log again."""
+    await timing.wait(0.3)
+    async with full(file.path.parent):
+        with contextlib.closing(sqlite3.connect(file.path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM coatcheck_sessions").fetchone()
+            await timing.wait(0.3)
+
+
 FAULTS: Final = (
     Fault("another process killed, again and again", _file, _neighbours_killed),
     Fault("another writer stands still", _file, _locked, is_repeated=True),
+    Fault("disk full, then not", _on_a_small_disk, _full, needs_root=True),
 )

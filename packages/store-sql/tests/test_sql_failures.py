@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from commandline import run_here
 from sql_backend import ALL, MARIADB, POSTGRESQL, SERVERS, Backend, record
 
 from coatcheck import Store, Unchanged
+from coatcheck._command_line.commands import main
 from coatcheck.errors import StoreError, StoreUnavailable
 from testing.servers.process import PortReservation
 
@@ -85,15 +87,125 @@ def test_a_wrong_password(backend: Backend, caplog: pytest.LogCaptureFixture) ->
 
 
 @pytest.mark.parametrize("backend", POSTGRESQL, indirect=True)
-def test_a_user_and_a_database_that_do_not_exist(backend: Backend) -> None:
-    nobody = backend.url.replace("://coatcheck@", "://nobody:wr0ng@")
-    nowhere = backend.url.replace("/postgres?", "/nowhere?")
-    for url, words in ((nobody, "user name or the password"), (nowhere, "no such database")):
-        store = backend.store(url=url)
-        with pytest.raises(StoreUnavailable, match=words) as caught:
-            store.ping()
-        assert "wr0ng" not in "".join(traceback.format_exception(caught.value))
-        store.close()
+def test_a_user_that_does_not_exist(backend: Backend) -> None:
+    store = backend.store(url=backend.url.replace("://coatcheck@", "://nobody:wr0ng@"))
+    with pytest.raises(StoreUnavailable, match="user name or the password") as caught:
+        store.ping()
+    assert "wr0ng" not in "".join(traceback.format_exception(caught.value))
+    store.close()
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_a_database_that_does_not_exist(backend: Backend) -> None:
+    """Neither for a store nor for the command; SQLite is another matter."""
+    start, _, options = backend.url.partition("?")
+    url = f"{start.rpartition('/')[0]}/nowhere?{options}"
+    store = backend.store(url=url)
+    with pytest.raises(StoreUnavailable, match=r"no such database.*`CREATE DATABASE`") as caught:
+        store.ping()
+    assert "SQLite" not in str(caught.value)
+    store.close()
+    done = run_here(main, "create-table", url)
+    assert (done.returncode, done.stderr) == (2, f"error: {caught.value}\n")
+
+
+@pytest.mark.parametrize("backend", MARIADB, indirect=True)
+def test_a_url_without_a_database(backend: Backend) -> None:
+    store = backend.store(url=backend.url.replace("/coatcheck?", "/?"))
+    with pytest.raises(StoreUnavailable, match=r"the URL names none: .* name it in the URL"):
+        store.ping()
+    store.close()
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_a_schema_that_does_not_exist(backend: Backend) -> None:
+    url = backend.url.replace("table=", "table=nowhere.")
+    done = run_here(main, "create-table", url)
+    assert done.returncode == 2
+    assert "no such" in done.stderr
+    assert "create-table" not in done.stderr
+
+
+@pytest.mark.usefixtures("users")
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_the_right_to_create_tables_is_named(backend: Backend) -> None:
+    url = restricted(backend, "SELECT, INSERT, UPDATE, DELETE")
+    url = url.replace(f"table={backend.table}", "table=other")
+    done = run_here(main, "create-table", url)
+    assert (done.returncode, done.stdout) == (2, "")
+    words = {"postgresql": "the right to `CREATE` tables", "mariadb": "`create-table` needs CREATE"}
+    assert words[backend.database] in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+@pytest.mark.usefixtures("users")
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_the_right_to_read_is_named(backend: Backend) -> None:
+    """MariaDB refuses to show the columns to a user who may not read them."""
+    store = backend.store(url=restricted(backend, "DELETE"))
+    with pytest.raises(StoreError, match=f"`SELECT` in the table `{backend.table}`"):
+        store.get("key")
+    store.close()
+
+
+@pytest.mark.usefixtures("users")
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_a_password_is_shown_nowhere(backend: Backend, caplog: pytest.LogCaptureFixture) -> None:
+    """Written with `%` in a URL, not in logs, errors and what led to them, and not by `repr`."""
+    caplog.set_level(logging.DEBUG)
+    url = restricted(backend, "SELECT").replace("s3cret", "p%40ss%2Fword")
+    if backend.database == "postgresql":
+        backend.sql(f"ALTER ROLE u_{backend.table} PASSWORD 'p@ss/word'")
+    else:
+        backend.sql(f"ALTER USER u_{backend.table}@'127.0.0.1' IDENTIFIED BY 'p@ss/word'")
+    store = backend.store(url=url)
+    assert store.get("key") is None
+    shown = repr(store) + repr(vars(store))
+    bad = backend.store(url=f"{url}_x")
+    for call in (lambda: store.set("key", record()), lambda: bad.get("key")):
+        with pytest.raises(StoreError) as caught:
+            call()
+        shown += chain(caught.value)
+    store.close()
+    bad.close()
+    for secret in ("p@ss", "p%40ss", "%2Fword", "/word"):
+        assert secret not in shown + caplog.text
+
+
+def chain(error: BaseException) -> str:
+    """Return the traceback with each error that led to this one, also those that are hidden."""
+    shown = "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
+    for led in (error.__cause__, error.__context__):
+        if led is not None:
+            shown += chain(led)
+    return shown
+
+
+@pytest.mark.parametrize("backend", POSTGRESQL, indirect=True)
+@pytest.mark.parametrize("options", ["&sslmode=require", "&service=nowhere"])
+def test_an_option_that_cannot_work_with_this_server(backend: Backend, options: str) -> None:
+    if backend.scheme.endswith("asyncpg"):
+        options = "&ssl=require"
+    store = backend.store(options)
+    with pytest.raises(StoreError, match="has no TLS" if "ssl" in options else "an option"):
+        store.ping()
+    store.close()
+
+
+@pytest.mark.parametrize("backend", MARIADB, indirect=True)
+def test_a_certificate_s_file_that_does_not_exist(backend: Backend) -> None:
+    store = backend.store("&ssl_ca=/nowhere/authority.pem")
+    with pytest.raises(StoreUnavailable, match="a file that the URL names does not exist"):
+        store.ping()
+    store.close()
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_a_host_name_that_does_not_exist(backend: Backend) -> None:
+    store = backend.store(url=f"{backend.scheme}://app@nowhere.invalid/shop")
+    with pytest.raises(StoreUnavailable, match=r"at nowhere\.invalid cannot be reached"):
+        store.ping()
+    store.close()
 
 
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 import stat
+import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,6 +62,86 @@ def test_without_a_file_the_error_names_the_command(url: str, tmp_path: Path) ->
         with pytest.raises(StoreUnavailable, match="python -m coatcheck create-table URL"):
             call()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_cannot_be_created(tmp_path: Path) -> None:
+    """The command names the folder that is missing, or in the way."""
+    for path, words in (
+        (tmp_path / "missing" / "sessions.db", f"the folder {tmp_path}/missing does not exist"),
+        (tmp_path, f"there is a folder at {tmp_path}: the URL must have the path of a file"),
+    ):
+        done = run_here(main, "create-table", f"sqlite:///{path}")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert words in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def somebody_s_folder() -> Iterator[Path]:
+    """A folder that other users can enter, and not write."""
+    with tempfile.TemporaryDirectory(prefix="coatcheck-sql-") as folder:
+        Path(folder).chmod(0o555)
+        yield Path(folder)
+        Path(folder).chmod(0o755)
+
+
+@contextmanager
+def without_root() -> Iterator[None]:
+    """Do without the rights of root, whom no file refuses."""
+    if os.geteuid() != 0:
+        yield
+        return
+    nobody = pwd.getpwnam("nobody").pw_uid
+    os.seteuid(nobody)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_rights_in_the_file_system(somebody_s_folder: Path) -> None:
+    """A folder or a file that this user may not write or open is named."""
+    path = somebody_s_folder / "sessions.db"
+    with without_root():
+        done = run_here(main, "create-table", f"sqlite:///{path}")
+    assert done.returncode == 2
+    assert f"this user may not create a file in the folder {somebody_s_folder}" in done.stderr
+
+    somebody_s_folder.chmod(0o755)
+    assert run_here(main, "create-table", f"sqlite:///{path}").returncode == 0
+    path.chmod(0o444)
+    somebody_s_folder.chmod(0o555)
+    store = SQLStore.from_url(f"sqlite:///{path}")
+    with without_root(), pytest.raises(StoreError, match=f"{path} .*this user"):
+        store.set("key", record())
+    store.close()
+    path.chmod(0o000)
+    store = SQLStore.from_url(f"sqlite:///{path}")
+    with without_root(), pytest.raises(StoreUnavailable, match="this user may not open it"):
+        store.get("key")
+    store.close()
+
+
+def test_a_file_that_vanishes(url: str, tmp_path: Path) -> None:
+    """Its error names the command, and the store goes on when there is a file again."""
+    run_here(main, "create-table", url)
+    with closing(SQLStore.from_url(url)) as store:
+        assert store.set("key", record())
+        for file in tmp_path.iterdir():
+            file.unlink()
+        with pytest.raises(StoreUnavailable, match="create-table"):
+            store.get("key")
+        run_here(main, "create-table", url)
+        assert store.get("key") is None
+
+
+def test_a_file_that_is_damaged(url: str, tmp_path: Path) -> None:
+    run_here(main, "create-table", url)
+    (tmp_path / "sessions.db").write_bytes(b"<html>502 Bad Gateway</html>" * 999)
+    store = SQLStore.from_url(url)
+    with pytest.raises(StoreError, match="its files are damaged"):
+        store.get("key")
+    store.close()
 
 
 def test_without_a_table_the_error_names_the_command(url: str) -> None:

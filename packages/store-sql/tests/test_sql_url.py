@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -32,14 +33,47 @@ from coatcheck_sql._url import parse
         "sqlite:///file:shop.db?uri=true",
         "mysql+aiomysql://u:s3cret@host/shop",
         "mysql+asyncmy://u:s3cret@host/shop?host=a&ssl_ca=x&other=y",
+        "postgresql://u:%733cret@host/shop?no_such=1",
+        "postgresql://host/shop?sslpassword=s3cret&sslmode=no",
+        "postgresql://u:s3cret@host:99999999/shop?timeout=x",
+        "mariadb://u:s3cret@[host/shop",
     ],
 )
 def test_a_url_that_cannot_work_is_refused(url: str) -> None:
-    """No error shows the password."""
+    """No error shows the password, nor does one that led to it."""
     for opener in (open_store, open_async_store):
         with pytest.raises(ConfigurationError) as caught:
             opener(url)
-        assert "s3cret" not in repr(caught.value)
+        assert "s3cret" not in chain(caught.value)
+        assert "%733cret" not in chain(caught.value)
+
+
+def chain(error: BaseException) -> str:
+    """Return the traceback with each error that led to this one, also those that are hidden."""
+    shown = "".join(traceback.format_exception(error))
+    for led in (error.__cause__, error.__context__):
+        if led is not None:
+            shown += chain(led)
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://host/shop?sslmode=reqire", "'sslmode'.*`verify-full`"),
+        ("postgresql://host/shop?target_session_attrs=standby", "`read-write` or `primary`"),
+        ("postgresql://host/shop?keepalives_idle=soon", "a whole number"),
+        ("postgresql+asyncpg://host/shop?ssl=yes", "'ssl'.*`require`"),
+        ("postgresql+asyncpg://host/shop?sslmode=require", "no option 'sslmode'; there are .*ssl,"),
+        ("mariadb://host/shop?ssl_check_hostname=maybe", "`true` or `false`"),
+        ("mariadb://host/shop?ssl_verify_cert=true", "no option 'ssl_verify_cert'.*ssl_ca"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_is_allowed(url: str, words: str) -> None:
+    """When the store is opened, and not at the first request."""
+    for opener in (open_store, open_async_store):
+        with pytest.raises(ConfigurationError, match=words):
+            opener(url)
 
 
 @pytest.mark.parametrize(

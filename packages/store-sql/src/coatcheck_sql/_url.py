@@ -19,6 +19,7 @@ from coatcheck.storekit import (
 )
 
 from ._drivers import Driver, driver_class
+from ._option_values import parsers
 from ._table import DEFAULT_TABLE, check_table
 
 #: Seconds that each step of a call may take: a free connection, connecting, the reply.
@@ -71,7 +72,8 @@ def parse(text: str, *, is_async: bool) -> Settings:
     dialect = _dialect(url, is_async=is_async)
     described = driver_class(dialect.driver)
     names = options if described.options is None else sorted(described.options)
-    known = dict.fromkeys(names, text_option) | _OWN
+    known = parsers(names) if described.options is not None else dict.fromkeys(names, text_option)
+    known |= _OWN
     values = parse_options(options, known, "SQL")
     if hosts and described.options is not None:
         parse_options({"host": hosts[0]}, known, "SQL")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Delete, Insert, Select, Table, delete, select
 from sqlalchemy.exc import DBAPIError
+
+_UNTRUSTED: Final = (
+    "certificate verify failed", "does not match host name", "doesn't match",
+)  # fmt: skip
 
 
 class Failure(enum.Enum):
@@ -20,12 +24,21 @@ class Failure(enum.Enum):
     REPEATABLE = "repeatable"
     WRONG_USER = "wrong user"
     NO_DATABASE = "no database"
+    NO_SCHEMA = "no schema"
     NO_TABLE = "no table"
     OTHER_TABLE = "other table"
     NO_RIGHT = "no right"
     DISK_FULL = "disk full"
     TOO_LARGE = "too large"
     TOO_MANY = "too many connections"
+    #: The server has no TLS, and an option asks for it.
+    NO_TLS = "no TLS"
+    #: The server's certificate is not trusted, or is another server's.
+    UNTRUSTED = "untrusted"
+    #: The driver has refused an option, or cannot read a file that one names.
+    WRONG_OPTION = "wrong option"
+    #: The database says that its own files are damaged.
+    DAMAGED = "damaged"
     #: A pool between store and database lends its connections for one transaction.
     NOT_PREPARED = "not prepared"
     OTHER = "other"
@@ -37,9 +50,13 @@ class Database:
     This class describes any database that SQLAlchemy knows. Subclasses know more about one.
 
     :ivar name: its name in errors.
+    :ivar no_database: what errors say if the database of a URL is missing.
+    :ivar no_right: what errors say if the right to write is missing, instead of naming the right.
     """
 
     name = "the database"
+    no_database = "has no such database: create it first"
+    no_right = ""
 
     def __init__(self, dialect: str = "") -> None:
         if dialect:
@@ -77,6 +94,11 @@ class Database:
 def of_driver(error: Exception) -> object:
     """Return the driver's exception. SQLAlchemy wraps it, except when some drivers connect."""
     return error.orig if isinstance(error, DBAPIError) else error
+
+
+def is_untrusted(text: str) -> bool:
+    """Tell whether the text of an error is about the server's certificate."""
+    return any(words in text for words in _UNTRUSTED)
 
 
 def on_conflict(insert: Any, columns: tuple[str, ...], where: ColumnElement[bool] | None) -> Insert:

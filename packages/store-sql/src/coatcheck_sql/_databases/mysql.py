@@ -7,14 +7,16 @@ from typing import Final
 from sqlalchemy import ColumnElement, Insert, Table, func
 from sqlalchemy.dialects.mysql import insert
 
-from .base import Database, Failure, of_driver
+from .base import Database, Failure, is_untrusted, of_driver
 
 #: Numbers of errors: MariaDB's documentation, "MariaDB Error Codes"; the same in MySQL's.
 _NUMBERS: Final = {
     1021: Failure.DISK_FULL,
     1040: Failure.TOO_MANY,
-    1044: Failure.NO_RIGHT,
+    1034: Failure.DAMAGED,
+    1044: Failure.NO_DATABASE,  # this user may not know whether it exists
     1045: Failure.WRONG_USER,
+    1046: Failure.NO_DATABASE,
     1049: Failure.NO_DATABASE,
     1053: Failure.UNAVAILABLE,
     1054: Failure.OTHER_TABLE,
@@ -30,14 +32,17 @@ _NUMBERS: Final = {
     1290: Failure.UNAVAILABLE,  # read only: it is a replica
     1317: Failure.UNAVAILABLE,
     1698: Failure.WRONG_USER,
+    1712: Failure.DAMAGED,
     1792: Failure.UNAVAILABLE,
     1836: Failure.UNAVAILABLE,
+    1877: Failure.DAMAGED,
     1927: Failure.UNAVAILABLE,
     1969: Failure.TIMEOUT,
     2002: Failure.UNAVAILABLE,
     2003: Failure.UNAVAILABLE,
     2006: Failure.UNAVAILABLE,
     2013: Failure.UNAVAILABLE,
+    2026: Failure.NO_TLS,
     3024: Failure.TIMEOUT,
 }
 
@@ -46,6 +51,10 @@ class MySQL(Database):
     """Describe MariaDB and MySQL."""
 
     name = "MariaDB or MySQL"
+    no_database = (
+        "has no such database for this user, or the URL names none: create it with `CREATE "
+        "DATABASE`, and name it in the URL, as in `mariadb://user@host/shop`"
+    )
 
     def insert_or_replace(
         self, table: Table, columns: tuple[str, ...], where: ColumnElement[bool] | None
@@ -69,6 +78,9 @@ class MySQL(Database):
         """See :meth:`.base.Database.failure`."""
         number = next(iter(getattr(of_driver(error), "args", ())), None)
         found = _NUMBERS.get(number) if isinstance(number, int) else None
-        if found is Failure.UNAVAILABLE and "timed out" in str(of_driver(error)):
+        text = str(of_driver(error))
+        if found is Failure.UNAVAILABLE and "timed out" in text:
             return Failure.TIMEOUT
+        if found in (Failure.UNAVAILABLE, Failure.NO_TLS) and is_untrusted(text):
+            return Failure.UNTRUSTED
         return found or super().failure(error)

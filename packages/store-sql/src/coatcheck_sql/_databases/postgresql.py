@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Delete, Insert, Select, Table, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from .base import Database, Failure, of_driver, on_conflict, remove_in
+from .base import Database, Failure, is_untrusted, of_driver, on_conflict, remove_in
 
 #: SQLSTATE (PostgreSQL's documentation, appendix A), or its first two characters: its class.
 _STATES: Final = {
@@ -16,7 +16,7 @@ _STATES: Final = {
     "26000": Failure.NOT_PREPARED,
     "28": Failure.WRONG_USER,
     "3D000": Failure.NO_DATABASE,
-    "3F000": Failure.NO_TABLE,
+    "3F000": Failure.NO_SCHEMA,
     "40001": Failure.REPEATABLE,
     "40P01": Failure.REPEATABLE,
     "42501": Failure.NO_RIGHT,
@@ -29,9 +29,19 @@ _STATES: Final = {
     "55P03": Failure.TIMEOUT,
     "57014": Failure.TIMEOUT,
     "57P": Failure.UNAVAILABLE,
+    "XX001": Failure.DAMAGED,
+    "XX002": Failure.DAMAGED,
 }
 #: What the server says when it refuses a connection. psycopg has the text and no SQLSTATE.
 _TEXTS: Final = {
+    "connection is bad: invalid": Failure.WRONG_OPTION,
+    "invalid integer value": Failure.WRONG_OPTION,
+    "definition of service": Failure.WRONG_OPTION,
+    "certificate file": Failure.WRONG_OPTION,
+    "private key file": Failure.WRONG_OPTION,
+    "does not support SSL": Failure.NO_TLS,
+    "rejected SSL upgrade": Failure.NO_TLS,
+    "failed to resolve host": Failure.UNAVAILABLE,
     "password authentication failed": Failure.WRONG_USER,
     "no password supplied": Failure.WRONG_USER,
     "no pg_hba.conf entry": Failure.WRONG_USER,
@@ -48,6 +58,7 @@ class PostgreSQL(Database):
     """Describe PostgreSQL."""
 
     name = "PostgreSQL"
+    no_database = "has no such database: create it with `CREATE DATABASE`"
 
     def insert_or_replace(
         self, table: Table, columns: tuple[str, ...], where: ColumnElement[bool] | None
@@ -75,6 +86,8 @@ class PostgreSQL(Database):
             if part in _STATES:
                 return _STATES[part]
         text = str(of_driver(error))
+        if is_untrusted(text):
+            return Failure.UNTRUSTED
         for words, failure in _TEXTS.items():
             if not state and words in text:
                 return failure

@@ -19,6 +19,8 @@ _CODES: Final = {
     sqlite3.SQLITE_READONLY: Failure.NO_RIGHT,
     sqlite3.SQLITE_FULL: Failure.DISK_FULL,
     sqlite3.SQLITE_TOOBIG: Failure.TOO_LARGE,
+    sqlite3.SQLITE_CORRUPT: Failure.DAMAGED,
+    sqlite3.SQLITE_NOTADB: Failure.DAMAGED,
 }
 
 
@@ -26,6 +28,14 @@ class SQLite(Database):
     """Describe SQLite, which accepts values of any type in any column."""
 
     name = "SQLite"
+    no_database = (
+        "has no such file, or this user may not open it: `python -m coatcheck create-table URL` "
+        "creates it"
+    )
+    no_right = (
+        "may not be written by this user: sessions need the right to write the file and its "
+        "folder, because SQLite makes files beside it"
+    )
 
     def insert_or_replace(
         self, table: Table, columns: tuple[str, ...], where: ColumnElement[bool] | None
@@ -47,6 +57,8 @@ class SQLite(Database):
 
     def failure(self, error: Exception) -> Failure:
         """See :meth:`.base.Database.failure`."""
+        if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+            return Failure.NO_DATABASE
         code = getattr(of_driver(error), "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_ERROR:
             text = str(of_driver(error))

@@ -65,7 +65,7 @@ class Driver:
     def create_database(self, url: URL) -> None:
         """Create the place of a database, if a store may do that.
 
-        :raises OSError: it failed.
+        :raises StoreUnavailable: it failed.
         """
 
 

@@ -11,9 +11,10 @@ from coatcheck.errors import ConfigurationError
 
 from .base import Driver, abort, has_ended
 
+#: Those of both drivers. PyMySQL has `ssl_verify_cert` and `ssl_verify_identity` as well, which
+#: take the place of all others: `ssl_ca` would be ignored, and no host name checked.
 _TLS: Final = {
-    "ssl_ca", "ssl_capath", "ssl_cert", "ssl_check_hostname", "ssl_cipher", "ssl_disabled",
-    "ssl_key", "ssl_verify_cert", "ssl_verify_identity",
+    "ssl_ca", "ssl_capath", "ssl_cert", "ssl_check_hostname", "ssl_cipher", "ssl_key",
 }  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Final
 
 from sqlalchemy import URL, Engine, event
 
+from coatcheck.errors import StoreUnavailable
+
 from .._logs import keep_out
 from .base import Driver
 
@@ -81,10 +83,25 @@ class PySQLite(Driver):
         path = url.database or ""
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        except FileExistsError:
-            return
+        except OSError as error:
+            if reason := _why_not_created(Path(path).absolute(), error):
+                raise StoreUnavailable(reason) from error
+            return  # it is there
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _why_not_created(path: Path, error: OSError) -> str:
+    """Return why a file was not created; an empty text if it is there already."""
+    if isinstance(error, FileExistsError) and not path.is_dir():
+        return ""
+    if path.is_dir():
+        return f"there is a folder at {path}: the URL must have the path of a file"
+    if isinstance(error, FileNotFoundError):
+        return f"the folder {path.parent} does not exist: create it first"
+    if isinstance(error, PermissionError):
+        return f"this user may not create a file in the folder {path.parent}"
+    return f"the file {path} cannot be created: {os.strerror(error.errno or 0)}"
 
 
 class AIOSQLite(PySQLite):
