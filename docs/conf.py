@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
+from functools import cache
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any, Final
 
+from docutils import nodes
 from pygments.lexers.special import TextLexer
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from testing.public_api import MODULES  # after the path
 
 project = "coatcheck"
 copyright = "the coatcheck contributors"
 release = version_of("coatcheck")
 version = ".".join(release.split(".")[:2])
 
-extensions = [
-    "myst_parser",
-    "sphinx.ext.autodoc",
-    "sphinx.ext.intersphinx",
-    "sphinx_copybutton",
-    "sphinx_llms_txt",
-]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinx_llms_txt"]
 root_doc = "index"
 nitpicky = True
+#: What other projects document, and what no page documents.
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!coatcheck).*\..*"),
+    ("py:(class|exc)", r"\w+"),  # annotations, as the source has them
+    ("py:class", r"coatcheck\w*\.(.*\._.*|_.*|.*\.[A-Z])"),  # private classes, type variables
+]
 
 html_theme = "furo"
 html_title = f"coatcheck {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 
-myst_enable_extensions = ["attrs_block", "colon_fence", "fieldlist"]
+myst_enable_extensions = ["attrs_block", "colon_fence"]
 myst_heading_anchors = 4
 
 autodoc_typehints = "description"
@@ -45,8 +56,42 @@ def link_to_repository(_: Sphinx, name: str, source: list[str]) -> None:
     source[0] = re.sub(rf"\]\({re.escape(up)}(?!\.\./)", f"]({REPOSITORY}", source[0])
 
 
+@cache
+def documented() -> dict[int, str]:
+    """Return the name under which the reference has each public object, by the object's id."""
+    names = [name for modules in MODULES.values() for name in modules if name != "coatcheck"]
+    found: dict[int, str] = {}
+    for name in names:
+        module = importlib.import_module(name)
+        for public in module.__all__:
+            found.setdefault(id(getattr(module, public)), f"{name}.{public}")
+    return found
+
+
+def resolve_alias(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+) -> nodes.reference | None:
+    """Find the page of a name that several modules have, such as ``coatcheck.Sessions``."""
+    package, *names = node["reftarget"].split(".")
+    value: Any = sys.modules.get(package)
+    found, tail = "", []
+    for name in names:
+        value = getattr(value, name, None)
+        tail.append(name)
+        if id(value) in documented():
+            found, tail = documented()[id(value)], []
+    if not found:
+        return None
+    target = ".".join([found, *tail])
+    domain = env.domains.python_domain
+    return domain.resolve_xref(
+        env, node["refdoc"], app.builder, node["reftype"], target, node, content
+    )
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register what this file adds to Sphinx."""
     app.connect("source-read", link_to_repository)
+    app.connect("missing-reference", resolve_alias)
     app.add_lexer("mermaid", TextLexer)  # GitHub draws it; the site shows its text
     return {"parallel_read_safe": True, "parallel_write_safe": True}

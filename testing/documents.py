@@ -6,7 +6,8 @@ Two comments, which a reader of the page does not see, are the place of a file::
     <!-- end -->
 
 ``python -m testing.documents`` writes the file between them, as a block of code. Between
-``<!-- states -->`` and ``<!-- end -->`` it writes the table of a session's states.
+``<!-- states -->`` and ``<!-- end -->`` it writes the table of a session's states, and after
+``<!-- options: SessionOptions -->`` the options of a class.
 ``python -m testing.documents --check`` writes nothing and names each document that is not current.
 ``python -m testing.documents --reports FOLDER`` also writes the table of docs/conformance.md, from
 the reports that ``python -m testing.reports FOLDER`` has written.
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from . import report_table, state_table
+from . import option_table, report_table, state_table
 from .report_table import DocumentError
 
 ROOT: Final = Path(__file__).parents[1]
@@ -34,6 +35,7 @@ _INCLUDE: Final = re.compile(
     re.MULTILINE,
 )
 _STATES: Final = re.compile(r"^(<!-- states -->\n)(?:.*\n)*?(<!-- end -->)$", re.MULTILINE)
+_OPTIONS: Final = re.compile(r"^(<!-- options: (\w+) -->\n)(?:.*\n)*?(<!-- end -->)$", re.MULTILINE)
 _BEGIN: Final = re.compile(r"^<!-- include:.*$", re.MULTILINE)
 _MARK: Final = re.compile(r"^<!-- (?:include:|end -->)", re.MULTILINE)
 _LANGUAGES: Final = {".py": "python", ".toml": "toml", ".yml": "yaml", ".json": "json"}
@@ -72,7 +74,7 @@ def write(root: Path = ROOT) -> list[Path]:
 
 
 def with_files(text: str, name: Path, root: Path) -> str:
-    """Return a document with the present content of its files and of its table of states.
+    """Return a document with the present content of its files and of its tables.
 
     :param text: the document.
     :param name: its name, for errors.
@@ -101,6 +103,7 @@ def with_files(text: str, name: Path, root: Path) -> str:
             )
         return f"{match['begin']}{block}{match['end']}"
 
+    text = _OPTIONS.sub(lambda found: found[1] + option_table.table(found[2]) + found[3], text)
     text = _STATES.sub(lambda match: match[1] + state_table.table() + match[2], text)
     return _INCLUDE.sub(current, text)
 

@@ -10,7 +10,7 @@ The native record is one JSON object, the *envelope*::
 ``v`` is the version of the format, ``t`` the creation time, ``c`` the session's own cookie
 settings, ``o`` its owner and ``d`` its data. ``c`` and ``o`` are left out when empty. Unknown
 members are kept, so an older release does not remove what a newer one added.
-:mod:`coatcheck._json.tagged_json` says how values are written for which JSON has no type.
+``coatcheck/_json/tagged_json.py`` says how values are written for which JSON has no type.
 """
 
 from __future__ import annotations

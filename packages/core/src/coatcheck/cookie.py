@@ -1,6 +1,6 @@
 """Check and combine the settings of the session cookie: a middleware's, and those of one session.
 
-:mod:`coatcheck._cookies.cookie_header` writes them into the Set-Cookie header. Section numbers are
+``coatcheck/_cookies/cookie_header.py`` writes them into the Set-Cookie header. Section numbers are
 those of RFC 6265. The prefixes, SameSite and the limits are from its successor draft, Partitioned
 is from CHIPS.
 """

@@ -36,7 +36,7 @@ class Session(SessionDict):
     :class:`~coatcheck.errors.StoreError` where it could not be loaded. Writing raises
     :class:`~coatcheck.errors.LateWriteError` once it is too late to save.
 
-    Some code in C reads a dict without asking it, as orjson does: :meth:`load` the session
+    Some code in C reads a dict without asking it, as orjson does: call :meth:`~AsyncSession.load`
     before. It counts as access, and all values are watched from then on. A session that is not
     loaded holds an entry that no encoder can encode, so that it is never taken for an empty dict.
     """

@@ -191,7 +191,7 @@ def check_key(key: object) -> str:
     key would be a query to some databases.
 
     :raises TypeError: it is no string.
-    :raises ValueError: it is empty, longer than :data:`MAX_KEY_LENGTH` or has lone surrogates.
+    :raises ValueError: it is empty, has more than 256 characters, or has lone surrogates.
     """
     if not isinstance(key, str):
         raise TypeError(f"a key must be a string, not {type(key).__name__}")

@@ -43,7 +43,7 @@ class CookieAttributes:
 
     @property
     def tail(self) -> str:
-        """The part of a Set-Cookie line after the value: each attribute follows a ``; ``."""
+        """The part of a Set-Cookie line after the value, which begins with a semicolon."""
         if self._tail is None:
             # Kept, because most lines differ in nothing but the value.
             object.__setattr__(self, "_tail", _tail(self))

@@ -43,7 +43,7 @@ def decode_json(text: str, decoder: json.JSONDecoder) -> Any:
     """Return what JSON text says, however little is left of the stack.
 
     :raises ValueError: the text is not JSON, or has more than
-        :data:`~coatcheck._json.nesting.DEEPEST` levels.
+        ``DEEPEST`` levels.
     """
     try:
         return decoder.decode(text)

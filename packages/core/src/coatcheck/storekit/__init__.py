@@ -1,6 +1,6 @@
 """Give store authors the parts that every store needs.
 
-A store package imports from :mod:`coatcheck`, :mod:`coatcheck.errors` and this module, and from
+A store package imports from ``coatcheck``, :mod:`coatcheck.errors` and this module, and from
 no other module of the core. A codec of its own may need :mod:`coatcheck.codec`. This module has:
 
 - Checks of arguments and conditions: :func:`check_key`, :func:`check_owner`, :func:`check_record`,
