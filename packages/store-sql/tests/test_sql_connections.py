@@ -87,6 +87,7 @@ def test_connections_that_ended_while_idle_are_replaced(
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: store.set(f"key{n}", record()), range(8)))
     kill_connections(backend)
+    expect_soon(lambda: connections(backend) == 0)
     time.sleep(0.1)  # the ends of the connections arrive
     for number in range(8):
         assert store.set(f"new{number}", record(), ABSENT)

@@ -96,6 +96,16 @@ def test_asyncpg_needs_a_connection_of_its_own(url: str) -> None:
         asyncio.run(all_use(store))
 
 
+def test_asyncpg_through_a_pool_in_session_mode() -> None:
+    """Each client has a connection for as long as it wants, and can prepare statements."""
+    lent = ("pool_mode = session", f"default_pool_size = {CLIENTS}")
+    with PostgreSQLServer() as server, PgBouncer(server, *lent) as pooled:
+        with closing(SQLStore.from_url(server.url)) as store:
+            store.ensure_table()
+        url = f"{pooled.url.replace('postgresql', 'postgresql+asyncpg', 1)}?pool_size={CLIENTS}"
+        asyncio.run(all_use(open_async_store(url)))
+
+
 through_pgbouncer = harness_on(pool, "timeout=2")
 
 
