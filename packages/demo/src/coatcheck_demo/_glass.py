@@ -59,15 +59,17 @@ class Trace:
     """Hold what happened to one request.
 
     :ivar cookie_in: how many characters the session cookie had; 0 where none came.
+    :ivar is_signed: whether the framework signs its session cookie.
     :ivar cookie_out: what the response did with the cookie, in words; empty where it sent none.
     :ivar changed: the keys of the session that the request changed.
-    :ivar merged_with: the numbers of the requests that changed the session meanwhile.
+    :ivar merged_with: the numbers of the requests whose changes were stored meanwhile.
     """
 
     number: int
     method: str
     path: str
     cookie_in: int
+    is_signed: bool = True
     last_write_wins: bool = False
     began: float = field(default_factory=time.perf_counter)
     ended: float = 0.0
@@ -87,6 +89,21 @@ class Trace:
     def ref(self) -> str | None:
         """A short name for the session, which cannot be used to log in; the last one it had."""
         return next((event.ref for event in reversed(self.events) if event.ref), None)
+
+    @property
+    def stored(self) -> float:
+        """When its change was stored, by :func:`time.perf_counter`."""
+        written = [each for each in self.calls if each.operation == "set" and each.outcome]
+        return written[-1].began + written[-1].seconds if written else self.ended
+
+    def was_merged_with(self, other: Trace) -> bool:
+        """Tell whether another request changed the same session while this one was handled."""
+        return (
+            other is not self
+            and bool(other.changed)
+            and other.ref == self.ref
+            and self.began < other.stored <= self.stored
+        )
 
     @property
     def store_seconds(self) -> float:
@@ -116,17 +133,19 @@ class Visitor:
     results: dict[str, Any] = field(default_factory=dict)
     requests: int = 0
 
-    def finish(self, trace: Trace) -> None:
-        """Add a request, and find out with which others its write was merged."""
+    def next_number(self) -> int:
+        """Count a request that begins."""
         self.requests += 1
-        trace.number = self.requests
-        if "merged" in trace.kinds:
-            trace.merged_with = [
-                other.number
-                for other in self.traces
-                if other.changed and other.ended > trace.began and other.ref == trace.ref
-            ]
-        self.traces.append(trace)
+        return self.requests
+
+    def shown(self) -> list[Trace]:
+        """Return the requests, the newest first, and find out with which each was merged."""
+        for trace in self.traces:
+            if "merged" in trace.kinds:
+                trace.merged_with = sorted(
+                    other.number for other in self.traces if trace.was_merged_with(other)
+                )
+        return sorted(self.traces, key=lambda trace: -trace.number)
 
 
 class Visitors:
@@ -191,6 +210,7 @@ class Glass:
     :param app: the application, with its sessions.
     :param cookie_name: the name of the session cookie.
     :param https: whether the demo is served over https.
+    :param is_signed: whether the framework signs its session cookie.
     :param render: makes the wall's HTML from the requests, the newest first.
     :param experiments: run after a POST to their path was accepted.
     """
@@ -201,6 +221,7 @@ class Glass:
         *,
         cookie_name: str,
         https: bool,
+        is_signed: bool,
         render: Callable[[list[Trace]], str],
         experiments: Mapping[str, Callable[[ASGI], Awaitable[object]]],
     ) -> None:
@@ -208,6 +229,7 @@ class Glass:
         self._cookie_name = cookie_name
         self._name = "__Host-glass" if https else "glass"
         self._secure = "; Secure" if https else ""
+        self._is_signed = is_signed
         self._render = render
         self._experiments = experiments
         self._visitors = Visitors()
@@ -222,9 +244,9 @@ class Glass:
         known = None if running else self._visitors.find(cookies.get(self._name))
         visitor = known or Visitor()
         given = cookies.get(self._cookie_name, "")
-        trace = Trace(
-            0, scope["method"], scope["path"], len(given), bool(running and running.last_write_wins)
-        )
+        number = visitor.next_number()
+        trace = Trace(number, scope["method"], scope["path"], len(given), self._is_signed)
+        trace.last_write_wins = running is not None and running.last_write_wins
         token = current.set(trace)
         shown = _shown.set(visitor)
         try:
@@ -238,7 +260,7 @@ class Glass:
         if running is not None:
             running.traces.append(trace)
         else:
-            visitor.finish(trace)
+            visitor.traces.append(trace)
             run = self._experiments.get(trace.path)
             if run is not None and trace.method == "POST" and trace.status == 303:
                 visitor.results[trace.path] = await run(self)
@@ -246,7 +268,7 @@ class Glass:
                 line = f"{self._name}={self._visitors.add(visitor)}; Path=/; HttpOnly; "
                 headers.append((b"set-cookie", f"{line}SameSite=Lax{self._secure}".encode()))
         if body and PLACE.encode() in body:
-            wall = self._render(list(reversed(visitor.traces)))
+            wall = self._render(visitor.shown())
             body = body.replace(PLACE.encode(), wall.encode())
             headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
             headers.append((b"content-length", str(len(body)).encode()))

@@ -63,24 +63,43 @@ def _steps(trace: Trace) -> list[tuple[str, str, str]]:
     if "conflict" in trace.kinds:
         steps.append(("Conflict", "another request wrote first: read again", "warn"))
     if "merged" in trace.kinds:
-        numbers = " and ".join(map(str, trace.merged_with))
-        steps.append(("Merged", f"with request {numbers}" if numbers else "with another", "good"))
+        steps.append(("Merged", _merged(trace.merged_with), "good"))
+        wrote = any(call.operation == "set" and call.outcome for call in trace.calls)
+        steps.append(("Saved", "all changes" if wrote else "in one write with the others", ""))
     steps += [("Saved", text, tone) for kind, text, tone in _SAVED if kind in trace.kinds]
     calls = ", ".join(f"{call.operation} {_duration(call.seconds)}" for call in trace.calls)
-    steps.append(("Store", calls or "not asked", ""))
+    count = len(trace.calls)
+    trips = f"{count} trip{'' if count == 1 else 's'}: {calls}" if calls else "not asked"
+    steps.append(("Store", trips, ""))
     steps.append(("Cookie out", trace.cookie_out or "none: the browser keeps the one it has", ""))
     if not trace.cookie_out and not trace.cookie_in:
         steps[-1] = ("Cookie out", "none", "")
     return steps
 
 
+def _outcome(trace: Trace) -> str:
+    """Return what became of a request in a word or two, and how long the store took."""
+    word = next((word for kind, word in _WORDS.items() if kind in trace.kinds), "no session")
+    return f"{word}, {_duration(trace.store_seconds)}" if trace.calls else word
+
+
 def _cookie_in(trace: Trace) -> str:
     return f"{trace.cookie_in} characters, not shown" if trace.cookie_in else "none came"
+
+
+def _merged(numbers: list[int]) -> str:
+    """Say with which requests a request was merged."""
+    if not numbers:
+        return "with another request"
+    *first, last = map(str, numbers)
+    return f"with {', '.join(first)} and {last}" if first else f"with request {last}"
 
 
 def _verified(trace: Trace) -> tuple[str, str, str]:
     if "bad_cookie" in trace.kinds:
         return "Verified", "no: forged or damaged, and ignored", "warn"
+    if not trace.is_signed:
+        return "Verified", "by the store: this cookie has no signature", ""
     return "Verified", "yes" if trace.kinds else "not needed", ""
 
 
@@ -89,6 +108,19 @@ _LOADED: Final = {
     "loaded": "found in the store",
     "unknown": "no such session: a new one begins",
     "expired": "expired: a new one begins",
+}
+#: The same in a word or two; the first that fits.
+_WORDS: Final = {
+    "store_error": "failed",
+    "gone": "dropped",
+    "merged": "merged",
+    "destroyed": "ended",
+    "regenerated": "new id",
+    "created": "created",
+    "updated": "saved",
+    "touched": "touched",
+    "loaded": "read",
+    "bad_cookie": "refused",
 }
 _SAVED: Final = (
     ("created", "as a new session", ""),
@@ -109,7 +141,11 @@ def _date(seconds: float) -> str:
 def _duration(seconds: float) -> str:
     """Return a duration of the store, which is short."""
     micro = seconds * 1e6
-    return f"{micro:.0f} µs" if micro < 1000 else f"{micro / 1000:.1f} ms"
+    return (
+        f"{micro:.0f}\N{NO-BREAK SPACE}µs"
+        if micro < 1000
+        else f"{micro / 1000:.1f}\N{NO-BREAK SPACE}ms"
+    )
 
 
 def _machine(seconds: float) -> str:
@@ -130,7 +166,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        date=_date, duration=_duration, machine=_machine, steps=_steps, ticket_number=_number_of
+        date=_date,
+        duration=_duration,
+        machine=_machine,
+        outcome=_outcome,
+        steps=_steps,
+        ticket_number=_number_of,
     )
     environment.globals.update(
         glass=PLACE, token="", user=None, count=0, messages=[], lists_sessions=False

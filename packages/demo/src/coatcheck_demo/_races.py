@@ -67,7 +67,7 @@ async def late_write(app: ASGI, base_url: str) -> list[Run]:
     return [await _run(app, base_url, wins, _late_write) for wins in (False, True)]
 
 
-class _Slow:
+class SlowBody:
     """Hold the body of a form back until it is released."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
@@ -114,8 +114,8 @@ async def _run(
 
 async def _race(http: httpx.AsyncClient, notes: Experiment) -> tuple[list[Step], bool, Any]:
     token = (await http.get("/state")).json()["token"]
-    first = _Slow({"token": token, "item": "scarf"})
-    second = _Slow({"token": token, "hook": str(_HOOK)})
+    first = SlowBody({"token": token, "item": "scarf"})
+    second = SlowBody({"token": token, "hook": str(_HOOK)})
     cookies = dict(http.cookies)
     tabs = [_send(http, "/cart/add", first, cookies), _send(http, "/hooks", second, cookies)]
     tasks = [asyncio.ensure_future(tab) for tab in tabs]
@@ -135,7 +135,7 @@ async def _late_write(http: httpx.AsyncClient, notes: Experiment) -> tuple[list[
     await http.post("/login", data={"token": token, "name": "Ann"})
     token = (await http.get("/state")).json()["token"]
     cookies = dict(http.cookies)
-    slow = _Slow({"token": token, "item": "umbrella"})
+    slow = SlowBody({"token": token, "item": "umbrella"})
     task = asyncio.ensure_future(_send(http, "/cart/add", slow, cookies))
     await slow.is_read.wait()
     await _send(http, "/logout", _ready({"token": token}), cookies)
@@ -151,15 +151,15 @@ async def _late_write(http: httpx.AsyncClient, notes: Experiment) -> tuple[list[
     return steps, state["user"] is None, state
 
 
-def _ready(fields: Mapping[str, str]) -> _Slow:
+def _ready(fields: Mapping[str, str]) -> SlowBody:
     """Return a body that is sent at once."""
-    body = _Slow(fields)
+    body = SlowBody(fields)
     body.release()
     return body
 
 
 async def _send(
-    http: httpx.AsyncClient, path: str, body: _Slow, cookies: Mapping[str, str]
+    http: httpx.AsyncClient, path: str, body: SlowBody, cookies: Mapping[str, str]
 ) -> httpx.Response:
     headers = {**body.headers, **_cookie_header(cookies)}
     return await http.post(path, content=body, headers=headers)

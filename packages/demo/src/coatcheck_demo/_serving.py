@@ -166,11 +166,16 @@ class _Server(uvicorn.Server):
         self._started.set_result(None)
 
 
-def _application(site: Site, settings: Settings, url: str) -> Starlette:
+def application(site: Site, settings: Settings, url: str) -> Starlette:
+    """Return the demo: the shop behind glass, and its files.
+
+    :param url: the URL of the demo, for the experiments.
+    """
     glass = Glass(
         site.app,
         cookie_name=settings.cookie_name,
         https=settings.https,
+        is_signed=site.is_signed,
         render=wall,
         experiments={
             "/race": partial(races.race, base_url=url),
@@ -190,7 +195,7 @@ def _configuration(site: Site, settings: Settings, url: str, ca: Path | None) ->
     if ca is not None:
         chain, key = _make_certificate(ca)
     return uvicorn.Config(
-        _application(site, settings, url),
+        application(site, settings, url),
         lifespan="off",
         ws="none",
         proxy_headers=False,

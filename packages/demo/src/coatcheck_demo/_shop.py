@@ -118,7 +118,7 @@ class Route(NamedTuple):
     @property
     def methods(self) -> list[str]:
         """The HTTP methods that it has handlers for."""
-        return [*(["GET"] if self.get else []), *(["POST"] if self.post else [])]
+        return [*(["GET", "HEAD"] if self.get else []), *(["POST"] if self.post else [])]
 
 
 def answer(route: Route, method: str, visit: Visit) -> Asking:
@@ -245,7 +245,7 @@ def use_hook(visit: Visit) -> Answer:
         del visit.session[key]
     else:
         visit.session[key] = True
-    return _see("/#rack")
+    return _see("/")
 
 
 def show_login(visit: Visit) -> Answer:

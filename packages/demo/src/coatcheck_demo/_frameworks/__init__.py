@@ -45,6 +45,7 @@ class Settings(NamedTuple):
 class Site(NamedTuple):
     """Hold the shop in a framework, and its store.
 
+    :ivar is_signed: whether the framework signs its session cookie.
     :ivar ping: raises :class:`~coatcheck.errors.StoreError` if the store does not answer.
     """
 
@@ -52,6 +53,7 @@ class Site(NamedTuple):
     capabilities: Capabilities
     ping: Callable[[], Awaitable[None]]
     close: Callable[[], Awaitable[None]]
+    is_signed: bool = True
 
 
 def make(framework: str, settings: Settings) -> Site:

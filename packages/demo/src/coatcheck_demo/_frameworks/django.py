@@ -14,6 +14,8 @@ from django.core.signals import setting_changed
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import path as url
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
 
 from coatcheck import open_store
 from coatcheck_django import sessions
@@ -57,7 +59,7 @@ def make(settings: Settings) -> Site:
     async def close() -> None:
         store.close()
 
-    return Site(in_threads(app), store.capabilities, ping, close)
+    return Site(in_threads(app), store.capabilities, ping, close, is_signed=False)
 
 
 def _configure(values: dict[str, Any]) -> None:
@@ -104,9 +106,8 @@ class Controls:
 
 
 def _view(route: shop.Route) -> Callable[[HttpRequest], HttpResponse]:
+    @require_http_methods(route.methods)
     def view(request: HttpRequest) -> HttpResponse:
-        if request.method not in route.methods:
-            return HttpResponse(status=405, headers={"Allow": ", ".join(route.methods)})
         visit = shop.Visit(
             session=request.session,
             controls=Controls(request.session),
@@ -114,10 +115,10 @@ def _view(route: shop.Route) -> Callable[[HttpRequest], HttpResponse]:
             browser=request.headers.get("User-Agent", ""),
             lists_sessions=django_settings.COATCHECK["STORE"].capabilities.owners,
         )
-        answer = run(shop.answer(route, request.method, visit), sessions())
+        answer = run(shop.answer(route, request.method or "GET", visit), sessions())
         return _response(answer)
 
-    return view
+    return never_cache(view) if route.uses_session else view
 
 
 def _response(answer: shop.Answer) -> HttpResponse:

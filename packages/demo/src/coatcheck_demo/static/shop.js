@@ -1,23 +1,21 @@
-// Every page works without this file. It saves clicks.
+// Every page works without this file. It saves clicks and scrolling.
 "use strict";
-
-// A quantity is sent when it was changed; the button remains for browsers without scripts.
-for (const form of document.querySelectorAll("form[data-sends-itself]")) {
-  form.querySelector("button").hidden = true;
-  form.addEventListener("change", () => {
-    if (form.reportValidity()) form.requestSubmit();
-  });
-}
 
 // A second click does not send a form again.
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.ariaBusy === "true") event.preventDefault();
   form.ariaBusy = "true";
+  sessionStorage.setItem("place", `${location.pathname} ${scrollY}`);
 });
 addEventListener("pageshow", () => {
   for (const form of document.forms) form.ariaBusy = null;
 });
+
+// The page after a form begins where the form was, if it is the same page.
+const [path, height] = (sessionStorage.getItem("place") ?? "").split(" ");
+sessionStorage.removeItem("place");
+if (path === location.pathname) scrollTo({ top: Number(height), behavior: "instant" });
 
 // The wall is beside the page where there is room, and folded under it where there is none.
 if (matchMedia("(max-width: 63.99rem)").matches) {
