@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from sql_backend import ALL, MARIADB, POSTGRESQL, SERVERS, Backend, backend_on, engine_of, record
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from coatcheck import ABSENT, AsyncStore, Record, Unchanged
@@ -22,6 +22,7 @@ from coatcheck_sql import AsyncSQLStore, SQLStore
 from coatcheck_sql._drivers.base import Driver
 from coatcheck_sql._drivers.mysql import AsyncMy, PyMySQL
 from coatcheck_sql._drivers.postgresql import AsyncPG, Psycopg
+from coatcheck_sql._url import parse
 from testing.servers.mariadb import MariaDBServer
 from testing.servers.postgresql import PgBouncer, PostgreSQLServer
 
@@ -72,9 +73,9 @@ def connections(backend: Backend) -> int:
 
 def expect_soon(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
+    while not (is_true := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)  # the server notices a little later
-    assert condition()
+    assert is_true
 
 
 @pytest.mark.parametrize("own", SERVERS, indirect=True)
@@ -344,6 +345,7 @@ def test_a_cancelled_call_leaves_the_store_usable(backend: Backend) -> None:
     """With one connection, which each call needs."""
 
     async def story(store: AsyncStore) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
         assert await store.set("key", record())
         for delay in (0, 0.0005, 0.001, 0.002, 0.004):
             call = asyncio.ensure_future(store.set("key", record(b"x" * 10_000)))
@@ -355,29 +357,57 @@ def test_a_cancelled_call_leaves_the_store_usable(backend: Backend) -> None:
             assert len(found.data) in (4, 10_000)
         await store.close()
 
+    told: list[Any] = []
     store = backend.native("&pool_size=1")
     if isinstance(store, AsyncStore):
         asyncio.run(story(store))
+    gc.collect()
+    assert told == []
+
+
+@pytest.mark.integration("postgresql")
+@pytest.mark.parametrize("backend", [*POSTGRESQL[1:], *MARIADB[1:]], indirect=True)
+def test_a_call_that_is_cancelled_while_it_connects(backend: Backend) -> None:
+    """Nothing is logged, and no connection is left."""
+
+    async def story() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        for number in range(40):
+            store = backend.native()
+            assert isinstance(store, AsyncStore)
+            call = asyncio.ensure_future(store.get("key"))
+            await asyncio.sleep(number * 0.0002)
+            call.cancel()
+            await asyncio.wait([call])
+            await store.close()
+        gc.collect()
+
+    told: list[Any] = []
+    before = connections(backend)
+    asyncio.run(story())
+    gc.collect()
+    assert told == []
+    expect_soon(lambda: connections(backend) <= before)
 
 
 @pytest.mark.parametrize("own", SERVERS, indirect=True)
 def test_a_read_on_a_connection_that_breaks_is_tried_again(
-    own: tuple[PostgreSQLServer | MariaDBServer, Backend],
+    own: tuple[PostgreSQLServer | MariaDBServer, Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, backend = own
     store = backend.store("&pool_size=1")
     assert store.set("key", Record(b"x", time.time() + 60))
-    provider = getattr(store, "store", store)._client
-    made = next(iter(provider._made.values()))
-    client = made[0] if isinstance(made, tuple) else made
-    broken = []
+    kind: Any = type(parse(backend.url, is_async=backend.is_async).driver)
+    looks, broken = kind.is_dead, []
 
-    def break_once(*_: Any) -> None:
+    def break_once(*given: Any) -> bool:
+        found = looks(*given)
         if not broken:
             broken.append(True)
             kill_connections(backend)
+        return found
 
-    event.listen(client.engine, "checkout", break_once)  # after the store has looked at it
+    monkeypatch.setattr(kind, "is_dead", break_once)
     assert store.get("key") is not None
     assert broken
     store.close()

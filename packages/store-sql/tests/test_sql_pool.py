@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
+from contextlib import closing, suppress
+from typing import Any
 
 import pytest
 
+from coatcheck import open_async_store
 from coatcheck.errors import StoreTimeout, StoreUnavailable
 from coatcheck_sql import AsyncSQLStore, SQLStore
-from coatcheck_sql._drivers.postgresql import Psycopg
+from coatcheck_sql._drivers.postgresql import AsyncPG, Psycopg
 from testing.servers.postgresql import PostgreSQLServer, server
 
 CALLS = 60
@@ -58,12 +60,22 @@ def test_a_call_that_gets_no_connection_in_time() -> None:
 
 
 @pytest.mark.integration("postgresql")
-def test_connections_that_end_before_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_connections_that_end_before_they_are_used(
+    driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An administrator ends them faster than they are made."""
-    monkeypatch.setattr(Psycopg, "is_dead", lambda *_: True)
-    with (
-        server() as url,
-        closing(SQLStore.from_url(url)) as store,
-        pytest.raises(StoreUnavailable, match="cannot be reached"),
-    ):
-        store.get("key")
+    kind: Any = {"psycopg": Psycopg, "asyncpg": AsyncPG}[driver]
+    prepares = kind.connected
+
+    def end_it(self: Any, connection: Any, info: dict[Any, Any]) -> None:
+        prepares(self, connection, info)
+        with suppress(Exception):
+            connection.cursor().execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with server() as url, closing(SQLStore.from_url(url)) as sound:
+        sound.ensure_table()
+        monkeypatch.setattr(kind, "connected", end_it)
+        store = open_async_store(url.replace("postgresql", f"postgresql+{driver}", 1))
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+            asyncio.run(store.get("key"))

@@ -1,53 +1,44 @@
-"""Engines of SQLAlchemy: one for each process and, in the async API, for each event loop.
-
-An asynchronous engine is a synchronous one whose driver waits in a greenlet. So both APIs run the
-same function, and the async API runs it in one greenlet for each request.
-"""
+"""Engines of SQLAlchemy: one for each process and, in the async API, for each event loop."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
-from weakref import WeakSet
 
-from sqlalchemy import ClauseElement, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import Connection, Engine, NullPool, create_engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
 from coatcheck.errors import ConfigurationError
 from coatcheck.storekit import BorrowedClient, ClientPerLoop, ClientPerProcess, SingleLoopClient
 
-from ._drivers import Driver, check_charset
-from ._prepared import Prepared, execute
-from ._requests import Change, Query, Request
+from ._drivers import check_charset
+from ._own_client import OwnClient
+from ._requests import Request
 from ._url import Settings
-
-#: Seconds after which an idle connection is replaced, because firewalls forget it.
-_RECYCLED: Final = 900
 
 
 class Client:
-    """An engine, and what a store does with it.
+    """An engine of the caller's, and what a store does with it.
+
+    An asynchronous engine is a synchronous one whose driver waits in a greenlet. So both APIs run
+    the same function, and the async API runs it in one greenlet for each request.
 
     :param engine: a synchronous engine, or the synchronous part of an asynchronous one.
-    :param timeout: seconds that a call in the async API may take, or None if drivers end it.
-    :ivar engine: the engine, whose statements are transactions of their own.
+        Its statements are transactions of their own.
+    :param timeout: seconds that a call in the async API may take.
     """
 
-    def __init__(self, engine: Engine, timeout: float | None = None) -> None:
-        self.engine = engine
-        self.timeout = timeout
+    def __init__(self, engine: Engine, timeout: float) -> None:
+        self._engine = engine
+        self._timeout = timeout
 
     def run(self, request: Request) -> Any:
         """Run a request on a connection of the pool, and return its reply."""
-        with self.engine.connect() as connection:
+        with self._engine.connect() as connection:
             try:
                 return request(connection)
             except SQLAlchemyError:
@@ -58,7 +49,7 @@ class Client:
 
     async def run_async(self, request: Request) -> Any:
         """Run a request on the running event loop, and return its reply."""
-        async with asyncio.timeout(self.timeout):
+        async with asyncio.timeout(self._timeout):
             return await greenlet_spawn(self.run, request)
 
 
@@ -81,125 +72,6 @@ class BoundClient:
         """Do the same on the event loop of the connection."""
         async with asyncio.timeout(self._timeout):
             return await greenlet_spawn(request, self._connection)
-
-
-class OwnClient(Client):
-    """An engine that the store has made, and closes.
-
-    :param settings: the parts and options of the URL.
-    :param engine: the engine.
-    """
-
-    def __init__(self, settings: Settings, engine: Engine) -> None:
-        self._driver: Driver = settings.driver
-        self._open: set[Any] = set()
-        self._busy: set[Any] = set()
-        self._is_closed = False
-        # A call that gives a connection back may take it again before one that waits for it in
-        # SQLAlchemy's pool. Calls that wait for the semaphore take turns.
-        self._turns = asyncio.Semaphore(settings.pool_size)
-        self._turn_timeout = settings.timeout
-        self._prepared: dict[ClauseElement, Prepared | None] = {}
-        super().__init__(engine, None if self._driver.ends_itself else settings.timeout)
-        self._driver.prepare(engine)
-        event.listen(engine, "connect", self._connected)
-        event.listen(engine, "checkout", self._checked_out)
-        event.listen(engine, "checkin", self._checked_in)
-        event.listen(engine, "invalidate", self._invalidated)
-        event.listen(engine, "close", self._ended)
-        _everyone.add(self)
-
-    def run(self, request: Request) -> Any:
-        """See :meth:`Client.run`."""
-        try:
-            if self._driver.is_direct and isinstance(request, Query | Change):
-                return super().run(partial(self._execute, request))
-            return super().run(request)
-        finally:
-            if self._is_closed:
-                self.engine.dispose()
-
-    async def run_async(self, request: Request) -> Any:
-        """See :meth:`Client.run_async`.
-
-        :raises sqlalchemy.exc.TimeoutError: no connection became free in time.
-        """
-        if self._turns.locked():
-            try:
-                async with asyncio.timeout(self._turn_timeout):
-                    await self._turns.acquire()
-            except TimeoutError:
-                raise PoolTimeout from None
-        else:
-            await self._turns.acquire()  # it does not wait
-        try:
-            return await super().run_async(request)
-        finally:
-            self._turns.release()
-
-    def _execute(self, request: Query | Change, connection: Connection) -> Any:
-        statement = request.statement
-        if statement not in self._prepared:
-            prepared = Prepared.of(statement, request.values, connection.dialect)
-            self._prepared[statement] = prepared
-        prepared = self._prepared[statement]
-        return request(connection) if prepared is None else execute(connection, prepared, request)
-
-    def close(self) -> None:
-        """Close the idle connections now, and others when their calls end."""
-        self._is_closed = True
-        self.engine.dispose()
-
-    async def close_async(self) -> None:
-        """Do the same on the event loop of the connections."""
-        await greenlet_spawn(self.close)
-
-    def abandon(self) -> None:
-        """End the connections of an event loop that no longer runs."""
-        for connection in list(self._open):
-            self._driver.abandon(connection)
-        self._open.clear()
-
-    def before_fork(self) -> None:
-        """Prepare for a fork of this process."""
-        self._driver.before_fork(self.engine, list(self._open - self._busy))
-
-    def _connected(self, connection: Any, record: Any) -> None:
-        try:
-            self._driver.connected(connection, record.info)
-        except BaseException:
-            self._driver.abandon(connection)  # before version 2.1, SQLAlchemy does not end it
-            raise
-        self._open.add(connection)
-
-    def _checked_out(self, connection: Any, record: Any, proxy: Any) -> None:
-        if self._driver.is_dead(connection, record.info):
-            raise DisconnectionError
-        self._busy.add(connection)
-
-    def _checked_in(self, connection: Any, record: Any) -> None:
-        self._busy.discard(connection)
-
-    def _invalidated(self, connection: Any, record: Any, error: Any) -> None:
-        if self.engine.dialect.is_async and self._driver.is_remote:
-            self._driver.abandon(connection)  # SQLAlchemy would wait for the server's goodbye
-
-    def _ended(self, connection: Any, record: Any) -> None:
-        self._open.discard(connection)
-        self._busy.discard(connection)
-
-
-_everyone: Final[WeakSet[OwnClient]] = WeakSet()
-
-
-def _before_fork() -> None:
-    for client in list(_everyone):
-        with suppress(SQLAlchemyError):
-            client.before_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,13 +131,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         # Each statement is a transaction of its own, so that no other has to begin or end it.
         "isolation_level": "AUTOCOMMIT",
         "skip_autocommit_rollback": True,
-        "pool_reset_on_return": None,
-        "pool_size": settings.pool_size,
-        "max_overflow": 0,
-        "pool_timeout": settings.timeout,
-        "pool_recycle": _RECYCLED,
-        # Connections that are not needed now become old, and are replaced.
-        "pool_use_lifo": True,
+        "poolclass": NullPool,
         **settings.driver.engine_options,
     }
 
@@ -277,8 +143,8 @@ def _silent(engine: Engine) -> Engine:
     return own
 
 
-def _borrow(engine: Engine, _: float) -> BorrowedClient[Client]:
-    return BorrowedClient(Client(_silent(engine)))
+def _borrow(engine: Engine, timeout: float) -> BorrowedClient[Client]:
+    return BorrowedClient(Client(_silent(engine), timeout))
 
 
 def _open(settings: Settings) -> ClientPerProcess[OwnClient]:

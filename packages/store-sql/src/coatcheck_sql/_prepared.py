@@ -8,15 +8,9 @@ give the compiled text to the driver.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Self
+from typing import Any, Self
 
-from sqlalchemy import ClauseElement, Connection, Dialect
-from sqlalchemy.exc import DBAPIError
-
-from ._requests import Change, Query
-
-#: What PostgreSQL says of a prepared statement whose table has changed, or that it does not know.
-_STALE: Final = ("0A000", "26000")
+from sqlalchemy import ClauseElement, Dialect
 
 
 class Prepared:
@@ -69,36 +63,3 @@ class Prepared:
             if given[name] is not None:
                 given[name] = converts(given[name])
         return given if self._names is None else [given[name] for name in self._names]
-
-
-def execute(connection: Connection, prepared: Prepared, request: Query | Change) -> Any:
-    """Send a request with the driver of a connection, and return its reply.
-
-    :raises DBAPIError: as SQLAlchemy would raise it.
-    """
-    try:
-        cursor: Any = connection.connection.cursor()
-        cursor.execute(prepared.text, prepared.parameters(request.values))
-        reply = request.reply(cursor)
-        cursor.close()
-    except connection.dialect.loaded_dbapi.Error as error:
-        raise _wrapped(connection, prepared.text, error) from error
-    return reply
-
-
-def _wrapped(connection: Connection, text: str, error: Exception) -> BaseException:
-    dialect = connection.dialect
-    link = connection.connection
-    is_stale = getattr(error, "sqlstate", None) in _STALE
-    has_ended = is_stale or dialect.is_disconnect(error, link, None)  # type: ignore[arg-type]  # an `Error`
-    if has_ended:
-        connection.invalidate(error)
-    return DBAPIError.instance(
-        text,
-        (),
-        error,
-        dialect.loaded_dbapi.Error,
-        hide_parameters=True,
-        connection_invalidated=has_ended,
-        dialect=dialect,
-    )

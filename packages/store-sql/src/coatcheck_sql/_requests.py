@@ -1,14 +1,15 @@
 """The requests of operations: functions of a connection.
 
 A request gets a :class:`sqlalchemy.Connection`, in the async API as well: SQLAlchemy's asyncio
-extension runs synchronous code in a greenlet, which waits for the driver.
+extension runs synchronous code in a greenlet, which waits for the driver. The store's own
+connections let the driver execute a :class:`Query` or a :class:`Change` instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from sqlalchemy import Connection, Delete, Insert, Select, Update
 
@@ -25,16 +26,14 @@ class Query:
     :ivar values: the values of its parameters.
     """
 
+    returns_rows: ClassVar[bool] = True
+
     statement: Select[Any]
     values: Values
 
     def __call__(self, connection: Connection) -> Sequence[Sequence[Any]]:
         """Return the rows."""
         return connection.execute(self.statement, self.values).fetchall()
-
-    def reply(self, cursor: Any) -> Sequence[Sequence[Any]]:
-        """Return the rows from a cursor of the driver."""
-        return cursor.fetchall()  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +44,11 @@ class Change:
     :ivar values: the values of its parameters.
     """
 
+    returns_rows: ClassVar[bool] = False
+
     statement: Insert | Update | Delete
     values: Values
 
     def __call__(self, connection: Connection) -> int:
         """Return how many rows were found, changed or not."""
         return connection.execute(self.statement, self.values).rowcount
-
-    def reply(self, cursor: Any) -> int:
-        """Return their number from a cursor of the driver."""
-        return cursor.rowcount  # type: ignore[no-any-return]

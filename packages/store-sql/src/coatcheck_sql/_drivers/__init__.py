@@ -6,12 +6,12 @@ from typing import Final
 
 from coatcheck.errors import ConfigurationError
 
-from .base import Driver
+from .base import Call, Driver
 from .mysql import AsyncMy, PyMySQL, check_charset
 from .postgresql import AsyncPG, Psycopg
 from .sqlite import AIOSQLite, PySQLite
 
-__all__ = ["Driver", "check_charset", "driver_class"]
+__all__ = ["Call", "Driver", "check_charset", "driver_class"]
 
 _CLASSES: Final[dict[str, type[Driver]]] = {
     "aiosqlite": AIOSQLite,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import select
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from sqlalchemy import URL, Engine
 
 from coatcheck.storekit import close_socket
+
+#: A statement in the driver's form, its parameters, and whether it returns rows.
+Call: TypeAlias = tuple[str, Any, bool]
 
 
 class Driver:
@@ -23,6 +26,7 @@ class Driver:
     :cvar is_remote: whether it waits for a server, which may never reply.
     :cvar ends_itself: whether calls of an async driver end in time without being cancelled.
     :cvar is_direct: whether it takes and returns bytes and floats as they are.
+    :cvar ends_with: what it raises if a connection has ended, beside its own exceptions.
     """
 
     install: ClassVar[str] = ""
@@ -31,6 +35,7 @@ class Driver:
     is_remote: ClassVar[bool] = True
     ends_itself: ClassVar[bool] = False
     is_direct: ClassVar[bool] = False
+    ends_with: ClassVar[tuple[type[Exception], ...]] = ()
 
     def __init__(self, timeout: float, hosts: int = 1) -> None:
         self.timeout = timeout
@@ -53,13 +58,38 @@ class Driver:
         """Tell, without waiting, whether an idle connection has ended or must not be used."""
         return False
 
+    def execute(self, connection: Any, text: str, parameters: Any, returns_rows: bool) -> Any:
+        """Execute a statement, and return its rows or else how many rows it found.
+
+        :param connection: the driver's own.
+        """
+        cursor = connection.cursor()
+        cursor.execute(text, parameters)
+        reply = cursor.fetchall() if returns_rows else cursor.rowcount
+        cursor.close()
+        return reply
+
+    async def execute_async(
+        self, connection: Any, text: str, parameters: Any, returns_rows: bool
+    ) -> Any:
+        """Do the same with an async driver."""
+        cursor = connection.cursor()
+        await cursor.execute(text, parameters)
+        reply = await cursor.fetchall() if returns_rows else cursor.rowcount
+        await cursor.close()
+        return reply
+
+    def errors(self) -> tuple[type[Exception], ...]:
+        """Return the exceptions of :meth:`execute_async` that SQLAlchemy does not know."""
+        return self.ends_with
+
     def abandon(self, connection: Any) -> None:
         """End a connection at once, without its event loop and without telling the server."""
 
-    def before_fork(self, engine: Engine, connections: list[Any]) -> None:
-        """Prepare for a fork of this process.
+    def before_fork(self, connections: list[Any]) -> None:
+        """Close connections that no call is using: this process is going to be forked.
 
-        :param connections: those that no call is using.
+        It is called for drivers without a server. A child does not touch sockets of its parent.
         """
 
     def create_database(self, url: URL) -> None:

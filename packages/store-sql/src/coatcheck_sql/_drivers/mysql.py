@@ -73,10 +73,11 @@ class PyMySQL(_MySQLDriver):
 
 
 class AsyncMy(_MySQLDriver):
-    """Describe asyncmy."""
+    """Describe asyncmy. Where a connection has ended, it finds no attributes of the stream."""
 
     install: ClassVar[str] = "coatcheck-sql[mysql]"
     options: ClassVar[frozenset[str] | None] = frozenset({"unix_socket", *_TLS})
+    ends_with: ClassVar[tuple[type[Exception], ...]] = (AttributeError,)
 
     def arguments(self) -> dict[str, Any]:
         """See :meth:`.base.Driver.arguments`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
@@ -135,6 +136,28 @@ class AsyncPG(_PostgreSQLDriver):
         """Return the arguments that give settings to the server."""
         return {"server_settings": dict(values)}
 
+    def connect(self, dialect: Any, words: list[Any], options: dict[str, Any]) -> Any:
+        """Connect. The store executes statements without SQLAlchemy, and its cache of them."""
+        options = {"async_creator_fn": _connect_asyncpg, **options}
+        if (size := options.get("prepared_statement_cache_size")) is not None:
+            options["statement_cache_size"] = size
+        return super().connect(dialect, words, options)
+
+    async def execute_async(
+        self, connection: Any, text: str, parameters: Any, returns_rows: bool
+    ) -> Any:
+        """See :meth:`.base.Driver.execute_async`. asyncpg has no cursors like those of others."""
+        if returns_rows:
+            return await connection.fetch(text, *parameters)
+        status: str = await connection.execute(text, *parameters)  # `INSERT 0 1`
+        return int(status.rpartition(" ")[2])
+
+    def errors(self) -> tuple[type[Exception], ...]:
+        """See :meth:`.base.Driver.errors`. SQLAlchemy's adapter has classes of its own."""
+        import asyncpg  # type: ignore[import-untyped]
+
+        return asyncpg.PostgresError, asyncpg.InterfaceError
+
     def is_dead(self, connection: Any, info: Mapping[Any, Any]) -> bool:
         """See :meth:`.base.Driver.is_dead`. The event loop notices when the server ends it."""
         return bool(connection.driver_connection.is_closed())
@@ -146,3 +169,23 @@ class AsyncPG(_PostgreSQLDriver):
         with suppress(RuntimeError):  # the loop is closed
             driver.terminate()
         abort(transport)
+
+
+async def _connect_asyncpg(*words: Any, **options: Any) -> Any:
+    """Connect. If the caller is cancelled meanwhile, end the connection when it is there.
+
+    asyncpg would log an error if it were cancelled while its socket connects.
+    """
+    import asyncpg
+
+    attempt = asyncio.ensure_future(asyncpg.connect(*words, **options))
+    try:
+        return await asyncio.shield(attempt)
+    except asyncio.CancelledError:
+        attempt.add_done_callback(_end)
+        raise
+
+
+def _end(attempt: asyncio.Future[Any]) -> None:
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().terminate()

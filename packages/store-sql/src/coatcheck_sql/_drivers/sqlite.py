@@ -55,11 +55,11 @@ class PySQLite(Driver):
         info["file"] = self._file()
 
     def is_dead(self, connection: Any, info: Mapping[Any, Any]) -> bool:
-        """See :meth:`.base.Driver.is_dead`. Another file may be at the path by now.
-
-        :raises OSError: there is none, or it is out of reach.
-        """
-        return bool(info["file"] != self._file())
+        """See :meth:`.base.Driver.is_dead`. Another file may be at the path by now, or none."""
+        try:
+            return bool(info["file"] != self._file())
+        except OSError:
+            return True
 
     def abandon(self, connection: Any) -> None:
         """See :meth:`.base.Driver.abandon`."""
@@ -70,9 +70,10 @@ class PySQLite(Driver):
         status = os.stat(self._path)  # noqa: PTH116  # a Path costs more than the system call
         return status.st_dev, status.st_ino
 
-    def before_fork(self, engine: Engine, connections: list[Any]) -> None:
+    def before_fork(self, connections: list[Any]) -> None:
         """See :meth:`.base.Driver.before_fork`. In a child, SQLite's record of locks is wrong."""
-        engine.dispose()
+        for connection in connections:
+            self.abandon(connection)
 
     def create_database(self, url: URL) -> None:
         """See :meth:`.base.Driver.create_database`.
@@ -108,6 +109,15 @@ class AIOSQLite(PySQLite):
     """Describe aiosqlite, which gives each connection a thread."""
 
     install: ClassVar[str] = "coatcheck-sql[aiosqlite]"
+    ends_with: ClassVar[tuple[type[Exception], ...]] = (ValueError,)
+
+    async def execute_async(
+        self, connection: Any, text: str, parameters: Any, returns_rows: bool
+    ) -> Any:
+        """See :meth:`.base.Driver.execute_async`. Each await is a way to the thread and back."""
+        if returns_rows:
+            return await connection.execute_fetchall(text, parameters)
+        return (await connection.execute(text, parameters)).rowcount
 
     def connected(self, connection: Any, info: dict[Any, Any]) -> None:
         """See :meth:`.base.Driver.connected`."""
@@ -122,9 +132,8 @@ class AIOSQLite(PySQLite):
         """See :meth:`.base.Driver.abandon`."""
         connection.driver_connection.stop()
 
-    def before_fork(self, engine: Engine, connections: list[Any]) -> None:
+    def before_fork(self, connections: list[Any]) -> None:
         """See :meth:`.base.Driver.before_fork`."""
-        for connection in connections:
-            self.abandon(connection)
+        super().before_fork(connections)
         for connection in connections:
             connection.driver_connection._thread.join(_JOINED)
