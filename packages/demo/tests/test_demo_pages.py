@@ -154,12 +154,18 @@ def test_the_wall_tells_what_happened(visitor: Visitor) -> None:
     added = visitor.wall()[1]
     assert re.match(r"3 POST /cart/add saved, [\d.]+ [µm]s Cookie in \d\d characters", added)
     assert re.search("Verified (yes|by the store: this cookie has no signature) Loaded", added)
-    assert "Loaded found in the store Changed cart, flash Saved the change" in added
+    ref = re.search(
+        r"Loaded session ([0-9A-F]{3} [0-9A-F]{3}), from the store Changed cart, flash", added
+    )
+    assert ref
+    assert f"<dd>{ref[1]}</dd>" in visitor.page().html  # the number on the home page
     assert re.search(r"Store 2 trips: get [\d.]+ [µm]s, set [\d.]+ [µm]s", added)
     visitor.post("/login", data={"token": token, "name": "ann", "remember": "on"})
     login = visitor.wall()[1]
     assert "Saved under a new id: the old one is dead" in login
     assert "Cookie out a new id, for 30 days" in login
+    assert f"Loaded session {ref[1]}," in login
+    assert f"Loaded session {ref[1]}," not in visitor.wall()[0]
     visitor.fill("/logout")
     goodbye, logout = visitor.wall("/bye")[:2]
     assert "Saved nothing: the session has ended" in logout

@@ -61,6 +61,8 @@ class Trace:
     :ivar cookie_in: how many characters the session cookie had; 0 where none came.
     :ivar is_signed: whether the framework signs its session cookie.
     :ivar cookie_out: what the response did with the cookie, in words; empty where it sent none.
+    :ivar session: the name under which the session is listed, which cannot be used to log in; None
+        where no stored session was used.
     :ivar changed: the keys of the session that the request changed.
     :ivar merged_with: the numbers of the requests whose changes were stored meanwhile.
     """
@@ -76,6 +78,7 @@ class Trace:
     status: int = 0
     events: list[SessionEvent] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    session: str | None = None
     changed: list[str] = field(default_factory=list)
     merged_with: list[int] = field(default_factory=list)
     cookie_out: str = ""
@@ -191,15 +194,20 @@ def calling(operation: str) -> Iterator[list[object]]:
 
 
 @contextmanager
-def watching(session: Mapping[str, Any]) -> Iterator[list[str]]:
-    """Note which keys of a session the block changes, and give their names when it has ended."""
+def watching(session: Mapping[str, Any], ref_of: Callable[[], str | None]) -> Iterator[list[str]]:
+    """Note which keys of a session the block changes, and give their names when it has ended.
+
+    :param ref_of: returns the name of the session, which was read by then.
+    """
     before, changed = _values(session), list[str]()
+    trace = current.get()
+    if trace is not None:
+        trace.session = ref_of()
     yield changed
     after = _values(session)
     changed += sorted(
         key for key in before.keys() | after.keys() if before.get(key) != after.get(key)
     )
-    trace = current.get()
     if trace is not None:
         trace.changed = changed
 

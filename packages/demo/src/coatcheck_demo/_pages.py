@@ -58,6 +58,8 @@ def _steps(trace: Trace) -> list[tuple[str, str, str]]:
         steps.append(_verified(trace))
     if trace.kinds & _LOADED.keys():
         steps += [("Loaded", text, "") for kind, text in _LOADED.items() if kind in trace.kinds]
+        if trace.session is not None:
+            steps[-1] = ("Loaded", f"session {_number_of(trace.session)}, from the store", "")
     if trace.changed:
         steps.append(("Changed", ", ".join(trace.changed), ""))
     if "conflict" in trace.kinds:
@@ -105,7 +107,7 @@ def _verified(trace: Trace) -> tuple[str, str, str]:
 
 #: What became of the load, and of the session, by the kinds of events.
 _LOADED: Final = {
-    "loaded": "found in the store",
+    "loaded": "from the store",
     "unknown": "no such session: a new one begins",
     "expired": "expired: a new one begins",
 }

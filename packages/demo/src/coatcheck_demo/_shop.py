@@ -128,7 +128,7 @@ def answer(route: Route, method: str, visit: Visit) -> Asking:
     try:
         if not route.uses_session:
             return (yield from _handled(handler, visit))
-        with watching(visit.session) as changed:
+        with watching(visit.session, lambda: visit.controls.ref) as changed:
             if method == "POST":
                 _check_token(visit)
             result = yield from _handled(handler, visit)
