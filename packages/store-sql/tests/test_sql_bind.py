@@ -6,48 +6,24 @@ import asyncio
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sql_backend import ALL, POSTGRESQL, SQLITE, Backend, engine_of
+from shop import engine, orders_in, sessions
+from sql_backend import ALL, MARIADB, POSTGRESQL, SQLITE, Backend, record
 from sqlalchemy import create_engine, event, text
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session as ORMSession
 
-from coatcheck import SessionOptions, Sessions
+from coatcheck import ABSENT, open_async_store, open_store
 from coatcheck.errors import ConfigurationError, StoreError
 from coatcheck_sql import AsyncSQLStore, SQLStore
 
-SECRET = "a secret of the tests, of 32 bytes"
-_ASYNC_DRIVERS = {
-    "sqlite+aiosqlite": "aiosqlite",
-    "postgresql": "psycopg",
-    "postgresql+asyncpg": "asyncpg",
-    "mariadb": "asyncmy",
-}
-
 
 @pytest.fixture
-def orders(backend: Backend) -> Any:
-    """The name of a table of the application's."""
-    name = f"{backend.table}_o"
-    backend.sql(f"CREATE TABLE {name} (what VARCHAR(20))")
-    yield name
-    backend.sql(f"DROP TABLE {name}")
-
-
-def engine(backend: Backend) -> Any:
-    """Return an engine of the application's, for the API of the test."""
-    url = engine_of(backend.server_url).url
-    if not backend.is_async:
-        return create_engine(url)
-    return create_async_engine(
-        url.set(drivername=f"{backend.database}+{_ASYNC_DRIVERS[backend.scheme]}")
-    )
-
-
-def sessions(store: Any) -> Sessions:
-    return Sessions(store, SessionOptions(secret=SECRET, store=store))
+def orders(backend: Backend) -> Iterator[str]:
+    with orders_in(backend) as name:
+        yield name
 
 
 def empty_the_cart(data: dict[str, Any]) -> None:
@@ -165,3 +141,131 @@ def test_another_connection_is_refused(tmp_path: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"`connection\(\)`"):
         store.bind(ORMSession(own))
     own.dispose()
+
+
+@pytest.mark.parametrize("backend", ALL, indirect=True)
+def test_a_connection_in_autocommit_is_refused(backend: Backend) -> None:
+    """A rollback would undo nothing."""
+
+    async def story() -> None:
+        store = AsyncSQLStore(own, table=backend.table)
+        async with own.connect() as connection:
+            store.bind(connection)
+            await connection.rollback()
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            with pytest.raises(ConfigurationError, match="is in autocommit"):
+                store.bind(connection)
+        with pytest.raises(ConfigurationError, match="connection that is open"):
+            store.bind(connection)
+        with pytest.raises(ConfigurationError, match="connection that is open"):
+            store.bind(own.connect())
+        await own.dispose()
+
+    own = engine(backend)
+    if backend.is_async:
+        asyncio.run(story())
+        return
+    store = SQLStore(own, table=backend.table)
+    with own.connect() as connection:
+        store.bind(connection)
+    with pytest.raises(ConfigurationError, match="connection that is open"):
+        store.bind(connection)
+    own.dispose()
+    automatic = create_engine(own.url, isolation_level="AUTOCOMMIT")
+    for each in (automatic, own.execution_options(isolation_level="AUTOCOMMIT")):
+        with each.connect() as connection, pytest.raises(ConfigurationError, match="autocommit"):
+            store.bind(connection)
+        each.dispose()
+
+
+@pytest.mark.parametrize("backend", POSTGRESQL[:1], indirect=True)
+def test_autocommit_that_the_driver_was_given_is_refused(backend: Backend) -> None:
+    own = engine(backend)
+    store = SQLStore(own, table=backend.table)
+    given = create_engine(own.url, connect_args={"autocommit": True})
+    with given.connect() as connection, pytest.raises(ConfigurationError, match="autocommit"):
+        store.bind(connection)
+    for each in (own, given):
+        each.dispose()
+
+
+@pytest.mark.parametrize("backend", SQLITE[:1], indirect=True)
+def test_transactions_of_sqlite_that_the_application_begins(backend: Backend, orders: str) -> None:
+    """As SQLAlchemy's documentation advises for sqlite3."""
+    own = engine(backend)
+    event.listen(own, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+    event.listen(own, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    plain = SQLStore.from_url(backend.url)
+    made = sessions(plain).create({"cart": ["hat"]})
+    with own.connect() as connection:
+        bound = plain.bind(connection)
+        assert sessions(bound).update(made.ref, empty_the_cart)
+        connection.rollback()
+    plain.close()
+    own.dispose()
+    assert _outcome(backend, orders, made.ref) == (0, ["hat"])
+
+
+@pytest.mark.parametrize("backend", MARIADB[:1], indirect=True)
+def test_mysql_and_mariadb_are_one_kind(backend: Backend) -> None:
+    own = engine(backend)
+    store = SQLStore.from_url(backend.url.replace("mariadb:", "mysql:"))
+    with own.connect() as connection:
+        assert connection.dialect.name == "mariadb"
+        assert store.bind(connection).set("key", record(), ABSENT)
+    own.dispose()
+    store.close()
+
+
+@pytest.mark.parametrize("backend", MARIADB, indirect=True)
+def test_a_key_that_another_transaction_has_taken(backend: Backend) -> None:
+    """MariaDB shows the state at the beginning of a transaction, unless a row is locked."""
+
+    async def story() -> None:
+        store = AsyncSQLStore(own, table=backend.table)
+        async with own.connect() as connection:
+            await connection.execute(text(f"SELECT * FROM {backend.table}"))
+            assert await store.set("key", record())
+            assert not await store.bind(connection).set("key", record(), ABSENT)
+        await own.dispose()
+
+    own = engine(backend)
+    if backend.is_async:
+        asyncio.run(story())
+        return
+    store = SQLStore(own, table=backend.table)
+    with own.connect() as connection:
+        connection.execute(text(f"SELECT * FROM {backend.table}"))
+        assert store.set("key", record())
+        assert not store.bind(connection).set("key", record(), ABSENT)
+    own.dispose()
+
+
+@pytest.mark.parametrize("backend", POSTGRESQL[:1], indirect=True)
+@pytest.mark.parametrize("is_used", [True, False])
+def test_the_table_is_looked_at_once(backend: Backend, is_used: bool) -> None:
+    own = engine(backend)
+    store = SQLStore(own, table=backend.table)
+    sent: list[str] = []
+    if is_used:
+        store.ping()
+    with own.connect() as connection:
+        store.bind(connection).ping()
+        event.listen(own, "before_cursor_execute", lambda *words: sent.append(words[2]))
+        for _ in range(2):
+            assert store.bind(connection).get("key") is None
+        assert store.get("key") is None
+    own.dispose()
+    assert len(sent) == 3
+
+
+def test_a_bridged_store_says_which_store_binds() -> None:
+    bridged: Any = open_store("postgresql+asyncpg://app@localhost/shop")
+    with pytest.raises(AttributeError, match=r"`store\.store\.bind`, of the async API"):
+        bridged.bind(None)
+    other: Any = open_async_store("sqlite:////nowhere.db")
+    with pytest.raises(AttributeError, match=r"a SQLStore has: .*, of the sync API"):
+        other.ensure_table()
+    with pytest.raises(AttributeError, match="object has no attribute 'bound'"):
+        other.bound()
+    assert (bridged.transaction, other.transaction) == (None, None)

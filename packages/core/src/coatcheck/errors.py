@@ -20,6 +20,7 @@
         ├── StoreTimeout
         ├── StoreClosed
         ├── RecordTooLarge                  size and limit as attributes
+        ├── TransactionOpen                 the application's transaction has the session
         └── UnsupportedOperation            the capability is not declared; not in this framework
 
 No message contains a session id, a store key, a secret, a credential or session data.
@@ -43,6 +44,7 @@ __all__ = [
     "StoreError",
     "StoreTimeout",
     "StoreUnavailable",
+    "TransactionOpen",
     "UnsupportedOperation",
 ]
 
@@ -140,6 +142,13 @@ class RecordTooLarge(StoreError):
         super().__init__(f"the record has {size} bytes; this store accepts at most {limit}")
         self.size = size
         self.limit = limit
+
+
+class TransactionOpen(StoreError):
+    """A transaction of the application's has the session, and is neither committed nor rolled back.
+
+    Another write of the session would wait for the transaction, which waits for this request.
+    """
 
 
 class UnsupportedOperation(StoreError):

@@ -11,7 +11,7 @@ from ._session.session_core import AsyncSessionCore, SessionCore, SyncSessionCor
 from ._session.session_dict import SessionDict
 from .cookie import SessionCookie
 from .errors import ConfigurationError
-from .store import is_text
+from .store import AsyncStore, Store, is_text
 
 __all__ = ["AsyncSession", "Session", "SyncSession"]
 
@@ -207,10 +207,10 @@ class SyncSession(Session):
         """
         self._share_all()
 
-    def save(self) -> None:
+    def save(self, *, store: Store | None = None) -> None:
         """Do now what the end of the request would do: see :meth:`AsyncSession.save`."""
         self._core.check_open()
-        self._core.exclusively(lambda: self._core.backend.saving.save())
+        self._core.exclusively(lambda: self._core.backend.saving.save(store))
 
     def change(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Change the data by a function, and store the result: see :meth:`AsyncSession.change`."""
@@ -245,9 +245,19 @@ class AsyncSession(Session):
             await core.exclusively(core.backend.load)
         self._share_all()
 
-    async def save(self) -> None:
+    async def save(self, *, store: AsyncStore | Store | None = None) -> None:
         """Do now what the end of the request would do: store, regenerate, destroy.
 
+        With ``store``, the changes are written in a transaction of the application's, and are
+        stored when it commits. If it is rolled back, the session as it is stored stays as it was,
+        and the end of the request writes later changes alone. Until :meth:`reload` the session
+        shows what the transaction had. docs/sql.md has the rules.
+
+        :param store: a store whose calls are part of a transaction, such as
+            ``store.bind(connection)`` of coatcheck-sql. The session must be stored already, and
+            keep its id: call ``save()`` before the transaction begins.
+        :raises ConfigurationError: ``store`` is another one, or the session is not stored yet.
+        :raises TransactionOpen: the session was saved in a transaction that is still open.
         :raises SessionGone: the session was ended elsewhere.
         :raises LateWriteError: a new session, and the headers are out.
         :raises SerializationError: a value cannot be stored.
@@ -255,7 +265,7 @@ class AsyncSession(Session):
         :raises StoreError: the store failed.
         """
         self._core.check_open()
-        await self._core.exclusively(lambda: self._core.backend.saving.save())
+        await self._core.exclusively(lambda: self._core.backend.saving.save(store))
 
     async def change(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Change the data by a function, and store the result now.

@@ -107,7 +107,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from .errors import UnsupportedOperation
 
@@ -123,6 +123,7 @@ __all__ = [
     "Presence",
     "Record",
     "Store",
+    "Transaction",
     "Unchanged",
     "check_key",
     "check_owner",
@@ -282,6 +283,17 @@ class Capabilities:
     expiry_granularity: float = 0.0
 
 
+class Transaction(Protocol):
+    """Tell about a transaction of the application's, for :meth:`coatcheck.SyncSession.save`.
+
+    Two objects that tell about the same transaction are equal.
+    """
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be committed or rolled back, so that other writers have to wait."""
+
+
 class Store(ABC):
     """Keep records, with a sync API. See the clauses in ``docs/contract.md``.
 
@@ -290,6 +302,14 @@ class Store(ABC):
 
     #: The capabilities of this store.
     capabilities: Capabilities
+
+    @property
+    def transaction(self) -> Transaction | None:
+        """The transaction of the application's that each call is part of.
+
+        It is None if calls take effect at once, as they do in nearly all stores.
+        """
+        return None
 
     @abstractmethod
     def get(self, key: str) -> Record | None:
@@ -371,6 +391,11 @@ class AsyncStore(ABC):
 
     #: The capabilities of this store.
     capabilities: Capabilities
+
+    @property
+    def transaction(self) -> Transaction | None:
+        """See :attr:`Store.transaction`."""
+        return None
 
     @abstractmethod
     async def get(self, key: str) -> Record | None:

@@ -13,7 +13,7 @@ import flask
 from flask.sessions import SessionMixin
 from markupsafe import Markup
 
-from coatcheck import Session, SyncSession
+from coatcheck import Session, Store, SyncSession
 from coatcheck.errors import LateWriteError, SerializationError
 
 if TYPE_CHECKING:
@@ -338,13 +338,13 @@ class FlaskSession(FlaskAttributes, SyncSession, SessionMixin):  # type: ignore[
             raise LateWriteError("an event cannot give the session a new id: do it in a page")
         super().regenerate(keep_data=keep_data)
 
-    def save(self) -> None:
+    def save(self, *, store: Store | None = None) -> None:
         """Do now what the end of the request would do: see :meth:`coatcheck.SyncSession.save`.
 
         A login gives the session a new id, unless the headers are out.
         """
         self._leave_id_at_login()
-        super().save()
+        super().save(store=store)
 
     def change(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Change the data by a function: see :meth:`coatcheck.SyncSession.change`.

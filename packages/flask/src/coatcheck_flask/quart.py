@@ -48,13 +48,13 @@ T = TypeVar("T")
 class QuartSession(FlaskAttributes, AsyncSession, SessionMixin):  # type: ignore[override]  # `new`
     """The session behind ``quart.session``: coatcheck's, with the attributes of Flask's."""
 
-    async def save(self) -> None:
+    async def save(self, *, store: AsyncStore | Store | None = None) -> None:
         """Do now what the end of the request would do: see :meth:`coatcheck.AsyncSession.save`.
 
         A login gives the session a new id, unless the headers are out.
         """
         self._leave_id_at_login()
-        await super().save()
+        await super().save(store=store)
 
     async def change(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Change the data by a function: see :meth:`coatcheck.AsyncSession.change`.

@@ -15,6 +15,7 @@ from sqlalchemy.util import greenlet_spawn
 from coatcheck.errors import ConfigurationError
 from coatcheck.storekit import BorrowedClient, ClientPerLoop, ClientPerProcess, SingleLoopClient
 
+from ._databases import family_of
 from ._drivers import check_charset
 from ._own_client import OwnClient
 from ._requests import Request
@@ -106,9 +107,10 @@ class API:
             )
         check_charset(engine.url)
 
-    def check_connection(self, connection: object, dialect: str) -> None:
+    def check_connection(self, connection: object, dialect: str) -> Connection:
         """Check that an object is a connection of this API to the store's kind of database.
 
+        :returns: it, or the synchronous part of an asynchronous one.
         :raises ConfigurationError: it is not.
         """
         if not isinstance(connection, self.connection):
@@ -117,11 +119,14 @@ class API:
                 f"{type(connection).__name__}; that of an ORM session is what its `connection()` "
                 "returns"
             )
-        if connection.dialect.name != dialect:
-            raise ConfigurationError(
-                f"the connection leads to {connection.dialect.name}, and the store to {dialect}"
-            )
-        check_charset(connection.engine.url)
+        sync: Connection | None = getattr(connection, "sync_connection", connection)
+        if sync is None:
+            raise ConfigurationError("`bind` takes a connection that is open")
+        found = sync.dialect.name
+        if family_of(found) != family_of(dialect):
+            raise ConfigurationError(f"the connection leads to {found}, and the store to {dialect}")
+        check_charset(sync.engine.url)
+        return sync
 
 
 def _options(settings: Settings) -> dict[str, Any]:
@@ -172,8 +177,7 @@ def _bind(connection: Connection, timeout: float) -> BorrowedClient[BoundClient]
 
 def _bind_async(connection: AsyncConnection, timeout: float) -> SingleLoopClient[BoundClient]:
     sync = connection.sync_connection
-    if sync is None:
-        raise ConfigurationError("`bind` takes a connection that is open")
+    assert sync is not None, "it was checked"
     return SingleLoopClient(BoundClient(sync, timeout), "the connection")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table
@@ -42,28 +43,30 @@ class SQLOperations:
     :param table: the table of sessions.
     :param database: the database that it is in.
     :param clock: returns POSIX seconds.
-    :param is_bound: whether they run in a transaction of the application's. Then rows that are
-        read are locked, no expired rows are removed by the way, and no statement is sent again,
-        because an error may have ended the transaction.
     """
 
-    def __init__(
-        self,
-        table: Table,
-        database: Database,
-        clock: Callable[[], float],
-        *,
-        is_bound: bool = False,
-    ) -> None:
+    def __init__(self, table: Table, database: Database, clock: Callable[[], float]) -> None:
         self._table = table
         self._database = database
         self._clock = clock
         self._statements = Statements(table, database)
         self._is_checked = False
-        self._is_bound = is_bound
-        self._read = self._statements.get_locked if is_bound else self._statements.get
+        #: The operations outside a transaction, if these are bound to one.
+        self._free: SQLOperations | None = None
+        self._read = self._statements.get
         # A process that ends after a few writes removes expired rows as well.
         self._writes = itertools.count(random.randrange(EVERY))  # noqa: S311  # not for a secret
+
+    def bound(self) -> SQLOperations:
+        """Return the operations for a transaction of the application's.
+
+        They lock the rows that they read, and remove no expired rows by the way. They send no
+        statement again, because an error may have ended the transaction.
+        """
+        bound = copy(self)
+        bound._free = self
+        bound._read = self._statements.get_locked
+        return bound
 
     def get(self, key: str) -> Requests:
         """See :meth:`coatcheck.Store.get`."""
@@ -85,7 +88,7 @@ class SQLOperations:
                 statement = self._statements.write_unchanged
                 values["expected"] = only_if.data
             written = (yield from self._send(Change(statement, values))) > 0
-        if next(self._writes) % EVERY == 0 and not self._is_bound:
+        if next(self._writes) % EVERY == 0 and self._free is None:
             yield from self._sweep()
         return written
 
@@ -111,7 +114,7 @@ class SQLOperations:
             dead = Change(self._statements.write_dead, {"k": name, "now": now, **values})
             if (yield from self._send(dead)):
                 return True
-            rows = yield from self._send(Query(self._statements.get, {"k": name}))
+            rows = yield from self._send(Query(self._read, {"k": name}))
             if rows and _record(rows[0], now) is not None:
                 return False
         raise _crowded()
@@ -237,8 +240,7 @@ class SQLOperations:
     def _send(self, request: Request) -> Requests:
         """Send a request; send it again if the database refused it and nothing was done."""
         if not self._is_checked:
-            check_layout((yield self._columns), self._table)
-            self._is_checked = True
+            yield from self._check()
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return (yield request)
@@ -247,9 +249,15 @@ class SQLOperations:
                 # A connection may break while it is read from, and then another is made.
                 is_broken_read = failure is Failure.UNAVAILABLE and isinstance(request, Query)
                 most = ATTEMPTS if failure is Failure.REPEATABLE else 1 + is_broken_read
-                if attempt >= most or self._is_bound:
+                if attempt >= most or self._free is not None:
                     raise
         raise AssertionError("the last attempt returns or raises")
+
+    def _check(self) -> Requests:
+        free = self._free or self
+        if not free._is_checked:
+            check_layout((yield self._columns), self._table)
+        self._is_checked = free._is_checked = True
 
     def _columns(self, connection: Connection) -> Any:
         return columns_of(connection, self._table)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from copy import copy
 from functools import partial
 from typing import Any, ClassVar, Self
 
-from sqlalchemy import MetaData
+from sqlalchemy import Connection, MetaData
 
 from coatcheck import Capabilities
 from coatcheck.errors import StoreError
-from coatcheck.storekit import AsyncGeneratorStore, BaseGeneratorStore, GeneratorStore, SyncBridge
+from coatcheck.storekit import (
+    AsyncGeneratorStore,
+    BaseGeneratorStore,
+    GeneratorStore,
+    SyncBridge,
+    Transaction,
+)
 
+from ._bound import BoundTransaction, check_transaction
 from ._clients import API, ASYNC, SYNC
 from ._databases import database_of
 from ._drivers import driver_class
@@ -38,6 +46,7 @@ class _BaseSQLStore(BaseGeneratorStore):
     _api: ClassVar[API]
     _operations: SQLOperations
     _timeout: float = TIMEOUT
+    _bound_to: Connection | None = None
 
     def __init__(
         self,
@@ -75,26 +84,34 @@ class _BaseSQLStore(BaseGeneratorStore):
         """Return a store whose operations run in the application's own transaction.
 
         Its writes are stored when the application commits, together with everything else in the
-        transaction, or not at all. Use it for :class:`coatcheck.Sessions`, and not for a
-        middleware::
+        transaction, or not at all. Use it for :meth:`coatcheck.SyncSession.save` and for
+        :class:`coatcheck.Sessions`, and not for a middleware::
 
             with engine.begin() as connection:
                 connection.execute(insert(orders).values(...))
-                Sessions(store.bind(connection), options).update(ref, empty_the_cart)
+                session["cart"] = []
+                session.save(store=store.bind(connection))
 
         A row that is read is locked until the transaction ends. Other writers of the session wait.
 
         :param connection: a ``sqlalchemy.Connection`` or, for :class:`AsyncSQLStore`, a
             ``sqlalchemy.ext.asyncio.AsyncConnection`` to the same database. The caller keeps it.
-        :raises ConfigurationError: it is another object, or leads to another kind of database.
+        :raises ConfigurationError: it is another object, is closed or in autocommit, or leads to
+            another kind of database.
         """
-        self._api.check_connection(connection, self._dialect)
-        bound = type(self).__new__(type(self))
-        provider = self._api.bind(connection, self._timeout)
-        bound._set_up(
-            provider, self._where, self._dialect, self._table.fullname, self._clock, is_bound=True
-        )
+        sync = self._api.check_connection(connection, self._dialect)
+        check_transaction(sync)
+        bound = copy(self)
+        bound._bound_to = sync
+        bound._operations = self._operations.bound()
+        bound.set_up(self._api.bind(connection, self._timeout), bound._operations)
         return bound
+
+    @property
+    def transaction(self) -> Transaction | None:
+        """The transaction of the connection that the store is bound to; None if it is not bound."""
+        connection = self._bound_to
+        return None if connection is None else BoundTransaction(connection.get_transaction())
 
     def _set_up(
         self,
@@ -103,15 +120,12 @@ class _BaseSQLStore(BaseGeneratorStore):
         dialect: str,
         table: str,
         clock: Callable[[], float],
-        *,
-        is_bound: bool = False,
     ) -> None:
         self._dialect, self._clock, self._where = dialect, clock, where
         self._database = database_of(dialect)
         self._table = sessions_table(MetaData(), table)
         self._create_database: Callable[[], None] | None = None
-        operations = SQLOperations(self._table, self._database, clock, is_bound=is_bound)
-        self.set_up(provider, operations)
+        self.set_up(provider, SQLOperations(self._table, self._database, clock))
 
     def translate_error(self, error: Exception) -> StoreError:
         """See :meth:`coatcheck.storekit.BaseGeneratorStore.translate_error`."""

@@ -35,6 +35,7 @@ from .change_group import ChangeGroup
 from .group_merge import GroupMerge
 from .operations import Operations, Set, Sleep, ToTheEnd, Turn
 from .records import Records, Snapshot
+from .transactions import is_own
 
 #: Seconds that a store call may take, so that a change which another writer has is settled by then.
 _LONGEST_CALL: Final = 30.0
@@ -221,7 +222,8 @@ class GroupCommit:
             group.settle(None)
             self._emit("gone", key)
             return None
-        if was_refused and found[0].record.data not in group.leader.attempts.unknown:
+        leader, data = group.leader, found[0].record.data
+        if was_refused and not (data in leader.attempts.unknown or is_own(leader.base, found[0])):
             self._emit("conflict", key)
         return found[0]
 

@@ -11,6 +11,7 @@ from .change import Change, conflict, unknown_outcome
 from .change_group import ChangeGroup
 from .operations import Operations, Sleep
 from .records import Records, Snapshot
+from .transactions import is_own
 
 #: Seconds after which other tasks of the event loop get their turn while changes are merged.
 _LONG: Final = 0.005
@@ -84,7 +85,8 @@ class GroupMerge:
         """
         records, key = self._records, stored.key
         base, earlier = change.base, change.attempts.unknown.get(stored.record.data)
-        if not self._merges and stored.record.data != base.record.data:
+        others_wrote = stored.record.data != base.record.data
+        if not self._merges and others_wrote and not is_own(base, stored):
             # A function may be applied again to what others wrote. Other changes may not.
             if earlier is not None:
                 raise unknown_outcome()

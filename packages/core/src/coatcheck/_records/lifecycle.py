@@ -31,6 +31,8 @@ class Lifecycle:
         <coatcheck._records.session_writer.SessionWriter.create>`.
     :ivar change_of: :meth:`~coatcheck._records.session_writer.SessionWriter.change_of`.
     :ivar write: :meth:`~coatcheck._records.session_writer.SessionWriter.write`.
+    :ivar write_in_transaction: :meth:`TransactionWriter.write
+        <coatcheck._records.transactions.TransactionWriter.write>`.
     :ivar update: :meth:`~coatcheck._records.session_writer.SessionWriter.update`.
     :ivar rotate: :meth:`Rotation.rotate <coatcheck._records.rotation.Rotation.rotate>`.
     :param codec: turns states into bytes.
@@ -79,6 +81,7 @@ class Lifecycle:
         self.create = writer.create
         self.change_of = writer.change_of
         self.write = writer.write
+        self.write_in_transaction = writer.write_in_transaction
         self.update = writer.update
         self.rotate = self._rotation.rotate
         self.open = self._records.open

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, TypeAlias, TypeVar
 
-from ..store import ALWAYS, Condition, Record
+from ..store import ALWAYS, AsyncStore, Condition, Record, Store
 from .writers import Writer
 
 T = TypeVar("T")
@@ -111,6 +111,20 @@ class Elsewhere:
         self.store_of = store_of
 
 
+class OnStore:
+    """Run operations on another store. The result of the ``yield`` is the generator's.
+
+    :ivar store: the store. Its writers take no turns with those of the session's own store.
+    :ivar operations: a generator of operations.
+    """
+
+    __slots__ = ("operations", "store")
+
+    def __init__(self, store: Store | AsyncStore, operations: Operations[Any]) -> None:
+        self.store = store
+        self.operations = operations
+
+
 class Turn:
     """Wait for a writer's turn among those of this process that write the same session.
 
@@ -144,7 +158,7 @@ class Sleep:
         self.seconds = seconds
 
 
-Operation: TypeAlias = StoreCall | ToTheEnd | Elsewhere | Select | Turn | Sleep
+Operation: TypeAlias = StoreCall | ToTheEnd | Elsewhere | OnStore | Select | Turn | Sleep
 
 #: A generator of operations that returns a ``T``.
 Operations: TypeAlias = Generator[Operation, Any, T]

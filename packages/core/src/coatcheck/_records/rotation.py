@@ -22,6 +22,7 @@ from .operations import Destroy, Operations, Set
 from .records import Attempts, Records, Snapshot
 from .session_writer import KeyTaken, SessionWriter
 from .succession import Succession
+from .transactions import is_own
 
 #: ``LOGIN_KEY`` of :mod:`coatcheck.logins`, which is an integration and not known here.
 _LOGIN_KEY: Final = "logged_in_at"
@@ -134,11 +135,11 @@ class Rotation:
         :param may_fork: whether a login goes on if another request has rotated the old session.
         :returns: what is stored now; None if the session is gone.
         """
-        deadline = self._writer.monotonic() + self._writer.conflict_timeout
-        attempt = 0
+        deadline, attempt = self._writer.monotonic() + self._writer.conflict_timeout, 0
         while not (yield Destroy(old.key, self._writer.condition(old))):
             current = yield from self._records.read(old.key)
-            refused = not merges or self._writer.monotonic() > deadline
+            may_merge = merges or is_own(old, current and current[0])
+            refused = not may_merge or self._writer.monotonic() > deadline
             if current is None and may_fork and (yield from self._goes_on_beside(old, stored)):
                 return stored
             if current is None or refused:

@@ -21,6 +21,7 @@ from .change import Change, ChangeFunction, conflict, unknown_outcome
 from .group_commit import GroupCommit
 from .operations import Get, Operations, Set
 from .records import Attempts, Records, Snapshot
+from .transactions import TransactionSnapshot, TransactionWriter
 
 Concurrency: TypeAlias = Literal["merge", "error", "last-write-wins"]
 
@@ -84,6 +85,8 @@ class SessionWriter:
         )
         #: Waits before another attempt; see :meth:`GroupCommit.back_off`.
         self.back_off = self._group.back_off
+        #: Writes a change in a transaction; see :meth:`TransactionWriter.write`.
+        self.write_in_transaction = TransactionWriter(records, expiry, emit, concurrency).write
 
     def create(
         self, key: str, state: SessionState, attempts: Attempts, content: bytes | None = None
@@ -179,11 +182,17 @@ class SessionWriter:
         Under each ``concurrency``, a function is applied to what is stored. If another request
         writes first, it is applied again to what is stored then. Other changes of the same request
         are written along. With ``"error"`` they are a conflict if another request wrote first.
+        Changes after a write in a transaction are always merged, because nobody else knows whether
+        it was committed.
 
         :returns: what is stored now; None if the session is gone, and nothing was written.
         :raises ConflictError: others wrote first, and their changes may not or could not be merged.
         """
-        if self.concurrency == "merge" or change.function is not None:
+        if (
+            self.concurrency == "merge"
+            or change.function is not None
+            or isinstance(change.base, TransactionSnapshot)
+        ):
             return self._group.write(change)
         return self._write_alone(change)
 
@@ -197,7 +206,8 @@ class SessionWriter:
 
     def condition(self, snapshot: Snapshot) -> Condition:
         """Return the condition for replacing or removing a record that was loaded."""
-        if self.concurrency == "last-write-wins":
+        in_doubt = isinstance(snapshot, TransactionSnapshot)
+        if self.concurrency == "last-write-wins" and not in_doubt:
             return PRESENT
         return Unchanged(snapshot.record.data)
 

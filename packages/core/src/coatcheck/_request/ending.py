@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from .._records.operations import Destroy, Operations
+from .._records.transactions import check_ended
 from ..errors import StoreError
 from ..store import Unchanged
 from .set_cookie import HeaderChanges
@@ -53,6 +54,8 @@ class Ending:
         """Carry out what the application asked to end."""
         session = self._session
         keys = session.identity.keys_to_end(self._key_of)
+        if keys:
+            check_ended(session.identity.old or session.identity.snapshot)
         for key in keys:
             yield from self._lifecycle.end(key)
         if session.identity.ends_presented:

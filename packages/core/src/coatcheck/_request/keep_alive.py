@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._records.operations import Get, Operations
 from .._records.records import Snapshot
+from .._records.transactions import check_ended
 from .._session.phase import OPEN
 from ..errors import ConfigurationError, StoreError
 from ..events import logger
@@ -197,6 +198,7 @@ class KeepAlive:
     def _move(self, snapshot: Snapshot, expires_at: float) -> Operations[bool]:
         """Touch the record. Returns whether the session is still the one that was touched."""
         session = self._session
+        check_ended(snapshot)
         touched = yield from self._policy.lifecycle.touch(snapshot, expires_at)
         if touched is not None:
             return session.touched(snapshot, touched)

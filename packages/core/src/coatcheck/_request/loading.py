@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._records.operations import Operations
+from .._records.transactions import check_ended
 from .._session.session_core import gone
 from ..errors import ConfigurationError, SessionUnavailable, StoreError
 
@@ -97,6 +98,7 @@ def reload(context: RequestContext) -> Operations[None]:
     if before is None:
         session.reset()
         return
+    check_ended(before)
     found = yield from context.policy.lifecycle.load(before.key)
     if session.identity.latest is not before:
         return  # ended meanwhile, or given another id

@@ -12,6 +12,7 @@ from .._records.change import Change, ChangeFunction, check_function
 from .._records.operations import Operations
 from .._records.records import Snapshot
 from .._records.session_writer import ID_ATTEMPTS, KeyTaken, ids_taken
+from .._records.transactions import check_ended
 from .._session.identity import Detached
 from .._session.pending_write import PendingWrite
 from .._session.phase import OPEN, RAISED, outside
@@ -19,8 +20,10 @@ from .._session.session_core import SessionCore, gone
 from ..codec import SessionState
 from ..errors import LateWriteError, SessionUnavailable, StoreError
 from ..events import logger, short_ref
+from ..store import AsyncStore, Store
 from . import deployment
 from .keep_alive import ROUNDING
+from .transaction_saving import save_in_transaction
 
 if TYPE_CHECKING:
     from .request_context import RequestContext
@@ -43,10 +46,17 @@ class Saving:
 
     # What the application asks for
 
-    def save(self) -> Operations[None]:
-        """Do what the application asked for now."""
+    def save(self, store: Store | AsyncStore | None = None) -> Operations[None]:
+        """Do what the application asked for now.
+
+        :param store: is part of a transaction, in which the changes are written; None for the
+            store of the request.
+        """
         session = self._session
         _check_savable(session)
+        if store is not None:
+            self.writes += yield from save_in_transaction(self._context, store)
+            return
         writes = self.writes
         session.identity.store_even_empty()
         yield from self.commit()
@@ -151,6 +161,7 @@ class Saving:
         pending.begin()
         attempts.needless = False
         try:
+            check_ended(loaded)
             change = self._lifecycle.change_of(
                 snapshot, pending.state, extends, attempts, pending.encoded, function=function
             )
@@ -164,8 +175,7 @@ class Saving:
                 # The record's expiry is where it was, unless who has stored the same moved it.
                 if stored[0] is snapshot:
                     stored = loaded, stored[1]
-                moved = stored[0].record.expires_at - loaded.record.expires_at
-                lasts = lasts and moved > ROUNDING
+                lasts &= stored[0].record.expires_at - loaded.record.expires_at > ROUNDING
             if pending.cookie_changed or lasts:
                 self._context.cookie.follows_expiry = True
         self._settle(pending, stored, not attempts.needless)
@@ -226,6 +236,7 @@ class Saving:
         """Store a new or regenerated session under its key, and end what it takes the place of."""
         session, lifecycle = self._session, self._lifecycle
         attempts, old = pending.identity.begin_write(), pending.identity.old
+        check_ended(old)
         state = pending.state
         stored: tuple[Snapshot, SessionState] | None
         if old is None:

@@ -14,7 +14,15 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..errors import UnsupportedOperation
-from ..store import ALWAYS, AsyncStore, Capabilities, Condition, Record, Store
+from ..store import (
+    ALWAYS,
+    AsyncStore,
+    Capabilities,
+    Condition,
+    Record,
+    Store,
+    Transaction,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -56,6 +64,14 @@ class AsyncBridge(AsyncStore):
         self.store = store
         self.capabilities: Capabilities = store.capabilities
         self._limiters: RunVar[CapacityLimiter] | None = None
+
+    @property
+    def transaction(self) -> Transaction | None:
+        """See :attr:`AsyncStore.transaction`."""
+        return self.store.transaction
+
+    def __getattr__(self, name: str) -> Any:
+        raise _missing(self, name)
 
     async def get(self, key: str) -> Record | None:
         """See :meth:`AsyncStore.get`."""
@@ -146,6 +162,14 @@ class SyncBridge(Store):
         self.store = store
         self.capabilities: Capabilities = store.capabilities
 
+    @property
+    def transaction(self) -> Transaction | None:
+        """See :attr:`Store.transaction`."""
+        return self.store.transaction
+
+    def __getattr__(self, name: str) -> Any:
+        raise _missing(self, name)
+
     def get(self, key: str) -> Record | None:
         """See :meth:`Store.get`."""
         return _await(self.store.get, key)
@@ -189,6 +213,19 @@ class SyncBridge(Store):
     def close(self) -> None:
         """See :meth:`Store.close`."""
         return _await(self.store.close)
+
+
+def _missing(bridge: Any, name: str) -> AttributeError:
+    """Return the error for an attribute that a bridge lacks, and its store may have."""
+    kind = type(bridge).__name__
+    store = None if name == "store" else bridge.store
+    if name.startswith("_") or not hasattr(store, name):
+        return AttributeError(f"{kind!r} object has no attribute {name!r}")
+    api = "async" if isinstance(store, AsyncStore) else "sync"
+    return AttributeError(
+        f"the {kind} lacks {name!r}, which a {type(store).__name__} has: use `store.store.{name}`, "
+        f"of the {api} API, or open the store for a driver that has both"
+    )
 
 
 def as_async(store: Store | AsyncStore) -> AsyncStore:

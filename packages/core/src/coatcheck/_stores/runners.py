@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._records.operations import (
     Elsewhere,
+    OnStore,
     Operation,
     Operations,
     Select,
@@ -80,6 +81,8 @@ class SyncRunner:
             return self._select(operation)
         if isinstance(operation, Elsewhere):
             return self._others[operation.store_of].run(_once(operation.call))
+        if isinstance(operation, OnStore):
+            return SyncRunner(operation.store).run(operation.operations)
         raise AssertionError("all operations are known")
 
     def _wait_for_turn(self, turn: Turn) -> Any:
@@ -171,6 +174,8 @@ class AsyncRunner:
             return call if self._direct else await uninterrupted(lambda: call)
         if isinstance(operation, Elsewhere):
             return await self._others[operation.store_of].run(_once(operation.call))
+        if isinstance(operation, OnStore):
+            return await AsyncRunner(operation.store).run(operation.operations)
         raise AssertionError("all operations are known")
 
     def _signal(self, turn: Turn) -> _TaskSignal | _TrioSignal | None:

@@ -14,6 +14,7 @@ no other module of the core. A codec of its own may need :mod:`coatcheck.codec`.
   value, such as :func:`integer_option`.
 - Exceptions of signal handlers: :func:`interruption`, :func:`raise_interruption`, and
   :class:`Places`, a semaphore that they cannot break.
+- :class:`Transaction`, for stores whose calls can be part of a transaction of the application's.
 - The bridges between the two APIs: :func:`as_sync` and :func:`as_async`.
 
 docs/writing-a-store.md shows how the pieces fit together, and
@@ -28,6 +29,7 @@ from .._stores.interruptions import Place, Places, interruption, raise_interrupt
 from ..store import (
     MAX_KEY_LENGTH,
     Presence,
+    Transaction,
     check_key,
     check_owner,
     check_record,
@@ -79,6 +81,7 @@ __all__ = [
     "SingleProcessClient",
     "StoreOperations",
     "SyncBridge",
+    "Transaction",
     "as_async",
     "as_sync",
     "check_key",

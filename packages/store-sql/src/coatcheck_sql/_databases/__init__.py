@@ -7,7 +7,7 @@ from .mysql import MySQL
 from .postgresql import PostgreSQL
 from .sqlite import SQLite
 
-__all__ = ["Database", "Failure", "database_of"]
+__all__ = ["Database", "Failure", "database_of", "family_of"]
 
 
 def database_of(dialect: str) -> Database:
@@ -19,6 +19,14 @@ def database_of(dialect: str) -> Database:
         return SQLite()
     if dialect == "postgresql":
         return PostgreSQL()
-    if dialect in ("mysql", "mariadb"):
+    if family_of(dialect) == "mysql":
         return MySQL()
     return Database(dialect)
+
+
+def family_of(dialect: str) -> str:
+    """Return the name that databases which are used alike have in common.
+
+    :param dialect: the name of SQLAlchemy's dialect.
+    """
+    return "mysql" if dialect == "mariadb" else dialect
