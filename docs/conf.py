@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from docutils import nodes
-from pygments.lexers.special import TextLexer
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -48,6 +48,16 @@ autodoc_member_order = "bysource"
 
 #: Where files of the repository are that are not pages.
 REPOSITORY: Final = "https://github.com/coatcheck/coatcheck/blob/main/"
+
+#: The rule of a picture that gives it the colours of dark pages ...
+DARK: Final = re.compile(
+    r"@media \(prefers-color-scheme: dark\) \{ svg\.picture (?P<colours>\{[^}]*\}) \}"
+)
+#: ... and what is in its place: the theme notes in `data-theme` what the reader has chosen.
+FOLLOWS: Final = r"""body[data-theme="dark"] svg.picture \g<colours>
+@media (prefers-color-scheme: dark) {
+body:not([data-theme="light"]) svg.picture \g<colours>
+}"""
 
 
 def link_to_repository(_: Sphinx, name: str, source: list[str]) -> None:
@@ -89,9 +99,25 @@ def resolve_alias(
     )
 
 
+def put_pictures_inline(app: Sphinx, document: nodes.document, _: str) -> None:
+    """Put the pictures of docs/pictures into their pages, where they follow the theme's switch."""
+    if app.builder.format != "html":
+        return
+    for image in list(document.findall(nodes.image)):
+        path = Path(app.srcdir, image["uri"])
+        if path.parent.name != "pictures" or path.suffix != ".svg":
+            continue
+        svg, changes = DARK.subn(FOLLOWS, path.read_text("utf-8"))
+        if changes != 1:
+            logging.getLogger(__name__).warning("%s has no colours for dark pages", path)
+        # It scrolls where it is wider than the page, so it has to be reached by the keyboard.
+        box = f'<div class="picture-box" tabindex="0">{svg.strip()}</div>'
+        image.replace_self(nodes.raw("", box, format="html"))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register what this file adds to Sphinx."""
     app.connect("source-read", link_to_repository)
     app.connect("missing-reference", resolve_alias)
-    app.add_lexer("mermaid", TextLexer)  # GitHub draws it; the site shows its text
+    app.connect("doctree-resolved", put_pictures_inline)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
