@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib
+import math
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from coatcheck import Capabilities, MemoryStore, Record, storekit
+from coatcheck import ABSENT, Capabilities, MemoryStore, Record, storekit
 from coatcheck.errors import ConfigurationError, StoreClosed, StoreUnavailable
 from coatcheck.storekit import (
     AsyncGeneratorStore,
@@ -210,3 +211,24 @@ def test_options_that_are_refused(url: str, error: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         parse_options(split_url(url, "wrong form")[1], parsers, "Example")
     assert str(refused.value) == error
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [lambda memory: memory, SyncExample, lambda memory: as_sync(AsyncExample(memory))],
+    ids=["memory", "sync", "async"],
+)
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, None, "2000", 2000j])
+def test_an_expiry_is_a_finite_number(opened: Any, wrong: Any) -> None:
+    store = opened(MemoryStore(clock=lambda: 1000.0))
+    record = Record(b"data", 2000.0)
+    assert store.set("key", record)
+    for call in (
+        lambda: store.touch("key", wrong),
+        lambda: store.set("key", Record(b"other", wrong)),
+        lambda: store.set("new", Record(b"other", wrong), ABSENT),
+    ):
+        with pytest.raises((TypeError, ValueError), match="an expiry must be") as refused:
+            call()
+        assert isinstance(refused.value, ValueError) == isinstance(wrong, float)
+    assert list(store.all()) == [("key", record)]

@@ -8,14 +8,36 @@ import signal
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
+import anyio.from_thread
+import flask
 import pytest
-from shop import Handler, Shop, cookie_of, count, create, orders_in, serve, sessions, stored
+from shop import (
+    SECRET,
+    Handler,
+    Shop,
+    cookie_of,
+    count,
+    create,
+    engine,
+    orders_in,
+    serve,
+    sessions,
+    stored,
+)
 from sql_backend import ALL, MARIADB, POSTGRESQL, SQLITE, Backend
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession as AsyncORMSession
 from sqlalchemy.orm import Session as ORMSession
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
+from coatcheck.asgi import SessionMiddleware as ASGISessions
 from coatcheck.errors import (
     ConfigurationError,
     ConflictError,
@@ -23,6 +45,8 @@ from coatcheck.errors import (
     SessionGone,
     TransactionOpen,
 )
+from coatcheck_flask import Coatcheck
+from coatcheck_sql import SQLStore
 
 Story = Generator[Any, Any, Any]
 CONCURRENCY = ["merge", "error", "last-write-wins"]
@@ -520,7 +544,7 @@ def _order_and_die(backend: Backend, orders: str, cookie: str, commits: bool) ->
     serve(backend, orders, handler, cookie)
 
 
-@pytest.mark.parametrize("backend", [SQLITE[0], *POSTGRESQL[::2], MARIADB[0]], indirect=True)
+@pytest.mark.parametrize("backend", POSTGRESQL[::2], indirect=True)
 def test_a_process_is_killed_between_save_commit_and_response(
     backend: Backend, orders: str
 ) -> None:
@@ -537,3 +561,65 @@ def test_a_process_is_killed_between_save_commit_and_response(
     assert count(backend, orders) == 1
     assert stored(backend, both[True].ref) == {"cart": []}
     assert stored(backend, both[False].ref) == {"cart": ["hat"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", [SQLITE[0], MARIADB[0]], indirect=True)
+def test_a_process_is_killed_with_other_databases(backend: Backend, orders: str) -> None:
+    test_a_process_is_killed_between_save_commit_and_response(backend, orders)
+
+
+@pytest.mark.parametrize("backend", SQLITE[:1], indirect=True)
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_view_of_flask(backend: Backend, orders: str, commits: bool) -> None:
+    own = engine(backend)
+    store = SQLStore(own, table=backend.table)
+    app = flask.Flask("shop")
+    app.config.update(SECRET_KEY=SECRET, COATCHECK_STORE=store)
+    extension = Coatcheck(app)
+
+    @app.get("/")
+    def view() -> str:
+        flask.session["cart"] = ["hat"]
+        flask.session.save()
+        with own.connect() as connection:
+            connection.execute(text(f"INSERT INTO {orders} VALUES ('hat')"))
+            flask.session["cart"] = []
+            flask.session.save(store=extension.store.bind(connection))
+            (connection.commit if commits else connection.rollback)()
+        flask.flash("done")
+        return extension.sessions.ref_of(flask.session)
+
+    ref = app.test_client().get("/").text
+    found = stored(backend, ref)
+    own.dispose()
+    assert count(backend, orders) == int(commits)
+    assert found is not None
+    assert found["cart"] == ([] if commits else ["hat"])
+    assert "_flashes" in found
+
+
+@pytest.mark.parametrize("backend", [SQLITE[0], POSTGRESQL[0]], indirect=True)
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_view_in_a_worker_thread(backend: Backend, orders: str, commits: bool) -> None:
+    """As `def` endpoints of FastAPI are, with a synchronous session of the ORM."""
+    own = engine(backend)
+    store = SQLStore(own, table=backend.table)
+
+    def view(request: Request) -> PlainTextResponse:
+        session = request.session
+        with ORMSession(own) as orm:
+            orm.execute(text(f"INSERT INTO {orders} VALUES ('hat')"))
+            session["cart"] = []
+            bound = store.bind(orm.connection())
+            anyio.from_thread.run(partial(session.save, store=bound))
+            (orm.commit if commits else orm.rollback)()
+        session["flash"] = 1
+        return PlainTextResponse("ok")
+
+    made = create(backend, {"cart": ["hat"]})
+    app = ASGISessions(Starlette(routes=[Route("/", view)]), secret=SECRET, store=store)
+    client = TestClient(app, base_url="https://shop", headers={"cookie": cookie_of(made)})
+    assert client.get("/").text == "ok"
+    assert stored(backend, made.ref) == {"cart": [] if commits else ["hat"], "flash": 1}
+    own.dispose()

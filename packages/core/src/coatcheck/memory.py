@@ -19,6 +19,7 @@ from .store import (
     Condition,
     Record,
     Store,
+    check_expiry,
     check_key,
     check_owner,
     check_record,
@@ -148,6 +149,7 @@ class MemoryStore(Store):
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         """See :meth:`Store.touch`."""
         check_key(key)
+        check_expiry(expires_at)
         with self._lock:
             slot = self._live(key, self._clock())
             if slot is None:

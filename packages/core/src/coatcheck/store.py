@@ -104,6 +104,7 @@ package that conforms to the contract.
 from __future__ import annotations
 
 import enum
+import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -125,6 +126,7 @@ __all__ = [
     "Store",
     "Transaction",
     "Unchanged",
+    "check_expiry",
     "check_key",
     "check_owner",
     "check_record",
@@ -217,16 +219,33 @@ def check_owner(owner: object) -> str:
 def check_record(record: object) -> Record:
     """Check a record, and return it.
 
-    :raises TypeError: it is no record, its data are no bytes, or its owner is no string.
-    :raises ValueError: its data are empty, or its owner is no owner.
+    :raises TypeError: it is no record, its data are no bytes, its expiry is no number, or its owner
+        is no string.
+    :raises ValueError: its data are empty, its expiry is not finite, or its owner is no owner.
     """
     if not (isinstance(record, Record) and isinstance(record.data, bytes)):
         raise TypeError("`set` takes a `Record` whose data are bytes")
     if not record.data:
         raise ValueError("a record's data must have at least one byte")
+    check_expiry(record.expires_at)
     if record.owner is not None:
         check_owner(record.owner)
     return record
+
+
+def check_expiry(expires_at: object) -> float:
+    """Check an expiry, and return it.
+
+    A comparison with NaN is always false, so a record might never expire.
+
+    :raises TypeError: it is no number.
+    :raises ValueError: it is NaN or infinite.
+    """
+    if not isinstance(expires_at, (int, float)):
+        raise TypeError(f"an expiry must be a number, not {type(expires_at).__name__}")
+    if not abs(expires_at) < math.inf:
+        raise ValueError("an expiry must be finite: POSIX seconds")
+    return expires_at
 
 
 def is_text(text: str) -> bool:

@@ -25,7 +25,13 @@ from typing import (
 
 from coatcheck import ALWAYS, Capabilities, Condition, Record, Store
 from coatcheck.errors import ConfigurationError, StoreClosed, StoreUnavailable
-from coatcheck.storekit import check_owner, check_record, condition_holds, raise_interruption
+from coatcheck.storekit import (
+    check_expiry,
+    check_owner,
+    check_record,
+    condition_holds,
+    raise_interruption,
+)
 
 from ._content import encode_key
 from ._folder import Folder, absolute_path
@@ -167,6 +173,7 @@ class FileStore(Store):
     @_translated
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         """See :meth:`coatcheck.Store.touch`."""
+        check_expiry(expires_at)
         name = encode_key(key)
         key_digest = digest(name)
         if not self._records.exists(key_digest):

@@ -4,7 +4,7 @@ A store package imports from ``coatcheck``, :mod:`coatcheck.errors` and this mod
 no other module of the core. A codec of its own may need :mod:`coatcheck.codec`. This module has:
 
 - Checks of arguments and conditions: :func:`check_key`, :func:`check_owner`, :func:`check_record`,
-  :func:`is_text`, :func:`condition_holds`.
+  :func:`check_expiry`, :func:`is_text`, :func:`condition_holds`.
 - One description of a store's operations for its sync API and its async API:
   :class:`GeneratorStore` and :class:`AsyncGeneratorStore`.
 - Clients, one for each process and event loop: :class:`ClientPerProcess`,
@@ -30,6 +30,7 @@ from ..store import (
     MAX_KEY_LENGTH,
     Presence,
     Transaction,
+    check_expiry,
     check_key,
     check_owner,
     check_record,
@@ -84,6 +85,7 @@ __all__ = [
     "Transaction",
     "as_async",
     "as_sync",
+    "check_expiry",
     "check_key",
     "check_owner",
     "check_record",

@@ -55,6 +55,7 @@ from ..store import (
     Condition,
     Record,
     Store,
+    check_expiry,
     check_key,
     check_owner,
     check_record,
@@ -185,7 +186,7 @@ class GeneratorStore(BaseGeneratorStore, Store):
 
     def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         """See :meth:`coatcheck.Store.touch`."""
-        requests = self._operations.touch(check_key(key), expires_at, owner)
+        requests = self._operations.touch(check_key(key), check_expiry(expires_at), owner)
         return self.run_operation(requests)  # type: ignore[no-any-return]
 
     def all(self) -> Iterator[tuple[str, Record]]:
@@ -281,7 +282,7 @@ class AsyncGeneratorStore(BaseGeneratorStore, AsyncStore):
 
     async def touch(self, key: str, expires_at: float, owner: str | None = None) -> bool:
         """See :meth:`coatcheck.Store.touch`."""
-        requests = self._operations.touch(check_key(key), expires_at, owner)
+        requests = self._operations.touch(check_key(key), check_expiry(expires_at), owner)
         return await self.run_operation(requests)  # type: ignore[no-any-return]
 
     def all(self) -> AsyncIterator[tuple[str, Record]]:
