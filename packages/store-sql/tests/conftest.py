@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,30 +11,38 @@ from sql_backend import Backend, backend_on, database
 from coatcheck import Store
 from testing.conformance import at_night
 
-#: Their cases wait for a database that is away.
+#: The kits of servers. By day they leave out the cases that wait for a server that is away, except
+#: for those that SQLite cannot run, because it has no server.
+SERVER_KITS = ("TestPsycopg", "TestMariaDB")
 WAITING = ("FAULT", "SECRET")
-BY_DAY = ("FAULT-1", "FAULT-2", "FAULT-3", "FAULT-6", "SECRET-1")
+BY_DAY = ("FAULT-1", "FAULT-13", "FAULT-14", "SECRET-1")
 #: Drivers that are tested at night: by day there are their sync API, and asyncpg.
 BY_NIGHT = ("[postgresql-async]", "[mariadb-async]")
-#: Their cases take long: they make many stores, or kill many processes.
-LONG = ("OWNER-8", "PARITY-2", "RACE-9")
+#: Their cases take long: they make many stores, or kill many processes. By day, each is in one kit.
+LONG = {"TestSQLite": ("RACE-9",), "TestPsycopg": ("OWNER-8", "PARITY-2")}
+ALL_LONG = ("OWNER-8", "PARITY-2", "RACE-9")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run at night most cases with a database that is away, and those of the bridged API."""
-    at_night(
-        items,
-        __file__,
-        lambda clause, api: (
-            (clause.startswith(WAITING) and clause not in BY_DAY)
-            or clause in LONG
-            or (api == "async" and not clause.startswith("LOOP"))
-        ),
-    )
+    """Leave for the night what takes long, and the cases on the async API except for loops."""
+    for kit in ("TestSQLite", *SERVER_KITS):
+        at_night([item for item in items if f"::{kit}::" in item.nodeid], __file__, _waits_for(kit))
     for item in items:
         if item.path.parent == Path(__file__).parent and item.name.endswith(BY_NIGHT):
             item.add_marker(pytest.mark.slow)
+
+
+def _waits_for(kit: str) -> Callable[[str, str], bool]:
+    def waits(clause: str, api: str) -> bool:
+        if api == "async":
+            return kit in SERVER_KITS or not clause.startswith("LOOP")
+        if clause in LONG.get(kit, ALL_LONG):
+            return True
+        is_psycopg_s = kit == "TestPsycopg" and clause in BY_DAY
+        return kit in SERVER_KITS and clause.startswith(WAITING) and not is_psycopg_s
+
+    return waits
 
 
 @pytest.fixture

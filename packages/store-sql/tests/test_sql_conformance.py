@@ -36,7 +36,6 @@ class TestAIOSQLite(StoreConformance):
     pass
 
 
-@pytest.mark.slow
 @pytest.mark.integration("postgresql")
 @pytest.mark.usefixtures("psycopg")
 class TestPsycopg(StoreConformance):
@@ -50,7 +49,6 @@ class TestAsyncPG(StoreConformance):
     pass
 
 
-@pytest.mark.slow
 @pytest.mark.integration("mariadb")
 @pytest.mark.usefixtures("mariadb")
 class TestMariaDB(StoreConformance):
