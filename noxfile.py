@@ -96,6 +96,7 @@ ON_ONE_PYTHON = (
     "--ignore=packages/express/tests/test_express_vectors.py",
 )
 INTEROP, FAULTS = "testing/interop/tests", "testing/faults/tests"
+BROWSER = "testing/browser/tests"
 #: More tests at once than there are cores, because many wait for servers that do not reply.
 AT_ONCE = ("-n", str(min(12, 3 * (os.cpu_count() or 2))))
 
@@ -432,6 +433,22 @@ def demo(session: nox.Session) -> None:
         run_with(session, server, *command, "--store", "{url}")
 
 
+@nox.session(requires=["wheels"])
+def browser(session: nox.Session) -> None:
+    """Visit the demo and the examples with Debian's Chromium; `--screenshots` takes pictures."""
+    without = left_out(session, "chromium")
+    if without:
+        session.skip("there is no Chromium")
+    install_all(session, [*without, *SERVERS], *group("browser"))
+    words = list(session.posargs)
+    if "--screenshots" in words:
+        words.remove("--screenshots")
+        session.run("python", "-m", "testing.browser.screenshots", str(ROOT / "docs/pictures"))
+    keep_files_in_memory(session)
+    options = ("-n", "3", *(words if BROWSER in " ".join(words) else [*words, BROWSER]))
+    run(session, "pytest", *options)
+
+
 @nox.session(requires=["wheels"], default=False, tags=["nightly"])
 def slow(session: nox.Session) -> None:
     """Run the long tests: all servers, all cases on all mutants, long random walks, fuzzing."""
@@ -536,7 +553,7 @@ def dev(session: nox.Session) -> None:
     """Create .venv for work on the code: all packages, editable, and the requirements of tests."""
     packages = [word for package in (*PACKAGES, KIT) for word in ("-e", str(package))]
     without = [] if lack_of("mongo") is None else ["mongo"]
-    tools = [*group("test", "newest", "lint", "typing", "docs"), *server_wheels(without)]
+    tools = [*group("test", "newest", "lint", "typing", "docs", "browser"), *server_wheels(without)]
     uv = (sys.executable, "-m", "uv")
     session.run(*uv, "venv", "--clear", ".venv")
     session.run(*uv, "pip", "install", "--python", ".venv/bin/python",

@@ -27,6 +27,8 @@ _APACHE_FOLDERS: Final = (
 _POSTGRESQL_FOLDERS: Final = (
     "usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin",
 )  # fmt: skip
+#: The names of Chromium's program.
+CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
 #: Bytes that some servers may take at the same time.
 _ROOM: Final = 4 * 2**30
 
@@ -179,6 +181,14 @@ def _apache() -> Lack | None:
     return Lack("no Apache with mod_cache", "apt-get install apache2-bin")
 
 
+def _chromium() -> Lack | None:
+    if system_program(*CHROMIUM) is None:
+        return Lack("no Chromium", "apt-get install chromium")
+    if system_program("certutil") is None:
+        return Lack("no certutil", "apt-get install libnss3-tools")
+    return None
+
+
 def _numbers(path: str) -> list[int]:
     return [int(digits) for digits in re.findall(r"\d+", path)]
 
@@ -194,6 +204,7 @@ def _output(*command: str) -> str:
 
 _LACKS: Final[dict[str, Callable[[], Lack | None]]] = {
     "apache": _apache,
+    "chromium": _chromium,
     "dynamodb": _dynamodb,
     "express": _express,
     "mariadb": _mariadb,

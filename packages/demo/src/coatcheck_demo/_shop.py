@@ -77,12 +77,22 @@ class Visit:
 
 
 class Answer(NamedTuple):
-    """Hold a response: a page, or the path of the next one."""
+    """Hold a response: a page, or the path of the next one.
+
+    :ivar is_public: whether it is the same for all visitors.
+    """
 
     body: str = ""
     status: int = 200
     location: str | None = None
     kind: str = "text/html; charset=utf-8"
+    is_public: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers. After a logout, a browser must not show a page that it has kept."""
+        headers = {} if self.is_public else {"Cache-Control": "no-store"}
+        return headers if self.location is None else {**headers, "Location": self.location}
 
 
 class Ask(NamedTuple):
@@ -336,12 +346,12 @@ def state(visit: Visit) -> Answer:
 
 def about(_: Visit) -> Answer:
     """Show a page that does not use the session, without a cookie or a call of the store."""
-    return Answer(pages.render("about.html"))
+    return Answer(pages.render("about.html"), is_public=True)
 
 
 def bye(_: Visit) -> Answer:
     """Show that there is no session left."""
-    return Answer(pages.render("bye.html"))
+    return Answer(pages.render("bye.html"), is_public=True)
 
 
 def race(visit: Visit) -> Answer:

@@ -93,8 +93,8 @@ def _endpoint(
 
 
 def _response(answer: shop.Answer) -> Response:
-    headers = {"location": answer.location} if answer.location else {}
-    return Response(answer.body, answer.status, {**headers, "content-type": answer.kind})
+    headers = {**answer.headers, "content-type": answer.kind}
+    return Response(answer.body, answer.status, headers)
 
 
 async def _not_found(_: Request, __: Any) -> Response:

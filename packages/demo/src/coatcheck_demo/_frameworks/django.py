@@ -14,7 +14,6 @@ from django.core.signals import setting_changed
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import path as url
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from coatcheck import open_store
@@ -118,13 +117,12 @@ def _view(route: shop.Route) -> Callable[[HttpRequest], HttpResponse]:
         answer = run(shop.answer(route, request.method or "GET", visit), sessions())
         return _response(answer)
 
-    return never_cache(view) if route.uses_session else view
+    return view
 
 
 def _response(answer: shop.Answer) -> HttpResponse:
-    headers = {"Location": answer.location} if answer.location else {}
     return HttpResponse(
-        answer.body, status=answer.status, headers=headers, content_type=answer.kind
+        answer.body, status=answer.status, headers=answer.headers, content_type=answer.kind
     )
 
 

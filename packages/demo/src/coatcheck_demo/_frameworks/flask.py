@@ -85,5 +85,4 @@ def _view(route: shop.Route, sessions: Sessions, store: WatchedStore) -> Callabl
 
 
 def _response(answer: shop.Answer) -> Response:
-    headers = {"Location": answer.location} if answer.location else {}
-    return Response(answer.body, answer.status, headers, content_type=answer.kind)
+    return Response(answer.body, answer.status, answer.headers, content_type=answer.kind)
