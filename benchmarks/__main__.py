@@ -260,8 +260,8 @@ def with_server(name: str) -> Any:
 
 
 PARTS = (
-    "speed", "memory", "import", "files", "redis", "mongo", "dynamodb", "sql", "growth",
-    "mongo-growth", "postgresql-growth", "postgresql-prune", "postgresql-updates",
+    "speed", "memory", "import", "files", "redis", "mongo", "dynamodb", "sql", "sql-peers",
+    "growth", "mongo-growth", "postgresql-growth", "postgresql-prune", "postgresql-updates",
     "dynamodb-cost", "contention", "redis-contention",
 )  # fmt: skip
 
@@ -289,6 +289,7 @@ def main() -> None:
         "mongo": lambda: with_server("mongo").compare(session_data(), arguments.rounds),
         "dynamodb": lambda: with_server("dynamodb").compare(session_data(), arguments.rounds),
         "sql": lambda: with_server("sql").compare(session_data(), arguments.rounds),
+        "sql-peers": lambda: with_server("sql_peers").compare(session_data(), arguments.rounds),
         "growth": lambda: file_store().growth(session_data(), arguments.largest),
         "mongo-growth": lambda: with_server("mongo").growth(arguments.largest),
         "postgresql-growth": lambda: with_server("postgresql").growth(arguments.largest),
