@@ -912,3 +912,30 @@ def test_every_statement_is_covered() -> None:
     assert tested | explained == set(range(1, 44))
     assert not tested & explained
     assert len(rows) == len(explained)
+
+
+#: Where a test of a defence can be: a statement's number, a file of tests, clauses of the contract,
+#: or the page of the faults.
+TESTED = re.compile(
+    r"\d\d?|\[test_\w+\.py\]\(\S+\)(?: \(D\d+\))?|\[reliability\.md\]\(\S+\)"
+    r"|[A-Z]+(?:-\d+)? of \[the contract\]\(contract\.md\)"
+)
+
+
+def test_every_defence_says_where_it_is_tested() -> None:
+    """Each row of the attacks names tests that there are."""
+    text = SECURITY.read_text("utf-8")
+    table = text.partition("## Attacks and defences")[2].partition("\n\nThe defaults")[0]
+    _, _, *rows = [line for line in table.splitlines() if line.startswith("|")]
+    tested = set(re.findall(r"test_statement_(\d\d)_", " ".join(globals())))
+    clauses = (SECURITY.parent / "contract.md").read_text("utf-8")
+    assert len(rows) > 20
+    for row in rows:
+        places = row.strip("| ").split(" | ")[2].split(", ")
+        for place in places:
+            assert TESTED.fullmatch(place), row
+            if place.isdigit():
+                assert place.zfill(2) in tested, row
+            elif place[0].isupper():
+                clause = place.partition(" ")[0]
+                assert re.search(rf"^(?:\| {clause} \||## {clause}: )", clauses, re.MULTILINE), row
