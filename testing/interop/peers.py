@@ -18,9 +18,13 @@ import sys
 import tempfile
 from collections.abc import Callable, MutableMapping
 from http.cookies import SimpleCookie
+from pathlib import Path
 from typing import Any, Final, TypeAlias
+from urllib.parse import unquote
 
 import httpx
+
+from testing.servers.node import NodeServer
 
 SECRET: Final = "a secret of thirty-two bytes, more"
 SITE: Final = "https://shop.test"
@@ -204,7 +208,7 @@ async def observe(peer: Peer) -> dict[str, str]:
     if peer.keys is None:
         seen["ids in the store"] = "no store"
     else:
-        ids = (value, value.partition(".")[0])
+        ids = (value, unquote(value).removeprefix("s:").partition(".")[0])
         names = peer.keys()
         in_clear = any(each in name for name in names for each in ids)
         seen["ids in the store"] = "as they are" if in_clear else "hashed"
@@ -439,6 +443,26 @@ class AiohttpPeer(AsyncPeer):
         """See :class:`Peer`."""
         async with httpx.AsyncClient(base_url=str(self.server.make_url("/"))) as client:
             return await client.get(path, headers={"cookie": cookie} if cookie else {})
+
+
+class ExpressPeer(Peer):
+    """express-session, with its store in memory, behind a real server."""
+
+    async def start(self) -> None:
+        """See :class:`Peer`."""
+        server = NodeServer(Path(__file__).parent / "express" / "shop.js", SECRET)
+        server.__enter__()
+        self.close = lambda: server.__exit__(None, None, None)
+        self.url = f"http://127.0.0.1:{server.port}"
+        self.keys = lambda: list(httpx.get(f"{self.url}/keys").json())
+
+    async def visit(self, path: str, cookie: str = "") -> httpx.Response:
+        """See :class:`Peer`."""
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            response = await client.get(path, headers={"cookie": cookie} if cookie else {})
+        lines = json.loads(response.headers.get("during", "[]"))
+        self.during.append(httpx.Response(200, headers=[("set-cookie", line) for line in lines]))
+        return response
 
 
 #: The libraries that need no server, by the names of the page.

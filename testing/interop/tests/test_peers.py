@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testing.interop.peers import PEERS, AiohttpPeer, observed
+from testing.interop.peers import PEERS, AiohttpPeer, ExpressPeer, observed
 from testing.servers import redis
 
 ROOT = Path(__file__).parents[3]
@@ -52,5 +52,10 @@ def test_aiohttp_session_does_what_the_page_says() -> None:
         assert observed(lambda: AiohttpPeer(url)) == tables()["aiohttp-session"]
 
 
+@pytest.mark.integration("express")
+def test_express_session_does_what_the_page_says() -> None:
+    assert observed(ExpressPeer) == tables()["express-session"]
+
+
 def test_all_libraries_are_run() -> None:
-    assert {*tables()} == {*PEERS, "aiohttp-session"}
+    assert {*tables()} == {*PEERS, "aiohttp-session", "express-session"}
