@@ -18,7 +18,8 @@ from sphinx.util import logging
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from testing.public_api import MODULES  # after the path
+from testing.addresses import REPOSITORY  # after the path
+from testing.public_api import MODULES
 
 project = "coatcheck"
 copyright = "the coatcheck contributors"
@@ -36,6 +37,11 @@ nitpick_ignore_regex = [
 ]
 
 html_theme = "furo"
+html_theme_options = {
+    "source_repository": REPOSITORY,
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
 html_title = f"coatcheck {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
@@ -46,8 +52,6 @@ myst_heading_anchors = 4
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 
-#: Where files of the repository are that are not pages.
-REPOSITORY: Final = "https://github.com/coatcheck/coatcheck/blob/main/"
 
 #: The rule of a picture that gives it the colours of dark pages ...
 DARK: Final = re.compile(
@@ -63,7 +67,7 @@ body:not([data-theme="light"]) svg.picture \g<colours>
 def link_to_repository(_: Sphinx, name: str, source: list[str]) -> None:
     """Turn relative links that leave the folder of the pages into links to the repository."""
     up = "../" * (name.count("/") + 1)
-    source[0] = re.sub(rf"\]\({re.escape(up)}(?!\.\./)", f"]({REPOSITORY}", source[0])
+    source[0] = re.sub(rf"\]\({re.escape(up)}(?!\.\./)", f"]({REPOSITORY}/blob/main/", source[0])
 
 
 @cache
