@@ -18,7 +18,7 @@ from sphinx.util import logging
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from testing.addresses import REPOSITORY  # after the path
+from testing.addresses import REPOSITORY, SITE  # after the path
 from testing.public_api import MODULES
 
 project = "coatcheck"
@@ -36,6 +36,7 @@ nitpick_ignore_regex = [
     ("py:class", r"coatcheck\w*\.(.*\._.*|_.*|.*\.[A-Z])"),  # private classes, type variables
 ]
 
+html_baseurl = f"{SITE}/"
 html_theme = "furo"
 html_theme_options = {
     "source_repository": REPOSITORY,

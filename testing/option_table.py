@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import re
 from collections.abc import Mapping
@@ -52,27 +53,26 @@ def table(name: str) -> str:
     kind = CLASSES[name]
     meanings = _meanings(kind)
     lines = [
-        "| option | type | default | in express-session | since | |",
-        "|---|---|---|---|---|---|",
+        "| option and type | default | meaning | in express-session | since |",
+        "|---|---|---|---|---|",
     ]
     for option in fields(kind):
         if not option.init:
             continue
         express = _EXPRESS[name].get(option.name)
         cells = (
-            f"`{option.name}`",
-            f"`{_type(option)}`",
+            f"`{option.name}`<br>{_type(option)}",
             _default(option),
+            meanings[option.name],
             f"`{express}`" if express else "",
             _SINCE.get(option.name, _FIRST),
-            meanings[option.name],
         )
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def _type(option: Field[Any]) -> str:
-    return " ".join(str(option.type).split())
+    return html.escape(" ".join(str(option.type).split()), quote=False)
 
 
 def _default(option: Field[Any]) -> str:
