@@ -53,19 +53,18 @@ def table(name: str) -> str:
     kind = CLASSES[name]
     meanings = _meanings(kind)
     lines = [
-        "| option and type | default | meaning | in express-session | since |",
-        "|---|---|---|---|---|",
+        "| option | default | meaning | in express-session |",
+        "|---|---|---|---|",
     ]
     for option in fields(kind):
         if not option.init:
             continue
         express = _EXPRESS[name].get(option.name)
         cells = (
-            f"`{option.name}`<br>{_type(option)}",
+            f"`{option.name}`<br>{_type(option)}<br>since {_SINCE.get(option.name, _FIRST)}",
             _default(option),
             meanings[option.name],
             f"`{express}`" if express else "",
-            _SINCE.get(option.name, _FIRST),
         )
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
