@@ -45,7 +45,7 @@ html_theme_options = {
 }
 html_title = f"coatcheck {version}"
 html_static_path = ["static"]
-html_css_files = ["site.css"]
+html_css_files = ["site.css", "pictures.css"]
 
 myst_enable_extensions = ["attrs_block", "colon_fence"]
 myst_heading_anchors = 4
@@ -63,6 +63,9 @@ FOLLOWS: Final = r"""body[data-theme="dark"] svg.picture \g<colours>
 @media (prefers-color-scheme: dark) {
 body:not([data-theme="light"]) svg.picture \g<colours>
 }"""
+
+#: A picture scrolls where there is less room than it needs, and grows a little where there is more.
+WIDTH: Final = r'\1 width="100%" style="min-width: \2px; max-width: calc(1.125 * \2px)"'
 
 
 def link_to_repository(_: Sphinx, name: str, source: list[str]) -> None:
@@ -113,8 +116,11 @@ def put_pictures_inline(app: Sphinx, document: nodes.document, _: str) -> None:
         if path.parent.name != "pictures" or path.suffix != ".svg":
             continue
         svg, changes = DARK.subn(FOLLOWS, path.read_text("utf-8"))
-        if changes != 1:
-            logging.getLogger(__name__).warning("%s has no colours for dark pages", path)
+        svg, widths = re.subn(r'(?<=aria-labelledby)(.*?) width="(\d+)"', WIDTH, svg, count=1)
+        if changes != 1 or widths != 1:
+            logging.getLogger(__name__).warning(
+                "%s has no colours for dark pages, or no width", path
+            )
         # It scrolls where it is wider than the page, so it has to be reached by the keyboard.
         box = f'<div class="picture-box" tabindex="0">{svg.strip()}</div>'
         image.replace_self(nodes.raw("", box, format="html"))

@@ -10,6 +10,7 @@ PICTURE = Conversation(
         "one that was read. The store refuses, the slow request reads again and finds no record. "
         "It drops its changes, and its response carries no cookie."
     ),
+    width=480,
     lanes=[
         Lane("slow request", "POST /report"),
         Lane("store"),
@@ -29,7 +30,7 @@ PICTURE = Conversation(
         Message("slow request", "store", "`get`"),
         Message("store", "slow request", "nothing", reply=True, tone="bad"),
         Note(
-            ("slow request",),
+            ("slow request", "store"),
             "The session is gone. The changes are dropped, and no cookie goes out.",
             "good",
         ),

@@ -10,6 +10,7 @@ PICTURE = Conversation(
         "the one that it has read. It reads again, merges both changes and writes once more: "
         "the record now has the cart and the theme."
     ),
+    width=480,
     lanes=[
         Lane("first request", "POST /cart"),
         Lane("store"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .canvas import LINE_HEIGHT, SIZE, SMALL, Canvas, PictureError, width_of, wrapped
+from .canvas import LINE_HEIGHT, SIZE, SMALL, WIDTH, Canvas, PictureError, width_of, wrapped
 
 _MARGIN: Final = 12.0
 _PAD: Final = 8.0
@@ -66,16 +66,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Conversation:
-    """A picture of messages between lanes."""
+    """A picture of messages between lanes.
+
+    :ivar width: its pixels; few lanes need fewer, so that a phone shows more of them at once.
+    """
 
     title: str
     description: str
     lanes: Sequence[Lane]
     steps: Sequence[Message | Note | Part]
+    width: float = WIDTH
 
     def draw(self, name: str) -> str:
         """Return the picture as SVG."""
-        return _Drawing(self, Canvas(name, self.title, self.description)).svg()
+        return _Drawing(self, Canvas(name, self.title, self.description, self.width)).svg()
 
 
 class _Drawing:
