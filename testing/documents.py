@@ -38,7 +38,9 @@ _STATES: Final = re.compile(r"^(<!-- states -->\n)(?:.*\n)*?(<!-- end -->)$", re
 _OPTIONS: Final = re.compile(r"^(<!-- options: (\w+) -->\n)(?:.*\n)*?(<!-- end -->)$", re.MULTILINE)
 _BEGIN: Final = re.compile(r"^<!-- include:.*$", re.MULTILINE)
 _MARK: Final = re.compile(r"^<!-- (?:include:|end -->)", re.MULTILINE)
-_LANGUAGES: Final = {".py": "python", ".toml": "toml", ".yml": "yaml", ".json": "json"}
+_LANGUAGES: Final = {
+    ".py": "python", ".toml": "toml", ".yml": "yaml", ".json": "json", ".conf": "nginx",
+}  # fmt: skip
 
 
 def check(root: Path = ROOT) -> list[str]:

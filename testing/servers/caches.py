@@ -1,4 +1,4 @@
-"""nginx and Apache as shared caches in front of an application.
+"""nginx and Apache in front of an application: as shared caches, and nginx as a proxy with TLS.
 
 Both are found on PATH, or in the folder of system programs, where Debian's packages ``nginx`` and
 ``apache2-bin`` install them. Neither reads the machine's own configuration.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from ..machine import apache_modules, system_program
-from .process import ServerProcess, accepts
+from .process import PortReservation, ServerProcess, accepts
 from .programs import ServerMissing
 
 _NOBODY: Final = 65534
@@ -43,6 +43,49 @@ class Nginx(ServerProcess):
         super().__init__(command, accepts)
 
 
+class NginxSite(ServerProcess):
+    """nginx with the configuration of a site that listens on the ports 80 and 443.
+
+    :param site: what a folder such as /etc/nginx/conf.d has for the site.
+    :param replaced: what is different on this machine, such as the paths of certificates.
+    :ivar port: the port in the place of 80.
+    :ivar tls_port: the port in the place of 443.
+    :raises ServerMissing: there is no nginx.
+    :raises ValueError: the site has something not exactly once that must be replaced.
+    """
+
+    def __init__(self, site: str, replaced: Mapping[str, str]) -> None:
+        program = system_program("nginx")
+        if program is None:
+            raise ServerMissing("there is no nginx: `apt-get install nginx`")
+        self._tls = PortReservation()
+        self.tls_port = self._tls.port
+
+        def command(port: int, folder: Path) -> Sequence[str]:
+            here = {
+                "listen 80;": f"listen 127.0.0.1:{port};",
+                "listen 443 ssl;": f"listen 127.0.0.1:{self.tls_port} ssl;",
+                **replaced,
+            }
+            configuration = folder / "nginx.conf"
+            configuration.write_text(_nginx_with(folder, _replaced(site, here)))
+            return (program, "-p", str(folder), "-c", str(configuration), "-e", "stderr")
+
+        super().__init__(command, accepts)
+
+    def _clean(self) -> None:
+        self._tls.end()
+        super()._clean()
+
+
+def _replaced(text: str, replaced: Mapping[str, str]) -> str:
+    for old, new in replaced.items():
+        if text.count(old) != 1:
+            raise ValueError(f"the site must have `{old}` once, not {text.count(old)} times")
+        text = text.replace(old, new)
+    return text
+
+
 class Apache(ServerProcess):
     """Apache with mod_cache, which keeps the cached responses in its folder.
 
@@ -68,12 +111,30 @@ class Apache(ServerProcess):
 
 
 def _nginx(port: int, folder: Path, backends: Mapping[str, str]) -> str:
+    locations = "".join(
+        f"location {path} {{ proxy_pass {url}/; }}\n" for path, url in backends.items()
+    )
+    return _nginx_with(
+        folder,
+        f"""
+  proxy_cache_path {folder}/cache keys_zone=pages:1m;
+  proxy_cache pages;
+  proxy_cache_valid 200 1m;
+  proxy_ignore_headers Set-Cookie;
+  proxy_http_version 1.1;
+  add_header X-Cache $upstream_cache_status;
+  server {{
+    listen 127.0.0.1:{port};
+    {locations}
+  }}
+""",
+    )
+
+
+def _nginx_with(folder: Path, site: str) -> str:
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    locations = "".join(
-        f"location {path} {{ proxy_pass {url}/; }}\n" for path, url in backends.items()
     )
     # Apache's workers run as another user, who cannot enter the folder otherwise.
     user = "user root;" if os.getuid() == 0 else ""
@@ -86,16 +147,7 @@ events {{ worker_connections 64; }}
 http {{
   access_log off;
   {temporary}
-  proxy_cache_path {folder}/cache keys_zone=pages:1m;
-  proxy_cache pages;
-  proxy_cache_valid 200 1m;
-  proxy_ignore_headers Set-Cookie;
-  proxy_http_version 1.1;
-  add_header X-Cache $upstream_cache_status;
-  server {{
-    listen 127.0.0.1:{port};
-    {locations}
-  }}
+{site}
 }}
 """
 

@@ -17,7 +17,7 @@ from webclient import Clock, SyncClient
 
 from coatcheck import MemoryStore, SessionOptions
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "security.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "how-to" / "rotate-secret.md"
 SECRETS = {
     "old": "the old secret, of 32 bytes or more",
     "new": "the new secret, of 32 bytes or more",
@@ -26,8 +26,8 @@ LIFETIME = 3600
 
 
 def documented_steps() -> list[list[str]]:
-    """Return the values of `secret`, step by step, as security.md has them."""
-    section = DOCUMENT.read_text().partition("## Replace the secret\n")[2].partition("\n## ")[0]
+    """Return the values of `secret`, step by step, as the page has them."""
+    section = DOCUMENT.read_text().partition("## The steps\n")[2].partition("\n## ")[0]
     steps = re.findall(r"^\d\. `secret=\[([a-z, ]+)\]`", section, re.MULTILINE)
     return [["old"], *(step.split(", ") for step in steps)]
 

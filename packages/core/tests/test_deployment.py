@@ -71,9 +71,9 @@ def is_secure(app: Any, *headers: tuple[str, str], scheme: str = "http") -> bool
         return "secure" in attributes(visitor.get("/", headers=list(headers)))
 
 
-def test_the_guide_has_the_warnings_in_their_own_words() -> None:
-    """An operator who looks for a line of the log in the guide finds it."""
-    table = (ROOT / "docs/guide.md").read_text().partition("### Warnings\n")[2]
+def test_the_page_has_the_warnings_in_their_own_words() -> None:
+    """An operator who looks for a line of the log in docs/how-to/troubleshooting.md finds it."""
+    table = (ROOT / "docs/how-to/troubleshooting.md").read_text().partition("## Warnings\n")[2]
     quoted = re.findall(r'^\| "([^"]+)" \|', table, re.MULTILINE)
     source = ROOT / "packages/core/src/coatcheck"
     modules = ("deployment.py", "driver.py", "signing.py")
@@ -240,7 +240,7 @@ def test_a_session_that_replaces_none_is_not_told(
 
 
 def test_a_callback_with_a_cookie_of_its_own_keeps_the_login(told: Told) -> None:
-    """As the guide shows it: its middleware is beside the shop's."""
+    """As docs/how-to/callbacks.md shows it: its middleware is beside the shop's."""
 
     async def pay(request: Request) -> PlainTextResponse:
         request.session["order"] = 42

@@ -66,7 +66,7 @@ def provider() -> Provider:
 
 
 class EachTab(StarletteIntegration):
-    """Keep the states of all tabs, not that of the last one alone: docs/fastapi.md has this."""
+    """Keep the states of all tabs, not that of the last one: docs/how-to/oauth.md has this."""
 
     async def set_state_data(self, session: Any, state: str, data: Any) -> None:
         FrameworkIntegration.set_state_data(self, session, state, data)

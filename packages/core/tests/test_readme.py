@@ -72,9 +72,9 @@ async def test_the_examples_of_the_readme_do_what_they_say(
     assert (await Client(login, "https://shop.test").post("/login")).text == "welcome"
 
 
-def test_the_readme_of_the_file_store_removes_all_sessions(tmp_path: Path) -> None:
+def test_the_page_of_the_file_store_removes_all_sessions(tmp_path: Path) -> None:
     """While an application has the folder open, which goes on with it."""
-    (code,) = (each for each in examples("packages/store-file/README.md") if "clear()" in each)
+    (code,) = (each for each in examples("docs/file.md") if "clear()" in each)
     used = open_store(f"file://{tmp_path}/sessions")
     sessions = Sessions(used, SessionOptions(secret=SECRET, store=used))
     sessions.create({"n": 1})

@@ -64,10 +64,9 @@ def test_what_can_be_imported_is_on_the_page(store: MemoryStore) -> None:
     assert dir(coatcheck_django) == coatcheck_django.__all__
 
 
-def test_the_guide_tells_djangos_session_from_that_of_the_core(store: MemoryStore) -> None:
+def test_the_page_tells_djangos_session_from_that_of_the_core(store: MemoryStore) -> None:
     """Its table has the methods that Django's session has, and those that it does not have."""
-    guide = (ROOT / "docs/guide.md").read_text("utf-8")
-    table = guide.partition("### Django's session")[2].partition("\n### ")[0]
+    table = PAGE.partition("## The session\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`?\w.*) \| (.*) \|$", table, re.MULTILINE)[1:]
     session = coatcheck_django.SessionStore()
     for core, django in rows:
@@ -105,3 +104,29 @@ def test_what_is_said_about_security_with_django(store: MemoryStore, client: Cli
         client.get("/show")
     ((_, kept),) = store.all()
     assert kept.expires_at > changed.expires_at
+
+
+def test_what_the_how_to_pages_say_of_csrf(store: MemoryStore, ann: Any) -> None:
+    """Django's token can be in the session, and a form without it is refused."""
+    browser = Client(enforce_csrf_checks=True)
+    form = {"username": "ann", "password": "a good password"}
+    with override_settings(CSRF_USE_SESSIONS=True):
+        page = browser.get("/admin/login/")
+        assert list(browser.cookies) == ["sessionid"]
+        found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.content.decode())
+        assert found is not None
+        assert browser.post("/admin/login/", form).status_code == 403
+        form["csrfmiddlewaretoken"] = found[1]
+        assert browser.post("/admin/login/", form).status_code == 302
+    assert browser.get("/show").json() == {"user": "ann"}
+
+
+def test_what_the_how_to_pages_say_of_remember_me(store: MemoryStore, client: Client) -> None:
+    """An expiry of 0 makes the cookie one of the browser's."""
+    for expiry, max_age in ((30 * 86400, 30 * 86400), (0, "")):
+        client.get("/put?a=1")
+        session = client.session
+        session.set_expiry(expiry)
+        session.save()
+        client.get(f"/put?a={expiry}")
+        assert client.cookies["sessionid"]["max-age"] == max_age
