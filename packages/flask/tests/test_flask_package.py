@@ -8,10 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import flask
 import pytest
 
 import coatcheck_flask
 import coatcheck_flask.quart
+from coatcheck import MemoryStore
+from coatcheck_flask import Coatcheck
 from testing import public_api
 
 ROOT = Path(__file__).parents[3]
@@ -86,6 +89,31 @@ def test_the_shop_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     visitor.post("/logout")
     assert visitor.get_cookie("session") is None
     names["coatcheck"].close()
+
+
+def test_the_login_of_the_how_to_page() -> None:
+    """It has the routes; the application and the password are the reader's."""
+    page = (ROOT / "docs/how-to/log-in.md").read_text("utf-8")
+    code = page.partition("## Flask\n")[2].partition("```python\n")[2].partition("```")[0]
+    app = flask.Flask(__name__)
+    app.config.update(SECRET_KEY="a secret of thirty-two bytes, more", TESTING=True)
+    extension = Coatcheck(app, store=MemoryStore(), owner="user_id")
+
+    def find_user(name: str, password: str) -> int | None:
+        return 42 if (name, password) == ("ann", "open sesame") else None
+
+    names = {"app": app, "find_user": find_user, "redirect": flask.redirect,
+             "request": flask.request, "session": coatcheck_flask.session}  # fmt: skip
+    exec(compile(code, "log-in.md", "exec"), names)
+    app.route("/")(lambda: {"user_id": coatcheck_flask.session.get("user_id")})
+    visitor = app.test_client()
+    assert visitor.post("/login", data={"name": "ann", "password": "x"}).status_code == 401
+    visitor.post("/login", data={"name": "ann", "password": "open sesame"})
+    assert visitor.get("/").json == {"user_id": 42}
+    assert len(extension.sessions.list(42)) == 1
+    visitor.post("/logout")
+    assert visitor.get("/").json == {"user_id": None}
+    assert extension.sessions.list(42) == []
 
 
 @pytest.mark.anyio
