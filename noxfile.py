@@ -268,7 +268,7 @@ def wheels(session: nox.Session) -> None:
 @nox.session(requires=["wheels"])
 def typing(session: nox.Session) -> None:
     """Check types: mypy strict, pyright on the public API, and misuse that both must refuse."""
-    install(session, CORE, *PACKAGES, KIT, more=group("typing"))
+    install(session, CORE, *PACKAGES, KIT, more=group("typing", "test", "browser"))
     sources = [str(package / "src") for package in (CORE, KIT, *PACKAGES)]
     session.run("mypy", *sources, "testing", "docs/pictures", "--exclude", "testing/typing")
     session.run("mypy", "testing/typing/use.py")

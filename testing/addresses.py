@@ -26,7 +26,7 @@ PAGES: Final = {
     "coatcheck-django": "django",
     "coatcheck-dynamodb": "dynamodb",
     "coatcheck-express": "from-express",
-    "coatcheck-file": "guide",
+    "coatcheck-file": "file",
     "coatcheck-flask": "flask",
     "coatcheck-mongo": "mongo",
     "coatcheck-redis": "redis",
