@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import hmac
 import re
@@ -21,12 +22,13 @@ import pytest
 import trustme
 from serving import uvicorn_server
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, RedirectResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from webclient import Client, set_cookies
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from coatcheck import SessionOptions, open_async_store
 from testing.servers.caches import Nginx, NginxSite
 
 pytestmark = pytest.mark.anyio
@@ -424,3 +426,27 @@ def test_uvicorn_itself_learns_from_nginx_that_it_is_https(
     with proxied(app, tmp_path, proxy_headers=trusts) as (_, secure, context):
         [line] = set_cookies(httpx.get(secure, verify=context))
     assert ("Secure" in line) is trusts
+
+
+async def test_outside_a_request(tmp_path: Path) -> None:
+    """The block of the page, as it is written."""
+    page = (ROOT / "docs/how-to/outside-a-request.md").read_text("utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    code = code.replace("/var/lib/shop/sessions", str(tmp_path))
+    names: dict[str, Any] = {
+        "SECRET": ENVIRONMENT["SESSION_SECRET"],
+        "SessionOptions": SessionOptions,
+        "open_async_store": open_async_store,
+        "response": Response(),
+        "mark_as_paid": lambda data: data.update(paid=True),
+        "cookie_header": "sid=none",
+    }
+    running = eval(compile(code, "page", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+    await running
+    assert names["found"] is None
+    made, sessions = names["made"], names["sessions"]
+    assert names["response"].headers["set-cookie"] == made.set_cookie
+    found = await sessions.afind(f"{made.cookie_name}={made.cookie_value}")
+    assert found.data == {"user_id": 42, "paid": True}
+    assert [entry.ref for entry in await sessions.alist(42)] == [made.ref]
+    await names["store"].close()

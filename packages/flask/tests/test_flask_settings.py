@@ -85,6 +85,17 @@ def test_a_secure_cookie_goes_out_behind_a_proxy_that_says_nothing() -> None:
     assert [client.get("/", base_url="http://localhost").text for _ in range(2)] == ["1", "2"]
 
 
+def test_a_proxy_may_say_that_the_visitor_came_over_https() -> None:
+    """The cookie can then have a name that needs https."""
+    app = make_app(SESSION_COOKIE_NAME="__Host-session", SESSION_COOKIE_SECURE=True)
+    Coatcheck(app, store=MemoryStore())
+    assert line_of(app, base_url="https://localhost").startswith("__Host-session=")
+    for trusts in (True, False):
+        app = make_app(COATCHECK_TRUST_PROXY=trusts)
+        Coatcheck(app, store=MemoryStore())
+        assert ("Secure" in line_of(app, headers={"X-Forwarded-Proto": "https"})) is trusts
+
+
 def test_settings_may_change_at_any_time() -> None:
     """As with Flask's own sessions."""
     app = make_app()
