@@ -291,6 +291,14 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", str(site))
 
 
+@nox.session(requires=["wheels"], default=False)
+def links(session: nox.Session) -> None:
+    """Look whether the pages that the documents link to are there; this needs the internet."""
+    install(session, CORE, *PACKAGES, KIT, more=group("docs", "typing"))
+    found = Path(session.virtualenv.location) / "links"
+    session.run("sphinx-build", "-q", "-b", "linkcheck", "docs", str(found))
+
+
 def kit_on(version: str) -> list[str]:
     """Return pytest's options that choose among the kit's runs: `conformance` has them all."""
     left_out = list(KIT_RUNS)

@@ -47,6 +47,15 @@ html_title = f"coatcheck {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css", "pictures.css"]
 
+linkcheck_timeout = 15
+#: What is not published yet, and servers of the reader's own.
+linkcheck_ignore = [
+    rf"{re.escape(REPOSITORY)}.*",
+    r"https://coatcheck\.github\.io/.*",
+    r"http://127\.0\.0\.1.*",
+]
+linkcheck_anchors = False
+
 myst_enable_extensions = ["attrs_block", "colon_fence"]
 myst_heading_anchors = 4
 
