@@ -24,6 +24,9 @@ from webclient import SECRET
 
 FOLDER = Path(__file__).parents[3] / "examples" / "frameworks"
 
+#: The pages that show an example, and what it answers.
+START = FOLDER.parents[1] / "docs" / "start"
+
 #: How to serve each example.
 SERVED: dict[str, Callable[[Any], AbstractContextManager[str]]] = {
     "plain_asgi": uvicorn_server,
@@ -105,9 +108,11 @@ def test_an_example_counts_visits_logs_in_and_logs_out(
     name = COOKIES.get(example, "sid")
     with served(example) as url, httpx.Client(base_url=url, timeout=60) as browser:
         stranger = httpx.Client(base_url=url, timeout=60)
-        assert [browser.get("/").json() for _ in range(2)] == [{"visits": 1}, {"visits": 2}]
+        replies = [browser.get("/") for _ in range(2)]
+        assert [reply.json() for reply in replies] == [{"visits": 1}, {"visits": 2}]
         anonymous = browser.cookies[name]
-        assert browser.post("/login").json() == {"visits": 2, "user": "ann"}
+        login = browser.post("/login")
+        assert login.json() == {"visits": 2, "user": "ann"}
         logged_in = browser.cookies[name]
         assert logged_in != anonymous
         assert browser.get("/").json() == {"visits": 3, "user": "ann"}
@@ -117,3 +122,8 @@ def test_an_example_counts_visits_logs_in_and_logs_out(
             answer = stranger.get("/", headers={"cookie": f"{name}={cookie}"})
             assert answer.json() == {"visits": 1}
         stranger.close()
+    for page in START.glob("*.md"):
+        text = page.read_text("utf-8")
+        if f"<!-- include: examples/frameworks/{example}.py -->" in text:
+            after_one_visit = re.sub("2", "1", login.text.strip())
+            assert f"```\n{replies[0].text.strip()}\n{after_one_visit}\n" in text
