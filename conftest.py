@@ -66,9 +66,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_runtest_teardown() -> Iterator[None]:
     """Fail a test that leaves the project's logger silent, before tests of warnings fail for it."""
     yield
-    disabled = logging.getLogger("coatcheck").disabled
-    logging.getLogger("coatcheck").disabled = False
-    assert not disabled, "this test disabled existing loggers"
+    logger = logging.getLogger("coatcheck")
+    found, logger.disabled = (logger.disabled, logger.level), False
+    logger.setLevel(logging.NOTSET)
+    assert found == (False, logging.NOTSET), "this test left the project's logger disabled or quiet"
 
 
 def _servers(item: pytest.Item) -> set[str]:
