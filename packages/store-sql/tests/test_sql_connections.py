@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sqlite3
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -12,7 +14,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sql_backend import ALL, MARIADB, POSTGRESQL, SERVERS, Backend, backend_on, engine_of, record
+from sql_backend import (
+    ALL,
+    MARIADB,
+    POSTGRESQL,
+    SERVERS,
+    SQLITE,
+    Backend,
+    backend_on,
+    engine_of,
+    record,
+)
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -22,6 +34,7 @@ from coatcheck_sql import AsyncSQLStore, SQLStore
 from coatcheck_sql._drivers.base import Driver
 from coatcheck_sql._drivers.mysql import AsyncMy, PyMySQL
 from coatcheck_sql._drivers.postgresql import AsyncPG, Psycopg
+from coatcheck_sql._drivers.sqlite import AIOSQLite
 from coatcheck_sql._url import parse
 from testing.servers.mariadb import MariaDBServer
 from testing.servers.postgresql import PgBouncer, PostgreSQLServer
@@ -411,3 +424,47 @@ def test_a_read_on_a_connection_that_breaks_is_tried_again(
     assert store.get("key") is not None
     assert broken
     store.close()
+
+
+@pytest.mark.parametrize("backend", SQLITE[1:], indirect=True)
+def test_a_call_that_is_cancelled_while_its_connection_is_prepared(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends at once, and the thread of the connection as well."""
+    threads = threading.active_count()
+    prepares = AIOSQLite.connected
+
+    def cancelled(self: AIOSQLite, connection: Any, info: dict[Any, Any]) -> None:
+        prepares(self, connection, info)
+        raise asyncio.CancelledError
+
+    async def story() -> None:
+        store = AsyncSQLStore.from_url(backend.url)
+        with monkeypatch.context() as patch:
+            patch.setattr(AIOSQLite, "connected", cancelled)
+            task = asyncio.ensure_future(store.get("key"))
+            await asyncio.wait([task], timeout=5)
+            assert task.cancelled()
+        assert await store.get("key") is None
+        await store.close()
+
+    asyncio.run(story())
+    expect_soon(lambda: threading.active_count() == threads)
+
+
+@pytest.mark.parametrize("backend", SQLITE[:1], indirect=True)
+def test_an_error_that_the_caller_keeps_has_no_cursor(backend: Backend) -> None:
+    """SQLite's file would stay open after `close`."""
+
+    def cursors() -> list[sqlite3.Cursor]:
+        return [each for each in gc.get_objects() if isinstance(each, sqlite3.Cursor)]
+
+    store = backend.store()
+    assert store.get("key") is None
+    backend.sql(f"DROP TABLE {backend.table}")
+    before = cursors()
+    with pytest.raises(StoreError) as kept:
+        store.get("key")
+    store.close()
+    assert kept.value.__traceback__ is not None
+    assert cursors() == before

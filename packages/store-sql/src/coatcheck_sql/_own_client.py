@@ -187,7 +187,8 @@ class OwnClient:
         try:
             self._driver.connected(connection, record.info)
         except BaseException:
-            self._driver.abandon(connection)  # SQLAlchemy would wait for the server's goodbye
+            if self._driver.is_remote:  # SQLAlchemy would wait for the server's goodbye
+                self._driver.abandon(connection)
             raise
 
     def _pop(self) -> _Link | None:

@@ -64,8 +64,12 @@ class Driver:
         :param connection: the driver's own.
         """
         cursor = connection.cursor()
-        cursor.execute(text, parameters)
-        reply = cursor.fetchall() if returns_rows else cursor.rowcount
+        try:
+            cursor.execute(text, parameters)
+            reply = cursor.fetchall() if returns_rows else cursor.rowcount
+        except BaseException:
+            del cursor  # the traceback would keep it, and SQLite's file open
+            raise
         cursor.close()
         return reply
 
