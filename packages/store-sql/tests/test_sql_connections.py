@@ -452,6 +452,30 @@ def test_a_call_that_is_cancelled_while_its_connection_is_prepared(
     expect_soon(lambda: threading.active_count() == threads)
 
 
+@pytest.mark.parametrize("backend", SQLITE[1:], indirect=True)
+def test_a_call_that_is_cancelled_again_leaves_no_task(backend: Backend) -> None:
+    """anyio cancels a task until it ends."""
+    threads = threading.active_count()
+
+    async def story() -> None:
+        store = AsyncSQLStore.from_url(backend.url)
+        assert await store.set("key", record())
+        with backend.connection() as other:
+            other.execute(text("BEGIN IMMEDIATE"))
+            task = asyncio.ensure_future(store.set("key", record()))
+            while not task.done():
+                await asyncio.sleep(0.05)
+                task.cancel()
+            other.execute(text("ROLLBACK"))
+        assert await store.get("key") is not None
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await store.close()
+        # The threads reply to this event loop.
+        await asyncio.to_thread(expect_soon, lambda: threading.active_count() == threads + 1)
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("backend", SQLITE[:1], indirect=True)
 def test_an_error_that_the_caller_keeps_has_no_cursor(backend: Backend) -> None:
     """SQLite's file would stay open after `close`."""

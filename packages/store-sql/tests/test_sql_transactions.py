@@ -114,6 +114,37 @@ def test_after_a_rollback_later_changes_alone_are_stored(backend: Backend, order
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("backend", SQLITE[:1], indirect=True)
+@pytest.mark.parametrize("then", ["respond", "change", "rotate", "transaction"])
+@pytest.mark.parametrize("concurrency", CONCURRENCY)
+def test_a_key_that_a_rollback_removes_is_set_again(
+    backend: Backend, orders: str, then: str, concurrency: str
+) -> None:
+    """Nobody has deleted it, so the new value is not lost."""
+
+    def handler(shop: Shop, session: Any) -> Story:
+        session["flash"] = "thank you"
+        session.owner = "0wner"
+        connection = yield from order(shop, session)
+        yield from finish(connection, commits=False)
+        session["flash"] = "sold out"
+        session.owner = "somebody"
+        if then == "change":
+            yield session.change(lambda data: data.update(size=8))
+        elif then == "rotate":
+            session.regenerate(keep_data=True)
+        elif then == "transaction":
+            session["cart"] = ["hat"]
+            with shop.engine.begin() as another:
+                shop.save(session, another)
+
+    made = create(backend, {"cart": ["hat"]})
+    serve(backend, orders, handler, cookie_of(made), concurrency=concurrency)
+    (found,) = sessions(backend.store()).list("somebody")
+    size = {"size": 8} if then == "change" else {}
+    assert found.data == {"cart": ["hat"], "flash": "sold out", **size}
+
+
 @pytest.mark.parametrize("backend", SQLITE, indirect=True)
 @pytest.mark.parametrize("commits", [True, False])
 def test_the_end_of_the_request_writes_nothing_again(

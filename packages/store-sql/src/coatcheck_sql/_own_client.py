@@ -187,8 +187,7 @@ class OwnClient:
         try:
             self._driver.connected(connection, record.info)
         except BaseException:
-            if self._driver.is_remote:  # SQLAlchemy would wait for the server's goodbye
-                self._driver.abandon(connection)
+            self._driver.abandon(connection)  # SQLAlchemy would wait for the server's goodbye
             raise
 
     def _pop(self) -> _Link | None:
@@ -254,9 +253,9 @@ class OwnClient:
     def _discard(self, link: _Link) -> None:
         """End a connection whose state is not known."""
         dialect = self.engine.dialect
-        if dialect.is_async and self._driver.is_remote:
-            self._driver.abandon(link.adapted)  # SQLAlchemy would wait for the server's goodbye
         self._open.discard(link)
+        if dialect.is_async:
+            self._driver.abandon(link.adapted)  # SQLAlchemy would wait for the server's goodbye
         with suppress(Exception):
             dialect.do_terminate(link.adapted)
 

@@ -99,7 +99,9 @@ class GroupMerge:
         before = known.get(base.record.data)
         if before is None:
             before = known[base.record.data] = records.decode(key, base.record)
-        mine = records.decode(key, change.mine.record)
+        mine, settled = records.decode(key, change.mine.record), change.base.settled()
+        if settled is not change.base:
+            before = records.without_undone(before, settled, mine, newest.state())
         if change.function is None:
             newest.take(records.merge(before, mine, newest.state()), change.extend)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from ..codec import SessionState
@@ -49,6 +50,39 @@ def merge(
         cookie=_or(settings, {}),
         owner=_or(owner, None),
         extra=theirs.extra,
+    )
+
+
+def without_undone(
+    base: SessionState,
+    before: SessionState,
+    mine: SessionState,
+    theirs: SessionState,
+    encode: EncodeValue,
+) -> SessionState:
+    """Return a base without the additions that are not stored, and that I have changed since.
+
+    :param before: what the base was made from. A key that it has was deleted by others.
+    """
+
+    def is_undone(base_value: Any, before_value: Any, my_value: Any, their_value: Any) -> bool:
+        return (
+            before_value is _ABSENT
+            and their_value is _ABSENT
+            and not _same(base_value, my_value, encode)
+        )
+
+    data = {
+        key: value
+        for key, value in base.data.items()
+        if not is_undone(value, *(each.data.get(key, _ABSENT) for each in (before, mine, theirs)))
+    }
+    states = base, before, mine, theirs
+    return replace(
+        base,
+        data=data,
+        cookie={} if is_undone(*map(_settings, states)) else base.cookie,
+        owner=None if is_undone(*map(_owner, states)) else base.owner,
     )
 
 

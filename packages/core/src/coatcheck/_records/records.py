@@ -10,7 +10,7 @@ from ..codec import Codec, SessionState
 from ..errors import CorruptRecord
 from ..events import Emitter
 from ..store import Record
-from .merging import PLAIN, MergeRule, merge
+from .merging import PLAIN, MergeRule, merge, without_undone
 from .operations import Get, Operations
 
 
@@ -26,6 +26,10 @@ class Snapshot:
     key: str = field(repr=False)
     record: Record
     content: bytes | None = field(default=None, repr=False)
+
+    def settled(self) -> Snapshot:
+        """Return what was stored before the transactions that the session was saved in."""
+        return self
 
 
 class Attempts:
@@ -139,8 +143,25 @@ class Records:
         self, base: Snapshot | SessionState, mine: SessionState, theirs: SessionState
     ) -> SessionState:
         """Merge the changes of both sides since ``base``, by the rules of their keys."""
-        before = self.decode(base.key, base.record) if isinstance(base, Snapshot) else base
-        return self.with_owner(merge(before, mine, theirs, self._encode_value, self._rules))
+        if isinstance(base, Snapshot):
+            snapshot, settled = base, base.settled()
+            base = self.decode(snapshot.key, snapshot.record)
+            if settled is not snapshot:
+                base = self.without_undone(base, settled, mine, theirs)
+        return self.with_owner(merge(base, mine, theirs, self._encode_value, self._rules))
+
+    def without_undone(
+        self, base: SessionState, settled: Snapshot, mine: SessionState, theirs: SessionState
+    ) -> SessionState:
+        """Return the base of a merge without what I changed and a rollback may have undone.
+
+        Otherwise the rollback of a new key would count as its deletion by another request.
+
+        :param base: what a transaction had.
+        :param settled: what was stored before.
+        """
+        before = self.decode(settled.key, settled.record)
+        return without_undone(base, before, mine, theirs, self._encode_value)
 
     def shown(self, mine: SessionState, stored: Snapshot) -> SessionState:
         """Return the stored state, with the objects of ``mine`` where the values are the same."""

@@ -42,7 +42,7 @@ class TransactionSnapshot(Snapshot):
         return found
 
     def settled(self) -> Snapshot:
-        """Return what was stored before any transaction."""
+        """See :meth:`.records.Snapshot.settled`."""
         found: Snapshot = self
         while isinstance(found, TransactionSnapshot):
             found = found.before

@@ -129,8 +129,16 @@ class AIOSQLite(PySQLite):
         return not connection.driver_connection._running or super().is_dead(connection, info)
 
     def abandon(self, connection: Any) -> None:
-        """See :meth:`.base.Driver.abandon`."""
-        connection.driver_connection.stop()
+        """See :meth:`.base.Driver.abandon`.
+
+        Afterwards nothing may wait for the thread. SQLAlchemy asks aiosqlite to close as well,
+        which does that only while it has the connection.
+        """
+        driver = connection.driver_connection
+        own, driver._connection = driver._connection, None
+        if own is not None:
+            driver._tx.put_nowait((None, own.close))
+        driver.stop()
 
     def before_fork(self, connections: list[Any]) -> None:
         """See :meth:`.base.Driver.before_fork`."""
