@@ -152,6 +152,28 @@ def test_a_server_that_does_not_answer(
         each.close()
 
 
+@pytest.mark.parametrize("own", POSTGRESQL[2:], indirect=True)
+def test_close_does_not_wait_for_a_silent_server(
+    own: tuple[PostgreSQLServer | MariaDBServer, Backend],
+) -> None:
+    server, backend = own
+    expect_soon(lambda: connections(backend) == 0)
+
+    async def story() -> float:
+        store = AsyncSQLStore.from_url(f"{backend.url}&timeout=1")
+        await asyncio.gather(store.get("key"), store.get("other"))
+        server.pause()
+        began = time.monotonic()
+        try:
+            await asyncio.wait_for(store.close(), 5)
+        finally:
+            server.resume()
+        return time.monotonic() - began
+
+    assert asyncio.run(story()) < 4
+    expect_soon(lambda: connections(backend) == 0)
+
+
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)
 def test_a_row_that_stays_locked(backend: Backend) -> None:
     """The server gives up as well: the write does not follow when the row is free again."""

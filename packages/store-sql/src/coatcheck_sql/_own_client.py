@@ -274,8 +274,16 @@ class OwnClient:
         self._close_idle()
 
     async def close_async(self) -> None:
-        """Do the same on the event loop of the connections."""
-        await greenlet_spawn(self.close)
+        """Do the same on the event loop of the connections.
+
+        asyncpg waits for the server's goodbye, and a silent server sends none.
+        """
+        try:
+            async with asyncio.timeout(self._turn_timeout):
+                await greenlet_spawn(self.close)
+        except TimeoutError:
+            while (link := self._pop()) is not None:
+                self._discard(link)
 
     def abandon(self) -> None:
         """End the connections of an event loop that no longer runs."""
