@@ -11,7 +11,7 @@ import shutil
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,7 +28,7 @@ from webclient import Client, set_cookies
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from coatcheck import SessionOptions, open_async_store
+from coatcheck import SessionOptions, Sessions, open_store
 from testing.servers.caches import Nginx, NginxSite
 
 pytestmark = pytest.mark.anyio
@@ -428,15 +428,33 @@ def test_uvicorn_itself_learns_from_nginx_that_it_is_https(
     assert ("Secure" in line) is trusts
 
 
+def blocks_of(page: str) -> list[str]:
+    """Return the blocks of Python of a page."""
+    text = (ROOT / "docs/how-to" / page).read_text("utf-8")
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_a_script_outside_a_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first block of the page, as it is written: it lists sessions, and ends them."""
+    monkeypatch.setenv("SESSION_STORE", f"file://{tmp_path}")
+    monkeypatch.setenv("SESSION_SECRET", ENVIRONMENT["SESSION_SECRET"])
+    with closing(open_store(f"file://{tmp_path}")) as store:
+        options = SessionOptions(secret=ENVIRONMENT["SESSION_SECRET"], store=store, owner="user_id")
+        sessions = Sessions(store, options)
+        for user in (42, 42, 43):
+            sessions.create({"user_id": user})
+        exec(compile(blocks_of("outside-a-request.md")[0], "page", "exec"), {})
+        assert [entry.data for entry in sessions.list_all()] == [{"user_id": 43}]
+    assert capsys.readouterr().out.count("{'user_id': 42}") == 2
+
+
 async def test_outside_a_request(tmp_path: Path) -> None:
-    """The block of the page, as it is written."""
-    page = (ROOT / "docs/how-to/outside-a-request.md").read_text("utf-8")
-    code = page.partition("```python\n")[2].partition("```")[0]
-    code = code.replace("/var/lib/shop/sessions", str(tmp_path))
+    """The second block of the page, as it is written."""
+    code = blocks_of("outside-a-request.md")[1].replace("/var/lib/shop/sessions", str(tmp_path))
     names: dict[str, Any] = {
         "SECRET": ENVIRONMENT["SESSION_SECRET"],
-        "SessionOptions": SessionOptions,
-        "open_async_store": open_async_store,
         "response": Response(),
         "mark_as_paid": lambda data: data.update(paid=True),
         "cookie_header": "sid=none",

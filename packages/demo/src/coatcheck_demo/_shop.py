@@ -159,7 +159,10 @@ def _check_token(visit: Visit) -> None:
     expected = str(visit.session.get("csrf", ""))
     given = visit.read_form().get("token", "")
     if not (expected and secrets.compare_digest(given.encode(), expected.encode())):
-        raise Refused(403, "This form is too old. Go back to the shop and try again.")
+        raise Refused(
+            403,
+            "This form is too old, or no cookie came with it. Go back to the shop and try again.",
+        )
 
 
 def failed(status: int, reason: str) -> Answer:
@@ -230,8 +233,8 @@ def change_quantity(visit: Visit) -> Answer:
     for line in cart:
         if line["item"] == item:
             line["quantity"] = quantity
+            _flash(visit.session, f"{CATALOGUE[item].name}: {quantity or 'none'} in your cart.")
     cart[:] = [line for line in cart if line["quantity"]]
-    _flash(visit.session, f"{CATALOGUE[item].name}: {quantity or 'none'} in your cart.")
     return _see("/cart")
 
 
@@ -268,7 +271,7 @@ def log_in(visit: Visit) -> Answer:
     form, session = visit.read_form(), visit.session
     name = form.get("name", "").strip()
     if not (0 < len(name) <= 40 and name.isprintable()):
-        raise Refused(400, "Please give a name of 1 to 40 characters.")
+        raise Refused(400, "Please give a name of 1 to 40 characters that can be seen.")
     # The visitor's own cart is kept. The data of another user are not.
     visit.controls.rotate(keep_data="user" not in session)
     session.pop("csrf", None)
