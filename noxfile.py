@@ -288,7 +288,8 @@ def docs(session: nox.Session) -> None:
     """Build the site in .nox/docs/site; a warning is an error."""
     install(session, CORE, *PACKAGES, KIT, more=group("docs", "typing"))
     site = Path(session.virtualenv.location) / "site"
-    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", str(site))
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-j", "auto", "-b", "html",
+                "docs", str(site))  # fmt: skip
 
 
 @nox.session(requires=["wheels"], default=False)

@@ -11,22 +11,21 @@ from sql_backend import Backend, backend_on, database
 from coatcheck import Store
 from testing.conformance import at_night
 
-#: The kits of servers. By day they leave out the cases that wait for a server that is away, except
-#: for those that SQLite cannot run, because it has no server.
-SERVER_KITS = ("TestPsycopg", "TestMariaDB")
+#: The kits that run by day: one without a server, and one with. The second leaves out the cases
+#: that wait for a server that is away, except for those that SQLite cannot run.
+EMBEDDED, SERVER = "TestSQLite", "TestPsycopg"
 WAITING = ("FAULT", "SECRET")
 BY_DAY = ("FAULT-1", "FAULT-13", "FAULT-14", "SECRET-1")
 #: Drivers that are tested at night: by day there are their sync API, and asyncpg.
 BY_NIGHT = ("[postgresql-async]", "[mariadb-async]")
 #: Their cases take long: they make many stores, or kill many processes. By day, each is in one kit.
-LONG = {"TestSQLite": ("RACE-9",), "TestPsycopg": ("OWNER-8", "PARITY-2")}
-ALL_LONG = ("OWNER-8", "PARITY-2", "RACE-9")
+LONG = {EMBEDDED: ("RACE-9",), SERVER: ("OWNER-8", "PARITY-2")}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave for the night what takes long, and the cases on the async API except for loops."""
-    for kit in ("TestSQLite", *SERVER_KITS):
+    for kit in (EMBEDDED, SERVER):
         at_night([item for item in items if f"::{kit}::" in item.nodeid], __file__, _waits_for(kit))
     for item in items:
         if item.path.parent == Path(__file__).parent and item.name.endswith(BY_NIGHT):
@@ -36,11 +35,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _waits_for(kit: str) -> Callable[[str, str], bool]:
     def waits(clause: str, api: str) -> bool:
         if api == "async":
-            return kit in SERVER_KITS or not clause.startswith("LOOP")
-        if clause in LONG.get(kit, ALL_LONG):
+            return kit == SERVER or not clause.startswith("LOOP")
+        if clause in LONG[kit]:
             return True
-        is_psycopg_s = kit == "TestPsycopg" and clause in BY_DAY
-        return kit in SERVER_KITS and clause.startswith(WAITING) and not is_psycopg_s
+        return kit == SERVER and clause.startswith(WAITING) and clause not in BY_DAY
 
     return waits
 

@@ -49,6 +49,7 @@ class TestAsyncPG(StoreConformance):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.integration("mariadb")
 @pytest.mark.usefixtures("mariadb")
 class TestMariaDB(StoreConformance):

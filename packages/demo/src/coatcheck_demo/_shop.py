@@ -92,7 +92,7 @@ class Answer(NamedTuple):
     def headers(self) -> dict[str, str]:
         """Return the headers. After a logout, a browser must not show a page that it has kept."""
         headers = {} if self.is_public else {"Cache-Control": "no-store"}
-        return headers if self.location is None else {**headers, "Location": self.location}
+        return {**headers, "Location": self.location} if self.location else headers
 
 
 class Ask(NamedTuple):
@@ -160,8 +160,7 @@ def _check_token(visit: Visit) -> None:
     given = visit.read_form().get("token", "")
     if not (expected and secrets.compare_digest(given.encode(), expected.encode())):
         raise Refused(
-            403,
-            "This form is too old, or no cookie came with it. Go back to the shop and try again.",
+            403, "This form is too old, or no cookie came with it. Go back and try again."
         )
 
 
