@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -140,7 +141,8 @@ def test_a_key_that_a_rollback_removes_is_set_again(
 
     made = create(backend, {"cart": ["hat"]})
     serve(backend, orders, handler, cookie_of(made), concurrency=concurrency)
-    (found,) = sessions(backend.store()).list("somebody")
+    with closing(backend.store()) as store:
+        (found,) = sessions(store).list("somebody")
     size = {"size": 8} if then == "change" else {}
     assert found.data == {"cart": ["hat"], "flash": "sold out", **size}
 
