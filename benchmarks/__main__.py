@@ -16,10 +16,11 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from benchmarks import contention
+from benchmarks import contention, plots
 from benchmarks.baseline import ASGIBaseline, WSGIBaseline
 from coatcheck import MemoryStore, Record
 from coatcheck.asgi import SessionMiddleware as ASGISessions
@@ -200,8 +201,9 @@ def measure(
     return bare, baseline, ours, over, ratio
 
 
-def speed(rounds: int, size: int) -> None:
-    """Print what a request costs in each scenario, over ASGI and over WSGI."""
+def speed(rounds: int, size: int) -> list[plots.Cost]:
+    """Print and return what a request costs in each scenario, over ASGI and over WSGI."""
+    costs = []
     print(f"{'':5}{'scenario':13}{'bare':>8}{'baseline':>10}{'coatcheck':>11}{'over bare':>11}"
           f"{'ratio':>7}  budget")  # fmt: skip
     for name, calls in (("ASGI", ASGICalls()), ("WSGI", WSGICalls())):
@@ -214,6 +216,8 @@ def speed(rounds: int, size: int) -> None:
                 met += "  MISSED"
             print(f"{name:5}{scenario:13}{bare:8.2f}{baseline:10.2f}{ours:11.2f}{over:11.2f}"
                   f"{ratio:7.2f}  {met}")  # fmt: skip
+            costs.append(plots.Cost(name, scenario, baseline - bare, over))
+    return costs
 
 
 def memory(sessions: int = 100_000) -> None:
@@ -279,8 +283,12 @@ def main() -> None:
     parser.add_argument(
         "--largest", type=int, default=100_000, help="the most sessions in the growth table"
     )
+    parser.add_argument(
+        "--plots", type=Path, metavar="FOLDER",
+        help=f"draw pictures of the parts {', '.join(plots.PLOTS)} from this run",
+    )  # fmt: skip
     arguments = parser.parse_args()
-    parts: dict[str, Callable[[], None]] = {
+    parts: dict[str, Callable[[], Sequence[object] | None]] = {
         "speed": lambda: speed(arguments.rounds, arguments.calls),
         "memory": memory,
         "import": start_up,
@@ -301,7 +309,14 @@ def main() -> None:
     }
     for name, part in parts.items():
         if arguments.only in (None, name) and name.partition("-")[0] not in arguments.without:
-            part()
+            rows = part()
+            if arguments.plots is not None and name in plots.PLOTS and rows:
+                changed = [
+                    f"--{option} {value}"
+                    for option in ("rounds", "calls")
+                    if (value := getattr(arguments, option)) != parser.get_default(option)
+                ]
+                print(plots.write(name, rows, arguments.plots, " ".join(changed)))
 
 
 if __name__ == "__main__":

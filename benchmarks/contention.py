@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
+from benchmarks.plots import Writes
 from coatcheck import ALWAYS, AsyncStore, MemoryStore, Record
 from coatcheck.asgi import SessionMiddleware
 from coatcheck.store import Condition
@@ -192,8 +193,12 @@ async def _counted(store: Any, clients: int, increments: int) -> tuple[float, in
     return clients * increments / (time.perf_counter() - began), (await site.data())["n"]
 
 
-def together(make_store: Callable[[], Any], clients: int = 32, writes: int = 100) -> None:
-    """Print losses and speed of clients that share a session; each has a key of its own."""
+def together(make_store: Callable[[], Any], clients: int = 32, writes: int = 100) -> list[Writes]:
+    """Print losses and speed of clients that share a session; each has a key of its own.
+
+    Returns the losses of each round.
+    """
+    results = []
     print(f"{clients} clients of one session, {writes} writes each, each to its own key:")
     rows: Sequence[tuple[str, dict[str, Any]]] = (
         ("last-write-wins", {"concurrency": "last-write-wins"}),
@@ -204,6 +209,7 @@ def together(make_store: Callable[[], Any], clients: int = 32, writes: int = 100
         for name, options in rows:
             work = _closing(_together, make_store, clients, writes, options)
             speeds[name], lost = asyncio.run(work)
+            results.append(Writes(name, clients * writes, lost))
             rate, used = speeds[name]
             print(
                 f"  {name:16}{rate:8.0f} writes a second, {used:5.0f} µs of CPU each, "
@@ -216,6 +222,7 @@ def together(make_store: Callable[[], Any], clients: int = 32, writes: int = 100
         )
     speed, total = asyncio.run(_closing(_counted, make_store, clients, writes))
     print(f"  session.change() {speed:7.0f} a second, {total} of {clients * writes} counted")
+    return results
 
 
 async def _closing(work: Callable[..., Awaitable[Any]], make_store: Any, *args: Any) -> Any:
@@ -273,10 +280,10 @@ def contention() -> None:
     together(MemoryStore)
 
 
-def with_redis() -> None:
-    """Print the table that needs a Redis server."""
+def with_redis() -> list[Writes]:
+    """Print the table that needs a Redis server, and return the losses of each round."""
     from coatcheck_redis import AsyncRedisStore
     from testing.servers.redis import server
 
     with server() as url:
-        together(lambda: AsyncRedisStore.from_url(f"{url}?prefix=benchmark:"))
+        return together(lambda: AsyncRedisStore.from_url(f"{url}?prefix=benchmark:"))

@@ -26,6 +26,7 @@ from flask_session import Session
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import make_url
 
+from benchmarks.plots import PeerTimes
 from benchmarks.with_server import SECRET, act
 from coatcheck_flask import Coatcheck
 from coatcheck_sql import SQLStore
@@ -48,23 +49,26 @@ class Pair:
     ours: Any
 
 
-def compare(data: Data, rounds: int) -> None:
-    """Print a table for each peer."""
+def compare(data: Data, rounds: int) -> list[PeerTimes]:
+    """Print a table for each peer, and return their rows."""
+    rows = []
     try:
         with postgresql.server() as url:
             store = SQLStore.from_url(url)
             store.ensure_table()
             for make in (_flask, _django):
-                _compare(make(url, data), rounds)
+                rows += _compare(make(url, data), rounds)
             store.close()
     except ServerMissing as missing:
         print(f"\nsql-peers left out: {missing}")
+    return rows
 
 
-def _compare(pair: Pair, rounds: int) -> None:
+def _compare(pair: Pair, rounds: int) -> list[PeerTimes]:
     both = pair.peer, pair.ours
     cookies = [_proven(app) for app in both]
     print(f"\n{pair.name:25}{'peer':>9}{'coatcheck':>11}{'ratio':>7}  budget")
+    rows = []
     for scenario, budget in BUDGETS.items():
         used = cookies if scenario != "new" else ["", ""]
         times = [
@@ -75,6 +79,8 @@ def _compare(pair: Pair, rounds: int) -> None:
         ratio = statistics.median(our / other for other, our in times)
         met = f"<= {budget}" + " MISSED" * (ratio > budget)
         print(f"{scenario:25}{peer:9.1f}{ours:11.1f}{ratio:7.2f}  {met}", flush=True)
+        rows.append(PeerTimes(pair.name, scenario, peer, ours, ratio))
+    return rows
 
 
 def _microseconds(app: Any, scenario: str, cookie: str) -> float:

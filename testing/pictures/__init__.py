@@ -2,7 +2,8 @@
 
 A file ``docs/pictures/NAME.py`` describes a picture, as its constant ``PICTURE``, and
 ``python -m testing.pictures`` draws ``docs/pictures/NAME.svg``. ``python -m testing.pictures
---check`` draws nothing, and names each picture that is not current.
+--check`` draws nothing, and names each picture that is not current. Pictures ``benchmark_*.svg``
+are drawn by ``python -m benchmarks --plots docs/pictures`` from what it measures.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 
 from .boxes import Arrow, Box, Boxes, Label
 from .canvas import PictureError
+from .chart import Chart, Value, Values
 from .conversation import Conversation, Lane, Message, Note, Part
 from .timeline import Bar, Mark, Row, Timeline
 
@@ -22,6 +24,7 @@ __all__ = [
     "Bar",
     "Box",
     "Boxes",
+    "Chart",
     "Conversation",
     "Label",
     "Lane",
@@ -32,12 +35,16 @@ __all__ = [
     "PictureError",
     "Row",
     "Timeline",
+    "Value",
+    "Values",
     "check",
     "drawn",
     "write",
 ]
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "pictures"
+#: The pictures that nothing describes, because a benchmark draws them.
+MEASURED: Final = "benchmark_*.svg"
 
 
 def drawn(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
@@ -47,7 +54,7 @@ def drawn(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
     """
     for source in sorted(folder.glob("*.py")):
         picture = runpy.run_path(str(source)).get("PICTURE")
-        if not isinstance(picture, Boxes | Conversation | Timeline):
+        if not isinstance(picture, Boxes | Chart | Conversation | Timeline):
             raise PictureError(f"{source.name} has no constant `PICTURE` that is a picture")
         try:
             yield source.with_suffix(".svg"), picture.draw(source.stem.replace("_", "-"))
@@ -66,7 +73,11 @@ def check(folder: Path = FOLDER) -> list[str]:
         for path, content in pictures.items()
         if not path.exists() or path.read_text("utf-8") != content
     ]
-    left = [path.name for path in sorted(folder.glob("*.svg")) if path not in pictures]
+    left = [
+        path.name
+        for path in sorted(folder.glob("*.svg"))
+        if path not in pictures and not path.match(MEASURED)
+    ]
     return [f"{name} is not current: run `python -m testing.pictures`" for name in old] + [
         f"{name}: nothing describes it; remove it" for name in left
     ]
