@@ -310,7 +310,7 @@ class Transaction(Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether it may still be committed or rolled back, so that other writers have to wait."""
+        """The state: True until the end of the transaction, for which other writers wait."""
 
 
 class Store(ABC):

@@ -42,8 +42,7 @@ def encode_json(value: Any, encode: Callable[[Any], str] = _encode) -> str:
 def decode_json(text: str, decoder: json.JSONDecoder) -> Any:
     """Return what JSON text says, however little is left of the stack.
 
-    :raises ValueError: the text is not JSON, or has more than
-        ``DEEPEST`` levels.
+    :raises ValueError: the text is not JSON, or has more than ``DEEPEST`` levels.
     """
     try:
         return decoder.decode(text)

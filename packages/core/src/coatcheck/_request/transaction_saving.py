@@ -1,7 +1,7 @@
 """Save the session of a request in a transaction of the application's.
 
-What is handed over to a transaction is never written by anything else: not if the transaction is
-rolled back, and not if the write fails. So the request goes on as if it was written, and merges
+Nothing else writes the changes that a transaction was given: not if the transaction is rolled back,
+and not if the write fails. So the request goes on as if it was written, and merges
 later changes with what is stored.
 """
 
